@@ -1,0 +1,78 @@
+"""Where a command's words go: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+from mcpsec.errors import Error
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Output", "examples", "out"]
+
+
+@dataclass
+class Output:
+    """The two streams of one run. ``quiet`` silences notes, never results or errors."""
+
+    quiet: bool = False
+    no_color: bool = False
+
+    def colored(self, stream: TextIO) -> bool:
+        """True when ``stream`` is a terminal and nobody asked for plain text (https://no-color.org)."""
+        return not self.no_color and not os.environ.get("NO_COLOR") and stream.isatty()
+
+    def console(self, *, stderr: bool = False) -> Console:
+        """A Rich console for tables and panels; plain text when the stream is not a terminal."""
+        from rich.console import Console
+
+        stream = sys.stderr if stderr else sys.stdout
+        return Console(file=stream, no_color=not self.colored(stream), highlight=False, soft_wrap=True)
+
+    def result(self, text: str) -> None:
+        """Write what the command was asked for."""
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        sys.stdout.flush()
+
+    def json(self, document: dict[str, Any]) -> None:
+        """Write one JSON document, which carries its versioned ``schema``."""
+        if "schema" not in document:
+            raise ValueError("a JSON result needs its schema name")
+        self.result(json.dumps(document, indent=2, ensure_ascii=False))
+
+    def note(self, text: str) -> None:
+        """Say something about the run on standard error."""
+        if not self.quiet:
+            self._stderr(text)
+
+    def warn(self, text: str) -> None:
+        """Say something on standard error that even ``--quiet`` must not hide."""
+        self._stderr(f"{self._paint('warning', '33')}: {text}")
+
+    def error(self, error: Error) -> None:
+        """Show an error as what, where and what to do."""
+        self._stderr(f"{self._paint('error', '1;31')}: {error}")
+        if error.hint:
+            self._stderr(f"{self._paint('hint', '36')}: {error.hint}")
+
+    def _paint(self, word: str, sgr: str) -> str:
+        return f"\x1b[{sgr}m{word}\x1b[0m" if self.colored(sys.stderr) else word
+
+    @staticmethod
+    def _stderr(text: str) -> None:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+out = Output()
+"""The one output of this process; the root command sets it from the command line."""
+
+
+def examples(*lines: str) -> str:
+    """An epilog that shows each example command on a line of its own."""
+    return "\n\n".join(["[bold]Examples[/bold]", *(f"$ {line}" for line in lines)])

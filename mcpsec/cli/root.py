@@ -1,0 +1,138 @@
+"""The root command: finds a subcommand, imports only that one, and turns every failure into text and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mcpsec import __version__
+from mcpsec.cli.output import examples, out
+from mcpsec.errors import Error, ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["COMMANDS", "main", "run"]
+
+COMMANDS: dict[str, str] = {
+    "init": "Write a whole deployment: configuration, private CA, certificates, signing key.",
+    "serve": "Put a hardened gateway in front of MCP servers.",
+    "config": "Check, show and describe the deployment file.",
+    "certs": "Run the private CA: issue, renew, revoke, check.",
+    "sign": "Sign a request, send it, or verify one.",
+    "scan-secrets": "Find leaked secrets in files, git history and client configurations.",
+    "log": "Read and verify the audit log.",
+    "policy": "Explain, test and document who may do what.",
+}
+"""Each subcommand and its one-line help; its module is ``mcpsec.cli.<name>`` and holds a Typer ``app``."""
+
+_ANYWHERE = {"--quiet": "--quiet", "-q": "--quiet", "--no-color": "--no-color"}
+
+
+class LazyGroup(TyperGroup):
+    """A group whose subcommands are stubs until one of them runs, so that help and typos import nothing."""
+
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        for name, text in COMMANDS.items():
+            self.add_command(TyperGroup(name=name, help=text))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Replace the stub by the command of its module, imported now."""
+        name, stub, rest = super().resolve_command(ctx, args)
+        if name is None or stub is None:
+            return name, stub, rest
+        return name, load(name), rest
+
+
+def load(name: str) -> Any:
+    """Import a subcommand's module and return its command object."""
+    module = importlib.import_module(f"mcpsec.cli.{name.replace('-', '_')}")
+    command = typer.main.get_command(module.app)
+    command.name = name
+    return command
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MCPSEC"},
+    epilog=examples("mcpsec serve --quickstart", "mcpsec init my-deployment", "mcpsec scan-secrets ."),
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.result(f"mcpsec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="Plain text (NO_COLOR does the same).")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Security toolkit for Model Context Protocol servers.
+
+    Exit codes: 0 all well, 1 the answer is no, 2 usage or configuration, 3 not assessed, 4 internal error, 130 interrupted.
+    """
+    out.quiet, out.no_color = quiet, no_color
+
+
+def _hoist(argv: Sequence[str]) -> list[str]:
+    """Let the root's flags stand anywhere before ``--``, as people type them."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    flags = [_ANYWHERE[word] for word in argv[:end] if word in _ANYWHERE]
+    return [*flags, *(word for word in argv[:end] if word not in _ANYWHERE), *argv[end:]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; nothing is raised."""
+    arguments = _hoist(list(sys.argv[1:] if argv is None else argv))
+    try:
+        result = typer.main.get_command(app).main(args=arguments, prog_name="mcpsec", standalone_mode=False)
+        sys.stdout.flush()
+        return int(result) if isinstance(result, int) else ExitCode.OK
+    except Error as error:
+        out.error(error)
+        return error.exit_code
+    except typer.TyperException as error:
+        return _show_usage_error(error)
+    except (KeyboardInterrupt, typer.Abort):
+        out.note("interrupted")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+        return ExitCode.NO
+    except Exception as error:
+        from mcpsec.cli.crash import write_report
+
+        return write_report(error, arguments)
+
+
+def _show_usage_error(error: typer.TyperException) -> int:
+    from typer import rich_utils
+
+    rich_utils.rich_format_error(error)  # type: ignore[arg-type] # every TyperException of a parser is a ClickException
+    return ExitCode.USAGE
+
+
+def _silence_stdout() -> None:
+    """Nobody reads our output any more (`| head`): stop Python from complaining about it at exit."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def run() -> None:
+    """Entry point of the ``mcpsec`` console script."""
+    raise SystemExit(main())

@@ -1,0 +1,268 @@
+"""What a deployment file says, as frozen values. Every path is absolute here and every duration is in seconds.
+
+The field names are the file's own keys (DESIGN: names are the contract). ``loading`` builds these from ``mcpsec.toml``;
+nothing else does, so a value of one of these types has passed every check.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mcpsec.secretrefs import SecretRef
+
+__all__ = [
+    "Address",
+    "Admin",
+    "Auth",
+    "CertificateMatch",
+    "Client",
+    "Deployment",
+    "Limits",
+    "Log",
+    "MethodClass",
+    "Rate",
+    "Role",
+    "Rule",
+    "RuleConditions",
+    "Sandbox",
+    "Server",
+    "SignatureAuth",
+    "SigningKey",
+    "State",
+    "Tls",
+    "Upstream",
+]
+
+MethodClass = Literal["read", "write", "execute"]
+Factor = Literal["mtls", "signature"]
+ServerRequest = Literal["sampling", "elicitation", "roots"]
+Values = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A listening address; port 0 takes a free port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """``100/minute``: so many requests in so many seconds; ``burst`` is the size of the bucket."""
+
+    count: int
+    seconds: float
+    burst: int
+
+    def __str__(self) -> str:
+        units = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}
+        return f"{self.count}/{units.get(self.seconds, f'{self.seconds:g}s')}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """``[server.tls]``: the gateway's own certificate and the CA whose clients it lets in."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path
+    crl: Path | None = None
+    minimum_version: Literal["1.2", "1.3"] = "1.3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    """``[server.admin]``: health and metrics, never on the public listener."""
+
+    listen: Address = field(default_factory=lambda: Address("127.0.0.1", 9464))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """``[server.limits]``: bounds on what a peer may cost. Sizes in bytes, times in seconds."""
+
+    header_bytes: int = 32 * 1024
+    body_bytes: int = 4 * 1024 * 1024
+    response_bytes: int = 16 * 1024 * 1024
+    json_depth: int = 64
+    connections: int = 2000
+    connections_per_address: int = 200
+    sessions: int = 1000
+    sessions_per_client: int = 32
+    in_flight_per_client: int = 64
+    handshake_timeout: float = 10.0
+    header_timeout: float = 10.0
+    body_timeout: float = 30.0
+    idle_timeout: float = 75.0
+    write_timeout: float = 30.0
+    session_idle_timeout: float = 1800.0
+    stream_lifetime: float = 3600.0
+    drain_timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """``[server]``: where the gateway listens and under which names it may be addressed."""
+
+    listen: Address
+    tls: Tls
+    public_url: str | None = None
+    allowed_hosts: Values = ()
+    allowed_origins: Values = ()
+    admin: Admin | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureAuth:
+    """``[auth.signature]``: accepted request-signing schemes; ``article`` is the compatibility mode, off by default."""
+
+    schemes: tuple[Literal["hmac-sha256", "rfc9421", "article"], ...] = ("hmac-sha256", "rfc9421")
+    max_age: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """``[auth]``: the factors that every request needs, all of them."""
+
+    require: tuple[Factor, ...] = ("mtls", "signature")
+    signature: SignatureAuth = field(default_factory=SignatureAuth)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """``[log]``: the hash-chained audit log."""
+
+    file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """``[state]``: where replay protection, limits and sessions are kept. This version keeps them in memory."""
+
+    url: str = "memory://"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """``[upstreams.NAME.sandbox]``: files a stdio child may read and write, and whether it may use the network."""
+
+    read: tuple[Path, ...] = ()
+    write: tuple[Path, ...] = ()
+    network: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """``[upstreams.NAME]``: exactly one of ``command`` (stdio), ``url`` (Streamable HTTP) or ``builtin``.
+
+    ``access`` maps globs over tool names (or resource URIs, prompts) to a method class; what no glob names is
+    ``execute``. ``environment`` and ``headers`` hold text or secret references.
+    """
+
+    name: str
+    command: Values | None = None
+    url: str | None = None
+    builtin: str | None = None
+    cwd: Path | None = None
+    environment: dict[str, str | SecretRef] = field(default_factory=dict)
+    headers: dict[str, str | SecretRef] = field(default_factory=dict)
+    ca: Path | None = None
+    timeout: float = 30.0
+    connect_timeout: float = 5.0
+    in_flight: int = 256
+    access: dict[str, MethodClass] = field(default_factory=dict)
+    sandbox: Sandbox | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """``[roles.NAME]``: what several clients share.
+
+    ``allow_resources`` are globs over ``upstream/tool``, ``upstream/resource:URI`` and ``upstream/prompt:NAME``.
+    ``resource_filters`` maps such a glob to ``argument -> allowed values (globs)``.
+    """
+
+    name: str
+    allow_resources: Values = ()
+    allow_methods: tuple[MethodClass, ...] = ()
+    allow_server_requests: tuple[ServerRequest, ...] = ()
+    resource_filters: dict[str, dict[str, Values]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateMatch:
+    """How a certificate maps to its client: one exact subject alternative name, or the SHA-256 of its DER form."""
+
+    san: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKey:
+    """One of a client's active signing keys: a shared secret (by reference) or a public key file (PEM)."""
+
+    id: str
+    secret: SecretRef | None = None
+    public_key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """``[[clients]]``: one identity. Its own grants are added to those of its roles; its filters narrow all of them."""
+
+    id: str
+    certificate: CertificateMatch | None = None
+    signing_keys: tuple[SigningKey, ...] = ()
+    roles: Values = ()
+    allow_resources: Values = ()
+    allow_methods: tuple[MethodClass, ...] = ()
+    allow_server_requests: tuple[ServerRequest, ...] = ()
+    resource_filters: dict[str, dict[str, Values]] = field(default_factory=dict)
+    rate_limit: Rate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleConditions:
+    """What a ``[[rules]]`` entry demands; every named condition must hold.
+
+    ``window`` is ``Sun 02:00-04:00 Europe/Berlin``: day (or ``daily``), local times, IANA time zone.
+    ``networks`` are CIDR blocks of the peer's address.
+    """
+
+    certificate_sha256: Values = ()
+    window: str | None = None
+    networks: Values = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """``[[rules]]``: a context rule over the resources that its globs name, for every client."""
+
+    resources: Values
+    require: RuleConditions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """The whole file. ``path`` is where it was read from, None for one made in memory."""
+
+    version: Literal[1]
+    server: Server
+    auth: Auth
+    log: Log
+    path: Path | None = None
+    state: State = field(default_factory=State)
+    upstreams: dict[str, Upstream] = field(default_factory=dict)
+    roles: dict[str, Role] = field(default_factory=dict)
+    clients: tuple[Client, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    default_rate_limit: Rate | None = None
