@@ -18,9 +18,11 @@ __all__ = [
     "Address",
     "Admin",
     "Auth",
+    "Builtin",
     "CertificateMatch",
     "Client",
     "Deployment",
+    "Factor",
     "Limits",
     "Log",
     "MethodClass",
@@ -29,7 +31,9 @@ __all__ = [
     "Rule",
     "RuleConditions",
     "Sandbox",
+    "Scheme",
     "Server",
+    "ServerRequest",
     "SignatureAuth",
     "SigningKey",
     "State",
@@ -39,6 +43,8 @@ __all__ = [
 
 MethodClass = Literal["read", "write", "execute"]
 Factor = Literal["mtls", "signature"]
+Scheme = Literal["hmac-sha256", "rfc9421", "article"]
+Builtin = Literal["demo"]
 ServerRequest = Literal["sampling", "elicitation", "roots"]
 Values = tuple[str, ...]
 
@@ -58,9 +64,9 @@ class Address:
 class Rate:
     """``100/minute``: so many requests in so many seconds; ``burst`` is the size of the bucket."""
 
-    count: int
-    seconds: float
-    burst: int
+    count: int = 100
+    seconds: float = 60.0
+    burst: int = 100
 
     def __str__(self) -> str:
         units = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}
@@ -87,8 +93,12 @@ class Admin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """``[server.limits]``: bounds on what a peer may cost. Sizes in bytes, times in seconds."""
+    """``[server.limits]``: bounds on what a peer may cost. Sizes in bytes, times in seconds.
 
+    ``rate_limit`` is for each client that has none of its own; None (written "off") means no limit for these.
+    """
+
+    rate_limit: Rate | None = field(default_factory=Rate)
     header_bytes: int = 32 * 1024
     body_bytes: int = 4 * 1024 * 1024
     response_bytes: int = 16 * 1024 * 1024
@@ -125,7 +135,7 @@ class Server:
 class SignatureAuth:
     """``[auth.signature]``: accepted request-signing schemes; ``article`` is the compatibility mode, off by default."""
 
-    schemes: tuple[Literal["hmac-sha256", "rfc9421", "article"], ...] = ("hmac-sha256", "rfc9421")
+    schemes: tuple[Scheme, ...] = ("hmac-sha256", "rfc9421")
     max_age: float = 300.0
 
 
@@ -171,7 +181,7 @@ class Upstream:
     name: str
     command: Values | None = None
     url: str | None = None
-    builtin: str | None = None
+    builtin: Builtin | None = None
     cwd: Path | None = None
     environment: dict[str, str | SecretRef] = field(default_factory=dict)
     headers: dict[str, str | SecretRef] = field(default_factory=dict)
@@ -257,12 +267,16 @@ class Deployment:
 
     version: Literal[1]
     server: Server
-    auth: Auth
     log: Log
     path: Path | None = None
+    auth: Auth = field(default_factory=Auth)
     state: State = field(default_factory=State)
     upstreams: dict[str, Upstream] = field(default_factory=dict)
     roles: dict[str, Role] = field(default_factory=dict)
     clients: tuple[Client, ...] = ()
     rules: tuple[Rule, ...] = ()
-    default_rate_limit: Rate | None = None
+
+    @property
+    def default_rate_limit(self) -> Rate | None:
+        """The rate of each client that names none (``[server.limits] rate_limit``); None is no limit."""
+        return self.server.limits.rate_limit

@@ -1,0 +1,7 @@
+"""The deployment file ``mcpsec.toml``: its model, strict loading with positions, and scaffolding.
+
+``model`` holds the frozen values, ``keys`` the one table that says which keys there are (loading, the JSON Schema and
+the reference page all come from it), ``loading`` reads a file, ``files`` examines the files that it names.
+"""
+
+__all__: list[str] = []
