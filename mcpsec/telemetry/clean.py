@@ -1,0 +1,148 @@
+"""Redaction at the log's one door: every text of an event is made safe to keep before a byte of it is written.
+
+Nearly every text of an event can be influenced by a peer: a method or tool name is whatever the request said, a
+resource URI may carry a token in its query, a certificate's names are chosen by whoever made it, and an exception's
+text repeats its input. So no field is trusted by its name. What makes this cheap is that texts repeat: one that was
+found clean is remembered (the secret ones never are), and the fields that are new in every request have a shape that
+is checked instead (hexadecimal identifiers, IP addresses).
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from mcpsec.telemetry.events import FIELDS, Event, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Cleaner"]
+
+_LIMITS = {"detail": 1024, "resource": 512}
+_LIMIT = 256
+"""Characters kept of a text; what is longer is cut and marked."""
+_SCAN = 8192
+_EDGE = 4096
+"""Only the first ``_SCAN`` characters of a text are looked at, and what is kept stays ``_EDGE`` away from that cut, so
+that no secret is kept because the cut made it unrecognisable."""
+_REMEMBERED = 4096
+"""Clean texts remembered, each of at most ``_LIMIT`` characters: at most a few MiB."""
+_OPAQUE = frozenset({"request_id", "trace_id", "span_id", "session", "arguments_digest", "certificate"})
+_is_opaque = re.compile(r"(?:(?:sha256|hmac):)?[0-9a-f]{1,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
+_CERTIFICATE = re.compile(
+    r"-----BEGIN [A-Z0-9 ]{1,40}-----(?:.*?-----END [A-Z0-9 ]{1,40}-----|.*)"
+    r"|(?:MII|LS0tLS1CRUdJTi)[A-Za-z0-9+/=_\\-]{60,}",
+    re.DOTALL,
+)
+"""PEM blocks (whole or cut) and DER or PEM in Base64: keys and certificate contents alike stay out of a log."""
+_values = attrgetter(*FIELDS)
+_DEPTH = 4
+_ENTRIES = 32
+
+
+class Cleaner:
+    """Turns events into records that are safe to write. ``redact`` takes secrets out of a text (``mcpsec.leaks``)."""
+
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        self._redact = redact
+        self._clean: dict[str, str] = {}
+        self._second = -1
+        self._prefix = ""
+
+    def record(self, event: Event, into: dict[str, Any]) -> dict[str, Any]:
+        """Add the set fields of ``event`` to ``into``, cleaned, and return it. Raises nothing."""
+        known = self._clean
+        for name, value in zip(FIELDS, _values(event), strict=False):
+            if value is None:
+                continue
+            kind = type(value)
+            if kind is str:
+                into[name] = known.get(value) or self._new_text(name, value)
+            elif kind is int or kind is bool:
+                into[name] = value if -(2**53) < value < 2**53 else str(value)
+            elif name == "time":
+                into[name] = self._time(value)
+            elif kind is float:
+                into[name] = round(value, 3)
+            else:
+                into[name] = self._any(value, 0)
+        return into
+
+    def text(self, text: str, limit: int = _LIMIT) -> str:
+        """One text, redacted, then cut to ``limit`` characters."""
+        if not text.isascii():
+            text = text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate is not writable as UTF-8
+        head = text[:_SCAN]
+        try:
+            clean = _CERTIFICATE.sub("[redacted:certificate-or-key]", self._redact(head))
+        except Exception:
+            return "[unreadable: redaction failed]"  # fail closed: a text that could not be examined is not written
+        if len(text) > _SCAN:
+            clean = clean[: max(0, len(clean) - _EDGE)]
+        if len(clean) > limit or len(text) > _SCAN:
+            clean = clean[:limit] + "…"
+        if clean == text and len(text) <= _LIMIT:
+            if len(self._clean) >= _REMEMBERED:
+                self._clean.clear()
+            self._clean[text] = text
+        return clean
+
+    def _new_text(self, name: str, text: str) -> str:
+        if name in _OPAQUE and _is_opaque(text):
+            return text
+        if name == "address" and _is_address(text):
+            return text
+        return self.text(text, _LIMITS.get(name, _LIMIT))
+
+    def _time(self, seconds: float) -> str:
+        """``timestamp``, with the text of the running second remembered."""
+        try:
+            whole = int(seconds)
+            if whole != self._second:
+                self._prefix = timestamp(whole)[:-7]
+                self._second = whole
+            return f"{self._prefix}{int((seconds - whole) * 1_000_000):06d}Z"
+        except (OverflowError, ValueError, OSError):
+            return timestamp(0)
+
+    def _any(self, value: Any, depth: int) -> Any:
+        """A value of any type as bounded, redacted JSON."""
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, float | int) and -(2**53) < value < 2**53:
+            return value
+        if isinstance(value, dict | list | tuple | set | frozenset):
+            return self._nested(value, depth)
+        return self.text(str(value))
+
+    def _nested(self, value: Any, depth: int) -> Any:
+        if depth >= _DEPTH:
+            return "[deeper values left out]"
+        if isinstance(value, dict):
+            return {self.text(str(key)): self._member(key, each, depth) for key, each in list(value.items())[:_ENTRIES]}
+        return [self._any(each, depth + 1) for each in list(value)[:_ENTRIES]]
+
+    def _member(self, key: Any, value: Any, depth: int) -> Any:
+        """A member's value; a text is also redacted beside its name, as rules like ``password = …`` need."""
+        clean = self._any(value, depth + 1)
+        if isinstance(value, str) and clean == value:
+            pair = f'{key}="{value}"'
+            try:
+                if self._redact(pair) != pair:
+                    return "[redacted]"
+            except Exception:
+                return "[unreadable: redaction failed]"
+        return clean
+
+
+def _is_address(text: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, text)
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
