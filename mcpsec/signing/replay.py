@@ -1,0 +1,122 @@
+"""Replay protection: each nonce of each key is served once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from array import array
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["MemoryReplayStore", "ReplayStore", "ReplayStoreError"]
+
+
+class ReplayStoreError(Exception):
+    """The store can't tell whether a nonce is new, so the request must be refused."""
+
+
+class ReplayStore(Protocol):
+    """Remembers nonces until the messages that carry them are too old to be accepted anyway."""
+
+    def claim(self, key_id: str, nonce: str, expires_at: float) -> bool:
+        """Claim a nonce; True the first time only. ``expires_at`` is a Unix time in seconds.
+
+        Raises:
+            Exception: any failure; the verifier refuses the request then.
+        """
+        ...
+
+
+class _Second:
+    """The nonces that expire within one second: their hashes, and whose they are."""
+
+    __slots__ = ("hashes", "owners")
+
+    def __init__(self) -> None:
+        self.hashes = array("q")
+        self.owners = array("H")
+
+
+class MemoryReplayStore:
+    """A bounded store for one process. Every claim costs the same, and a full store refuses.
+
+    A nonce is kept as Python's 64-bit keyed SipHash of it (about 80 bytes with its bookkeeping); a collision can only
+    refuse a good request. No key may hold more than half of the store, so one flooding client leaves room.
+
+    What has expired is forgotten a few at a time, at each claim. A message whose expiry lies before what was already
+    forgotten is refused, so a clock that was set back can't bring old messages to life. A restart forgets
+    everything: where that matters, or with several gateways, use a shared store.
+    """
+
+    _FORGET_PER_CLAIM = 64
+    _MOST_KEYS = 65_000
+
+    def __init__(self, capacity: int = 2_000_000, *, clock: Callable[[], float] = time.time) -> None:
+        self._capacity = capacity
+        self._per_key = max(1, capacity // 2)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._seen: set[int] = set()
+        self._seconds: dict[int, _Second] = {}
+        self._forgotten = int(clock())
+        self._key_numbers: dict[str, int] = {}
+        self._key_counts: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def claim(self, key_id: str, nonce: str, expires_at: float) -> bool:
+        """Claim a nonce; True the first time only.
+
+        Raises:
+            ReplayStoreError: the store, or the key's half of it, is full; or the message expired before the store's
+                memory begins.
+        """
+        mark = hash(f"{key_id}\n{nonce}")
+        second = int(expires_at) + 1
+        with self._lock:
+            self._forget()
+            if mark in self._seen:
+                return False
+            if second <= self._forgotten:
+                raise ReplayStoreError("the message is older than the replay store's memory")
+            number = self._number(key_id)
+            if len(self._seen) >= self._capacity or self._key_counts[number] >= self._per_key:
+                raise ReplayStoreError("the replay store is full")
+            bucket = self._seconds.get(second)
+            if bucket is None:
+                bucket = self._seconds[second] = _Second()
+            bucket.hashes.append(mark)
+            bucket.owners.append(number)
+            self._seen.add(mark)
+            self._key_counts[number] += 1
+            return True
+
+    def _number(self, key_id: str) -> int:
+        number = self._key_numbers.get(key_id)
+        if number is None:
+            number = len(self._key_counts)
+            if number >= self._MOST_KEYS:
+                raise ReplayStoreError("the replay store has seen too many keys")
+            self._key_numbers[key_id] = number
+            self._key_counts.append(0)
+        return number
+
+    def _forget(self) -> None:
+        """Forget expired nonces, so few at a time that no request waits for it."""
+        now = int(self._clock())
+        if not self._seconds:
+            self._forgotten = max(self._forgotten, now)
+            return
+        for _ in range(self._FORGET_PER_CLAIM):
+            if self._forgotten >= now:
+                return
+            bucket = self._seconds.get(self._forgotten + 1)
+            if bucket is None or not bucket.hashes:
+                self._seconds.pop(self._forgotten + 1, None)
+                self._forgotten += 1
+            else:
+                self._seen.discard(bucket.hashes.pop())
+                self._key_counts[bucket.owners.pop()] -= 1
