@@ -1,0 +1,145 @@
+"""What all tests share: the real parts as fixtures, and the rules of a run in CI."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.register_assert_rewrite("tests.fixtures", "tests.conformance")
+
+CI = os.environ.get("MCPSEC_CI") == "1"
+"""In CI every part is there, so a skipped test is a failed one."""
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def node_parts() -> Any:
+    """Node and the npm packages that tests run; skips when they are missing."""
+    from tests.fixtures.node import find_node_parts
+
+    return find_node_parts()
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Any:
+    """Makes deployments: ``deployment({"files": {"command": […]}})``."""
+    from tests.fixtures.deployments import make_deployment
+
+    made = 0
+
+    def make(*arguments: Any, **options: Any) -> Any:
+        nonlocal made
+        made += 1
+        directory = tmp_path / f"deployment-{made}"
+        directory.mkdir()
+        return make_deployment(directory, *arguments, **options)
+
+    return make
+
+
+@pytest.fixture
+def gateway() -> Iterator[Any]:
+    """Starts gateways: ``gateway(deployment, "--", "mcp-server-time")``. Afterwards each must stop cleanly."""
+    from tests.fixtures.gateway import start_gateway
+
+    running: list[Any] = []
+
+    def start(*arguments: Any, **options: Any) -> Any:
+        running.append(start_gateway(*arguments, **options))
+        return running[-1]
+
+    yield start
+    _stop_all(running)
+
+
+@pytest.fixture
+def http_server(tmp_path: Path) -> Iterator[Any]:
+    """Our own MCP server over Streamable HTTP."""
+    from tests.fixtures.upstreams import start_http_server
+
+    server = start_http_server(tmp_path / "upstream")
+    yield server
+    server.stop()
+
+
+def _stop_all(running: list[Any]) -> None:
+    """Stop every gateway, and only then report what was wrong with the first."""
+    problems: list[BaseException] = []
+    for gateway in reversed(running):
+        try:
+            gateway.stop()
+        except BaseException as problem:
+            problems.append(problem)
+    if problems:
+        raise problems[0]
+
+
+# --- the rules of CI --------------------------------------------------------------------------------------------------
+
+
+def _refuse_skip(report: Any) -> None:
+    if CI and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"In CI nothing may be skipped. {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: Any, call: Any) -> Any:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: Any) -> Any:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what the conformance suite found, and in CI which suite takes which share of the time."""
+    listed = [report for reports in terminalreporter.stats.values() for report in reports]
+    reports = [report for report in listed if isinstance(report, pytest.TestReport)]
+    _print_conformance(terminalreporter, reports)
+    if CI:
+        _print_times(terminalreporter, reports)
+
+
+def _print_conformance(terminalreporter: Any, reports: list[pytest.TestReport]) -> None:
+    lines = [
+        f"{report.nodeid.partition('::')[2]} {value}"
+        for report in sorted(reports, key=lambda report: report.nodeid)
+        for name, value in report.user_properties
+        if name == "conformance" and report.when == "call"
+    ]
+    if lines:
+        terminalreporter.section("conformance")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+def _print_times(terminalreporter: Any, reports: list[pytest.TestReport]) -> None:
+    """Seconds by the directory under tests/, summed over setup, call and teardown and over all workers."""
+    seconds: dict[str, float] = defaultdict(float)
+    counts: dict[str, int] = defaultdict(int)
+    for report in reports:
+        parts = Path(report.nodeid.partition("::")[0]).parts
+        suite = "/".join(parts[:2]) if len(parts) > 2 else parts[0]
+        seconds[suite] += report.duration
+        counts[suite] += report.when == "call"
+    total = sum(seconds.values()) or 1.0
+    terminalreporter.section("time by suite")
+    for suite, used in sorted(seconds.items(), key=lambda entry: -entry[1]):
+        terminalreporter.write_line(f"{used:8.1f} s {100 * used / total:5.1f} %  {counts[suite]:5d} tests  {suite}")
+    terminalreporter.write_line(f"{total:8.1f} s         {sum(counts.values()):5d} tests  in all workers together")
