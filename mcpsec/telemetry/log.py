@@ -75,6 +75,7 @@ class AuditLog:
         self._checkpoint_every = checkpoint_every
         self._checkpoint_seconds = checkpoint_seconds
         self._fsync: Fsync = fsync
+        self._write_through = fsync == "event"
         self._on_full: OnFull = on_full
         self._buffer_limit = buffer_bytes
         self._rotate_bytes = rotate_bytes
@@ -219,11 +220,10 @@ class AuditLog:
         """
         if self._buffered >= self._buffer_limit and not self._make_room():
             return
-        record = self._cleaner.record(event, {"schema": SCHEMA, "seq": self._seq + 1, "prev": self._head})
-        self._append(record, None)
+        self._append(self._cleaner.record(event, self._seq + 1, self._head), None)
         if self._seq - self._signed_seq >= self._checkpoint_every:
             self._checkpoint()
-        if self._fsync == "event":
+        if self._write_through:
             self.flush()
             self._sync()
         elif self._buffered >= _DRAIN_AT and self._trouble is None:
@@ -233,7 +233,7 @@ class AuditLog:
         """Hand what is buffered to the operating system; trouble is kept in ``trouble`` and tried again."""
         if not self._buffer:
             return
-        data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
+        data = b"".join(self._buffer)
         done = 0
         try:
             while done < len(data):
