@@ -1,0 +1,435 @@
+"""One issuing authority of a PKI: its CA certificates and keys, its ledger, and the files it publishes.
+
+Everything that changes something happens under the authority's lock, in this order: the ledger learns of a certificate
+(flushed), its files appear (flushed), the ledger learns that they did. Whoever takes the lock next settles what a dead
+process left between the first and the last step, so no command needs a repair mode.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mcpsec.certs import crl as crls
+from mcpsec.certs import keys
+from mcpsec.certs.constraints import check_permitted
+from mcpsec.certs.files import (
+    PRIVATE,
+    PUBLIC,
+    discard_staged,
+    install,
+    lock,
+    make_directory,
+    readable_errors,
+    stage,
+    sync_directory,
+    write_atomic,
+)
+from mcpsec.certs.identity import serial_text
+from mcpsec.certs.issuers import load_ca_key
+from mcpsec.certs.ledger import Entry, Ledger, Purpose, Signer, StoredCrl
+from mcpsec.certs.names import check_name, is_dns_name, parse_sans
+from mcpsec.certs.profiles import BACKDATING, LeafSpec, Profile, build_leaf, common_name
+from mcpsec.errors import ConfigurationError, RefusedError, SecretError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    from mcpsec.certs.settings import Settings
+
+__all__ = ["Authority", "Issued", "LeafRequest", "now_utc", "pem"]
+
+_WRITERS = 8
+
+
+def now_utc() -> datetime:
+    """The current second, in UTC: certificates express nothing finer."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def pem(*ders: bytes) -> bytes:
+    """PEM text of certificates in DER form, in that order."""
+    return b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in ders)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeafRequest:
+    """One certificate to issue. Give either ``key_kind`` or a key there already is (``key``, or ``public_key`` alone).
+
+    ``sans`` are names as people type them; ``existing`` says what to do when the name bears a certificate that is
+    still good: refuse, replace it, or renew it (it has to bear one then).
+    """
+
+    name: str
+    profile: Profile
+    sans: tuple[str, ...] = ()
+    days: float | None = None
+    key_kind: keys.KeyKind | None = None
+    key: keys.PrivateKey | None = None
+    public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | None = None
+    key_passphrase: bytes | None = field(default=None, repr=False)
+    existing: Literal["refuse", "replace", "renew"] = "refuse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A certificate as it lies on the disk. Paths are absolute; ``key`` is None when the key stayed with its owner.
+
+    ``shortened`` is true when the CA's own end cut the lifetime that was asked for.
+    """
+
+    name: str
+    serial: str
+    sans: tuple[str, ...]
+    purpose: Purpose
+    not_before: datetime
+    not_after: datetime
+    certificate: Path
+    chain: Path
+    key: Path | None
+    shortened: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    entry: Entry
+    files: dict[str, tuple[bytes, int]]
+    shortened: bool
+
+
+class Authority:
+    """The client or the server authority of the PKI in ``root`` (an absolute path)."""
+
+    def __init__(self, root: Path, purpose: Purpose, settings: Settings, passphrase: keys.Passphrase | None) -> None:
+        self.root = root
+        self.purpose = purpose
+        self.settings = settings
+        self.passphrase = passphrase
+        self.leaves = root / purpose
+        self.private = root / "private" / purpose
+        self.bundle = root / f"{purpose}-ca.pem"
+        self.crl_file = root / f"{purpose}-ca.crl"
+        self.ledger = Ledger(self.ledger_path(root, purpose), purpose)
+        self._keys: dict[str, keys.PrivateKey] = {}
+
+    @staticmethod
+    def ledger_path(root: Path, purpose: Purpose) -> Path:
+        """Where an authority's ledger is."""
+        return root / "private" / purpose / "ledger.sqlite3"
+
+    # the lock, and mending what a dead process left
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the authority's lock, with everything settled and published.
+
+        Raises:
+            ConfigurationError: this account may not change the authority.
+        """
+        if not self.ledger.writable:
+            raise ConfigurationError(
+                f"this account may not change the {self.purpose} authority",
+                path=self.private,
+                hint="run it as the account that owns it",
+            )
+        with lock(self.private / "lock"):
+            self.settle()
+            yield
+
+    def settle(self) -> None:
+        """Bring ledger and files together. Only under the lock."""
+        pending = self.ledger.pending()
+        if pending:
+            with readable_errors(self.leaves):
+                discard_staged(self.leaves)
+                sync_directory(self.leaves)
+            delivered = [entry for entry in pending if self.on_disk(entry)]
+            with self.ledger.transaction():
+                self.ledger.delivered((entry.serial, entry.name) for entry in delivered)
+                self.ledger.abandon(entry.serial for entry in pending)
+        self.publish()
+
+    def on_disk(self, entry: Entry) -> bool:
+        """Tell whether the files under an entry's name are this very certificate's."""
+        try:
+            found = x509.load_pem_x509_certificate((self.leaves / entry.name / "cert.pem").read_bytes())
+        except (OSError, ValueError):
+            return False
+        return serial_text(found.serial_number) == entry.serial
+
+    def publish(self) -> None:
+        """Write the CA bundle and the CRLs as the ledger has them, where they differ and this account may."""
+        live = [signer for signer in self.ledger.signers() if signer.state != "retired"]
+        lists = [stored.pem for signer in live if (stored := self.ledger.crl(signer.id)) is not None]
+        roots = dict.fromkeys(signer.root for signer in live)
+        for path, data in (
+            (self.bundle, pem(*(signer.der for signer in live), *roots)),
+            (self.crl_file, b"".join(lists)),
+        ):
+            same = path.is_file() and path.read_bytes() == data
+            if not same and data and os.access(path.parent, os.W_OK):
+                write_atomic(path, data, PUBLIC)
+
+    # CA certificates and keys
+
+    def signer(self) -> Signer:
+        """The CA certificate that signs leaves now."""
+        return next(signer for signer in self.ledger.signers() if signer.state == "active")
+
+    def key(self, signer: Signer) -> keys.PrivateKey:
+        """A signer's key, checked against its certificate.
+
+        Raises:
+            SecretError: it is missing, open to others, encrypted under another passphrase, or another CA's key.
+        """
+        if signer.id not in self._keys:
+            what = f"the {self.purpose} CA's key"
+            key = load_ca_key(signer.key, self.root, what, self.passphrase)
+            certificate = x509.load_der_x509_certificate(signer.der)
+            if not keys.same_public_key(key.public_key(), certificate.public_key()):  # type: ignore[arg-type]
+                raise SecretError(f"{what} is not the key of its certificate", path=self.root / signer.key)
+            self._keys[signer.id] = key
+        return self._keys[signer.id]
+
+    def usable_signer(self, now: datetime) -> tuple[x509.Certificate, keys.PrivateKey, str]:
+        """The CA certificate, key and id to sign a leaf with.
+
+        Raises:
+            RefusedError: the CA has expired, or the clock says that it has not begun.
+        """
+        signer = self.signer()
+        certificate = x509.load_der_x509_certificate(signer.der)
+        if now >= certificate.not_valid_after_utc:
+            raise RefusedError(
+                f"the {self.purpose} CA expired on {certificate.not_valid_after_utc:%Y-%m-%d}",
+                path=self.bundle,
+                hint=f"make a new one: mcpsec certs rotate-ca {self.purpose}",
+            )
+        if now < certificate.not_valid_before_utc:
+            raise RefusedError(
+                f"this machine's clock says {now:%Y-%m-%d %H:%M} UTC, which is before the {self.purpose} CA begins "
+                f"({certificate.not_valid_before_utc:%Y-%m-%d %H:%M})",
+                path=self.bundle,
+                hint="set the clock",
+            )
+        return certificate, self.key(signer), signer.id
+
+    # issuing
+
+    def issue(self, requests: Sequence[LeafRequest]) -> list[Issued]:
+        """Issue certificates together: all of them, or, when one request is wrong, none.
+
+        Raises:
+            UsageError: a request is wrong, or a name already bears a good certificate.
+            Error: the authority can't sign, or the disk refused; nothing half written is left.
+        """
+        ready = [_with_key(request) for request in requests]
+        make_directory(self.leaves)
+        with self.held():
+            now = now_utc()
+            certificate, key, signer = self.usable_signer(now)
+            self._check_names(ready, now)
+            drafts = [self._draft(request, certificate, key, signer, now) for request in ready]
+            with self.ledger.transaction():
+                self.ledger.add(draft.entry for draft in drafts)
+            try:
+                self._deliver(drafts)
+            except BaseException:
+                with contextlib.suppress(Exception):  # the first failure is the one to tell; the next command settles
+                    self.settle()
+                raise
+        return [self.issued(draft.entry, shortened=draft.shortened) for draft in drafts]
+
+    def _check_names(self, requests: Sequence[LeafRequest], now: datetime) -> None:
+        seen: set[str] = set()
+        for request in requests:
+            name = check_name(request.name)
+            if name.lower() in seen:
+                raise UsageError(f"{name!r} is asked for twice")
+            seen.add(name.lower())
+            other = self.ledger.spelled_otherwise(name)
+            if other is not None:
+                raise UsageError(f"{name!r} differs only in case from {other!r}", hint="one spelling for one name")
+            current = self.ledger.current(name)
+            if request.existing == "refuse" and current is not None and current.state(now) == "valid":
+                raise UsageError(
+                    f"{name!r} already bears a {self.purpose} certificate, good until {current.not_after:%Y-%m-%d}",
+                    hint=f"mcpsec certs renew {name}, or issue with --replace",
+                )
+            if current is None and (self.leaves / name).exists():
+                raise UsageError(
+                    f"the directory of {name!r} exists but the ledger knows no such certificate",
+                    path=self.leaves / name,
+                    hint="move it away",
+                )
+
+    def _sans(self, request: LeafRequest) -> tuple[str, ...]:
+        if request.sans:
+            return request.sans
+        if self.purpose is Purpose.CLIENT:
+            return (f"spiffe://{self.settings.trust_domain}/client/{request.name}",)
+        if request.name == "localhost" or ("." in request.name and is_dns_name(request.name)):
+            return (request.name,)
+        raise UsageError(
+            f"a server certificate needs the names that clients connect to, and {request.name!r} is none",
+            hint="--san mcp.example.com --san 192.0.2.10",
+        )
+
+    def _draft(
+        self, request: LeafRequest, issuer: x509.Certificate, key: keys.PrivateKey, signer: str, now: datetime
+    ) -> _Draft:
+        sans = parse_sans(self._sans(request))
+        if self.purpose is Purpose.CLIENT and any(text.startswith("*.") for kind, text in sans if kind == "dns"):
+            raise UsageError("a wildcard is no client's identity", hint="give the client's own name")
+        check_permitted(sans, issuer)
+        days = request.profile.days if request.days is None else request.days
+        if not 0 < days <= 36525:
+            raise UsageError(f"a certificate can't live for {days:g} days")
+        asked = now + timedelta(days=days)
+        not_after = min(asked, issuer.not_valid_after_utc)
+        spec = LeafSpec(
+            common_name=request.name,
+            purpose=self.purpose,
+            sans=sans,
+            not_before=max(now - BACKDATING, issuer.not_valid_before_utc),
+            not_after=not_after,
+            organization=self.settings.organization,
+            crl_url=self.settings.crl_urls.get(self.purpose),
+        )
+        assert request.public_key is not None
+        certificate = build_leaf(spec, request.public_key, key, issuer)
+        text = certificate.public_bytes(Encoding.PEM)
+        files = {"cert.pem": (text, PUBLIC), "chain.pem": (text + issuer.public_bytes(Encoding.PEM), PUBLIC)}
+        if request.key is not None:
+            files["key.pem"] = (keys.encode(request.key, request.key_passphrase), PRIVATE)
+        entry = Entry(
+            serial=serial_text(certificate.serial_number),
+            name=request.name,
+            purpose=self.purpose,
+            sans=tuple(text for _, text in sans),
+            profile=request.profile.name,
+            days=days,
+            not_before=spec.not_before,
+            not_after=not_after,
+            issued=now,
+            signer=signer,
+            recorded="pending",
+            has_key=request.key is not None,
+            der=certificate.public_bytes(Encoding.DER),
+        )
+        return _Draft(entry, files, shortened=not_after < asked)
+
+    def _deliver(self, drafts: Sequence[_Draft]) -> None:
+        def write(draft: _Draft) -> Path:
+            return stage(self.leaves / draft.entry.name, draft.files)
+
+        if len(drafts) == 1:
+            staged = [write(drafts[0])]
+        else:  # most of the time goes into waiting for the disk, and a disk flushes several files at once
+            with ThreadPoolExecutor(_WRITERS) as pool:
+                staged = list(pool.map(write, drafts))
+        for draft, directory in zip(drafts, staged, strict=True):
+            install(directory, self.leaves / draft.entry.name)
+        with readable_errors(self.leaves):
+            sync_directory(self.leaves)
+        with self.ledger.transaction():
+            self.ledger.delivered((draft.entry.serial, draft.entry.name) for draft in drafts)
+
+    def issued(self, entry: Entry, *, shortened: bool = False) -> Issued:
+        """Where the files of the certificate that a name bears now are."""
+        directory = self.leaves / entry.name
+        return Issued(
+            name=entry.name,
+            serial=entry.serial,
+            sans=entry.sans,
+            purpose=self.purpose,
+            not_before=entry.not_before,
+            not_after=entry.not_after,
+            certificate=directory / "cert.pem",
+            chain=directory / "chain.pem",
+            key=directory / "key.pem" if entry.has_key else None,
+            shortened=shortened,
+        )
+
+    # revocation
+
+    def revoke(self, entries: Sequence[Entry], reason: str) -> None:
+        """Revoke certificates for good and sign the CRL that says so, in one step.
+
+        Raises:
+            Error: the CA's key can't be used or the disk refused: then nothing is revoked.
+        """
+        reason = crls.check_reason(reason)
+        with self.held():
+            now = now_utc()
+            with self.ledger.transaction():
+                self.ledger.revoke((entry.serial for entry in entries), now, reason)
+                for signer in {entry.signer for entry in entries}:
+                    self._sign_crl(signer, now)
+            self.publish()
+
+    def refresh_crl(self, *, force: bool = False) -> bool:
+        """Sign the CRLs again that are due (or all, with ``force``); tell whether any was."""
+        with self.held():
+            now = now_utc()
+            due = [signer.id for signer in self.ledger.signers() if signer.state != "retired"]
+            if not force:
+                due = [signer for signer in due if self.crl_due(signer, now)]
+            with self.ledger.transaction():
+                for signer in due:
+                    self._sign_crl(signer, now)
+            self.publish()
+        return bool(due)
+
+    def crl_due(self, signer: str, now: datetime) -> bool:
+        """Tell whether a signer's CRL is missing or half its life is over."""
+        stored = self.ledger.crl(signer)
+        return stored is None or crls.crl_is_due(stored.this_update, stored.next_update, now)
+
+    def _sign_crl(self, signer_id: str, now: datetime) -> None:
+        signer = next(signer for signer in self.ledger.signers() if signer.id == signer_id)
+        if signer.state == "retired":
+            return
+        issuer = x509.load_der_x509_certificate(signer.der)
+        stored = self.ledger.crl(signer_id)
+        # RFC 5280 section 3.3: an entry stays until one list after the certificate's own end.
+        since = now if stored is None else min(now, stored.this_update)
+        lifetime = min(
+            timedelta(days=self.settings.crl_days), max(issuer.not_valid_after_utc - now, timedelta(hours=1))
+        )
+        number = 1 if stored is None else stored.number + 1
+        beginning, end, text = crls.build(
+            issuer,
+            self.key(signer),
+            self.ledger.revoked(signer_id, since),
+            number=number,
+            previous=None if stored is None else stored.this_update,
+            lifetime=lifetime,
+            now=now,
+            url=self.settings.crl_urls.get(self.purpose),
+        )
+        self.ledger.store_crl(
+            StoredCrl(signer=signer_id, number=number, this_update=beginning, next_update=end, pem=text)
+        )
+
+    def describe_signer(self, signer: Signer) -> str:
+        """A CA's common name."""
+        return common_name(x509.load_der_x509_certificate(signer.der).subject)
+
+
+def _with_key(request: LeafRequest) -> LeafRequest:
+    """Give a request its key. Outside the lock: an RSA key takes its time."""
+    if request.public_key is not None and request.key is None:
+        return request
+    key = request.key or keys.generate(request.key_kind or request.profile.key)
+    return replace(request, key=key, public_key=key.public_key())

@@ -1,0 +1,155 @@
+"""Certificate revocation lists (RFC 5280 section 5): building one, reading one, and knowing when it is due.
+
+An expired CRL refuses every client, so a list is due again when half of its life has passed. Its beginning and the
+revocation dates in it lie five minutes back, for verifiers whose clocks are behind, and no revocation date is later
+than the list itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mcpsec.certs.files import read
+from mcpsec.certs.identity import serial_text
+from mcpsec.certs.profiles import BACKDATING, key_identifier, signature_hash
+from mcpsec.errors import ConfigurationError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from mcpsec.certs.keys import PrivateKey
+
+__all__ = ["REASONS", "CrlFile", "build", "check_reason", "crl_is_due", "load_crl"]
+
+REASONS = (
+    "unspecified",
+    "keyCompromise",
+    "affiliationChanged",
+    "superseded",
+    "cessationOfOperation",
+    "privilegeWithdrawn",
+)
+"""Reasons that fit a leaf certificate for good (a hold that could be lifted is not offered)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrlFile:
+    """The CRLs in one PEM file as one answer: what is revoked, and until when that answer may be used."""
+
+    this_update: datetime
+    next_update: datetime
+    numbers: tuple[int, ...]
+    revoked: frozenset[tuple[bytes, str]]
+    """(DER form of the issuer's name, serial number in upper-case hexadecimal)."""
+
+    def covers(self, certificate: x509.Certificate) -> bool:
+        """Tell whether ``certificate`` is on the list."""
+        return (certificate.issuer.public_bytes(), serial_text(certificate.serial_number)) in self.revoked
+
+    def due(self, now: datetime | None = None) -> bool:
+        """Tell whether the list should be signed again by now; see ``crl_is_due``."""
+        return crl_is_due(self.this_update, self.next_update, now)
+
+    def expired(self, now: datetime | None = None) -> bool:
+        """Tell whether verifiers refuse everyone by now because the list is too old."""
+        return (now or datetime.now(UTC)) >= self.next_update
+
+
+def crl_is_due(this_update: datetime, next_update: datetime, now: datetime | None = None) -> bool:
+    """Tell whether half of the list's life has passed."""
+    return (now or datetime.now(UTC)) >= this_update + (next_update - this_update) / 2
+
+
+def check_reason(reason: str) -> str:
+    """Return the RFC 5280 spelling of a revocation reason, however its case and dashes were typed.
+
+    Raises:
+        UsageError: it is none.
+    """
+    plain = reason.replace("-", "").replace("_", "").lower()
+    for known in REASONS:
+        if known.lower() == plain:
+            return known
+    raise UsageError(f"{reason!r} is no reason for a revocation", hint=f"one of {', '.join(REASONS)}")
+
+
+def load_crl(path: Path) -> CrlFile:
+    """Read a PEM file of one or more CRLs (or one in DER form).
+
+    Raises:
+        ConfigurationError: the file is missing or holds no CRL, or a CRL has no end.
+    """
+    data = read(path)
+    try:
+        marker = b"-----BEGIN X509 CRL-----"
+        if marker in data:
+            lists = [x509.load_pem_x509_crl(marker + part) for part in data.split(marker)[1:]]
+        else:
+            lists = [x509.load_der_x509_crl(data)]
+        revoked = frozenset(
+            (one.issuer.public_bytes(), serial_text(entry.serial_number)) for one in lists for entry in one
+        )
+        ends = [one.next_update_utc for one in lists if one.next_update_utc is not None]
+        numbers = tuple(one.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number for one in lists)
+    except (ValueError, x509.ExtensionNotFound) as error:
+        raise ConfigurationError("this is no certificate revocation list", path=path) from error
+    if len(ends) != len(lists):
+        raise ConfigurationError("a CRL without an end (nextUpdate) can't be relied on", path=path)
+    return CrlFile(max(one.last_update_utc for one in lists), min(ends), numbers, revoked)
+
+
+def build(
+    issuer: x509.Certificate,
+    signing_key: PrivateKey,
+    revoked: Iterable[tuple[str, datetime, str]],
+    *,
+    number: int,
+    previous: datetime | None,
+    lifetime: timedelta,
+    now: datetime,
+    url: str | None = None,
+) -> tuple[datetime, datetime, bytes]:
+    """Sign a CRL over (serial, moment, reason) triples; return its beginning, its end and its PEM form.
+
+    Its beginning is later than the ``previous`` list's where the clock allows, because OpenSSL takes the latest one.
+    """
+    beginning = now - BACKDATING
+    if previous is not None:
+        beginning = min(now, max(beginning, previous + timedelta(seconds=1)))
+    end = now + lifetime
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.subject)
+        .last_update(beginning)
+        .next_update(end)
+        .add_extension(x509.CRLNumber(number), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier(key_identifier(issuer), None, None), critical=False)
+    )
+    if url is not None:
+        point = x509.IssuingDistributionPoint(
+            full_name=[x509.UniformResourceIdentifier(url)],
+            relative_name=None,
+            only_contains_user_certs=True,
+            only_contains_ca_certs=False,
+            only_some_reasons=None,
+            indirect_crl=False,
+            only_contains_attribute_certs=False,
+        )
+        builder = builder.add_extension(point, critical=True)
+    for serial, moment, reason in revoked:
+        builder = builder.add_revoked_certificate(_revoked(serial, min(moment, beginning), reason))
+    signed = builder.sign(signing_key, signature_hash(signing_key))
+    return beginning, end, signed.public_bytes(Encoding.PEM)
+
+
+def _revoked(serial: str, moment: datetime, reason: str) -> x509.RevokedCertificate:
+    builder = x509.RevokedCertificateBuilder().serial_number(int(serial, 16)).revocation_date(moment)
+    if reason != "unspecified":  # RFC 5280 section 5.3.1: absent rather than "unspecified"
+        builder = builder.add_extension(x509.CRLReason(x509.ReasonFlags(reason)), critical=False)
+    return builder.build()
