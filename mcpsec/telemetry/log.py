@@ -376,6 +376,7 @@ class AuditLog:
         self._chain, self._part = tail.chain, tail.part
         self._seq, self._head, self._signed_seq = tail.seq, tail.head, tail.signed_seq
         self._part_bytes = tail.size
+        self._checkpoint_every = min(self._checkpoint_every, tail.checkpoint_every)  # what this part's head promised
 
     def _recover(self, tail: Tail) -> list[dict[str, Any]]:
         self._refuse_if_cut()

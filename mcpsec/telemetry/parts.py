@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import IO, cast
 
-__all__ = ["compress", "open_part", "part_path", "rotated_parts"]
+__all__ = ["base_of", "compress", "open_part", "part_path", "rotated_parts"]
 
 
 def part_path(log: Path, number: int) -> Path:
@@ -52,3 +52,10 @@ def compress(path: Path) -> Path:
     partial.replace(target)
     path.unlink()
     return target
+
+
+def base_of(path: Path) -> Path:
+    """The log that a file belongs to: itself, or for ``events.000001.jsonl.gz`` the log ``events.jsonl``."""
+    name = path.name.removesuffix(".gz")
+    match = re.fullmatch(r"(.+)\.\d{6,}(\.[^.]*)?", name)
+    return path.with_name(match[1] + (match[2] or "")) if match else path

@@ -29,6 +29,7 @@ class Tail:
     seq: int
     head: str
     signed_seq: int
+    checkpoint_every: int
     size: int
     torn: bytes
 
@@ -56,7 +57,16 @@ def read_tail(path: Path, key: PublicKey) -> Tail | None:
                 raise _damaged(path, "no signed line is left in it")
             window *= 4
     last, signed_seq = found
-    return Tail(start.fields["chain"], start.fields["part"], last.seq, last.hash, signed_seq, size - len(torn), torn)
+    return Tail(
+        start.fields["chain"],
+        start.fields["part"],
+        last.seq,
+        last.hash,
+        signed_seq,
+        start.fields["checkpoint_every"],
+        size - len(torn),
+        torn,
+    )
 
 
 def _first_line(path: Path, raw: bytes, key: PublicKey) -> Line:
