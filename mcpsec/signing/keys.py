@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcpsec.errors import ConfigurationError, SecretError
+from mcpsec.errors import ConfigurationError, SecretError, UsageError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
@@ -20,18 +21,18 @@ __all__ = [
     "SigningKey",
     "VerificationKey",
     "certificate_keys",
+    "generate_private_key",
     "generate_secret",
     "load_private_key",
     "load_public_key",
     "load_secret",
     "secret_bytes",
     "thumbprint",
+    "write_private",
 ]
 
 MINIMUM_SECRET_BYTES = 32
 """An HMAC-SHA-256 secret shorter than the hash's output weakens it (RFC 2104 section 3)."""
-
-_BLANKS = b" \t\r\n\v\f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +91,45 @@ def generate_secret() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
 
 
-def secret_bytes(content: bytes) -> bytes:
-    """The key that a secret file's content stands for: its bytes without the white space around them, nothing decoded.
+def generate_private_key(kind: str) -> tuple[bytes, bytes]:
+    """A new key pair, ``ed25519`` or ``ecdsa-p256``: PKCS #8 and SubjectPublicKeyInfo in PEM form."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-    The text itself is the key, so ``openssl dgst -hmac "$(cat FILE)"`` and ``createHmac("sha256",
-    readFileSync(FILE, "utf8").trim())`` compute with the same one.
+    key = ed25519.Ed25519PrivateKey.generate() if kind == "ed25519" else ec.generate_private_key(ec.SECP256R1())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return private, public
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a new file that only its owner may read.
+
+    Raises:
+        UsageError: it exists already, or can't be written.
     """
-    return content.strip(_BLANKS)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise UsageError(
+            "the file exists already", path=path, hint="a key is never overwritten: choose another name"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"can't be written: {error.strerror}", path=path) from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def secret_bytes(content: bytes) -> bytes:
+    """The key that a secret file's content stands for: its bytes without one line end at the end, nothing decoded.
+
+    That is what a ``{ file = … }`` reference of a deployment file gives. The text itself is the key, so that
+    ``openssl dgst -hmac "$(cat FILE)"`` and ``createHmac("sha256", readFileSync(FILE, "utf8").trimEnd())`` compute with
+    the same one.
+    """
+    return content.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def load_secret(path: Path) -> bytes:

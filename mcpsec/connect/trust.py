@@ -1,0 +1,133 @@
+"""The client's side of mutual TLS: the context, and what its failures mean in words."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, NamedTuple
+
+from mcpsec.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["TlsFailure", "client_context", "explain", "load_certificate"]
+
+
+class TlsFailure(NamedTuple):
+    """A failed TLS connection in words. ``refused``: the server said no to this client; else this client said no."""
+
+    refused: bool
+    message: str
+    hint: str
+
+
+# Alerts of RFC 8446 section 6.2 as OpenSSL spells them. In TLS 1.3 the server judges the client's certificate after the
+# client believes itself connected, so they arrive with the first read.
+_ALERTS = {
+    "CERTIFICATE_REQUIRED": ("the server demands a client certificate and got none", "give --cert and --key"),
+    "UNKNOWN_CA": (
+        "the server does not trust the authority that issued this client certificate, or its revocation list",
+        "use a certificate of the deployment's client CA, with its intermediates (chain.pem)",
+    ),
+    "CERTIFICATE_REVOKED": ("the server says that this client certificate is revoked", "issue a new one"),
+    "CERTIFICATE_EXPIRED": (
+        "the server says that this client certificate, or its own revocation list, has expired",
+        "renew it: `mcpsec certs renew`",
+    ),
+    "CERTIFICATE_UNKNOWN": ("the server does not accept this client certificate", "ask for one of its client CA"),
+    "BAD_CERTIFICATE": ("the server finds this client certificate wrong", "look at it with `mcpsec certs`"),
+    "UNSUPPORTED_CERTIFICATE": (
+        "the server can't use a certificate of this kind",
+        "is it one for clients (extended key usage clientAuth)?",
+    ),
+    "ACCESS_DENIED": ("the server knows this client certificate and refuses it", "ask its operator"),
+    "HANDSHAKE_FAILURE": (
+        "the server and this client share no way to speak TLS",
+        "does the server demand a certificate?",
+    ),
+    "PROTOCOL_VERSION": ("the server does not speak TLS 1.2 or 1.3", "it is too old to be trusted"),
+}
+
+
+def client_context(
+    *, ca: Path | None = None, certificate: Path | None = None, key: Path | None = None
+) -> ssl.SSLContext:
+    """A context that trusts ``ca`` (None: the system's authorities) and presents ``certificate`` with ``key``.
+
+    ``certificate`` holds the leaf first, then its intermediates.
+
+    Raises:
+        ConfigurationError: a file is missing, unreadable or not what its name says.
+    """
+    try:
+        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(f"the CA file can't be used: {_reason(error)}", path=ca) from None
+    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    if certificate is not None:
+        load_certificate(context, certificate, key or certificate)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Present this certificate on every new connection of ``context``; connections that are open keep theirs.
+
+    Raises:
+        ConfigurationError: a file is missing or unreadable, the key is encrypted or belongs to another certificate.
+    """
+
+    def no_password() -> str:
+        raise ConfigurationError("the private key is encrypted", path=key, hint="decrypt it into a 0600 file first")
+
+    try:
+        context.load_cert_chain(certificate, key, password=no_password)
+    except FileNotFoundError:
+        missing = certificate if not certificate.exists() else key
+        raise ConfigurationError("there is no such file", path=missing) from None
+    except (OSError, ssl.SSLError) as error:
+        if "KEY_VALUES_MISMATCH" in str(error):
+            raise ConfigurationError("the private key belongs to another certificate", path=key) from None
+        raise ConfigurationError(
+            f"the client certificate and its key can't be used: {_reason(error)}", path=certificate
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "not in PEM form").replace("_", " ").lower()
+    return (error.strerror or "unreadable").lower() if isinstance(error, OSError) else str(error)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        yield current
+        seen.add(id(current))
+        current = current.__cause__ or current.__context__
+
+
+def explain(error: BaseException) -> TlsFailure | None:
+    """What a failed request says about TLS; None when TLS is not to blame. Looks through the chain of causes."""
+    for link in _chain(error):
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return _own_refusal(link)
+        text = str(link)
+        for name, (message, hint) in _ALERTS.items():
+            if f"ALERT_{name}" in text:
+                return TlsFailure(True, message, hint)
+        if isinstance(link, ssl.SSLError) and "WRONG_VERSION_NUMBER" in text:
+            return TlsFailure(False, "the server does not speak TLS on this port", "is it http:// or another port?")
+    return None
+
+
+def _own_refusal(error: ssl.SSLCertVerificationError) -> TlsFailure:
+    text = error.verify_message or "unknown reason"
+    if error.verify_code in {18, 19, 20, 21}:  # X509_V_ERR_*: self-signed, or no issuer found
+        hint = "give the server's CA with --ca"
+    elif error.verify_code in {62, 64}:  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+        hint = "use a name that the server's certificate holds"
+    else:
+        hint = "look at the server's certificate"
+    return TlsFailure(False, f"the server's certificate is not trusted: {text}", hint)
