@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Address",
     "Admin",
+    "ArgumentFilter",
     "Auth",
     "Builtin",
     "CertificateMatch",
     "Client",
     "Deployment",
     "Factor",
+    "Filters",
     "Limits",
     "Log",
     "MethodClass",
@@ -194,18 +196,33 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ArgumentFilter:
+    """``{ min = 1, max = 500 }`` or ``{ regex = "[A-Z]+-[0-9]+" }``: what an argument may be besides a list of globs.
+
+    A range (either bound may be missing) holds for numbers only; ``regex`` is RE2 and must match the whole value.
+    """
+
+    min: float | None = None
+    max: float | None = None
+    regex: str | None = None
+
+
+Filters = dict[str, dict[str, Values | ArgumentFilter]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
     """``[roles.NAME]``: what several clients share.
 
     ``allow_resources`` are globs over ``upstream/tool``, ``upstream/resource:URI`` and ``upstream/prompt:NAME``.
-    ``resource_filters`` maps such a glob to ``argument -> allowed values (globs)``.
+    ``resource_filters`` maps such a glob to ``argument -> allowed values (globs)``, or a range or expression.
     """
 
     name: str
     allow_resources: Values = ()
     allow_methods: tuple[MethodClass, ...] = ()
     allow_server_requests: tuple[ServerRequest, ...] = ()
-    resource_filters: dict[str, dict[str, Values]] = field(default_factory=dict)
+    resource_filters: Filters = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +253,7 @@ class Client:
     allow_resources: Values = ()
     allow_methods: tuple[MethodClass, ...] = ()
     allow_server_requests: tuple[ServerRequest, ...] = ()
-    resource_filters: dict[str, dict[str, Values]] = field(default_factory=dict)
+    resource_filters: Filters = field(default_factory=dict)
     rate_limit: Rate | None = None
 
 

@@ -1,0 +1,80 @@
+"""Globs of the policy: ``*`` stands for any characters, everything else for itself.
+
+Matching covers the whole text, compares code point by code point, and takes time linear in the text for each ``*``;
+there is nothing to escape and nothing to backtrack into. A glob with ``*`` beside other characters never matches a text
+with a ``.`` or ``..`` path segment in it: ``/data/*`` must not grant ``/data/../etc/passwd``.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["Glob", "ResourceGlob", "has_dot_segment"]
+
+_ENCODED = re.compile(r"%(?:25)*(00|20|2e|2f|5c)", re.IGNORECASE)
+_DECODED = {"00": "\0", "20": " ", "2e": ".", "2f": "/", "5c": "\\"}
+_DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.[. ]*(?:$|[/\\?#;\x00-\x1f])")
+
+
+def has_dot_segment(text: str) -> bool:
+    r"""Whether a path segment of ``text`` is ``.`` or ``..``, as strict and as lax servers see it.
+
+    ``/`` and ``\`` part segments; ``?``, ``#``, ``;`` and control characters end one; percent-encoding (also of the
+    percent sign) is undone; dots and spaces behind the first dot count as nothing, as on Windows.
+    """
+    if "." not in text and "%" not in text:
+        return False
+    if "%" in text:
+        text = _ENCODED.sub(lambda match: _DECODED[match[1].lower()], text)
+    return _DOT_SEGMENT.search(text) is not None
+
+
+class Glob:
+    """One compiled pattern. ``weight`` is the number of characters that stand for themselves."""
+
+    __slots__ = ("_end", "_inner", "_start", "exact", "pattern", "weight")
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        parts = pattern.split("*")
+        self.exact = len(parts) == 1
+        self.weight = sum(map(len, parts))
+        self._start, self._end = parts[0], parts[-1]
+        self._inner = tuple(filter(None, parts[1:-1]))
+
+    def matches(self, text: str) -> bool:
+        """Whether the whole of ``text`` fits."""
+        if self.exact:
+            return text == self.pattern
+        if not self.weight:
+            return True
+        start, end = len(self._start), len(text) - len(self._end)
+        if start > end or not text.startswith(self._start) or not text.endswith(self._end):
+            return False
+        for part in self._inner:
+            start = text.find(part, start, end)
+            if start < 0:
+                return False
+            start += len(part)
+        return not has_dot_segment(text)
+
+    def __repr__(self) -> str:
+        return f"Glob({self.pattern!r})"
+
+
+class ResourceGlob:
+    """``upstream/what``: the part before the first ``/`` is for the upstream's name, the rest for what it offers."""
+
+    __slots__ = ("pattern", "upstream", "what")
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        upstream, _, what = pattern.partition("/")
+        self.upstream, self.what = Glob(upstream), Glob(what)
+
+    def matches(self, upstream: str, what: str) -> bool:
+        """Whether it names ``what`` (a tool's name, ``resource:URI`` or ``prompt:NAME``) of ``upstream``."""
+        return self.upstream.matches(upstream) and self.what.matches(what)
+
+    def __repr__(self) -> str:
+        return f"ResourceGlob({self.pattern!r})"
