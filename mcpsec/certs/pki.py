@@ -181,6 +181,11 @@ class Pki:
             raise failure
         return found
 
+    def unreadable_purposes(self) -> list[Purpose]:
+        """The authorities whose ledger this account may not read."""
+        seen = [authority.purpose for authority in self.readable_authorities()]
+        return [purpose for purpose in Purpose if purpose not in seen]
+
     # issuing
 
     def request(

@@ -1,0 +1,82 @@
+"""`mcpsec certs`: the private PKI on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcpsec.cli.certs import authority, leaves
+from mcpsec.cli.certs.context import CertsContext, CertsGroup
+from mcpsec.cli.output import examples
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    cls=CertsGroup,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "mcpsec certs init",
+        "mcpsec certs issue reporting --client --san spiffe://example.com/agent/reporting",
+        "mcpsec certs issue gateway --server --san mcp.example.com --san 192.0.2.10",
+        "mcpsec certs check --warn 30d",
+    ),
+)
+
+
+@app.callback()
+def certs(
+    ctx: typer.Context,
+    *,
+    directory: Annotated[
+        Path, typer.Option("--dir", "-d", envvar="MCPSEC_CERTS_DIR", metavar="DIR", help="The PKI's directory.")
+    ] = Path("pki"),
+    passphrase_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with the passphrase of encrypted keys (mode 0600).")
+    ] = None,
+    passphrase_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Environment variable with the passphrase.")
+    ] = None,
+    passphrase_ref: Annotated[
+        str | None, typer.Option(metavar="REF", help='Secret reference, e.g. { command = ["op", "read", "…"] }.')
+    ] = None,
+    passphrase_prompt: Annotated[bool, typer.Option("--passphrase-prompt", help="Ask for the passphrase.")] = False,
+) -> None:
+    """Run a private certificate authority for mutual TLS: issue, renew, revoke, check.
+
+    The options below may also stand after the subcommand.
+    """
+    ctx.obj = CertsContext(directory, passphrase_file, passphrase_env, passphrase_ref, passphrase_prompt)
+
+
+app.command(
+    "init",
+    epilog=examples(
+        "mcpsec certs init --trust-domain example.com",
+        "mcpsec certs --dir /etc/mcpsec/pki init --passphrase-prompt --encrypt root",
+        "mcpsec certs init --permit-server dns:example.com --permit-client uri:example.com",
+    ),
+)(authority.init)
+app.command(
+    "issue",
+    epilog=examples(
+        "mcpsec certs issue reporting --client",
+        "mcpsec certs issue reporting --client --san spiffe://example.com/agent/reporting --days 30",
+        "mcpsec certs issue gateway --server --san mcp.example.com --san 192.0.2.10 --key ed25519",
+    ),
+)(leaves.issue)
+app.command("list", epilog=examples("mcpsec certs list", "mcpsec certs list --all --format json"))(leaves.list_)
+app.command("show", epilog=examples("mcpsec certs show reporting", "mcpsec certs show 3DAF1BFB… --pem"))(leaves.show)
+app.command(
+    "renew",
+    epilog=examples("mcpsec certs renew reporting", "mcpsec certs renew --all-due"),
+)(leaves.renew)
+app.command(
+    "revoke",
+    epilog=examples("mcpsec certs revoke reporting --reason keyCompromise", "mcpsec certs revoke 3DAF1BFB…"),
+)(leaves.revoke)
+app.command("crl", epilog=examples("mcpsec certs crl", "mcpsec certs crl --if-due --client"))(authority.crl)

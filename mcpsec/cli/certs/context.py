@@ -1,0 +1,143 @@
+"""What every `certs` command shares: where the PKI is, and where the passphrase of its keys comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from typer.core import TyperGroup
+
+from mcpsec.errors import SecretError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import typer
+
+    from mcpsec.certs import Pki, Purpose
+
+__all__ = ["CertsContext", "CertsGroup", "Format", "context", "purpose_of"]
+
+Format = Literal["text", "json"]
+
+_SHARED = {
+    "--dir": 1,
+    "-d": 1,
+    "--passphrase-file": 1,
+    "--passphrase-env": 1,
+    "--passphrase-ref": 1,
+    "--passphrase-prompt": 0,
+}
+
+
+class CertsGroup(TyperGroup):
+    """Lets the group's own options stand after the subcommand too, where people type them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Move shared options in front of the subcommand."""
+        end = args.index("--") if "--" in args else len(args)
+        front: list[str] = []
+        rest: list[str] = []
+        at = 0
+        while at < end:
+            word = args[at]
+            values = _SHARED.get(word.partition("=")[0])
+            if values is None:
+                rest.append(word)
+                at += 1
+                continue
+            width = 1 if values == 0 or "=" in word else 2
+            front += args[at : at + width]
+            at += width
+        parsed: list[str] = super().parse_args(ctx, [*front, *rest, *args[end:]])
+        return parsed
+
+
+@dataclass(frozen=True, slots=True)
+class CertsContext:
+    """The group's options."""
+
+    directory: Path
+    passphrase_file: Path | None = None
+    passphrase_env: str | None = None
+    passphrase_ref: str | None = None
+    passphrase_prompt: bool = False
+
+    @property
+    def has_passphrase(self) -> bool:
+        """True when an option says where a passphrase comes from."""
+        return bool(self.passphrase_file or self.passphrase_env or self.passphrase_ref or self.passphrase_prompt)
+
+    def passphrase(self, *, new: bool = False) -> Callable[[str], bytes | None]:
+        """Answer the library's question for a key's passphrase; a ``new`` one is typed twice at a prompt."""
+        known: list[bytes] = []
+
+        def answer(what: str) -> bytes | None:
+            if not self.has_passphrase:
+                return None
+            if self.passphrase_prompt and not new:
+                return self._typed(f"Passphrase of {what}: ")
+            if not known:
+                known.append(self._new() if self.passphrase_prompt else self._referenced())
+            return known[0]
+
+        return answer
+
+    def _referenced(self) -> bytes:
+        import tomllib
+
+        from mcpsec.secretrefs import SecretRef
+
+        if sum(bool(given) for given in (self.passphrase_file, self.passphrase_env, self.passphrase_ref)) > 1:
+            raise UsageError("give one of --passphrase-file, --passphrase-env and --passphrase-ref")
+        table: object
+        if self.passphrase_file:
+            table = {"file": str(self.passphrase_file)}
+        elif self.passphrase_env:
+            table = {"env": self.passphrase_env}
+        else:
+            try:
+                table = tomllib.loads(f"secret = {self.passphrase_ref}")["secret"]
+            except tomllib.TOMLDecodeError as error:
+                hint = """--passphrase-ref '{ command = ["op", "read", "op://vault/ca/passphrase"] }'"""
+                raise UsageError("--passphrase-ref takes a secret reference", hint=hint) from error
+        return SecretRef.parse(table, Path.cwd()).resolve()
+
+    @staticmethod
+    def _typed(question: str) -> bytes:
+        from getpass import getpass
+
+        return getpass(question).encode()
+
+    def _new(self) -> bytes:
+        first = self._typed("New passphrase: ")
+        if not first:
+            raise SecretError("the passphrase is empty")
+        if first != self._typed("The same again: "):
+            raise SecretError("the two passphrases differ")
+        return first
+
+    def open(self) -> Pki:
+        """Open the PKI."""
+        from mcpsec.certs import Pki
+
+        return Pki.open(self.directory, passphrase=self.passphrase() if self.has_passphrase else None)
+
+
+def context(ctx: typer.Context) -> CertsContext:
+    """The group's options, from the context of one of its commands."""
+    found = ctx.obj
+    assert isinstance(found, CertsContext)
+    return found
+
+
+def purpose_of(client: bool, server: bool) -> Purpose | None:
+    """The purpose that --client or --server chose, None for neither."""
+    from mcpsec.certs import Purpose
+
+    if client and server:
+        raise UsageError("--client and --server exclude each other", hint="issue two certificates")
+    if not client and not server:
+        return None
+    return Purpose.CLIENT if client else Purpose.SERVER
