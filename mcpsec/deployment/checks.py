@@ -119,7 +119,7 @@ def _check_factors(client: Client, auth: Auth, report: Report) -> None:
 
 
 def check_names(parts: Parts, report: Report) -> None:
-    """Report names that mean two things or nothing: clients with one identity, unknown roles, grants on unknown upstreams."""
+    """Report names that mean two things (clients with one identity) or nothing (unknown roles and upstreams)."""
     _unique(parts, report, "id", lambda client: [(("id",), client.id)])
     _unique(parts, report, "certificate", _certificates)
     _unique(

@@ -37,12 +37,13 @@ def load(path: str | Path) -> Deployment:
 
 
 def examine(path: str | Path) -> tuple[Deployment | None, list[Problem]]:
-    """Read a deployment file and return every fault, in the order of the file; the deployment when there is none.
-
-    Raises ConfigurationError only when there is no text to examine: no file, no permission, not UTF-8.
-    """
+    """Read a deployment file and return every fault, in the order of the file; the deployment when there is none."""
     path = Path(path).absolute()
-    return read(_text(path), path)
+    try:
+        text = _text(path)
+    except ConfigurationError as error:
+        return None, [Problem(error.message, error.hint, path, error.line)]
+    return read(text, path)
 
 
 def read(text: str, path: Path) -> tuple[Deployment | None, list[Problem]]:

@@ -30,11 +30,14 @@ def dotted(at: KeyPath) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            bare = re.fullmatch(r"[A-Za-z0-9_-]{1,80}", part)
-            text += ("." if text else "") + (
-                part if bare else f'"{part}"' if len(part) <= 80 and part.isprintable() else "…"
-            )
+            text += ("." if text else "") + _key(part)
     return text
+
+
+def _key(name: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name):
+        return name
+    return f'"{name}"' if len(name) <= 80 and name.isprintable() else "…"
 
 
 @dataclass(frozen=True, slots=True)

@@ -291,6 +291,8 @@ class Table(Kind):
         """Show every key that says something, defaults included."""
         shown = {}
         for key in self.keys:
+            if key.needs and getattr(value, key.needs) is None:
+                continue  # it may not even be written then
             content = getattr(value, key.name)
             written = key.kind.absent if content is None else key.kind.show(content)
             if written is not None:

@@ -1,0 +1,49 @@
+"""``mcpsec init``: write a whole deployment without a question asked."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcpsec.cli.output import examples, out
+
+app = typer.Typer(
+    add_completion=False, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+@app.command(
+    epilog=examples(
+        "mcpsec init my-deployment", "mcpsec init . --client reporting --client ci", "mcpsec serve -c mcpsec.toml"
+    )
+)
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write it.")] = Path(),
+    client: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--client",
+            metavar="NAME",
+            help="A client, with certificate and signing key. Repeat for more. Default: agent.",
+        ),
+    ] = None,
+) -> None:
+    """Write a whole deployment: a commented mcpsec.toml, a private CA, certificates, signing secrets.
+
+    Its policy grants nothing beyond the built-in tools. Nothing is overwritten, and an interrupted run leaves nothing.
+    """
+    from mcpsec.deployment.scaffold import create
+
+    created = create(directory, client or ["agent"])
+    shown = _relative_to_here(created.directory)
+    for path in created.files:
+        out.note(f"wrote {shown / path.relative_to(created.directory)}")
+    out.note(f"next: mcpsec serve -c {shlex.quote(str(shown / created.config.name))}")
+
+
+def _relative_to_here(directory: Path) -> Path:
+    here = Path.cwd()
+    return directory.relative_to(here) if directory.is_relative_to(here) else directory
