@@ -1,0 +1,229 @@
+"""Values next to secret names: ``password = "…"``, ``DB_PASS: …``, ``--api-key …``, ``<secret>…</secret>``.
+
+The walk goes from each keyword to the whole name, from the name over an operator to the value, then judges both.
+Unquoted values in source code are expressions, so there only literals count.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mcpsec.leaks.findings import Match
+from mcpsec.leaks.names import KEYWORDS, kind_of
+from mcpsec.leaks.secrecy import judge
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mcpsec.leaks.rulebook import Rulebook
+
+__all__ = ["GATE", "REACH", "detect"]
+
+NAME_BYTES = 64
+VALUE_BYTES = 2048
+REACH = 256
+"""How far before and after a gate's hit the walk may look, not counting the value."""
+
+_NAME_REST = re.compile(rb"[\w.$-]{0,64}")
+_NAME_BACK = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-") | frozenset(
+    range(128, 256)
+)
+
+_OPERATOR = re.compile(
+    rb"""
+      (?P<arg>[ \t]{1,4}(?=[^\s-]))                                              # --password VALUE (only after a dash)
+    | (?:\\?["'`\]]){0,3}
+      (?: (?P<pair>[ \t\r\n,]{1,30}\\?["']?(?:value|Value|default|content|val)\\?["']?[ \t]{0,4}[:=][ \t]{0,4})
+        | (?P<element></(?:key|name|string)>\s{0,30}<(?:string|value)[^<>]{0,20}>)
+        | (?P<assign>[ \t]{0,24}
+            (?: :[ \t]{0,4}[A-Za-z_][\w.<>\[\]|?&'*]{0,40}[ \t]{0,4}=(?!=)       # typed: name: str =
+              | =>|:=|={1,3}|!={1,2}|\?\?=|\?=|\|\|=|\+=|::?|<-|->)
+            [ \t]{0,12} (?:(?:\\|\(|>-?|\|-?)?\r?\n[ \t]{1,24})?)
+        | (?P<tag>[^<>\n]{0,40}>)
+        | (?P<call>\([ \t]{0,4}(?=["'`]))
+        | (?P<next>[ \t]{0,4},[ \t]{0,4}(?:\r?\n[ \t]{1,24})?(?=\\?["'`]))
+        | (?P<prose>[ \t]{1,3}(?:is|was|are)[ \t]{0,2}:?[ \t]{1,3}(?=\S))
+      )
+    """,
+    re.X,
+)
+_QUOTED = re.compile(
+    rb"""(?:[bBrRuUfFL@$]{1,2}(?=["'`]))?
+    (?: \"\"\"(?P<q3>[^"\r\n]{0,2048})\"\"\" | '''(?P<a3>[^'\r\n]{0,2048})'''
+      | \\"(?P<eq>[^"\\\r\n]{0,2048})\\" | \\'(?P<ea>[^'\\\r\n]{0,2048})\\'
+      | "(?P<q>(?:[^"\\\r\n]|\\.){0,2048})" | '(?P<a>(?:[^'\\\r\n]|\\.){0,2048})' | `(?P<b>[^`\r\n]{0,2048})`
+      | &quot;(?P<h>[^&\r\n]{0,2048})&quot; )""",
+    re.X,
+)
+_BARE = re.compile(rb"[^\s\"'`<>]{1,2048}")
+_WRAPPER = re.compile(rb"(?:new )?[A-Za-z_][\w.]{0,40}\([ \t]{0,2}(?=[\"'])")
+_SAFE_WRAPPERS = re.compile(
+    rb"(?i)secretstr|securestring|string|bytes|decode|quote|protect|password|credential|secret|buffer\.from|encode|key|token"
+)
+
+GATE = (
+    r"(?i)(?:" + "|".join(re.escape(k.decode()) for k in KEYWORDS if k.isascii()) + r")[\w.$-]{0,40}"
+    r"(?:\\?[\"'`\]]){0,3}[ \t]{0,24}(?:[=:,(><]|\?=|\|\||->|!=|is |was |[\r\n, ][ \t\r\n,]{0,24}[\"']?(?:value|default|content|val)\b)"
+)
+"""The same walk as one expression, for engines that look for all rules at once."""
+ARGUMENT_GATE = (
+    r"(?i)-[\w-]{0,40}(?:" + "|".join(re.escape(k.decode()) for k in KEYWORDS if k.isascii()) + r")[\w-]{0,40}[ \t]"
+)
+
+CODE = frozenset(
+    """
+    py pyi js mjs cjs ts tsx jsx java kt kts scala groovy go rs c h cc cpp cxx hpp hh m mm cs fs vb swift rb erb php pl
+    pm lua dart ex exs erl hs ml clj cljs elm r jl nim zig v sol proto d pas coffee vue svelte gradle as hx
+    """.split()
+)
+CONFIG = frozenset(
+    "env ini cfg conf cnf properties yaml yml toml json jsonc json5 tfvars xml plist config npmrc netrc".split()
+)
+
+
+def surroundings(name: str | None) -> str:
+    """``code``, ``config`` or ``text``, from a file's name."""
+    if not name:
+        return "text"
+    base = name.replace("\\", "/").rpartition("/")[2].lower()
+    extension = base.rpartition(".")[2]
+    if extension in CODE:
+        return "code"
+    if extension in CONFIG or base.startswith(".env") or base in ("dockerfile", "credentials", "config"):
+        return "config"
+    return "text"
+
+
+class _Kinds:
+    """Remembers what names mean; the same few come again and again."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, str] = {}
+
+    def __call__(self, name: bytes) -> str:
+        kind = self._known.get(name)
+        if kind is None:
+            if len(self._known) > 20_000:
+                self._known.clear()
+            kind = self._known[name] = kind_of(name.decode("utf-8", "replace"))
+        return kind
+
+
+_kinds = _Kinds()
+
+
+def detect(book: Rulebook, data: bytes, lower: bytes, where: str, start: int, end: int) -> Iterator[Match]:
+    """Every value beside a secret name whose keyword starts in ``data[start:end]``."""
+    seen = -1
+    for at in _keyword_positions(lower, start, end):
+        if at < seen:
+            continue
+        head = at
+        floor = max(0, at - NAME_BYTES)
+        while head > floor and data[head - 1] in _NAME_BACK:
+            head -= 1
+        rest = _NAME_REST.match(data, at)
+        tail = rest.end() if rest else at
+        seen = tail
+        yield from _at(book, data, where, head, tail)
+
+
+def _keyword_positions(lower: bytes, start: int, end: int) -> list[int]:
+    positions = []
+    for keyword in KEYWORDS:
+        at = lower.find(keyword, start, end)
+        while at >= 0:
+            positions.append(at)
+            at = lower.find(keyword, at + 1, end)
+    positions.sort()
+    return positions
+
+
+def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterator[Match]:
+    name = data[head:tail]
+    while name[-1:] in b".-$" and len(name) > 1:
+        name, tail = name[:-1], tail - 1
+    operator = _OPERATOR.match(data, tail)
+    if operator is None:
+        return
+    dashed = name.startswith(b"-")
+    if operator.lastgroup == "arg" and not dashed:
+        operator = _without_argument(data, tail)
+        if operator is None:
+            return
+    how = str(operator.lastgroup)
+    at = operator.end()
+    if how == "tag" and data[head - 1 : head] not in (b"<", b":"):
+        return
+    found = _value(data, at, how, where, name, head)
+    if found is None:
+        return
+    begin, stop, quoted = found
+    kind = _kinds(name.strip(b"-.$"))
+    if not kind:
+        return
+    value = data[begin:stop].decode("utf-8", "replace")
+    verdict = judge(kind, value, quoted=quoted, how=how, where=where, name=name.decode("utf-8", "replace"))
+    if verdict is None:
+        return
+    rule = book.by_id.get(verdict[0])
+    if rule is not None:
+        yield Match(rule, begin, stop, value, verdict[1])
+
+
+_NO_ARGUMENT = re.compile(_OPERATOR.pattern.replace(rb"(?P<arg>[ \t]{1,4}(?=[^\s-]))", rb"(?P<arg>(?!))"), re.X)
+
+
+def _without_argument(data: bytes, tail: int) -> re.Match[bytes] | None:
+    return _NO_ARGUMENT.match(data, tail)
+
+
+def _value(data: bytes, at: int, how: str, where: str, name: bytes, head: int) -> tuple[int, int, bool] | None:
+    """Where the value stands, and whether it is quoted."""
+    quoted = _QUOTED.match(data, at)
+    if quoted is None and how == "assign":
+        wrapper = _WRAPPER.match(data, at)
+        if wrapper and _SAFE_WRAPPERS.search(wrapper.group()):
+            quoted = _QUOTED.match(data, wrapper.end())
+    if quoted is not None:
+        begin, stop = quoted.span(str(quoted.lastgroup))
+        return (begin, stop, True) if how != "prose" or stop > begin else None
+    if how in ("call", "next"):
+        return None
+    if how in ("tag", "element"):
+        stop = data.find(b"<", at, at + VALUE_BYTES)
+        return (at, stop, True) if stop > at else None
+    bare = _BARE.match(data, at)
+    if bare is None:
+        return None
+    if where == "code" and not name.startswith(b"-") and not _inside_string(data, head):
+        return None
+    begin, stop = bare.span()
+    before = data[head - 1 : head]
+    if before in (b"?", b"&", b";") or data.rfind(b"://", max(0, head - 200), head) > data.rfind(
+        b"\n", max(0, head - 200), head
+    ):
+        for mark in (b"&", b";", b"#"):
+            cut = data.find(mark, begin, stop)
+            if cut > begin:
+                stop = cut
+    return _trim(data, begin, stop)
+
+
+def _trim(data: bytes, begin: int, stop: int) -> tuple[int, int, bool] | None:
+    """Leave off what closes the construct around a bare value."""
+    for opening, closing in ((b"(", b")"), (b"[", b"]"), (b"{", b"}")):
+        if data[stop - 1 : stop] == closing and data.count(opening, begin, stop) < data.count(closing, begin, stop):
+            stop -= 1
+    while stop > begin and data[stop - 1] in b",;\\":
+        stop -= 1
+    return (begin, stop, False) if stop > begin else None
+
+
+def _inside_string(data: bytes, head: int) -> bool:
+    """True when the name stands inside a quoted string of its line, or in a comment."""
+    line = data[max(data.rfind(b"\n", max(0, head - 400), head) + 1, head - 400) : head]
+    if b"//" in line or line.lstrip()[:1] in (b"#", b"*"):
+        return True
+    return line.count(b'"') % 2 == 1 or line.count(b"'") % 2 == 1 or line.count(b"`") % 2 == 1

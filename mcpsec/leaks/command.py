@@ -1,0 +1,74 @@
+"""What both command lines do with a request: scan, write the results, name the problems, decide the exit code."""
+
+from __future__ import annotations
+
+import sys
+
+from mcpsec.leaks.runner import Result, execute
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mcpsec.leaks.options import Request
+
+__all__ = ["perform", "render"]
+
+
+def perform(request: Request) -> int:
+    """Run the request; results go to standard output or ``--output``, everything else to standard error."""
+    result = execute(request)
+    text = render(result, request)
+    if request.output:
+        _write(request.output, text)
+    elif text:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    _notes(result, request)
+    if request.exit_zero and result.findings:
+        return 3 if result.problems else 0
+    return result.exit_code
+
+
+def render(result: Result, request: Request) -> str:
+    """The results in the format asked for."""
+    if request.format == "console":
+        from mcpsec.leaks.console import render as console
+
+        return console(result, color=_colored(request, sys.stdout))
+    from mcpsec.leaks import formats
+
+    return formats.render(request.format, result)
+
+
+def _write(path: str, text: str) -> None:
+    from mcpsec.errors import UsageError
+
+    try:
+        with open(path, "w", encoding="utf-8") as stream:  # noqa: PTH123
+            stream.write(text)
+    except OSError as error:
+        raise UsageError(f"can't write {path}: {error.strerror}", hint="choose another --output") from error
+
+
+def _notes(result: Result, request: Request) -> None:
+    write = sys.stderr.write
+    for problem in result.problems[:20]:
+        write(f"warning: {problem.path}: not scanned: {problem.reason}\n")
+    if len(result.problems) > 20:
+        write(f"warning: and {len(result.problems) - 20} more that could not be scanned\n")
+    if request.quiet:
+        return
+    left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(result.skipped.counts.items()))
+    if left_out:
+        write(f"skipped: {left_out}\n")
+    found = len(result.findings)
+    hidden = f", {result.suppressed} known or allowed" if result.suppressed else ""
+    size = result.bytes / 1e6
+    write(
+        f"{found} finding{'s' * (found != 1)}{hidden}; {result.files} files, {size:.1f} MB in {result.seconds:.2f} s\n"
+    )
+
+
+def _colored(request: Request, stream: object) -> bool:
+    import os
+
+    return not request.no_color and not request.output and not os.environ.get("NO_COLOR") and bool(stream.isatty())  # type: ignore[attr-defined]

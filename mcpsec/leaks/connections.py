@@ -1,0 +1,153 @@
+"""Credentials that travel with an address or a request: ``scheme://user:password@host``, connection strings' own
+``user:password`` forms, ``Authorization`` headers and ``curl -u``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mcpsec.leaks import checks
+from mcpsec.leaks.findings import Match
+from mcpsec.leaks.secrecy import HIGH, LOW, MEDIUM, is_code, is_weak_password, password_strength
+from mcpsec.leaks.values import is_placeholder, is_reference, looks_random, wordiness
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mcpsec.leaks.rulebook import Rulebook
+
+__all__ = ["HEADER_GATE", "URL_GATE", "detect"]
+
+_URL = re.compile(
+    rb"(?P<user>[^\s:/?#\"'<>@\\`,()|]{0,128}):(?P<password>[^\s\"'<>`/?#]{1,256}|[^\s\"'<>`]{1,128}?)@"
+    rb"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_.$%{}<-][A-Za-z0-9_.$%{}<>-]{0,253})"
+)
+_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{1,30}$")
+_HEADER = re.compile(
+    rb"(?i)(?P<scheme>bearer|basic|token|apikey|api-key|digest|sso-key|splunk|key|bot|pat|oauth|genie[k]ey|ssws)"
+    rb"(?:[ \t]{1,3}|\\?[\"'] ?[+.,&] ?\\?[\"']|%20|\+)(?P<value>[A-Za-z0-9_.~+/:=|!@$%*-]{8,4096})"
+)
+_AUTHORIZATION = re.compile(
+    rb"(?i)authorization[\"'`\]\\]{0,4}[ \t]{0,4}(?:=>|:=|[:=,(])[ \t]{0,4}\\?[\"'`]?(?P<value>[A-Za-z0-9_.~+/=-]{16,4096})(?=[\"'`\s\\]|$)"
+)
+_CURL_USER = re.compile(
+    rb"(?:^|[\s\"'=])(?:-u|--user|--proxy-user|-U)(?:[ \t=]{1,3}|\\?[\"'],\s{0,8}\\?[\"'])?[\"']?"
+    rb"(?P<user>[^\s:\"'`$<{@]{1,64}):(?P<value>[^\s\"'`]{3,128})"
+)
+HOSTS_OF_EXAMPLES = re.compile(
+    r"(?i)^(?:(?:[\w-]+\.)*example\.(?:com|org|net)|.*\.(?:example|test|invalid)|host(?:name)?|server|localhost|127\.0\.0\.1|db|domain(?:\.com)?|\[::1\])$"
+)
+
+URL_GATE = r"://[^\s:/?#\"'<>@\\`,()|]{0,128}:[^\s\"'<>`]{1,256}@"
+HEADER_GATE = (
+    r"(?i)(?:bearer|basic|token|apikey|api-key|sso-key|splunk|ssws|authorization)[\"'`\]\\]{0,4}(?:[ \t]|[:=,(]|%20|\+)"
+)
+CURL_GATE = r"(?:-u|--user|--proxy-user|-U)[ \t=\"']"
+
+
+def detect(book: Rulebook, data: bytes, lower: bytes, where: str, start: int, end: int) -> Iterator[Match]:
+    """Every credential of these kinds whose mark starts in ``data[start:end]``."""
+    at = lower.find(b"://", start, end)
+    while at >= 0:
+        yield from _url(book, data, at)
+        at = lower.find(b"://", at + 3, end)
+    for mark in (b"bearer", b"basic", b"token ", b"apikey ", b"api-key ", b"sso-key ", b"splunk ", b"ssws "):
+        at = lower.find(mark, start, end)
+        while at >= 0:
+            yield from _header(book, data, at)
+            at = lower.find(mark, at + 1, end)
+    at = lower.find(b"authorization", start, end)
+    while at >= 0:
+        yield from _authorization(book, data, at)
+        at = lower.find(b"authorization", at + 1, end)
+    for mark in (b"-u", b"--user", b"--proxy-user"):
+        at = data.find(mark, start, end)
+        while at >= 0:
+            yield from _curl(book, data, at)
+            at = data.find(mark, at + 2, end)
+
+
+def _match(book: Rulebook, rule: str, start: int, end: int, value: str, confidence: int) -> Iterator[Match]:
+    found = book.by_id.get(rule)
+    if found is not None:
+        yield Match(found, start, end, value, confidence)
+
+
+def _url(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
+    found = _URL.match(data, at + 3)
+    if found is None or not _SCHEME.search(data, max(0, at - 31), at):
+        return
+    user, password, host = (found.group(n).decode("utf-8", "replace") for n in ("user", "password", "host"))
+    from mcpsec.leaks.urlquote import unquote
+
+    plain = unquote(password)
+    if (
+        is_reference(plain)
+        or is_placeholder(plain)
+        or any(c in plain for c in "{}<>$(")
+        and not _dollar_is_literal(plain)
+    ):
+        return
+    strength = password_strength(plain)
+    if strength is None or plain.lower() == user.lower():
+        return
+    if HOSTS_OF_EXAMPLES.match(host):
+        strength = min(strength, MEDIUM) if strength == HIGH else LOW
+    elif strength == MEDIUM and user and plain.isalnum() and len(plain) >= 20:
+        strength = HIGH
+    yield from _match(book, "url-credentials", *found.span("password"), password, strength)
+
+
+def _dollar_is_literal(plain: str) -> bool:
+    return "$" in plain and not any(c in plain for c in "{}<>(") and not re.search(r"\$[A-Za-z_]{2}", plain)
+
+
+def _header(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
+    found = _HEADER.match(data, at)
+    if found is None or (at and data[at - 1 : at].isalnum()):
+        return
+    scheme = found.group("scheme").lower()
+    value = found.group("value").decode()
+    start, end = found.span("value")
+    if scheme == b"basic":
+        if checks.run("basic", value):
+            password = (checks.unbase64(value) or b"").decode().partition(":")[2]
+            weak = is_weak_password(password)
+            yield from _match(book, "authorization-header", start, end, value, LOW if weak else HIGH)
+        return
+    value = value.rstrip(".,:;")
+    end = start + len(value)
+    if is_reference(value) or is_placeholder(value) or is_code(value, quoted=False):
+        return
+    if len(value) >= 16 and looks_random(value):
+        named = scheme == b"bearer" or b"uthorization" in data[max(0, at - 48) : at]
+        if not named and scheme in (b"token", b"key", b"bot", b"pat", b"digest", b"oauth"):
+            return
+        yield from _match(
+            book, "authorization-header", start, end, value, HIGH if len(value) >= 20 and named else MEDIUM
+        )
+    elif scheme == b"bearer" and any(map(str.isdigit, value)) and wordiness(value) < 0.8:
+        yield from _match(book, "authorization-header", start, end, value, LOW)
+
+
+def _authorization(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
+    found = _AUTHORIZATION.match(data, at)
+    if found is None:
+        return
+    value = found.group("value").decode()
+    if looks_random(value) and not is_reference(value) and not is_code(value, quoted=False):
+        yield from _match(book, "authorization-header", *found.span("value"), value, MEDIUM)
+
+
+def _curl(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
+    found = _CURL_USER.match(data, max(0, at - 1)) or (_CURL_USER.match(data, at) if at == 0 else None)
+    if found is None:
+        return
+    value = found.group("value").decode("utf-8", "replace")
+    if is_reference(value) or is_placeholder(value) or is_code(value, quoted=True) or value.isdigit():
+        return
+    strength = password_strength(value)
+    line = data[data.rfind(b"\n", 0, at) + 1 : at]
+    if strength is not None and (b"curl" in line or b"http" in data[at : at + 300].split(b"\n")[0] or strength == HIGH):
+        yield from _match(book, "command-line-credentials", *found.span("value"), value, strength)

@@ -1,0 +1,124 @@
+"""What a scan reports: where a secret stands and what to do, never the secret itself."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mcpsec.leaks.rulebook import Rule
+
+__all__ = ["LEVELS", "Finding", "Match", "fingerprint", "level", "mask"]
+
+LEVELS = ("low", "medium", "high")
+FINGERPRINT_KEY = b"mcpsec.secrets/1"
+VISIBLE = 4
+
+
+def level(name: str) -> int:
+    """The rank of a confidence name; ValueError for anything else."""
+    return LEVELS.index(name)
+
+
+class Match:
+    """One secret inside a buffer, known only inside the engine: ``value`` is the secret."""
+
+    __slots__ = ("confidence", "end", "note", "rule", "start", "value")
+
+    def __init__(self, rule: Rule, start: int, end: int, value: str, confidence: int, note: str = "") -> None:
+        self.rule = rule
+        self.start = start
+        self.end = end
+        self.value = value
+        self.confidence = confidence
+        self.note = note
+
+
+class Finding:
+    """One reported secret.
+
+    ``line`` and ``column`` are 1-based and those of the value's first byte; ``end`` and ``start`` are byte offsets in
+    the text that was scanned. ``fingerprint`` depends on the value and its rule family only, so it survives moves,
+    renames and rebases. ``origin`` says what the text had to be taken out of (``base64``, ``a.zip!b.env``), and
+    ``commit``, ``author``, ``date`` are set for findings in history.
+    """
+
+    __slots__ = (
+        "author",
+        "column",
+        "commit",
+        "confidence",
+        "date",
+        "email",
+        "end",
+        "fingerprint",
+        "line",
+        "origin",
+        "path",
+        "redacted",
+        "rule",
+        "start",
+    )
+
+    def __init__(
+        self,
+        rule: Rule,
+        *,
+        path: str,
+        line: int,
+        column: int,
+        start: int,
+        end: int,
+        confidence: int,
+        fingerprint: str,
+        redacted: str,
+        origin: str = "",
+    ) -> None:
+        self.rule = rule
+        self.path = path
+        self.line = line
+        self.column = column
+        self.start = start
+        self.end = end
+        self.confidence = LEVELS[confidence]
+        self.fingerprint = fingerprint
+        self.redacted = redacted
+        self.origin = origin
+        self.commit = self.author = self.email = self.date = ""
+
+    def __repr__(self) -> str:
+        return f"<Finding {self.rule.id} {self.path}:{self.line}:{self.column} {self.redacted}>"
+
+    def as_dict(self) -> dict[str, object]:
+        """The finding as the JSON contract has it."""
+        rule = self.rule
+        document: dict[str, object] = {
+            "rule": rule.id,
+            "title": rule.title,
+            "provider": rule.provider,
+            "path": self.path,
+            "line": self.line,
+            "column": self.column,
+            "confidence": self.confidence,
+            "fingerprint": self.fingerprint,
+            "redacted": self.redacted,
+            "risk": rule.risk,
+            "rotate": rule.rotate,
+        }
+        for name in ("origin", "commit", "author", "email", "date"):
+            if getattr(self, name):
+                document[name] = getattr(self, name)
+        return document
+
+
+def fingerprint(family: str, value: str, key: bytes = FINGERPRINT_KEY) -> str:
+    """A keyed hash of the value and its rule family, 128 bits in hex."""
+    from hashlib import blake2b
+
+    message = family.encode() + b"\0" + value.encode("utf-8", "surrogateescape")
+    return blake2b(message, digest_size=16, key=key[:64]).hexdigest()
+
+
+def mask(value: str, *, full: bool = False) -> str:
+    """``…`` and at most the last four characters of a value long enough that they give nothing away."""
+    if full or len(value) < 16:
+        return "****"
+    return "****" + "".join(c if c.isprintable() else "." for c in value[-VISIBLE:])

@@ -1,0 +1,52 @@
+"""``mcpsec-scan-secrets``: the same command as ``mcpsec scan-secrets`` with a start light enough for a commit hook.
+
+A front door like those of ``mcpsec.cli``, but it must not import that room (Typer alone costs more than a whole scan).
+Whatever is not a plain scan, and every mistake on the command line, is handed over to the full command.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main", "run"]
+
+
+def main(argv: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    from mcpsec.leaks.options import parse
+
+    request = parse(argv)
+    if request is None:
+        return _full(argv)
+    from mcpsec.leaks.command import perform
+
+    try:
+        return perform(request)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    except BrokenPipeError:
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        from mcpsec.errors import Error
+
+        if not isinstance(error, Error):
+            return _full(argv)
+        sys.stderr.write(f"error: {error}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+        return int(error.exit_code)
+
+
+def _full(argv: list[str]) -> int:
+    from importlib import import_module
+
+    return int(import_module("mcpsec.cli.root").main(["scan-secrets", *argv]))
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    raise SystemExit(code)

@@ -1,0 +1,124 @@
+"""Private keys by content: PEM and armour blocks, PuTTY files, PKCS#12 and JKS containers.
+
+The blocks appear whole, inside JSON strings with ``\\n``, indented in YAML, or cut off in a log; so a block is judged by
+what its body decodes to, and a cut one is reported with less confidence.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mcpsec.leaks.findings import Match
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mcpsec.leaks.rulebook import Rulebook
+
+__all__ = ["GATE", "detect", "judge"]
+
+GATE = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY|PuTTY-User-Key-File-\d"
+BODY = 16 * 1024
+_BEGIN = re.compile(rb"-{4,5} ?BEGIN (?P<label>(?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?) ?-{4,5}")
+_END = re.compile(rb"-{4,5} ?END (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
+_PUTTY = re.compile(
+    rb"PuTTY-User-Key-File-[123]: [\w-]{3,40}[\s\S]{0,8192}?Private-Lines: \d{1,4}\s{1,8}(?P<body>[A-Za-z0-9+/=\s]{16,8192})"
+)
+_NOISE = re.compile(r"\\r|\\n|\\t|[\s\"'+,\\>|;#*]")
+_HEADERS = re.compile(r"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|MessageID)[:=][^\r\n\\]{0,120}")
+_BASE64_TEXT = re.compile(r"[A-Za-z0-9+/=_-]+")
+
+
+def detect(book: Rulebook, data: bytes, lower: bytes, where: str, start: int, end: int) -> Iterator[Match]:
+    """Every private key whose first line starts in ``data[start:end]``."""
+    at = data.find(b"BEGIN ", start, end)
+    while at >= 0:
+        begin = (
+            _BEGIN.match(data, max(0, at - 5))
+            or _BEGIN.match(data, max(0, at - 6))
+            or _BEGIN.match(data, max(0, at - 4))
+        )
+        if begin:
+            yield from _block(book, data, begin)
+        at = data.find(b"BEGIN ", at + 6, end)
+    at = data.find(b"PuTTY-User-Key-File-", start, end)
+    while at >= 0:
+        found = _PUTTY.match(data, at)
+        rule = book.by_id.get("private-key-putty")
+        if found and rule:
+            body = _NOISE.sub("", found.group("body").decode())
+            if _random_body(body):
+                yield Match(rule, found.start("body"), found.start("body") + len(found.group("body").rstrip()), body, 2)
+        at = data.find(b"PuTTY-User-Key-File-", at + 20, end)
+
+
+def _block(book: Rulebook, data: bytes, begin: re.Match[bytes]) -> Iterator[Match]:
+    finish = _END.search(data, begin.end(), begin.end() + BODY)
+    stop = finish.end() if finish else min(len(data), begin.end() + BODY)
+    if not finish:
+        following = _BEGIN.search(data, begin.end(), stop)
+        stop = following.start() if following else stop
+    text = data[begin.start() : stop].decode("utf-8", "replace")
+    verdict = judge(text)
+    if verdict is False:
+        return
+    label = begin.group("label")
+    name = "private-key-pgp" if b"PGP" in label else "private-key-encrypted" if b"ENCRYPTED" in label else "private-key"
+    rule = book.by_id.get(name)
+    if rule is None:
+        return
+    if not finish:
+        stop = begin.end() + len(_body_text(text[begin.end() - begin.start() :])[1])
+    yield Match(rule, begin.start(), stop, text, rule.confidence if verdict else max(0, rule.confidence - 1))
+
+
+def _body_text(text: str) -> tuple[str, str]:
+    """The base64 of a cut block, and the stretch of text it covers."""
+    stretch = re.match(r"(?:[A-Za-z0-9+/=_\s\"',\\:;.#*>|-]){0,16384}", text)
+    raw = stretch.group() if stretch else ""
+    return _NOISE.sub("", raw), raw
+
+
+def judge(value: str) -> bool | None:
+    """True when the body is a key of the kind its label names, None when it may be a cut one, False when it is none."""
+    from mcpsec.leaks.checks import unbase64
+
+    body = re.sub(r"^-+ ?BEGIN [A-Z0-9 ]+?-+|-+ ?END [A-Z0-9 ]+?-+$", "", value.strip())
+    body = _NOISE.sub("", _HEADERS.sub("", body))
+    if "PGP" in value[:40]:
+        body = re.sub(r"=[A-Za-z0-9+/]{4}$", "", body)
+    found = _BASE64_TEXT.match(body)
+    run = found.group() if found else ""
+    if len(run) < 16 or not _random_body(run):
+        return False
+    if run != body:
+        return None if len(run) >= 40 else False
+    raw = unbase64(run)
+    if raw is None:
+        return None if len(run) >= 40 else False
+    if "PGP" in value[:40] or "OPENSSH" in value[:40]:
+        return True if raw[:1] and (raw.startswith(b"openssh-key-v1\0") or raw[0] & 0x80) else None
+    encrypted_pem = "Proc-Type" in value[:200] or "DEK-Info" in value[:300]
+    return True if encrypted_pem or _is_der(raw) else None
+
+
+def _is_der(raw: bytes) -> bool:
+    """An ASN.1 SEQUENCE that fills the buffer (ITU-T X.690 section 8.1.3)."""
+    if len(raw) < 16 or raw[0] != 0x30:
+        return False
+    if raw[1] < 0x80:
+        return raw[1] + 2 == len(raw)
+    width = raw[1] & 0x7F
+    return width <= 3 and int.from_bytes(raw[2 : 2 + width], "big") + 2 + width == len(raw)
+
+
+def _random_body(body: str) -> bool:
+    sample = body[:512]
+    return (
+        len(set(sample)) >= min(10, len(sample) // 2)
+        and "..." not in sample
+        and not re.search(
+            r"(?i)example|placeholder|your|redacted|xxxxx|(.)\1{11}", sample[:160].replace("AAAAAAAAAAAA", "")
+        )
+    )

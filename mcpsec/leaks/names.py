@@ -1,0 +1,160 @@
+"""Judging a name: does ``dbPassword``, ``X-Api-Key`` or ``csrf_token_name`` announce a secret, and of what kind?"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["KEYWORDS", "kind_of"]
+
+KEYWORDS = (
+    b"pass",
+    b"pw",
+    b"psw",
+    b"secret",
+    b"token",
+    b"key",
+    b"auth",
+    b"cred",
+    b"bearer",
+    b"jwt",
+    b"senha",
+    b"contrase",
+    b"kennwort",
+    b"parola",
+    b"haslo",
+    b"wachtwoord",
+    b"losenord",
+    b"mdp",
+    b"salt",
+    b"nonce",
+    b"cookie",
+    b"dsn",
+    b"signature",
+    b"webhook",
+    b"_pat",
+    b"pin",
+    "\u043f\u0430\u0440\u043e\u043b".encode(),
+    "\u5bc6\u7801".encode(),
+    "\u5bc6\u78bc".encode(),
+    "\ube44\ubc00\ubc88\ud638".encode(),
+    "\u30d1\u30b9\u30ef\u30fc\u30c9".encode(),
+)
+"""Every name of a secret holds one of these, in lower case."""
+
+_STEM = re.compile(
+    r"(?P<password>pass(?:[-_]?(?:w(?:or[dt]|d|rd)?|phrase|code|key))?|pwd|p?sswd|pswd?|psw|senha|contrase(?:n|\u00f1)a"
+    r"|kennwort|parola|haslo|wachtwoord|losenord|mdp|pw(?![a-z])"
+    r"|\u043f\u0430\u0440\u043e\u043b\u044c?|\u5bc6\u7801|\u5bc6\u78bc|\ube44\ubc00\ubc88\ud638|\u30d1\u30b9\u30ef\u30fc\u30c9)"
+    r"|(?P<secret>secret(?:[-_. ]?(?:access)?[-_. ]?key)?)"
+    r"|(?P<token>token|jwt|bearer|(?<![a-z])pat(?![a-z]))"
+    r"|(?P<apikey>(?:api|access|secret|private|auth|app|application|account|encryption|encrypt|enc|crypt|crypto|cipher|aes|des|rsa"
+    r"|hmac|master|service|signing|sign|signature|license|licence|storage|shared|client|consumer|admin|write|read|rest|security"
+    r"|session|user|server|root|deploy|integration|ingest|project|subscription|function|host|webhook|jwt|data|kms|vault|sas|maps?)"
+    r"[-_. ]?key)"
+    r"|(?P<key>key)"
+    r"|(?P<auth>auth(?:orization|entication)?|cred(?:ential)?s?)"
+    r"|(?P<weak>salt|nonce|cookie|signature|webhook|dsn|(?<![a-z])pin(?![a-z]))"
+)
+_JOINED_BEFORE_PASS = re.compile(
+    r"(?:^|[^a-z])(?:by|com|sur|en|tres|under|over|tree|ecom|low|high|band|all|multi|single|first|second|two|one|render|re|im)$"
+)
+_JOINED_BEFORE_KEY = re.compile(r"[a-z]$")
+_JOINED_AFTER = re.compile(
+    r"^(?:s|es|word|words|phrase|code|str|string|val|value|text|txt|plain|data|enc|b64|base64|hash)?(?![a-z])"
+)
+_NOT_AFTER = frozenset(
+    """
+    id ids name names file files filename path paths dir url uri urls endpoint type types length len size count field
+    fields label hint header headers prefix suffix expiry expires expire expiration ttl timeout policy policies regex
+    pattern format error errors message msg title placeholder ref refs arn manager provider providers store class column
+    param parameter params enabled required min max age env var variable rule rules strategy mode method
+    description desc info help status state valid invalid validator validation validate check strength reset forgot
+    forgotten confirm confirmation changed change link page form input box view screen widget button icon image
+    usage limit limits rate index indices position start end offset version algorithm alg algo bits
+    kind scope scopes audience issuer source location service server host port user username email account owner
+    group domain list map set array table dict schema model entity dto request response handler factory builder
+    interface impl helper util utils callback listener event generator encoder decoder parser reader writer
+    symbol separator delimiter selector spec template holder exists missing incorrect mismatch failed failure success
+    required requirements hasher hashing salt rotation interval duration date time timestamp created updated
+    accessor getter setter property properties constant display tooltip character chars char digest fingerprint
+    thumbprint grant flow code uses
+    """.split()
+)
+_NOT_BEFORE_KEY = frozenset(
+    """
+    public pub publishable primary foreign cache sort partition index unique row object map lookup group hot shortcut keyboard
+    translation i18n item entry field column dict hash site locale label react parent child arrow function escape enter
+    tab shift ctrl control alt meta up down left right any press next prev last first current new old this some
+    composite natural surrogate range bucket s3 blob file message error title text string menu option config setting
+    settings property preference preferences registry sub super trans event routing metric dimension tag query param
+    header attribute attr style theme color icon state sorting order filter min max search anon idempotency dedup
+    """.split()
+)
+_NOT_BEFORE_TOKEN = frozenset(
+    """
+    csrf xsrf page next previous continuation cancel cancellation pad eos bos unk mask sep cls start end max min num
+    total count parser syntax lexer stop special input output prompt completion design concurrency sync ct current
+    peek skip pagination resume lookahead first last antiforgery antiforgerytoken requestverification
+    """.split()
+)
+_WORDS = re.compile(r"[A-Z]?[a-z\u00df-\uffff]+|[A-Z]+(?![a-z])|\d+")
+
+
+def kind_of(name: str) -> str:
+    """``password``, ``secret``, ``token``, ``apikey``, ``key``, ``auth``, ``weak``, or "" when it names no secret."""
+    low = name.lower()
+    stems = list(_STEM.finditer(low))
+    while stems:
+        stem = stems.pop()
+        kind = str(stem.lastgroup)
+        after, before = name[stem.end() :], name[: stem.start()]
+        if not _suits(kind, low, stem, after, before):
+            continue
+        return kind
+    return ""
+
+
+def _suits(kind: str, low: str, stem: re.Match[str], after: str, before: str) -> bool:
+    if after and after[0].isalpha() and not _JOINED_AFTER.match(low[stem.end() :]) and not after[0].isupper():
+        return False
+    words_after = [w.lower() for w in _WORDS.findall(after)]
+    if any(word in _NOT_AFTER or word.rstrip("s") in _NOT_AFTER for word in words_after):
+        return False
+    words_before = [w.lower() for w in _WORDS.findall(before)]
+    nearest = words_before[-1] if words_before else ""
+    if kind == "password":
+        joined = low[: stem.start()]
+        if (
+            stem.group() == "pass"
+            and joined[-1:].isalpha()
+            and name_continues(before)
+            and _JOINED_BEFORE_PASS.search(joined)
+        ):
+            return False
+        return nearest not in ("no", "is", "has", "use", "show", "hide", "forgot", "reset", "lost", "toggle", "need")
+    if kind == "key":
+        if nearest in _NOT_BEFORE_KEY:
+            return False
+        return not (
+            _JOINED_BEFORE_KEY.search(before)
+            and low[stem.start() - 1 : stem.start()].isalpha()
+            and not before[-1:].isupper()
+            and name_continues(before)
+        )
+    if kind == "token":
+        return nearest not in _NOT_BEFORE_TOKEN
+    if kind == "apikey":
+        return nearest not in ("public", "publishable", "pub") and "publishable" not in low
+    if kind == "auth":
+        return not (
+            before
+            and before[-1:].isalpha()
+            and low[stem.start() - 1] not in "_-. "
+            and nearest not in ("o", "basic", "http", "registry", "proxy", "docker", "x")
+        )
+    return True
+
+
+def name_continues(before: str) -> bool:
+    """True when ``before`` runs into the stem without a separator or a change of case."""
+    return before[-1:].isalpha()

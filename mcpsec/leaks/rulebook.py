@@ -1,0 +1,364 @@
+"""The rules: read from TOML, kept as plain data in the user's cache, compiled one by one when their keyword occurs.
+
+Parsing all rule files costs more than a commit hook may take, so their content is kept as :mod:`marshal` data, and the
+code of each regular expression that was ever needed beside it. Both caches are trusted only when the user owns them
+and nobody else may write there (``marshal`` must not read what another user wrote).
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import re
+import sys
+
+import _sre
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["FIELDS", "Rule", "Rulebook", "cache_directory", "packaged", "parse_rules", "rule_files"]
+
+FIELDS = (
+    "id",
+    "title",
+    "provider",
+    "family",
+    "risk",
+    "rotate",
+    "source",
+    "confidence",
+    "keywords",
+    "pattern",
+    "check",
+    "entropy",
+    "context",
+    "detector",
+    "gate",
+)
+REQUIRED = ("id", "title", "risk", "rotate", "confidence", "keywords")
+TEMPLATE = ("names", "slots", "value")
+EXTRA = (*TEMPLATE, "examples", "counter_examples", "allow", "paths", "description", "tags")
+LEVELS = {"low": 0, "medium": 1, "high": 2}
+RULES = os.path.join(os.path.dirname(__file__), "rules")  # noqa: PTH118,PTH120 # pathlib costs a hook 4 ms
+SMALL = 1024
+"""Texts up to this size are looked through by their three-byte groups."""
+FORMAT = 4
+"""Counts changes of what the caches hold."""
+
+
+class Rule:
+    """One rule, as its TOML table has it; ``confidence`` is 0 (low) to 2 (high)."""
+
+    __slots__ = (*FIELDS, "paths")
+
+    id: str
+    title: str
+    provider: str
+    family: str
+    risk: str
+    rotate: str
+    source: str
+    confidence: int
+    keywords: tuple[str, ...]
+    pattern: str
+    check: str
+    entropy: float
+    context: str
+    detector: str
+    gate: str
+    paths: str
+
+    def __init__(self, values: Sequence[object]) -> None:
+        for name, value in zip(FIELDS, values, strict=True):
+            setattr(self, name, value)
+        self.paths = ""
+
+    def __repr__(self) -> str:
+        return f"<Rule {self.id}>"
+
+
+def parse_rules(text: str, where: str) -> list[tuple[object, ...]]:
+    """Turn one rule file into rows of :data:`FIELDS`. Raises ConfigurationError naming file and rule."""
+    import tomllib
+
+    from mcpsec.errors import ConfigurationError
+
+    try:
+        tables = tomllib.loads(text).get("rules", [])
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"not TOML: {error}", path=where) from error
+    if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+        raise ConfigurationError("[[rules]] must be an array of tables", path=where)
+    return [_row(table, where) for table in tables]
+
+
+def _row(table: dict[str, object], where: str) -> tuple[object, ...]:
+    from mcpsec.errors import ConfigurationError
+
+    name = str(table.get("id", "?"))
+    missing = [key for key in REQUIRED if not table.get(key)]
+    unknown = [key for key in table if key not in FIELDS and key not in EXTRA]
+    problem = ""
+    if missing:
+        problem = f"lacks {', '.join(missing)}"
+    elif unknown:
+        problem = f"has unknown keys {', '.join(unknown)}"
+    elif table["confidence"] not in LEVELS:
+        problem = "confidence must be high, medium or low"
+    elif not (table.get("pattern") or table.get("detector") or (table.get("names") and table.get("value"))):
+        problem = "lacks pattern"
+    elif table.get("check") and not _known_check(str(table["check"])):
+        problem = f"names an unknown check {table['check']!r}"
+    if problem:
+        raise ConfigurationError(f"rule {name} {problem}", path=where)
+    keywords = table["keywords"]
+    if not isinstance(keywords, list) or not all(isinstance(k, str) and k and k == k.lower() for k in keywords):
+        raise ConfigurationError(f"rule {name}: keywords must be lower-case strings", path=where)
+    given = {**table, "confidence": LEVELS[str(table["confidence"])], "keywords": tuple(keywords)}
+    given["entropy"] = float(str(table.get("entropy", 0.0)))
+    given["family"] = table.get("family") or name
+    if table.get("names"):
+        from mcpsec.leaks.templates import expand, gate
+
+        try:
+            names, slots = _strings(table["names"]), _strings(table.get("slots", []))
+            given["pattern"], given["gate"] = expand(names, str(table.get("value", "")), slots), gate(names, slots)
+        except ValueError as error:
+            raise ConfigurationError(f"rule {name}: {error}", path=where) from error
+    return tuple(given.get(key, "") for key in FIELDS)
+
+
+def _strings(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("names and slots must be arrays of strings")
+    return value
+
+
+def _known_check(name: str) -> bool:
+    from mcpsec.leaks.checks import NAMES
+
+    return name in NAMES
+
+
+def rule_files() -> list[str]:
+    """The packaged rule files, in order."""
+    names = sorted(name for name in os.listdir(RULES) if name.endswith(".toml"))  # noqa: PTH208
+    return [os.path.join(RULES, name) for name in names]  # noqa: PTH118
+
+
+def cache_directory() -> str | None:
+    """The directory for our caches, made with mode 0700; None when there is no safe one."""
+    base = os.environ.get("MCPSEC_CACHE_DIR")
+    if not base:
+        home = os.environ.get("HOME") or os.environ.get("LOCALAPPDATA") or ""
+        root = os.environ.get("XDG_CACHE_HOME") or (home and f"{home}/.cache")
+        base = root and f"{root}/mcpsec"
+    if not base:
+        return None
+    try:
+        os.makedirs(base, mode=0o700, exist_ok=True)  # noqa: PTH103
+        info = os.stat(base)  # noqa: PTH116
+    except OSError:
+        return None
+    if hasattr(os, "getuid") and (info.st_uid != os.getuid() or info.st_mode & 0o022):
+        return None
+    return base
+
+
+def read_cache(name: str) -> bytes | None:
+    """The bytes of a cache file that only this user can have written, else None."""
+    base = cache_directory()
+    if base is None:
+        return None
+    try:
+        handle = os.open(f"{base}/{name}", os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+    except OSError:
+        return None
+    try:
+        info = os.fstat(handle)
+        if hasattr(os, "getuid") and (info.st_uid != os.getuid() or info.st_mode & 0o022):
+            return None
+        chunks = []
+        while chunk := os.read(handle, 1 << 20):
+            chunks.append(chunk)
+        return b"".join(chunks)
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+
+
+def write_cache(name: str, content: bytes) -> None:
+    """Put a cache file in place atomically with mode 0600; a cache that can't be written is no error."""
+    base = cache_directory()
+    if base is None:
+        return
+    scratch = f"{base}/.{name}.{os.getpid()}"
+    try:
+        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        try:
+            os.write(handle, content) if len(content) < 1 << 20 else _write_all(handle, content)
+        finally:
+            os.close(handle)
+        os.replace(scratch, f"{base}/{name}")  # noqa: PTH105
+    except OSError:
+        return
+
+
+def _write_all(handle: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def _stamp(files: Iterable[str]) -> list[tuple[str, int, int]]:
+    stamps = []
+    for file in files:
+        info = os.stat(file)  # noqa: PTH116
+        stamps.append((file, info.st_size, info.st_mtime_ns))
+    return stamps
+
+
+def _tag() -> str:
+    return f"{sys.implementation.cache_tag}-{_sre.MAGIC}-{FORMAT}"
+
+
+def _packaged_rows() -> list[tuple[object, ...]]:
+    files = rule_files()
+    stamp = _stamp(files)
+    cached = read_cache(f"rules-{_tag()}")
+    if cached:
+        try:
+            known, rows = marshal.loads(cached)  # noqa: S302 # only what this user wrote
+            if known == stamp:
+                return rows  # type: ignore[no-any-return]
+        except (ValueError, EOFError, TypeError):
+            pass
+    rows = []
+    for file in files:
+        with open(file, encoding="utf-8") as stream:  # noqa: PTH123
+            rows += parse_rules(stream.read(), file)
+    write_cache(f"rules-{_tag()}", marshal.dumps((stamp, rows)))
+    return rows
+
+
+class Pattern:
+    """A compiled rule: its ``search`` object and the width of the longest text that it can match."""
+
+    __slots__ = ("compiled", "group", "width")
+
+    def __init__(self, compiled: re.Pattern[bytes], width: int) -> None:
+        self.compiled = compiled
+        self.group = 0 if not compiled.groups else compiled.groupindex.get("secret", 1)
+        self.width = width
+
+
+class Rulebook:
+    """Rules in order, what keyword wakes which of them, and their compiled patterns."""
+
+    def __init__(self, rows: Iterable[Sequence[object]]) -> None:
+        self.rules = [Rule(row) for row in rows]
+        self.by_id = {rule.id: rule for rule in self.rules}
+        wake: dict[str, list[int]] = {}
+        for index, rule in enumerate(self.rules):
+            if rule.pattern:
+                for keyword in rule.keywords:
+                    wake.setdefault(keyword, []).append(index)
+        self.keywords: list[tuple[bytes, list[int]]] = [(k.encode(), v) for k, v in wake.items()]
+        self._by_gram: dict[bytes, list[tuple[bytes, list[int]]]] = {}
+        self._short: list[tuple[bytes, list[int]]] = []
+        self._patterns: dict[int, Pattern] = {}
+        self._codes: dict[str, tuple[object, ...]] | None = None
+        self._fresh = False
+
+    def awake(self, lower: bytes) -> dict[int, list[bytes]]:
+        """Which rules have a keyword in this lower-case text, and which keywords."""
+        keywords = self.keywords if len(lower) > SMALL else self._possible(lower)
+        awake: dict[int, list[bytes]] = {}
+        for keyword, indexes in keywords:
+            if keyword in lower:
+                for index in indexes:
+                    awake.setdefault(index, []).append(keyword)
+        return awake
+
+    def _possible(self, lower: bytes) -> list[tuple[bytes, list[int]]]:
+        """The keywords whose first three bytes occur: a log line is looked through once, not once a keyword."""
+        if not self._by_gram:
+            for entry in self.keywords:
+                if len(entry[0]) < 3:
+                    self._short.append(entry)
+                else:
+                    self._by_gram.setdefault(entry[0][:3], []).append(entry)
+        found = list(self._short)
+        by_gram = self._by_gram
+        for gram in {lower[i : i + 3] for i in range(len(lower) - 2)} & by_gram.keys():
+            found += by_gram[gram]
+        return found
+
+    def pattern(self, index: int) -> Pattern:
+        """The compiled pattern of a rule, from the cache of compiled code when it is there."""
+        found = self._patterns.get(index)
+        if found is None:
+            found = self._patterns[index] = self._load(self.rules[index].pattern)
+        return found
+
+    def _load(self, source: str) -> Pattern:
+        if self._codes is None:
+            self._codes = _read_codes()
+        row = self._codes.get(source)
+        if row is not None:
+            flags, code, groups, index, names, width = row
+            try:
+                return Pattern(_sre.compile(source.encode(), flags, code, groups, index, names), width)  # type: ignore[arg-type]
+            except (RuntimeError, TypeError, OverflowError, ValueError):
+                self._codes.pop(source)
+        compiled, row = compile_row(source)
+        self._codes[source] = row
+        self._fresh = True
+        return Pattern(compiled, row[-1])  # type: ignore[arg-type]
+
+    def keep(self) -> None:
+        """Remember the patterns that this run had to compile, for the next process."""
+        if self._fresh and self._codes is not None:
+            write_cache(f"patterns-{_tag()}", marshal.dumps(self._codes))
+            self._fresh = False
+
+
+def _read_codes() -> dict[str, tuple[object, ...]]:
+    cached = read_cache(f"patterns-{_tag()}")
+    if cached:
+        try:
+            return marshal.loads(cached)  # type: ignore[no-any-return] # noqa: S302 # only what this user wrote
+        except (ValueError, EOFError, TypeError):
+            pass
+    return {}
+
+
+def compile_row(source: str) -> tuple[re.Pattern[bytes], tuple[object, ...]]:
+    """Compile a pattern and give beside it what is needed to make it again without the compiler."""
+    from re import _compiler, _parser  # type: ignore[attr-defined]
+
+    text = source.encode()
+    parsed = _parser.parse(text)
+    flags = parsed.state.flags
+    width = parsed.getwidth()[1]
+    code = [int(word) for word in _compiler._code(parsed, flags)]
+    groups, index = parsed.state.groups - 1, parsed.state.groupdict
+    names: list[str | None] = [None] * parsed.state.groups
+    for name, number in index.items():
+        names[number] = name
+    row = (int(flags), code, groups, dict(index), tuple(names), min(int(width), 1 << 20))
+    return _sre.compile(text, int(flags), code, groups, dict(index), tuple(names)), row  # type: ignore[attr-defined]
+
+
+_packaged: Rulebook | None = None
+
+
+def packaged() -> Rulebook:
+    """The rules that come with mcpsec; read once a process."""
+    global _packaged  # noqa: PLW0603 # one rule book a process
+    if _packaged is None:
+        _packaged = Rulebook(_packaged_rows())
+    return _packaged

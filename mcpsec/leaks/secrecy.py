@@ -1,0 +1,172 @@
+"""Judging a name and a value together: which generic rule applies, and how sure are we?"""
+
+from __future__ import annotations
+
+import re
+
+from mcpsec.leaks.values import (
+    digits_share,
+    entropy,
+    is_gibberish,
+    is_placeholder,
+    is_reference,
+    kinds,
+    looks_random,
+    wordiness,
+)
+
+__all__ = ["is_code", "is_weak_password", "judge", "password_strength"]
+
+LOW, MEDIUM, HIGH = 0, 1, 2
+RULES = {
+    "password": "generic-password",
+    "secret": "generic-secret",
+    "token": "generic-token",
+    "apikey": "generic-api-key",
+    "key": "generic-key",
+    "auth": "generic-credential",
+    "weak": "generic-salt-or-cookie",
+}
+"""The generic rule for each kind of name."""
+
+SHORTEST = {"password": 4, "secret": 8, "token": 10, "apikey": 10, "key": 16, "auth": 10, "weak": 16}
+
+_COMMON = re.compile(
+    r"(?i)^(?:(?:my|the|your|new|old|super|some|top|db|database|user|admin|root|test|default|pg|postgres|mysql|secure)?[-_. ]?"
+    r"(?:pass(?:wor[dt]|wd|phrase)?|pa(?:\$\$|ss)w(?:0|o)rd|pwd|secret|admin(?:istrator)?|root|user(?:name)?|test(?:ing|er)?|guest"
+    r"|default|changeit|welcome|letmein|login|hello|demo|token|key|credential|postgres|mysql|mongo(?:db)?|redis|rabbitmq|oracle"
+    r"|sa|toor|abc|value|string|none|example|temp|sample|private|public|server|client|auth|minio(?:admin)?|elastic|grafana))"
+    r"(?:[-_. ]?(?:pass(?:word)?|pwd|secret|key|token|value|user|admin|test))?[-_.]?(?:\d{0,4}|123456)[!@#$.]{0,3}$"
+)
+_PATH = re.compile(r"^(?:~|\.{1,2}|[A-Za-z]:|/|\\\\)?(?:[\\/][\w .@%+~-]+)+[\\/]?$|^(?:[\w.@~-]+/)+[\w.@*-]*$")
+_FILE = re.compile(
+    r"(?i)\.(?:pem|key|crt|cer|p12|pfx|jks|json|ya?ml|txt|html?|jsp?x?|tsx?|py|xml|conf|cfg|ini|env|properties|gpg|asc|pub|php|log"
+    r"|png|svg|css|sh|md|csv|db|sql|go|rb|java|cs|tf|lock|proto|com|org|net|io|local|svc|internal)$"
+)
+_REGEX = re.compile(r"\\[dwsSDWb]|\[\^?[\w]-[\w]|\(\?[:=!P<]|\.\*|\.\+|\{\d+,\d*\}|\]\+|\]\*")
+_EXPRESSION = re.compile(
+    r"\$\{|\{\{|\$\(|#\{|<%|%>|%\(\w+\)|[\"'] ?\+|\+ ?[\"']|\|\||&&|=>|::|->|\(\)|\[\d*\]|\[['\"]|^[A-Za-z_$][\w$.]*\(|^!+[A-Za-z]|^&[A-Za-z]\w*$"
+    r"|^\w+\.\w+\.\w+$(?<![0-9a-fA-F]{8})|^new |^function|^lambda|\\[nrt]$|%[sdv]$|^%[sdv]|\{[A-Za-z_]\w*\}|\{\d?\}"
+)
+_IDENTIFIER = re.compile(r"^[A-Za-z_$@][A-Za-z0-9_$]*(?:(?:\.|::|->|-|:|\?\.)[A-Za-z_$][A-Za-z0-9_$]*)*[;,)]*$")
+_URL = re.compile(r"(?i)^(?:[a-z][a-z0-9+.-]{1,20}:)?//|^www\.|^mailto:|^data:|^urn:|^[\w.+-]+@[\w-]+(?:\.[\w-]+)+$")
+_TIME = re.compile(
+    r"^\d{4}-\d\d-\d\d|^\d\d?[:/.]\d\d[:/.]\d\d|^v?\d+(?:\.\d+){1,4}(?:[-+][\w.]+)?$|^\d+(?:ms|s|m|h|d|px|em|rem|%|kb|mb|gb)?$"
+)
+_UUID = re.compile(r"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$")
+_TYPES = frozenset(
+    """
+    string str text integer int number boolean bool object array bytes byte char varchar true false yes no on off null
+    none nil undefined void any unknown optional required secret password hidden masked auto random generated generate
+    disabled enabled enable disable basic bearer digest token plain plaintext sha256 sha512 md5 bcrypt argon2 scrypt aes hs256 rs256
+    """.split()
+)
+
+
+def is_code(value: str, *, quoted: bool) -> bool:
+    """True when the text is an expression, a type, a pattern, a path or an address rather than a literal."""
+    if _REGEX.search(value) or _EXPRESSION.search(value) or _URL.match(value):
+        return True
+    if (
+        _PATH.match(value)
+        and (wordiness(value) > 0 or value.startswith(("/", "./", "../", "~")))
+        and not _base64like(value)
+    ):
+        return True
+    if _FILE.search(value) and len(value) < 80:
+        return True
+    if value.lower() in _TYPES:
+        return True
+    if quoted:
+        return False
+    if (
+        any(c in value for c in "(){}")
+        or value.startswith(("&", "*", "!"))
+        and value[1:2].isalpha()
+        and wordiness(value) > 0.3
+    ):
+        return True
+    return bool(_IDENTIFIER.match(value)) and digits_share(value) == 0 and not is_gibberish(value)
+
+
+def _base64like(value: str) -> bool:
+    return (
+        len(value) >= 24
+        and kinds(value.replace("/", "")) >= 3
+        and wordiness(value) < 0.5
+        and value.count("/") <= len(value) // 12
+    )
+
+
+def is_weak_password(value: str) -> bool:
+    """A default or dictionary password, such as documentation uses."""
+    return bool(_COMMON.match(value))
+
+
+def password_strength(value: str) -> int | None:
+    """LOW for words, MEDIUM for what a person might choose, HIGH for what a generator makes; None for no password."""
+    size = len(value)
+    if size < 4 or size > 256 or is_placeholder(value):
+        return None
+    if is_weak_password(value):
+        return LOW
+    variety = kinds(value)
+    letters_only = value.isalpha()
+    if value.isdigit():
+        return MEDIUM if size >= 6 and len(set(value)) >= 4 else LOW
+    if letters_only and variety == 1:
+        return MEDIUM if size >= 6 and is_gibberish(value) else LOW
+    words = wordiness(value)
+    if digits_share(value) == 0:
+        separated = re.split(r"[-_. /:]", value)
+        if all(part.isalpha() or not part for part in separated):
+            return MEDIUM if size >= 7 and is_gibberish(value) else LOW
+    if variety >= 3 and size >= 8 and (words < 0.5 or not value.replace("_", "").isalnum()) and entropy(value) >= 2.7:
+        return HIGH
+    return MEDIUM if size >= 5 else LOW
+
+
+def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: str) -> tuple[str, int] | None:
+    """The generic rule and its confidence for a value beside a name of this kind, or None."""
+    value = value.strip()
+    size = len(value)
+    if size < SHORTEST[kind] or "\ufffd" in value or is_reference(value) or is_code(value, quoted=quoted):
+        return None
+    if any(c.isspace() for c in value) or not value.isprintable():
+        return None
+    lowered = value.lower()
+    if lowered == name.lower().strip("-_.") or (kind != "password" and _TIME.match(value)):
+        return None
+    rule = RULES[kind]
+    if kind == "password":
+        strength = password_strength(value)
+        if strength is None:
+            return None
+        if not quoted and where == "text" and how in ("prose", "call", "tag") and strength < HIGH:
+            return rule, LOW
+        if strength == HIGH and how in ("prose", "next", "call"):
+            strength = MEDIUM
+        if strength == MEDIUM and how == "prose":
+            strength = LOW
+        return rule, strength
+    if is_placeholder(value) or is_weak_password(value):
+        return None
+    if _UUID.match(value):
+        return (rule, MEDIUM) if kind in ("secret", "token", "apikey") and looks_random(value) else None
+    if not looks_random(value):
+        return (rule, LOW) if kinds(value) >= 2 and digits_share(value) > 0 else None
+    return rule, _opaque(kind, value, how)
+
+
+def _opaque(kind: str, value: str, how: str) -> int:
+    """Confidence for a random-looking value."""
+    size, variety = len(value), kinds(value)
+    if kind == "weak":
+        return LOW
+    hexadecimal = all(c in "0123456789abcdefABCDEF" for c in value)
+    strong = (size >= 20 and variety >= 3) or (hexadecimal and size >= 32)
+    if kind == "key":
+        return MEDIUM if strong and how != "next" else LOW
+    if strong and how in ("assign", "arg", "pair", "element", "tag"):
+        return HIGH
+    return MEDIUM if size >= 16 or variety >= 2 else LOW

@@ -1,0 +1,209 @@
+"""Judging a value: is it a reference, a placeholder, code, words, or does it look like a secret?
+
+This is the grammar on which precision rests. It works on text and knows nothing of rules or files.
+"""
+
+from __future__ import annotations
+
+import re
+from math import log2
+
+__all__ = [
+    "digits_share",
+    "entropy",
+    "is_gibberish",
+    "is_placeholder",
+    "is_reference",
+    "kinds",
+    "looks_random",
+    "wordiness",
+]
+
+_BIGRAMS = (
+    "JLMLHIKHKFJNMNFLFNMOJIIIJGKHIHKHGFKHFLGGKGEJJGJFFFHFMHJIMHGMKFLKHGNHFKJMJGFFHFLIIJNIHGMFFIHHKHFJJIJGFFHF"
+    "MJMNKLJHJGHMLOIKJPONIKJLJGJGHHJKGFLFFJGGKGFJIIJFFFHFJGHGMGHIJFFIHJIGFKJHIGFFGFLFGGLFFFKFFHHGKGFIHIHFFFHF"
+    "KKMLKKLFGGHMLPMKFKMMGKFIFKHFFFHFFFGFGFFFHFEFGFHFFFFEIFGGLFGGJFFHGGHGFGIGGFGEGFMHIJNHGGNFGLHGMIFGKKJHFFKF"
+    "NJGHNGFFLFGIJGKLFGJHJGFFHFMHLMMJNHLGIIHJLIFHMNJIGFHGIJLLHIJGIGILLOKLFNLLLJKHGFMGHHMHGJKFGKGGLJFMJKJGGFJF"
+    "FFFFFFEFFFEGFFFFFGGFKFFEFFNHKKOIJGNFIJKJMIFKLLJIGFJFKGKHNHHKMFIJIHLLHHLOLGHFJFMHJIOIGMOFGJIIMJFNLKJHHGKG"
+    "JKIHJIHFJFGKKMHJFLKLFGFFFFKFGFMFFFJFFFGFHGFFGFFFFFFFJFGGJFFHJEFGFHIFFIIGFFFFFEGFHGHGFFHEFGGFGJFGHJFFFGGF"
+    "HGHGHGGFHFFHIIHKFGIIGGGFGGHFFFKFFFHFFFFFGFFFFGFFFFFG"
+)
+"""How much likelier than chance a letter follows another in English and program text, 26 x 26, log2 in steps of 1/1.6."""
+
+_ALPHABET_ORDERS = ("abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "asdfghjkl", "zxcvbnm", "01234567890", "9876543210")
+
+PLACEHOLDER_WORDS = frozenset(
+    """
+    your yours my placeholder example examples sample samples dummy fake mock mocked changeme change replace replaceme
+    replaced insert enter fill redacted removed hidden masked censored sanitized todo fixme tbd xxx xxxx none null nil
+    undefined unset empty blank default foo bar baz foobar qux lorem ipsum here goes something whatever anything
+    secretsecret notreal notasecret notarealkey invalid bogus nonsense test testing tests tester demo
+    deadbeef cafebabe badc0ffee abc123 abcd1234 asdf asdfgh qwerty obfuscated snip truncated
+    votre ton mon mettre remplacer exemple ihr ihre dein deine mein beispiel platzhalter ersetzen hier
+    tu su mi aqui ejemplo reemplazar cambiar clave seu sua exemplo substituir chave tuo tua esempio inserisci
+    uw jouw voorbeeld din ditt exempel twoj twoje przyklad vasha primer
+    """.split()
+)
+"""Words that, standing alone between separators, say that a value is to be filled in."""
+
+_STRONG_WORDS = re.compile(
+    r"(?i)your[-_ .]?|placeholder|example|change[-_ ]?(?:me|it|this)|replace[-_ ]?(?:me|this|with)|dummy|redacted"
+    r"|insert[-_ ]|<[^>]{0,60}>|x{5,}|\*{3,}|\.{3,}|-here$|_here$|not[-_]?(?:a[-_]?)?(?:real|secret|valid)|fake|sample"
+    r"|to[-_]be[-_]|fill[-_ ]?(?:me|in)|todo|your(?:key|token|secret|password|api)|deadbeef|lorem|hidden|censored"
+    r"|enter[-_ ]|obfuscat|f{0,1}oobar|0{8,}|1234567(?:89|8|$)|abcdefgh|qwerty|secret[-_]?(?:here|value|goes)"
+    r"|\u4f60\u7684|\u60a8\u7684|\u3042\u306a\u305f|\uc5ec\uae30|\u0432\u0430\u0448|\u5bc6\u7801|\u8bf7|\u2026"
+)
+"""Marks that decide even inside a longer run of characters."""
+
+_WRAPPED = re.compile(
+    r"^(?:<[^<>]*>?|\[[^\[\]]*\]?|\{[^{}]*\}?|\{\{.*|\(.*\)|__.+__|%[^%]+%|@[^@]+@|@@.+@@|\*+[^*]*\*+|#\{.*|~.*~|_+|-+)$",
+    re.S,
+)
+
+_REFERENCE = re.compile(
+    r"""^(?:
+      \$\{.*                                 # shell, compose, VS Code inputs: ${VAR}, ${input:x}
+    | \$\(.*                                 # command substitution
+    | \$\$?[A-Za-z_][A-Za-z0-9_]*(?:[:.\[-].*)?$   # $VAR, $env:VAR
+    | \{\{.* | <%.* | %\(.* | \#\{.* | \{%.*     # Jinja, ERB, Python, Ruby
+    | %[A-Za-z_][A-Za-z0-9_]*%$              # cmd.exe
+    | %-?\d{0,3}[sdqvr]$ | \{\d{0,2}\}$ | \{[A-Za-z_][\w.]*(?:![rs])?(?::[^}]*)?\}$
+    | (?:env|environ|process\.env|os\.environ|os\.getenv|getenv|secrets?|vars?|var|local|data|module|params?|config
+        |settings|options|self|this|args|input|inputs|steps|needs|github|vault|request|req|props|state|ctx|context)[.:\[(]
+    | (?:op|vault|ssm|awssm|gcpsm|akv|secretsmanager|azurekeyvault|doppler|infisical|bws|keyring|pass|lpass|bw|sops
+        |file|env|cmd|command|exec|secret|ref|aws-ssm|parameterstore|keychain)(?:\+[a-z]+)?:(?://)?\S
+    | ref\+\w+:// | arn:aws | projects/[^/]+/secrets/ | @Microsoft\.KeyVault | ENC\[ | \{cipher\} | !(?:vault|Ref|Sub|env)
+    | enc:v\d: | AQIC[A-Za-z0-9+/] | \$ANSIBLE_VAULT | \{(?:AES|SSHA\d*|SHA\d*|noop|bcrypt|MD5|CRYPT)\}
+    | \$2[abxy]?\$\d\d\$ | \$[156y]\$ | \$argon2 | \$pbkdf2 | pbkdf2[:_] | scrypt: | sha256: | sha512: | sha1: | md5:
+    | sha(?:256|384|512)-                    # subresource integrity, hashes
+    )""",
+    re.X | re.I | re.S,
+)
+
+_SPLIT = re.compile(r"[^A-Za-z0-9\u00c0-\uffff]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
+
+
+def entropy(text: str) -> float:
+    """Shannon entropy in bits per character."""
+    if not text:
+        return 0.0
+    size = len(text)
+    return -sum(n / size * log2(n / size) for n in map(text.count, set(text)))
+
+
+def kinds(text: str) -> int:
+    """How many of lower case, upper case, digits and everything else occur."""
+    lower = upper = digit = other = 0
+    for c in text:
+        if "a" <= c <= "z":
+            lower = 1
+        elif "A" <= c <= "Z":
+            upper = 1
+        elif "0" <= c <= "9":
+            digit = 1
+        else:
+            other = 1
+    return lower + upper + digit + other
+
+
+def digits_share(text: str) -> float:
+    """The share of decimal digits."""
+    return sum("0" <= c <= "9" for c in text) / len(text) if text else 0.0
+
+
+def wordiness(text: str) -> float:
+    """Mean log2 odds of its letter pairs against chance: above 0.5 for words, below -0.3 for random letters."""
+    total = pairs = 0
+    text = text.lower()
+    for a, b in zip(text, text[1:], strict=False):
+        if "a" <= a <= "z" and "a" <= b <= "z":
+            pairs += 1
+            total += ord(_BIGRAMS[(ord(a) - 97) * 26 + ord(b) - 97]) - 74
+    return total / pairs / 1.6 if pairs else 0.0
+
+
+def _run_share(text: str) -> float:
+    """The share of characters that lie in a run: repeated, counted (abc, 321), or typed along the keyboard."""
+    low = text.lower()
+    covered, start = 0, 0
+    size = len(low)
+    while start < size - 1:
+        step = ord(low[start + 1]) - ord(low[start])
+        end = start + 1
+        if step in (-1, 0, 1):
+            while end < size and (ord(low[end]) - ord(low[end - 1]) == step or low[end - 1 : end + 1] in ("90", "09")):
+                end += 1
+        if end - start < 4:
+            for order in _ALPHABET_ORDERS[1:4]:
+                at = order.find(low[start : start + 4])
+                if at >= 0 and start + 4 <= size:
+                    end = start + 4
+                    while end < size and order[at : at + end + 1 - start] == low[start : end + 1]:
+                        end += 1
+                    break
+        if end - start >= 4 or (end - start == 3 and size <= 8):
+            covered += end - start
+            start = end
+        else:
+            start += 1
+    return covered / size if size else 0.0
+
+
+def _is_pattern(text: str) -> bool:
+    """Repeated blocks, counting, and counting on every second place (a1b2c3)."""
+    size = len(text)
+    if size >= 4 and len(set(text)) <= 2:
+        return True
+    if size >= 8 and len(set(text)) <= 3:
+        return True
+    for block in range(1, min(12, size // 2) + 1):
+        if size >= 3 * block and text == (text[:block] * (size // block + 1))[:size]:
+            return True
+        if block >= 8 and size == 2 * block and text[:block] == text[block:]:
+            return True
+    if _run_share(text) > 0.6:
+        return True
+    return size >= 8 and (_run_share(text[::2]) > 0.6 and _run_share(text[1::2]) > 0.6)
+
+
+def is_reference(text: str) -> bool:
+    """True when the value only names where the secret is kept, or is a digest or cipher text of it."""
+    return _REFERENCE.match(text) is not None
+
+
+def is_placeholder(text: str) -> bool:
+    """True when the value is there to be replaced: ``<your-key>``, ``xxxx``, ``EXAMPLE``, ``abcd1234``, ``VOTRE_CLE``."""
+    text = text.strip()
+    if len(text) < 3 or _WRAPPED.match(text) or _STRONG_WORDS.search(text):
+        return True
+    if _is_pattern(text):
+        return True
+    words = [w for w in _SPLIT.split(text) if w]
+    if len(text) <= 64:
+        named = [w for w in words if w.lower() in PLACEHOLDER_WORDS]
+        if named and sum(map(len, named)) * 4 >= len(text) - len(words) + 1:
+            return True
+        if named and wordiness(text) > 0.5 and digits_share(text) < 0.3:
+            return True
+    return False
+
+
+def is_gibberish(text: str) -> bool:
+    """True when the letters follow each other as chance has it, not as words do. Needs six letters to tell."""
+    return wordiness(text) < min(0.1, 0.06 * len(text) - 0.9)
+
+
+def looks_random(text: str) -> bool:
+    """True when a random generator could have made the value: spread of characters, no words, no counting."""
+    size = len(text)
+    if size < 6:
+        return False
+    body = text.strip("=")
+    alphabet = len(set(body.lower()))
+    hexadecimal = alphabet <= 16 and all(c in "0123456789abcdef-" for c in body.lower())
+    wanted = 0.72 * log2(min(size, 10 if body.isdigit() else 16 if hexadecimal else 40))
+    if entropy(body) < wanted or _run_share(body) > 0.5 or is_placeholder(text):
+        return False
+    if digits_share(body) >= 0.12 and wordiness(body) < 0.9:
+        return True
+    return is_gibberish(body)
