@@ -1,0 +1,205 @@
+"""``mcpsec serve``: run the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mcpsec.cli.output import examples, out
+from mcpsec.errors import ConfigurationError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from mcpsec.deployment import Deployment
+    from mcpsec.gateway.server import Gateway
+
+app = typer.Typer(
+    add_completion=False, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+_QUICKSTART_DIRECTORY = Path("mcpsec-quickstart")
+_RUN_NAME = "upstream"
+
+
+@app.command(
+    epilog=examples(
+        "mcpsec serve --quickstart",
+        "mcpsec serve -- npx -y @modelcontextprotocol/server-filesystem@2026.8.31 /data",
+        "mcpsec serve --upstream http://127.0.0.1:9000/mcp --grant reporting-agent",
+        "mcpsec serve -c /etc/mcpsec/mcpsec.toml --listen 0.0.0.0:8443",
+    )
+)
+def serve(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- COMMAND...]", help="A stdio MCP server to put behind the gateway."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", envvar="MCPSEC_CONFIG", help="Deployment file [./mcpsec.toml].")
+    ] = None,
+    quickstart: Annotated[
+        bool, typer.Option("--quickstart", help="Make a deployment if none is there, and print a call to try.")
+    ] = False,
+    upstream: Annotated[
+        str | None, typer.Option("--upstream", metavar="URL", help="A Streamable HTTP MCP server to put behind it.")
+    ] = None,
+    grant: Annotated[
+        str | None,
+        typer.Option("--grant", metavar="CLIENT", help="Who may use COMMAND or URL [the file's first client]."),
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option("--listen", metavar="HOST:PORT", help="Listen here; port 0 takes a free one.")
+    ] = None,
+    admin_listen: Annotated[
+        str | None, typer.Option("--admin-listen", metavar="HOST:PORT", help="Health and metrics listen here.")
+    ] = None,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option("--ready-file", help="Write url, admin_url and pid to this file when requests are accepted."),
+    ] = None,
+    auth: Annotated[
+        str | None, typer.Option("--auth", metavar="FACTORS", help="What every request needs, such as mtls,signature.")
+    ] = None,
+    rate_limit: Annotated[
+        str | None, typer.Option("--rate-limit", metavar="RATE", help="For every client: 100/minute, or off.")
+    ] = None,
+) -> None:
+    """Put a hardened gateway in front of MCP servers.
+
+    Mutual TLS, signed requests, least-privilege policy, rate limits and an audit log, as the deployment file says.
+    COMMAND or --upstream replaces the file's upstreams for this run; their tools keep their names.
+    """
+    if command and upstream:
+        raise UsageError("COMMAND and --upstream exclude each other", hint="put several upstreams into the file")
+    deployment = _deployment(config, quickstart=quickstart)
+    if listen is not None and admin_listen is None and listen.endswith(":0") and deployment.server.admin is not None:
+        admin_listen = f"{deployment.server.admin.listen.host}:0"
+    from mcpsec.deployment import override
+
+    deployment = override(deployment, listen=listen, admin_listen=admin_listen, auth=auth, rate_limit=rate_limit)
+    deployment = _with_upstream(deployment, command, upstream, grant)
+    _check_files(deployment)
+    _run(_serve(deployment, ready_file, quickstart=quickstart))
+
+
+def _deployment(config: Path | None, *, quickstart: bool) -> Deployment:
+    from mcpsec.deployment import load
+
+    path = config or Path("mcpsec.toml")
+    if path.is_dir():
+        path = path / "mcpsec.toml"
+    if not quickstart or path.exists():
+        return load(path)
+    if config is None:
+        path = _QUICKSTART_DIRECTORY / "mcpsec.toml"
+    if not path.exists():
+        if path.name != "mcpsec.toml":
+            raise UsageError(f"--quickstart writes a file named mcpsec.toml, not {path.name}")
+        from mcpsec.deployment.scaffold import create
+
+        created = create(path.parent)
+        for file in created.files:
+            out.note(f"wrote {file}")
+    return load(path)
+
+
+def _with_upstream(deployment: Deployment, command: list[str] | None, url: str | None, grant: str | None) -> Deployment:
+    if not command and not url:
+        if grant:
+            raise UsageError("--grant goes with COMMAND or --upstream", hint="what the file grants stands in the file")
+        return deployment
+    if not deployment.clients:
+        raise ConfigurationError("the file has no client that could use this upstream", path=deployment.path)
+    ids = [client.id for client in deployment.clients]
+    client_id = grant or ids[0]
+    if client_id not in ids:
+        raise UsageError(f"--grant {client_id}: the file has no such client", hint=f"it has {', '.join(ids)}")
+    from mcpsec.deployment.model import Upstream
+    from mcpsec.gateway.server import with_run_upstream
+
+    what = shlex.join(command) if command else url
+    out.warn(f"for this run, client {client_id!r} may use everything of: {what}")
+    added = (
+        Upstream(name=_RUN_NAME, command=tuple(command)) if command else Upstream(name=_RUN_NAME, url=_checked_url(url))
+    )
+    return with_run_upstream(deployment, added, client_id)
+
+
+def _checked_url(url: str | None) -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url or "")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise UsageError("--upstream needs an http(s) URL", hint="such as http://127.0.0.1:9000/mcp")
+    if "@" in parts.netloc:
+        raise UsageError(
+            "--upstream: a URL must not hold a user or password", hint="use headers in the deployment file"
+        )
+    return url or ""
+
+
+def _check_files(deployment: Deployment) -> None:
+    from mcpsec.deployment.files import check
+
+    problems = check(deployment)
+    if problems:
+        raise problems[0].error(others=len(problems) - 1)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(work)
+    else:
+        uvloop.run(work)
+
+
+async def _serve(deployment: Deployment, ready_file: Path | None, *, quickstart: bool) -> None:
+    from mcpsec.gateway.server import Gateway
+
+    gateway = Gateway(deployment, say=out.warn)
+    await gateway.start()
+    try:
+        if ready_file is not None:
+            _write_ready(ready_file, gateway)
+        out.note(f"ready {gateway.url}")
+        if quickstart:
+            _show_first_call(deployment, gateway)
+    except BaseException:
+        await gateway.close()
+        raise
+    await gateway.run()
+
+
+def _write_ready(path: Path, gateway: Gateway) -> None:
+    document = {"url": gateway.url, "admin_url": gateway.admin_url, "pid": os.getpid()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps(document) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise UsageError(f"--ready-file {path}: {error.strerror}") from None
+
+
+def _show_first_call(deployment: Deployment, gateway: Gateway) -> None:
+    """One line for another terminal, whatever its directory and PATH."""
+    program = sys.argv[0] if Path(sys.argv[0]).name == "mcpsec" else f"{sys.executable} -m mcpsec"
+    if Path(sys.argv[0]).name == "mcpsec":
+        found = shutil.which("mcpsec")
+        same = found is not None and Path(found).samefile(sys.argv[0])
+        program = "mcpsec" if same else shlex.quote(str(Path(sys.argv[0]).absolute()))
+    words = ["sign", "--send", "-c", str(deployment.path), "--client", deployment.clients[0].id]
+    words += ["--url", gateway.url, "--tool", "time_now"]
+    out.note("\nA signed call over mutual TLS; paste it into another terminal:\n")
+    out.note(f"  {program} {shlex.join(words)}\n")
+    out.note("Stop with Ctrl-C.")

@@ -1,0 +1,94 @@
+"""The guard on the way back: every message of an upstream passes here before a client sees it.
+
+Lists are cut down to what the client may use, and marked private so that no shared cache hands one client's list to
+another; requests of the server to the client pass only if the policy grants them. Decisions rest on what a message is,
+not on what it claims to answer: an event stream may deliver any response at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mcpsec.gateway.message import Exchange
+    from mcpsec.gateway.policy import Policy
+
+__all__ = ["AnswerGuard", "Inspected"]
+
+_LISTS = {
+    "tools": ("tool", "name"),
+    "resources": ("resource", "uri"),
+    "resourceTemplates": ("resource", "uriTemplate"),
+    "prompts": ("prompt", "name"),
+}
+
+
+class Inspected(NamedTuple):
+    """What became of one message: ``data`` to pass on (None: nothing), whether it answers a call, and the id of a
+    request that the server sent in it."""
+
+    data: bytes | None
+    answers: bool = False
+    server_request: Any = None
+    rule: str = ""
+
+
+class AnswerGuard:
+    """Inspects messages on their way to a client. ``policy`` gives the policy of the moment."""
+
+    def __init__(self, policy: Callable[[], Policy]) -> None:
+        self._policy = policy
+
+    def inspect(self, exchange: Exchange, data: bytes) -> Inspected:
+        """Inspect one message as bytes; when nothing had to change, ``data`` of the result is the very same object."""
+        try:
+            frame = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return Inspected(None, rule="answer-not-json")
+        if not isinstance(frame, dict):
+            return Inspected(None, rule="answer-not-a-message")
+        passed, changed = self.check(exchange, frame)
+        request = frame.get("id") if "method" in frame else None
+        if not passed:
+            return Inspected(None, server_request=request, rule="server-request-not-granted")
+        return Inspected(orjson.dumps(frame) if changed else data, "method" not in frame, request)
+
+    def check(self, exchange: Exchange, frame: dict[str, Any]) -> tuple[bool, bool]:
+        """Whether a message may pass, and whether it was changed in place."""
+        if "method" in frame:
+            return "id" not in frame or self._server_request_passes(exchange, frame), False
+        result = frame.get("result")
+        if not isinstance(result, dict) or result.keys().isdisjoint(_LISTS):
+            return True, False
+        if exchange.kind == "tool":
+            return True, False  # a tool's own answer may have any members; no client reads a list out of it
+        for member, (kind, key) in _LISTS.items():
+            if isinstance(result.get(member), list):
+                result[member] = self._visible(exchange, member, result[member], kind, key)
+        if "cacheScope" in result:
+            result["cacheScope"] = "private"
+        return True, True
+
+    def _visible(self, exchange: Exchange, member: str, items: list[Any], kind: str, key: str) -> list[Any]:
+        if member == "tools":
+            exchange.endpoint.catalogue.learn(items, asyncio.get_running_loop().time())
+        if exchange.client is None:
+            return []
+        visible, client, upstream = self._policy().visible, exchange.client.id, exchange.upstream
+        return [
+            item
+            for item in items
+            if isinstance(item, dict) and isinstance(item.get(key), str) and visible(client, upstream, kind, item[key])
+        ]
+
+    def _server_request_passes(self, exchange: Exchange, frame: dict[str, Any]) -> bool:
+        method = frame["method"]
+        if method == "ping":
+            return True
+        client = exchange.client
+        return client is not None and self._policy().allows_server_request(client.id, exchange.upstream, str(method))

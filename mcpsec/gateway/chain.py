@@ -1,0 +1,114 @@
+"""The way of a request, in one place: every step in order, then the upstream, then the record.
+
+``server.Gateway`` builds the list. A step that refuses ends the way; nothing after it has seen the request.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from mcpsec.gateway.connection import refusal_answer
+from mcpsec.gateway.message import Answer, Exchange, Refusal, StreamAnswer
+from mcpsec.protocol import codes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from mcpsec.gateway.limits import InFlight
+    from mcpsec.gateway.message import Peer, Request
+    from mcpsec.gateway.record import Recorder
+    from mcpsec.gateway.steps import Step
+
+__all__ = ["Chain"]
+
+_INTERNAL = Refusal(500, codes.INTERNAL_ERROR, "internal error", "internal-error")
+
+
+class Chain:
+    """Takes requests along ``steps`` and to the upstream that the steps have found.
+
+    ``failed`` hears of exceptions that nobody foresaw; their caller gets a bare internal error.
+    """
+
+    def __init__(
+        self, steps: Sequence[Step], in_flight: InFlight, recorder: Recorder, failed: Callable[[Exception, str], None]
+    ) -> None:
+        self._steps = tuple(steps)
+        self._in_flight = in_flight
+        self._recorder = recorder
+        self._failed = failed
+        self._prefix = secrets.token_hex(4)
+        self._count = 0
+
+    async def handle(self, request: Request, peer: Peer) -> Answer | StreamAnswer:
+        """Answer one request, and write its one event when it is over."""
+        self._count += 1
+        exchange = Exchange(request, peer, f"{self._prefix}-{self._count:x}")
+        try:
+            outcome = await self._outcome(exchange)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self._failed(error, exchange.id)
+                outcome = _INTERNAL
+            else:  # cancelled: the caller has gone
+                exchange.decision, exchange.rule, exchange.status = "failed", "client-gone", 499
+                self._recorder.request(exchange)
+                raise
+        if isinstance(outcome, Refusal):
+            answer: Answer | StreamAnswer = self._refuse(exchange, outcome)
+        else:
+            answer = outcome
+        exchange.status = answer.status
+        if isinstance(answer, StreamAnswer):
+            return StreamAnswer(answer.status, answer.headers, self._recorded(exchange, answer.parts))
+        exchange.answer_bytes = len(answer.body)
+        self._recorder.request(exchange)
+        return answer
+
+    async def _outcome(self, exchange: Exchange) -> Answer | StreamAnswer | Refusal:
+        if not self._recorder.healthy:
+            return Refusal(503, codes.UPSTREAM_UNAVAILABLE, "the service is not available", "log-unavailable")
+        for step in self._steps:
+            outcome: Any = step(exchange)
+            if outcome is not None and not isinstance(outcome, Refusal | Answer):
+                outcome = await outcome
+            if outcome is not None:
+                return outcome  # type: ignore[no-any-return] # a Refusal or an Answer
+        client_id = "" if exchange.client is None else exchange.client.id
+        if not self._in_flight.enter(client_id):
+            return Refusal(
+                429, codes.BUSY, "too many requests at once", "in-flight-client", headers=[(b"retry-after", b"1")]
+            )
+        exchange.held = lambda: self._in_flight.leave(client_id)
+        try:
+            answer: Answer | StreamAnswer | Refusal = await exchange.endpoint.call(exchange)
+        except BaseException:
+            exchange.let_go()
+            raise
+        if not isinstance(answer, StreamAnswer):
+            exchange.let_go()
+        return answer
+
+    def _refuse(self, exchange: Exchange, refusal: Refusal) -> Answer:
+        exchange.decision = "failed" if refusal.status >= 500 else "refused"
+        exchange.rule, exchange.detail = refusal.rule, refusal.detail
+        if refusal.code > 0:  # ours: the request's id lets an operator find the event
+            refusal.data = {**(refusal.data or {}), "request": exchange.id}
+        if refusal.close:
+            exchange.request.keep_alive = False
+        return refusal_answer(refusal, exchange.rpc_id)
+
+    async def _recorded(self, exchange: Exchange, parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        complete = False
+        try:
+            async for part in parts:
+                exchange.answer_bytes += len(part)
+                yield part
+            complete = True
+        finally:
+            await parts.aclose()
+            exchange.let_go()
+            if not complete and exchange.decision == "allowed":
+                exchange.rule = "client-gone"
+            self._recorder.request(exchange)

@@ -1,0 +1,372 @@
+"""The server side of one HTTP/1.1 connection: bytes in, requests out, answers back, all within deadlines and caps.
+
+llhttp (through httptools, no lenient flag) refuses ambiguous framing: repeated or contradicting Content-Length,
+Transfer-Encoding beside Content-Length, obsolete line folding, bare line feeds (RFC 9112 section 11.2). On top of it,
+this module refuses what llhttp lets pass but an MCP endpoint never needs: HTTP/1.0, absolute targets, upgrades.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import httptools
+
+from mcpsec.gateway.message import Answer, Peer, Refusal, Request, StreamAnswer
+from mcpsec.gateway.tls import peer_of
+from mcpsec.protocol.jsonrpc import request_error
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mcpsec.deployment.model import Limits
+    from mcpsec.gateway.message import Headers
+
+    Handler = Callable[[Request, Peer], Awaitable[Answer | StreamAnswer]]
+
+__all__ = ["Connection", "ConnectionRegistry", "refusal_answer"]
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+    for status in HTTPStatus
+    if status.value >= 200
+}
+_PIPELINE_DEPTH = 16
+_LINGER_SECONDS = 2.0
+_CLOSE_SECONDS = 2.0
+_NO_BODY = frozenset({202, 204, 304})
+_PARSE_ERROR, _INVALID_REQUEST = -32700, -32600
+
+
+def refusal_answer(refusal: Refusal, rpc_id: Any = None) -> Answer:
+    """The JSON-RPC error that a caller gets when the gateway itself answers."""
+    body = request_error(rpc_id, refusal.code, refusal.message, refusal.data)
+    return Answer(refusal.status, [(b"content-type", b"application/json"), *refusal.headers], body)
+
+
+class ConnectionRegistry:
+    """Every live connection, the deadlines that a sweep enforces, and what all of them share."""
+
+    def __init__(self, handler: Handler, limits: Limits) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.connections: set[Connection] = set()
+        self.draining = False
+        self.date = b""
+        self.refused: Callable[[Refusal, Peer], None] = lambda _refusal, _peer: None
+
+    def sweep(self, now: float) -> None:
+        """Enforce every connection's deadline; called a few times a second."""
+        self.date = f"date: {formatdate(usegmt=True)}\r\n".encode()
+        for connection in tuple(self.connections):
+            connection.enforce_deadline(now)
+
+    def drain(self) -> None:
+        """Let running requests finish and close everything else."""
+        self.draining = True
+        for connection in tuple(self.connections):
+            connection.close_when_idle()
+
+    def abort_where(self, predicate: Callable[[Peer], bool]) -> int:
+        """Cut every connection whose peer is no longer welcome; returns how many."""
+        unwelcome = [connection for connection in self.connections if predicate(connection.peer)]
+        for connection in unwelcome:
+            connection.abort()
+        return len(unwelcome)
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection. Requests are served one after the other, pipelined ones wait their turn."""
+
+    __slots__ = (
+        "_body", "_body_bytes", "_deadline", "_drained", "_head_bytes", "_identify", "_loop", "_lost", "_parser",
+        "_queue", "_registry", "_request", "_state", "_task", "_transport", "_url", "_waiter", "made", "peer",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        registry: ConnectionRegistry,
+        address: str,
+        *,
+        identify: Callable[[Peer], Peer] = lambda peer: peer,
+        lost: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._registry = registry
+        self._identify = identify
+        self._lost = lost
+        self.peer = Peer(address)
+        self.made = False
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[Request | Refusal] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._state = "idle"  # idle → head → body → busy → idle; or linger / closing at the end
+        self._deadline = self._loop.time() + registry.limits.header_timeout
+
+    # --- asyncio.Protocol ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start to serve."""
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment] # a stream protocol gets a Transport
+        self.made = True
+        self.peer = self._identify(peer_of(self.peer.address, transport.get_extra_info("ssl_object")))
+        self._parser = httptools.HttpRequestParser(self)
+        self._registry.connections.add(self)
+        self._task = self._loop.create_task(self._serve())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The caller is gone: whatever still works for it is cancelled."""
+        self._registry.connections.discard(self)
+        self._lost()
+        self._state = "closed"
+        self._wake_drained()
+        self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrived; after a refusal the rest is thrown away."""
+        state = self._state
+        if state in {"linger", "closing", "closed"}:
+            return
+        if state == "idle":
+            self._state = "head"
+            self._deadline = self._loop.time() + self._registry.limits.header_timeout
+            self._head_bytes = 0
+        if self._state == "head":
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse(400, "protocol upgrades are not offered", "http-upgrade")
+        except httptools.HttpParserError:
+            self._refuse(400, "malformed HTTP request", "http-malformed")
+        else:
+            # Everything that came is head: the cap holds even when no single header line ever ends.
+            if self._state == "head" and self._head_bytes > self._registry.limits.header_bytes:
+                self._refuse(431, "request header too large", "header-too-large")
+
+    def eof_received(self) -> bool:
+        """A half-closed connection is closed (RFC 9112 section 9.6 leaves that to us)."""
+        return False
+
+    def pause_writing(self) -> None:
+        """The caller reads slowly: answers wait, but not for ever."""
+        if self._drained is None:
+            self._drained = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """The caller has read enough to go on."""
+        self._wake_drained()
+
+    # --- httptools callbacks --------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A request line starts."""
+        self._request = Request()
+        self._url = b""
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Part of the request target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header line; trailers after a chunked body are ignored (RFC 9110 section 6.5.1)."""
+        if self._state != "body":
+            self._request.add_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: refuse early what the body can't mend."""
+        request, parser, limits = self._request, self._parser, self._registry.limits
+        if self._state in {"linger", "closing", "closed"}:
+            return
+        if self._state == "busy" and len(self._queue) >= _PIPELINE_DEPTH:
+            return self._refuse(429, "too many pipelined requests", "pipeline-too-deep")
+        request.method = parser.get_method()
+        request.path, _, request.query = self._url.partition(b"?")
+        request.keep_alive = parser.should_keep_alive()
+        fields = request.fields
+        size = sum(len(name) + len(value) + 4 for name, value in request.headers) + len(self._url)
+        if size > limits.header_bytes:
+            return self._refuse(431, "request header too large", "header-too-large")
+        if parser.get_http_version() != "1.1":
+            return self._refuse(505, "HTTP/1.1 is required", "http-version")
+        if not request.path.startswith(b"/") or b"#" in self._url:
+            return self._refuse(400, "the request target must be a path", "http-target")
+        if not _is_plain_framing(fields):
+            return self._refuse(501, "unsupported transfer coding", "transfer-encoding")
+        if int(fields.get(b"content-length", b"0")) > limits.body_bytes:
+            return self._refuse(413, "request body too large", "body-too-large")
+        if self._state != "busy":
+            self._state = "body"
+            self._deadline = self._loop.time() + limits.body_timeout
+        expect = fields.get(b"expect")
+        if expect is not None:
+            if expect.lower() != b"100-continue":
+                return self._refuse(417, "unknown expectation", "expectation")
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return None
+
+    def on_body(self, data: bytes) -> None:
+        """Part of the body."""
+        self._body_bytes += len(data)
+        if self._body_bytes > self._registry.limits.body_bytes:
+            if self._state not in {"linger", "closing", "closed"}:
+                self._refuse(413, "request body too large", "body-too-large")
+            self._body.clear()
+            return
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        if self._state in {"linger", "closing", "closed"}:
+            return
+        request = self._request
+        request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._enqueue(request)
+
+    # --- serving --------------------------------------------------------------------------------------------------
+
+    def _enqueue(self, item: Request | Refusal) -> None:
+        if self._state != "busy":
+            self._state = "busy"
+            self._deadline = 0.0
+        elif len(self._queue) >= 2:
+            self._transport.pause_reading()
+        self._queue.append(item)
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _refuse(self, status: int, message: str, rule: str) -> None:
+        """Answer what can't be a request, after the answers that are still due, and close."""
+        code = _PARSE_ERROR if status == 400 else _INVALID_REQUEST
+        self._enqueue(Refusal(status, code, message, rule, close=True))
+        self._state = "linger"
+        self._deadline = self._loop.time() + self._registry.limits.body_timeout
+
+    async def _serve(self) -> None:
+        try:
+            while True:
+                if not self._queue:
+                    self._waiter = self._loop.create_future()
+                    await self._waiter
+                item = self._queue.popleft()
+                if isinstance(item, Refusal):
+                    self._registry.refused(item, self.peer)
+                    self._write(refusal_answer(item), keep_alive=False)
+                    return self._linger()
+                keep_alive = await self._answer(item)
+                if not keep_alive:
+                    return self._close()
+                self._next_request()
+        except asyncio.CancelledError:
+            self.abort()
+        except Exception:
+            self.abort()
+            raise
+
+    async def _answer(self, request: Request) -> bool:
+        answer = await self._registry.handler(request, self.peer)
+        keep_alive = request.keep_alive and not self._registry.draining
+        if isinstance(answer, StreamAnswer):
+            keep_alive = await self._stream(answer, keep_alive=keep_alive)
+        else:
+            self._write(answer, keep_alive=keep_alive)
+        if self._drained is not None:
+            await self._flushed()
+        return keep_alive
+
+    def _next_request(self) -> None:
+        self._transport.resume_reading()
+        if self._queue or self._state == "linger":
+            return
+        self._state = "idle"
+        self._deadline = self._loop.time() + self._registry.limits.idle_timeout
+
+    def _head(self, status: int, headers: Headers, *, keep_alive: bool) -> list[bytes]:
+        parts = [_STATUS_LINES[status], self._registry.date, b"x-content-type-options: nosniff\r\n"]
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+        if not keep_alive:
+            parts.append(b"connection: close\r\n")
+        return parts
+
+    def _write(self, answer: Answer, *, keep_alive: bool) -> None:
+        parts = self._head(answer.status, answer.headers, keep_alive=keep_alive)
+        if answer.body or answer.status not in _NO_BODY:
+            parts.append(b"content-length: %d\r\n" % len(answer.body))
+        elif answer.status == 202:
+            parts.append(b"content-length: 0\r\n")
+        parts += (b"\r\n", answer.body)
+        self._transport.write(b"".join(parts))
+
+    async def _stream(self, answer: StreamAnswer, *, keep_alive: bool) -> bool:
+        head = self._head(answer.status, answer.headers, keep_alive=keep_alive)
+        head.append(b"transfer-encoding: chunked\r\n\r\n")
+        self._transport.write(b"".join(head))
+        try:
+            async for part in answer.parts:
+                if part:
+                    self._transport.write(b"%x\r\n%b\r\n" % (len(part), part))
+                if self._drained is not None:
+                    await self._flushed()
+        finally:
+            await answer.parts.aclose()
+        self._transport.write(b"0\r\n\r\n")
+        return keep_alive
+
+    async def _flushed(self) -> None:
+        """Wait for a slow reader, at most ``write_timeout`` (the sweep cuts the connection then)."""
+        if self._drained is None:
+            return
+        self._deadline = self._loop.time() + self._registry.limits.write_timeout
+        await self._drained
+        self._deadline = 0.0
+
+    def _wake_drained(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    # --- endings --------------------------------------------------------------------------------------------------
+
+    def _linger(self) -> None:
+        """Keep reading for a moment so that the refusal is not lost to a TCP reset (RFC 9112 section 9.6)."""
+        self._state = "linger"
+        self._deadline = self._loop.time() + _LINGER_SECONDS
+        self._transport.resume_reading()
+
+    def _close(self) -> None:
+        self._state = "closing"
+        self._deadline = self._loop.time() + _CLOSE_SECONDS
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection now, without a TLS farewell."""
+        self._state = "closed"
+        self._transport.abort()
+
+    def close_when_idle(self) -> None:
+        """Close now if nothing is being served, else after the running answer."""
+        if self._state in {"idle", "head"}:
+            self._close()
+
+    def enforce_deadline(self, now: float) -> None:
+        """Called by the sweep."""
+        if not self._deadline or now < self._deadline:
+            return
+        if self._state in {"head", "body"}:
+            self._refuse(408, "the request took too long to arrive", f"{self._state}-timeout")
+        elif self._state == "idle":
+            self._close()
+        else:
+            self.abort()
+
+
+def _is_plain_framing(fields: dict[bytes, bytes]) -> bool:
+    coding = fields.get(b"transfer-encoding")
+    return coding is None or coding.lower() == b"chunked"

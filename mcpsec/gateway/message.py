@@ -1,0 +1,148 @@
+"""One request on its way through the gateway, and the answers it may get."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from mcpsec.deployment.model import Client
+    from mcpsec.protocol.eras import Era
+    from mcpsec.protocol.jsonrpc import Message
+
+__all__ = ["Answer", "Exchange", "Headers", "Peer", "Refusal", "Request", "StreamAnswer", "json_answer"]
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end of a connection, read once after the handshake.
+
+    ``der`` is the verified client certificate; ``sans`` are the subject alternative names as plain text, ``fingerprint`` is the
+    lower-case hex SHA-256 of its DER form. Both are empty without a certificate. ``not_after`` is in epoch seconds.
+    """
+
+    address: str
+    sans: tuple[str, ...] = ()
+    fingerprint: str | None = None
+    not_after: float | None = None
+    der: bytes | None = None
+    client: Client | None = None
+
+
+class Request:
+    """One HTTP request as it stood on the wire: header names in lower case, everything else untouched."""
+
+    __slots__ = ("body", "fields", "headers", "keep_alive", "method", "path", "query", "started")
+
+    def __init__(self) -> None:
+        self.method = b""
+        self.path = b""
+        self.query = b""
+        self.headers: Headers = []
+        self.fields: dict[bytes, bytes] = {}
+        self.body = b""
+        self.keep_alive = True
+        self.started = time.perf_counter()
+
+    def add_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header line; ``fields`` holds the first value of each name (RFC 9110 section 5.5: no outer blanks)."""
+        name = name.lower()
+        value = value.strip(b" \t")
+        self.headers.append((name, value))
+        self.fields.setdefault(name, value)
+
+    def values(self, name: bytes) -> list[bytes]:
+        """Every value of a header, in order."""
+        return [value for key, value in self.headers if key == name]
+
+
+@dataclass(slots=True)
+class Refusal:
+    """Why the gateway itself answers, and with what.
+
+    ``rule`` is the stable name of what decided (it goes to the log), ``message`` is all that the caller learns.
+    """
+
+    status: int
+    code: int
+    message: str
+    rule: str
+    detail: str = ""
+    data: dict[str, Any] | None = None
+    headers: Headers = field(default_factory=list)
+    close: bool = False
+
+
+@dataclass(slots=True)
+class Answer:
+    """A complete answer."""
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+
+
+@dataclass(slots=True)
+class StreamAnswer:
+    """An answer that arrives in parts; the generator is closed when the caller goes away."""
+
+    status: int
+    headers: Headers
+    parts: AsyncGenerator[bytes, None]
+
+
+class Exchange:
+    """A request, what the steps have learned about it, and what became of it (the audit event is made from this)."""
+
+    __slots__ = (
+        "answer_bytes", "arguments", "client", "decision", "detail", "endpoint", "era", "held", "id", "identified_by", "kind",
+        "message", "method_class", "peer", "request", "resource", "rule", "session", "status", "upstream",
+        "upstream_ms",
+    )  # fmt: skip
+
+    def __init__(self, request: Request, peer: Peer, id: str) -> None:
+        self.request = request
+        self.peer = peer
+        self.id = id
+        self.client: Client | None = peer.client
+        self.identified_by = ""
+        self.message: Message | None = None
+        self.era: Era | None = None
+        self.endpoint: Any = None
+        self.upstream = ""
+        self.session: Any = None
+        self.kind = ""
+        self.resource = ""
+        self.arguments: Any = None
+        self.method_class = ""
+        self.decision = "allowed"
+        self.rule = ""
+        self.detail = ""
+        self.status = 0
+        self.answer_bytes = 0
+        self.upstream_ms = 0.0
+        self.held: Callable[[], None] | None = None
+
+    def let_go(self) -> None:
+        """Give back the place among the running requests, once."""
+        held, self.held = self.held, None
+        if held is not None:
+            held()
+
+    @property
+    def rpc_id(self) -> Any:
+        """The JSON-RPC id to answer to; None before the body was parsed, and for notifications."""
+        return None if self.message is None else self.message.id
+
+
+_JSON = (b"content-type", b"application/json")
+
+
+def json_answer(status: int, body: bytes, headers: Headers | None = None) -> Answer:
+    """A complete JSON answer."""
+    return Answer(status, [_JSON, *(headers or ())], body)

@@ -1,0 +1,348 @@
+"""The gateway as a whole: built from a deployment, started, kept in order, stopped within a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from mcpsec import __version__
+from mcpsec.deployment.model import Address, Rate, Role
+from mcpsec.errors import ConfigurationError, Error, SecretError
+from mcpsec.gateway.admin import AdminHandler
+from mcpsec.gateway.answers import AnswerGuard
+from mcpsec.gateway.chain import Chain
+from mcpsec.gateway.connection import ConnectionRegistry
+from mcpsec.gateway.limits import BucketTable, InFlight
+from mcpsec.gateway.listener import Listener, bind
+from mcpsec.gateway.policy import Policy
+from mcpsec.gateway.record import Recorder
+from mcpsec.gateway.sessions import SessionTable
+from mcpsec.gateway.steps.authorise import Authorise
+from mcpsec.gateway.steps.hygiene import Hygiene
+from mcpsec.gateway.steps.identity import CertificateIdentity, ClientDirectory
+from mcpsec.gateway.steps.parse import ParseMessage
+from mcpsec.gateway.steps.rate import RateLimit
+from mcpsec.gateway.steps.route import Router
+from mcpsec.gateway.steps.session import FindSession
+from mcpsec.gateway.steps.signature import SignatureCheck
+from mcpsec.gateway.steps.tools import KnownTool
+from mcpsec.gateway.trust import TrustFiles
+from mcpsec.gateway.upstreams.aggregate import AggregateServer
+from mcpsec.gateway.upstreams.base import UpstreamStartError
+from mcpsec.gateway.upstreams.builtin import BUILTIN_SERVERS, BuiltinServer
+from mcpsec.gateway.upstreams.http import HttpUpstream
+from mcpsec.gateway.upstreams.stdio import StdioUpstream
+from mcpsec.leaks import redact
+from mcpsec.secretrefs import SecretRef
+from mcpsec.signing import MemoryReplayStore, VerificationKey, Verifier, load_public_key
+from mcpsec.telemetry import AuditLog
+from mcpsec.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mcpsec.deployment.model import Client, Deployment
+    from mcpsec.deployment.model import Upstream as UpstreamConfig
+    from mcpsec.gateway.steps import Step
+    from mcpsec.gateway.upstreams.base import Upstream
+
+__all__ = ["Gateway", "with_run_upstream"]
+
+_SWEEP_SECONDS = 0.2
+_RUN_ROLE = "(this run)"
+_FAILED_AUTHENTICATIONS = Rate(count=30, seconds=60.0, burst=30)
+
+
+class Gateway:
+    """One running deployment.
+
+    ``say`` takes sentences for the operator (what could not be reached, what was reloaded); the gateway itself knows no
+    terminal. Constructing one reads the files that the deployment names and resolves its secrets.
+    """
+
+    def __init__(self, deployment: Deployment, *, say: Callable[[str], None]) -> None:
+        self._deployment = deployment
+        self._say = say
+        limits = deployment.server.limits
+        self._sessions = SessionTable(limits)
+        self._policy = Policy(deployment)
+        self._trust = TrustFiles(deployment.server.tls, require_certificate="mtls" in deployment.auth.require)
+        guard = AnswerGuard(lambda: self._policy)
+        self._upstreams = {name: self._make_upstream(config, guard) for name, config in deployment.upstreams.items()}
+        self._aggregate = AggregateServer(self._upstreams, lambda: self._policy) if len(self._upstreams) > 1 else None
+        self._verifier = _verifier(deployment) if "signature" in deployment.auth.require else None
+        self._log = AuditLog.open(deployment.log.file, redact=redact)
+        self._metrics = Metrics(version=__version__, redact=redact)
+        self._metrics.watch_log(self._log)
+        self._recorder = Recorder(self._log, self._metrics)
+        self._listener: Listener | None = None
+        self._admin: Listener | None = None
+        self._registries: list[ConnectionRegistry] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._started = False
+        self._stopping = asyncio.Event()
+
+    # --- building -----------------------------------------------------------------------------------------------------
+
+    def _make_upstream(self, config: UpstreamConfig, guard: AnswerGuard) -> Upstream:
+        limits = self._deployment.server.limits
+        if config.builtin is not None:
+            return BuiltinServer(config.name, instructions=BUILTIN_SERVERS[config.builtin], timeout=config.timeout)
+        if config.url is not None:
+            headers = _resolve(config.headers, f"upstreams.{config.name}.headers")
+            return HttpUpstream(config, headers, limits, self._sessions, guard)
+        environment = _resolve(config.environment, f"upstreams.{config.name}.environment")
+        return StdioUpstream(config, environment, limits, self._sessions, guard)
+
+    def _steps(self, hosts: set[str]) -> list[Step]:
+        """The way of a request, in order."""
+        deployment = self._deployment
+        clients = {client.id: client for client in deployment.clients}
+        steps: list[Step] = [Hygiene(hosts, deployment.server.allowed_origins)]
+        if "mtls" in deployment.auth.require:
+            steps.append(CertificateIdentity())
+        if self._verifier is not None:
+            steps.append(SignatureCheck(self._verifier, clients, BucketTable(_FAILED_AUTHENTICATIONS)))
+        if not deployment.auth.require:
+            steps.append(_Everyone(deployment.clients))
+        return [
+            *steps,
+            RateLimit(deployment.clients, deployment.server.limits.rate_limit),
+            Router(self._upstreams, self._aggregate),
+            ParseMessage(deployment.server.limits.json_depth),
+            FindSession(self._sessions),
+            Authorise(lambda: self._policy, self._aggregate),
+            KnownTool(),
+        ]
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Bind, start every upstream, accept. Raises Error with what is wrong; nothing is left running then."""
+        try:
+            listening = bind(self._deployment.server.listen)
+            try:
+                await self._start_upstreams()
+                self._open(listening)
+            except BaseException:
+                listening.close()
+                raise
+            self._open_admin()
+        except BaseException:
+            await self.close()
+            raise
+        self._started = True
+        loop = asyncio.get_running_loop()
+        self._tasks.append(loop.create_task(self._maintain()))
+        self._recorder.event("server-start", pid=os.getpid(), version=__version__, detail=f"serving {self.url}")
+
+    async def _start_upstreams(self) -> None:
+        outcomes = await asyncio.gather(*(each.start() for each in self._upstreams.values()), return_exceptions=True)
+        failed: dict[str, BaseException] = {}
+        for name, outcome in zip(self._upstreams, outcomes, strict=True):
+            if isinstance(outcome, UpstreamStartError):
+                failed[name] = outcome
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        if not failed:
+            return
+        if len(failed) == len(self._upstreams):
+            name, fault = next(iter(failed.items()))
+            raise ConfigurationError(
+                f"the upstream {name!r} can't be started: {fault}",
+                path=self._deployment.path,
+                hint="run its command by hand to see what it says",
+            )
+        for name, fault in failed.items():
+            self._say(f"the upstream {name!r} can't be started, the others serve without it: {fault}")
+            self._recorder.event("upstream", upstream=name, state="down", detail="it could not be started")
+
+    def _open(self, listening: Any) -> None:
+        server = self._deployment.server
+        host, port = listening.getsockname()[:2]
+        bound = str(Address(host, port))
+        hosts = {bound, *server.allowed_hosts}
+        if server.public_url is not None:
+            hosts.add(urlsplit(server.public_url).netloc)
+        if host in {"127.0.0.1", "::1"}:
+            hosts.add(f"localhost:{port}")
+        chain = Chain(self._steps(hosts), InFlight(server.limits.in_flight_per_client), self._recorder, self._report)
+        registry = ConnectionRegistry(chain.handle, server.limits)
+        registry.refused = self._recorder.refused_bytes
+        self._registries.append(registry)
+        self.url = f"https://{bound}/mcp"
+        directory = ClientDirectory(self._deployment.clients)
+        self._listener = Listener(
+            listening, registry, context=lambda: self._trust.context, identify=directory.identify, refused=self._refused
+        )
+        self._metrics.connections.set_function(lambda: len(registry.connections))
+        self._metrics.sessions.set_function(lambda: len(self._sessions))
+        self._tasks.append(asyncio.get_running_loop().create_task(self._listener.serve()))
+
+    def _open_admin(self) -> None:
+        self.admin_url: str | None = None
+        if self._deployment.server.admin is None:
+            return
+        listening = bind(self._deployment.server.admin.listen)
+        host, port = listening.getsockname()[:2]
+        bound = str(Address(host, port))
+        handler = AdminHandler(self._metrics, ready=self._readiness, hosts={bound, f"localhost:{port}"})
+        registry = ConnectionRegistry(handler, self._deployment.server.limits)
+        self._registries.append(registry)
+        self._admin = Listener(
+            listening,
+            registry,
+            context=lambda: None,
+            identify=lambda peer: peer,
+            refused=lambda _address, _reason: None,
+        )
+        self._tasks.append(asyncio.get_running_loop().create_task(self._admin.serve()))
+        self.admin_url = f"http://{bound}"
+
+    def _readiness(self) -> dict[str, bool]:
+        return {"serving": self._started and not self._stopping.is_set(), "log": self._recorder.healthy}
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError):
+                loop.add_signal_handler(signum, self._stopping.set)
+        with contextlib.suppress(NotImplementedError, AttributeError):
+            loop.add_signal_handler(signal.SIGHUP, self._reload_trust)
+        await self._stopping.wait()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Take no new work, let running requests finish within ``drain_timeout`` seconds, then stop everything."""
+        self._stopping.set()
+        if self._listener is not None:
+            await self._listener.close()
+        for registry in self._registries:
+            registry.drain()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._deployment.server.limits.drain_timeout
+        while self._registries and self._registries[0].connections and loop.time() < end:
+            await asyncio.sleep(0.02)
+        self._recorder.event("server-stop", pid=os.getpid())
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop at once whatever is there."""
+        for listener in (self._listener, self._admin):
+            if listener is not None:
+                await listener.close()
+        for registry in self._registries:
+            registry.abort_where(lambda _peer: True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(upstream.close() for upstream in self._upstreams.values()), return_exceptions=True)
+        self._recorder.close()
+
+    # --- keeping order ------------------------------------------------------------------------------------------------
+
+    async def _maintain(self) -> None:
+        loop = asyncio.get_running_loop()
+        ticks = 0
+        while True:
+            now = loop.time()
+            for registry in self._registries:
+                registry.sweep(now)
+            await self._recorder.maintain()
+            ticks += 1
+            if ticks % 2 == 0 and self._trust.changed():
+                self._reload_trust()
+            if ticks % 25 == 0:
+                await self._recycle(now)
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+    async def _recycle(self, now: float) -> None:
+        for session in self._sessions.expired(now, self._is_busy):
+            upstream = self._upstreams.get(session.upstream)
+            if isinstance(upstream, StdioUpstream):
+                await upstream.end_session(session)
+            else:
+                self._sessions.close(session)
+        for upstream in self._upstreams.values():
+            if isinstance(upstream, StdioUpstream):
+                await upstream.recycle(now)
+
+    def _is_busy(self, session: Any) -> bool:
+        upstream = self._upstreams.get(session.upstream)
+        return isinstance(upstream, StdioUpstream) and upstream.is_busy(session)
+
+    def _reload_trust(self) -> None:
+        try:
+            unwelcome = self._trust.reload()
+        except Error as error:
+            self._say(f"changed TLS files can't be used, the old ones stay: {error}")
+            self._recorder.event("certificate", state="refused", detail="changed TLS files can't be used")
+            return
+        cut = sum(registry.abort_where(unwelcome) for registry in self._registries[:1])
+        self._recorder.event("certificate", state="reloaded", count=cut, detail="certificate, CA or CRL changed")
+        self._say(f"certificate, CA or CRL changed: in use now, {cut} open connections cut")
+
+    def _refused(self, address: str, reason: str) -> None:
+        self._recorder.event("handshake-refused", decision="refused", address=address or None, reason=reason)
+
+    def _report(self, error: Exception, request_id: str) -> None:
+        """An exception that nobody foresaw: its type and place for the operator, never its text."""
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}:{last.lineno}"
+        self._say(f"internal error {type(error).__name__} at {where} in request {request_id}; please report it")
+
+
+class _Everyone:
+    """Without any factor (loopback only, said explicitly in the file) whoever calls is the file's only client."""
+
+    def __init__(self, clients: tuple[Client, ...]) -> None:
+        if len(clients) != 1:
+            raise ConfigurationError("without authentication there must be exactly one client, which everybody is")
+        self._client = clients[0]
+
+    def __call__(self, exchange: Any) -> None:
+        exchange.client = self._client
+        exchange.identified_by = "none"
+
+
+def _resolve(values: Mapping[str, str | SecretRef], where: str) -> dict[str, str]:
+    resolved = {}
+    for name, value in values.items():
+        text = value if isinstance(value, str) else value.resolve().decode("utf-8", "strict")
+        if any(ord(char) < 32 or ord(char) == 127 for char in text):
+            raise SecretError(f"{where}.{name} holds a control character")
+        resolved[name] = text
+    return resolved
+
+
+def _verifier(deployment: Deployment) -> Verifier:
+    """The verifier over every client's active keys."""
+    keys: dict[str, VerificationKey] = {}
+    for client in deployment.clients:
+        for key in client.signing_keys:
+            secret = None if key.secret is None else key.secret.resolve()
+            public = None if key.public_key is None else load_public_key(key.public_key)
+            keys[key.id] = VerificationKey(key.id, client.id, secret=secret, public_key=public)
+    signature = deployment.auth.signature
+    return Verifier(keys, schemes=signature.schemes, max_age=signature.max_age, replay=MemoryReplayStore())
+
+
+def with_run_upstream(deployment: Deployment, upstream: UpstreamConfig, client_id: str) -> Deployment:
+    """The deployment for one run in which ``upstream`` is the only one and ``client_id`` may use all of it."""
+    everything = Role(
+        name=_RUN_ROLE, allow_resources=(f"{upstream.name}/*",), allow_methods=("read", "write", "execute")
+    )
+    clients = tuple(
+        replace(client, roles=(*client.roles, _RUN_ROLE)) if client.id == client_id else client
+        for client in deployment.clients
+    )
+    roles = {**deployment.roles, _RUN_ROLE: everything}
+    return replace(deployment, upstreams={upstream.name: upstream}, clients=clients, roles=roles)

@@ -1,0 +1,90 @@
+"""Sessions of the 2025 era, each bound to the client that opened it.
+
+The id a client sees is the gateway's own: 192 random bits, whatever the upstream uses. A session id is a handle, never
+an authentication: another client's use of it looks exactly like an unknown id (specification 2025-11-25, basic/transports
+and security best practices, session hijacking).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mcpsec.deployment.model import Limits
+
+__all__ = ["Session", "SessionTable", "TooManySessionsError"]
+
+
+class TooManySessionsError(Exception):
+    """The client, or the gateway as a whole, has as many sessions as it may have."""
+
+
+class Session:
+    """One session: who owns it, which upstream it leads to, and what that upstream keeps for it (``state``)."""
+
+    __slots__ = ("client_id", "id", "last_used", "state", "upstream", "version")
+
+    def __init__(self, client_id: str, upstream: str, state: Any) -> None:
+        self.id = secrets.token_urlsafe(24)
+        self.client_id = client_id
+        self.upstream = upstream
+        self.state = state
+        self.version = ""
+        self.last_used = 0.0
+
+
+class SessionTable:
+    """Every open session; bounded in all and per client, forgotten after a time without use."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._sessions: dict[str, Session] = {}
+        self._per_client: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(tuple(self._sessions.values()))
+
+    def check_room(self, client_id: str) -> None:
+        """Raise TooManySessionsError when this client may not open another one."""
+        full = len(self._sessions) >= self._limits.sessions
+        if full or self._per_client.get(client_id, 0) >= self._limits.sessions_per_client:
+            raise TooManySessionsError
+
+    def open(self, client_id: str, upstream: str, state: Any) -> Session:
+        """Open a session. Raises TooManySessionsError."""
+        self.check_room(client_id)
+        session = Session(client_id, upstream, state)
+        session.last_used = asyncio.get_running_loop().time()
+        self._sessions[session.id] = session
+        self._per_client[client_id] = self._per_client.get(client_id, 0) + 1
+        return session
+
+    def find(self, id: str, client_id: str, upstream: str) -> Session | None:
+        """The session, if it is this client's and leads to this upstream."""
+        session = self._sessions.get(id)
+        if session is None or session.client_id != client_id or session.upstream != upstream:
+            return None
+        session.last_used = asyncio.get_running_loop().time()
+        return session
+
+    def close(self, session: Session) -> None:
+        """Forget a session."""
+        if self._sessions.pop(session.id, None) is None:
+            return
+        left = self._per_client[session.client_id] - 1
+        if left:
+            self._per_client[session.client_id] = left
+        else:
+            del self._per_client[session.client_id]
+
+    def expired(self, now: float, busy: Callable[[Session], bool]) -> list[Session]:
+        """Sessions that nobody has used for ``session_idle_timeout`` seconds and that have nothing running."""
+        oldest = now - self._limits.session_idle_timeout
+        return [session for session in self if session.last_used < oldest and not busy(session)]

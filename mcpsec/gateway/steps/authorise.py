@@ -1,0 +1,108 @@
+"""May this client do that? Decided by the policy on the parsed message; what nobody granted is denied."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mcpsec.gateway.message import Exchange, Refusal
+from mcpsec.gateway.policy import Call, Context
+from mcpsec.protocol import codes
+from mcpsec.protocol.jsonrpc import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mcpsec.gateway.policy import Policy
+    from mcpsec.gateway.upstreams.aggregate import AggregateServer
+
+__all__ = ["Authorise", "denied"]
+
+_COMPLETED = {"ref/prompt": ("prompt", "name"), "ref/resource": ("resource", "uri")}
+_RESOURCE_METHODS = frozenset({"resources/read", "resources/subscribe", "resources/unsubscribe"})
+
+
+def denied(rule: str, detail: str = "") -> Refusal:
+    """The one answer to everything that a client may not do; it does not tell what exists."""
+    return Refusal(403, codes.ACCESS_DENIED, "access denied", rule, detail)
+
+
+class Authorise:
+    """``policy`` gives the policy of the moment; ``aggregate`` is there when several upstreams share ``/mcp``."""
+
+    def __init__(self, policy: Callable[[], Policy], aggregate: AggregateServer | None) -> None:
+        self._policy = policy
+        self._aggregate = aggregate
+
+    def __call__(self, exchange: Exchange) -> Refusal | None:
+        """Decide about the message; a message that names nothing usable never reaches an upstream."""
+        message, client = exchange.message, exchange.client
+        if message is None or message.kind is not Kind.REQUEST or client is None:
+            return None
+        context: Context | None = None
+        for call in self._calls(exchange, message.method, message.params):
+            if call is None:
+                return Refusal(
+                    400, codes.INVALID_PARAMS, "the request does not name what it is about", "target-missing"
+                )
+            if context is None:
+                context = self._context(exchange)
+            decision = self._policy().decide(client.id, call, context)
+            exchange.method_class = decision.method_class or ""
+            if not decision.allowed:
+                return denied(decision.rule, decision.reason)
+            exchange.rule = decision.rule
+        return None
+
+    def _calls(self, exchange: Exchange, method: str, params: dict[str, Any]) -> Iterator[Call | None]:
+        """Everything that a message asks for, as the policy names it; None for something it names wrongly."""
+        upstream = exchange.upstream
+        if method == "tools/call":
+            yield self._tool_call(exchange, params)
+        elif method in _RESOURCE_METHODS:
+            yield self._named(exchange, "resource", params.get("uri"))
+        elif method == "prompts/get":
+            yield self._named(exchange, "prompt", params.get("name"), params.get("arguments"))
+        elif method == "completion/complete":
+            yield self._completion(exchange, params.get("ref"))
+        elif method == "subscriptions/listen":
+            wanted = params.get("notifications")
+            uris = wanted.get("resourceSubscriptions") if isinstance(wanted, dict) else None
+            for uri in uris if isinstance(uris, list) else ():
+                yield self._named(exchange, "resource", uri)
+        else:
+            exchange.kind = "method"
+            yield Call(upstream, "method", method, None)
+
+    def _tool_call(self, exchange: Exchange, params: dict[str, Any]) -> Call | None:
+        name, arguments = params.get("name"), params.get("arguments", {})
+        if not isinstance(name, str) or not isinstance(arguments, dict):
+            return None
+        upstream = exchange.upstream
+        if self._aggregate is not None and exchange.endpoint is self._aggregate:
+            found = self._aggregate.resolve(name)
+            if found is not None:
+                upstream, name = found[0].name, found[1]
+        exchange.kind, exchange.resource, exchange.arguments = "tool", f"{upstream}/{name}", arguments
+        return Call(upstream, "tool", name, arguments)
+
+    def _named(self, exchange: Exchange, kind: Any, name: object, arguments: object = None) -> Call | None:
+        if not isinstance(name, str) or not isinstance(arguments, dict | None):
+            return None
+        exchange.kind, exchange.resource, exchange.arguments = kind, f"{exchange.upstream}/{kind}:{name}", arguments
+        return Call(exchange.upstream, kind, name, arguments)
+
+    def _completion(self, exchange: Exchange, ref: object) -> Call | None:
+        """Completing an argument shows what the prompt or resource would show: it needs the right to that."""
+        if not isinstance(ref, dict):
+            return None
+        kind, name = _COMPLETED.get(str(ref.get("type")), ("", ""))
+        if not kind or not isinstance(ref.get(name), str):
+            return None
+        exchange.kind, exchange.resource = "completion", f"{exchange.upstream}/{kind}:{ref[name]}"
+        return Call(exchange.upstream, "completion", f"{kind}:{ref[name]}", None)
+
+    @staticmethod
+    def _context(exchange: Exchange) -> Context:
+        peer = exchange.peer
+        return Context(certificate_sha256=peer.fingerprint, address=peer.address, now=datetime.now(UTC), headers={})

@@ -1,0 +1,64 @@
+"""One strict parse of the body, then: which era, do the headers say what the body says, does that version know the method."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcpsec.gateway.message import Answer, Exchange, Refusal
+from mcpsec.protocol import codes
+from mcpsec.protocol.eras import CLIENT_NOTIFICATIONS, CLIENT_REQUESTS, LEGACY_VERSIONS, Era
+from mcpsec.protocol.headers import era_of_headers, mcp_headers, route
+from mcpsec.protocol.jsonrpc import Kind, ProtocolError, parse
+
+if TYPE_CHECKING:
+    from mcpsec.gateway.steps import Outcome
+
+__all__ = ["ParseMessage"]
+
+_ANY_LEGACY_REQUEST = frozenset().union(*(CLIENT_REQUESTS[version] for version in LEGACY_VERSIONS))
+_ANY_LEGACY_NOTIFICATION = frozenset().union(*(CLIENT_NOTIFICATIONS[version] for version in LEGACY_VERSIONS))
+
+
+class ParseMessage:
+    """From here on everything is decided on the parsed message, never on headers."""
+
+    def __init__(self, max_depth: int) -> None:
+        self._max_depth = max_depth
+
+    def __call__(self, exchange: Exchange) -> Outcome:
+        """Read the message, or the absence of one (GET opens a stream, DELETE ends a session)."""
+        request = exchange.request
+        try:
+            headers = mcp_headers(request.headers)
+            if request.method != b"POST":
+                exchange.era = era_of_headers(headers)
+                if exchange.era is Era.MODERN:
+                    allow = [(b"allow", b"POST")]
+                    return Refusal(405, codes.INVALID_REQUEST, "this version uses POST only", "method", headers=allow)
+                return None
+            message = exchange.message = parse(request.body, max_depth=self._max_depth)
+            found = route(message, headers)
+        except ProtocolError as error:
+            return Refusal(error.http_status, error.code, error.message, "protocol", data=error.data)
+        exchange.era = found.era
+        return self._check_method(exchange, found.era, found.version)
+
+    def _check_method(self, exchange: Exchange, era: Era, version: str | None) -> Outcome:
+        message = exchange.message
+        if message is None or message.kind is Kind.RESPONSE:
+            return None
+        if era is Era.MODERN and version is not None:
+            requests, notifications = CLIENT_REQUESTS[version], CLIENT_NOTIFICATIONS[version]
+        else:
+            requests, notifications = _ANY_LEGACY_REQUEST, _ANY_LEGACY_NOTIFICATION
+        if message.kind is Kind.NOTIFICATION:
+            if message.method in notifications:
+                return None
+            # A notification gets no error (JSON-RPC 2.0 section 4.1): it is taken and dropped.
+            exchange.decision, exchange.rule = "refused", "notification-unknown"
+            return Answer(202, [])
+        if message.method in requests:
+            return None
+        # Old clients read a 404 as the end of their session, so they get the error as servers of their time gave it.
+        status = 404 if era is Era.MODERN else 200
+        return Refusal(status, codes.METHOD_NOT_FOUND, "Method not found", "method-unknown")

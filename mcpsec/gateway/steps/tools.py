@@ -1,0 +1,83 @@
+"""Does the upstream list this tool, and do the headers that its schema asks for repeat its arguments?
+
+A tool that the upstream does not list gets the same answer as one that is not granted. When a tool is not in the
+catalogue, the upstream is asked again, through the very channel that the call would take, but not more than once in a
+while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from mcpsec.gateway.message import Exchange, Refusal
+from mcpsec.gateway.steps.authorise import denied
+from mcpsec.gateway.upstreams.aggregate import AggregateServer, all_tools
+from mcpsec.gateway.upstreams.base import RpcError, unavailable
+from mcpsec.gateway.upstreams.http_client import UpstreamFault
+from mcpsec.protocol.eras import Era
+from mcpsec.protocol.headers import mcp_headers
+from mcpsec.protocol.jsonrpc import ProtocolError
+from mcpsec.protocol.param_headers import check_param_headers, param_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from mcpsec.gateway.upstreams.base import Upstream
+
+__all__ = ["KnownTool"]
+
+_REFRESH_SECONDS = 2.0
+
+
+class KnownTool:
+    """Applies to ``tools/call`` only."""
+
+    def __call__(self, exchange: Exchange) -> Refusal | None | Awaitable[Refusal | None]:
+        """Pass a listed tool at once; look again for one that is not."""
+        message, client = exchange.message, exchange.client
+        if exchange.kind != "tool" or message is None or client is None:
+            return None
+        upstream, name = self._target(exchange.endpoint, message.params["name"])
+        if upstream is None:
+            return denied("tool-unlisted", "no upstream has this prefix")
+        if name in upstream.catalogue.tools:
+            return self._check_headers(exchange, upstream, name)
+        return self._look_again(exchange, upstream, name)
+
+    @staticmethod
+    def _target(endpoint: Upstream, name: str) -> tuple[Upstream | None, str]:
+        if not isinstance(endpoint, AggregateServer):
+            return endpoint, name
+        return endpoint.resolve(name) or (None, name)
+
+    async def _look_again(self, exchange: Exchange, upstream: Upstream, name: str) -> Refusal | None:
+        now = asyncio.get_running_loop().time()
+        listed = upstream.catalogue.listed_at
+        if exchange.client is not None and (listed == 0.0 or now - listed >= _REFRESH_SECONDS):
+            session = None if upstream is not exchange.endpoint else exchange.session
+            try:
+                await all_tools(upstream, exchange.client, session)
+            except RpcError:
+                upstream.catalogue.listed_at = now
+            except UpstreamFault as fault:
+                return unavailable("upstream-unavailable", fault.reason)
+        if name not in upstream.catalogue.tools:
+            return denied("tool-unlisted", "the upstream lists no such tool")
+        return self._check_headers(exchange, upstream, name)
+
+    @staticmethod
+    def _check_headers(exchange: Exchange, upstream: Upstream, name: str) -> Refusal | None:
+        if exchange.era is not Era.MODERN:
+            return None
+        catalogue = upstream.catalogue
+        declared = catalogue.declared.get(name)
+        if declared is None:
+            declared = catalogue.declared[name] = param_headers(catalogue.tools[name].get("inputSchema"))
+        if not declared:
+            return None
+        try:
+            check_param_headers(declared, exchange.arguments, mcp_headers(exchange.request.headers))
+        except ProtocolError as error:
+            return Refusal(error.http_status, error.code, error.message, "protocol")
+        return None

@@ -1,0 +1,91 @@
+"""Several upstreams on one endpoint: their tools under one list, each name with its upstream's in front.
+
+The aggregate lists and calls; what needs a session of the upstream's own (sampling, elicitation, resources,
+subscriptions) is offered at ``/mcp/NAME``. Every upstream is asked in the era that it speaks itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from mcpsec.gateway.upstreams.base import RpcError
+from mcpsec.gateway.upstreams.http_client import UpstreamFault
+from mcpsec.gateway.upstreams.local import LocalServer
+from mcpsec.protocol import codes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mcpsec.deployment.model import Client
+    from mcpsec.gateway.policy import Policy
+    from mcpsec.gateway.upstreams.base import Upstream
+
+__all__ = ["SEPARATOR", "AggregateServer"]
+
+SEPARATOR = "_"
+_MAX_PAGES = 50
+_INSTRUCTIONS = "Tools of several MCP servers; the part of a tool's name before the first underscore names its server."
+
+
+class AggregateServer(LocalServer):
+    """Serves ``/mcp`` when the deployment has more than one upstream."""
+
+    def __init__(self, upstreams: Mapping[str, Upstream], policy: Callable[[], Policy]) -> None:
+        super().__init__("aggregate", instructions=_INSTRUCTIONS)
+        self._upstreams = upstreams
+        self._policy = policy
+
+    def resolve(self, name: str) -> tuple[Upstream, str] | None:
+        """The upstream and its own name for a tool of the aggregate (upstream names hold no underscore)."""
+        prefix, _, tool = name.partition(SEPARATOR)
+        upstream = self._upstreams.get(prefix)
+        return None if upstream is None or not tool else (upstream, tool)
+
+    async def list_tools(self, client: Client) -> list[dict[str, Any]]:
+        """Every tool that this client may use; an upstream that is down contributes nothing and stops nobody."""
+        lists = await asyncio.gather(*(self._tools_of(upstream, client) for upstream in self._upstreams.values()))
+        return [tool for tools in lists for tool in tools]
+
+    async def _tools_of(self, upstream: Upstream, client: Client) -> list[dict[str, Any]]:
+        visible = self._policy().visible
+        try:
+            tools = await all_tools(upstream, client)
+        except (UpstreamFault, RpcError):
+            return []
+        return [
+            {**tool, "name": f"{upstream.name}{SEPARATOR}{tool['name']}"}
+            for tool in tools
+            if visible(client.id, upstream.name, "tool", tool["name"])
+        ]
+
+    async def call_tool(self, client: Client, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Pass a call to the upstream that its prefix names; the chain has authorised it under that name."""
+        found = self.resolve(name)
+        if found is None:
+            raise RpcError(codes.INVALID_PARAMS, "unknown tool")
+        upstream, tool = found
+        result = await upstream.ask(client, "tools/call", {"name": tool, "arguments": arguments})
+        if result.get("resultType", "complete") != "complete":
+            raise RpcError(codes.INVALID_REQUEST, "this tool asks for input: call it at its own server's endpoint")
+        return result
+
+
+async def all_tools(upstream: Upstream, client: Client, session: Any = None) -> list[dict[str, Any]]:
+    """Every page of an upstream's tools, learned by its catalogue. Raises UpstreamFault or RpcError."""
+    tools: list[dict[str, Any]] = []
+    params: dict[str, Any] = {}
+    for _ in range(_MAX_PAGES):
+        page = await upstream.ask(client, "tools/list", params, session)
+        listed = page.get("tools")
+        tools += (
+            [tool for tool in listed if isinstance(tool, dict) and isinstance(tool.get("name"), str)]
+            if isinstance(listed, list)
+            else []
+        )
+        cursor = page.get("nextCursor")
+        if not isinstance(cursor, str):
+            break
+        params = {"cursor": cursor}
+    upstream.catalogue.learn(tools, asyncio.get_running_loop().time())
+    return tools

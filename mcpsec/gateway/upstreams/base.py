@@ -1,0 +1,90 @@
+"""What every kind of upstream offers to the chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mcpsec.gateway.message import Answer, Refusal
+from mcpsec.protocol import codes
+
+if TYPE_CHECKING:
+    from mcpsec.deployment.model import Client
+    from mcpsec.gateway.message import Exchange, StreamAnswer
+    from mcpsec.gateway.sessions import Session
+    from mcpsec.protocol.param_headers import ParamHeader
+
+_MOST_TOOLS = 10_000
+
+__all__ = ["Catalogue", "RpcError", "Upstream", "UpstreamStartError", "unavailable", "upstream_timeout"]
+
+
+class UpstreamStartError(Exception):
+    """An upstream that can't be used from the beginning; the text is for the operator, not for clients."""
+
+
+class RpcError(Exception):
+    """An upstream answered one of the gateway's own requests with a JSON-RPC error."""
+
+    def __init__(self, code: int, message: str, data: Any = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data
+
+
+@dataclass(slots=True)
+class Catalogue:
+    """The tools that an upstream has listed: name → definition. It only ever grows from what the upstream itself said."""
+
+    tools: dict[str, dict[str, Any]] = field(default_factory=dict)
+    declared: dict[str, tuple[ParamHeader, ...]] = field(default_factory=dict)
+    listed_at: float = 0.0
+
+    def learn(self, tools: list[Any], now: float) -> None:
+        """Remember what a ``tools/list`` answer named (the loop's time in ``now``)."""
+        self.listed_at = now
+        for tool in tools:
+            if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
+                continue
+            if tool["name"] in self.tools or len(self.tools) < _MOST_TOOLS:
+                self.tools[tool["name"]] = tool
+                self.declared.pop(tool["name"], None)
+
+
+class Upstream(Protocol):
+    """Something that answers MCP messages.
+
+    ``call`` takes an authorised exchange to it. ``ask`` is a request of the gateway's own on behalf of a client (to list
+    tools, to serve an aggregate), in whichever era the upstream speaks; ``session`` makes it part of a session.
+    """
+
+    name: str
+    catalogue: Catalogue
+    timeout: float
+
+    async def start(self) -> None:
+        """Get ready. Raises UpstreamStartError when it can't work at all."""
+
+    async def call(self, exchange: Exchange) -> Answer | StreamAnswer | Refusal:
+        """Answer one authorised message."""
+
+    async def ask(
+        self, client: Client, method: str, params: dict[str, Any], session: Session | None = None
+    ) -> dict[str, Any]:
+        """The result of one request of the gateway's own. Raises RpcError or UpstreamFault."""
+
+    async def close(self) -> None:
+        """Stop everything that belongs to this upstream."""
+
+
+def unavailable(rule: str, detail: str) -> Refusal:
+    """The answer when an upstream can't be reached or broke off."""
+    return Refusal(503, codes.UPSTREAM_UNAVAILABLE, "the server behind the gateway is not available", rule, detail)
+
+
+def upstream_timeout(detail: str = "") -> Refusal:
+    """The answer when an upstream takes too long."""
+    return Refusal(
+        504, codes.UPSTREAM_TIMEOUT, "the server behind the gateway did not answer in time", "timeout", detail
+    )

@@ -1,0 +1,284 @@
+"""A conversation with one stdio child: many requests at once, each with its own stream of frames back.
+
+Ids and progress tokens of clients are replaced by the gateway's own on the way in and put back on the way out, so that
+requests of independent connections never meet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from mcpsec.gateway.upstreams.http_client import UpstreamFault
+from mcpsec.protocol.jsonrpc import encode_notification, request_error
+from mcpsec.protocol.stdio import Oversize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mcpsec.gateway.upstreams.child import Child
+
+__all__ = ["Call", "Channel", "Frame"]
+
+_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+_BACKLOG = 256
+_METHOD_NOT_FOUND = -32601
+# What belongs to no call in particular even while one runs.
+_GENERAL = frozenset(
+    {
+        "notifications/tools/list_changed", "notifications/resources/list_changed", "notifications/prompts/list_changed",
+        "notifications/resources/updated", "notifications/roots/list_changed",
+    }
+)  # fmt: skip
+
+Frame = dict[str, Any]
+
+
+class Call:
+    """One request on its way: what came back so far waits here until it is fetched."""
+
+    __slots__ = ("_ready", "abandoned", "fault", "frames", "id", "key", "long_lived", "progress_token", "timer")
+
+    def __init__(self, key: int, id: Any, progress_token: Any, *, long_lived: bool) -> None:
+        self.key = key
+        self.id = id
+        self.progress_token = progress_token
+        self.long_lived = long_lived
+        self.frames: deque[Frame] = deque()
+        self.fault: UpstreamFault | None = None
+        self.abandoned = False
+        self.timer: asyncio.TimerHandle | None = None
+        self._ready: asyncio.Future[None] | None = None
+
+    def push(self, frame: Frame) -> None:
+        """A frame for this call has come; a reader that does not keep up loses notifications, never the answer."""
+        if len(self.frames) >= _BACKLOG and "method" in frame and "id" not in frame:
+            return
+        self.frames.append(frame)
+        self._wake()
+
+    def fail(self, fault: UpstreamFault) -> None:
+        """No more frames will come."""
+        self.fault = fault
+        self._wake()
+
+    def _wake(self) -> None:
+        ready, self._ready = self._ready, None
+        if ready is not None and not ready.done():
+            ready.set_result(None)
+
+    async def next(self) -> Frame:
+        """The next frame. Raises UpstreamFault when there will be none."""
+        while not self.frames:
+            if self.fault is not None:
+                raise self.fault
+            self._ready = asyncio.get_running_loop().create_future()
+            await self._ready
+        return self.frames.popleft()
+
+
+class Channel:
+    """The gateway's side of one child."""
+
+    def __init__(self, *, takes_server_requests: bool, in_flight: int) -> None:
+        self._child: Child | None = None
+        self._calls: dict[int, Call] = {}
+        self._progress: dict[int, Call] = {}
+        self._next_key = 0
+        self._in_flight = in_flight
+        self._takes_server_requests = takes_server_requests
+        self._general: deque[Frame] = deque(maxlen=_BACKLOG)
+        self._listener: Call | None = None
+        self.server_requests: set[Any] = set()
+        self.list_changed: Callable[[], None] = lambda: None
+
+    def attach(self, child: Child) -> None:
+        """Talk to this child from now on."""
+        self._child = child
+
+    @property
+    def alive(self) -> bool:
+        """True while the child runs."""
+        return self._child is not None and self._child.alive
+
+    @property
+    def busy(self) -> bool:
+        """True while a request or a listener waits on this channel."""
+        return bool(self._calls) or self._listener is not None
+
+    @property
+    def full(self) -> bool:
+        """True when no more requests are taken at the moment."""
+        return len(self._calls) >= self._in_flight
+
+    # --- towards the child ------------------------------------------------------------------------------------------
+
+    def begin(self, id: Any, method: str, params: Frame) -> Call:
+        """Send a request. Raises UpstreamFault when the child is gone."""
+        self._next_key += 1
+        key = self._next_key
+        meta = params.get("_meta")
+        token = meta.get("progressToken") if isinstance(meta, dict) else None
+        if token is not None:
+            params = {**params, "_meta": {**meta, "progressToken": key}}  # type: ignore[dict-item] # meta is a dict here
+        call = Call(key, id, token, long_lived=method == "subscriptions/listen")
+        self._send(orjson.dumps({"jsonrpc": "2.0", "id": key, "method": method, "params": params}))
+        self._calls[key] = call
+        return call
+
+    def notify(self, method: str, params: Frame) -> None:
+        """Send a notification; a cancelled request is named by the id that the child knows it by."""
+        if method == "notifications/cancelled":
+            key = next((key for key, call in self._calls.items() if call.id == params.get("requestId")), None)
+            if key is None:
+                return
+            params = {**params, "requestId": key}
+        self._send(encode_notification(method, params))
+
+    def respond(self, raw: bytes, id: Any) -> bool:
+        """Pass a client's response to a request of the child's; False when the child asked nothing of that id."""
+        if id not in self.server_requests:
+            return False
+        self.server_requests.discard(id)
+        self._send(raw)
+        return True
+
+    def refuse_server_request(self, id: Any) -> None:
+        """Answer a request of the child's that its client may not get."""
+        self.server_requests.discard(id)
+        self._send(request_error(id, _METHOD_NOT_FOUND, "this client may not be asked that"))
+
+    def _send(self, payload: bytes) -> None:
+        if self._child is None or not self._child.send(payload):
+            raise UpstreamFault("the server's process is gone or does not read", sent=False)
+
+    def end(self, call: Call) -> None:
+        """The call is over, one way or another."""
+        if call.timer is not None:
+            call.timer.cancel()
+        self._calls.pop(call.key, None)
+
+    def cancel(self, call: Call, reason: str) -> None:
+        """Give a call up and tell the child so."""
+        if self._calls.pop(call.key, None) is None:
+            return
+        if call.timer is not None:
+            call.timer.cancel()
+        if self.alive:
+            self._send(encode_notification("notifications/cancelled", {"requestId": call.key, "reason": reason}))
+
+    def abandon(self, call: Call, seconds: float) -> None:
+        """Its caller has gone, which cancels nothing in the 2025 era; it still counts until it ends or is too old."""
+        call.abandoned = True
+        call.frames.clear()
+        call.timer = asyncio.get_running_loop().call_later(seconds, self.cancel, call, "timeout")
+
+    # --- from the child ---------------------------------------------------------------------------------------------
+
+    def received(self, line: bytes | Oversize) -> None:
+        """One line of the child's output. What is not a message is dropped (servers print to standard output too)."""
+        if isinstance(line, Oversize):
+            self.fail_all(UpstreamFault("the server sent a message larger than the limit"))
+            return
+        try:
+            frame = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            return
+        if not isinstance(frame, dict) or frame.get("jsonrpc") != "2.0":
+            return
+        if "method" not in frame:
+            self._response(frame)
+        elif "id" in frame:
+            self._server_request(frame)
+        else:
+            self._notification(frame)
+
+    def _response(self, frame: Frame) -> None:
+        key = frame.get("id")
+        call = self._calls.get(key) if isinstance(key, int) else None
+        if call is None:
+            return
+        if call.abandoned:
+            self.end(call)
+            return
+        frame["id"] = call.id
+        result = frame.get("result")
+        if call.long_lived and isinstance(result, dict):
+            _put_back_subscription(result, call)
+        call.push(frame)
+
+    def _server_request(self, frame: Frame) -> None:
+        if not self._takes_server_requests or len(self.server_requests) >= self._in_flight:
+            self.refuse_server_request(frame["id"])
+            return
+        self.server_requests.add(frame["id"])
+        self._route(frame, self._newest_call())
+
+    def _notification(self, frame: Frame) -> None:
+        method, params = frame["method"], frame.get("params")
+        params = params if isinstance(params, dict) else {}
+        if method == "notifications/progress":
+            call = self._calls.get(params.get("progressToken", 0))
+            if call is not None and not call.abandoned:
+                params["progressToken"] = call.progress_token
+                call.push(frame)
+            return
+        if method == "notifications/tools/list_changed":
+            self.list_changed()
+        meta = params.get("_meta")
+        if isinstance(meta, dict) and _SUBSCRIPTION in meta:
+            call = self._calls.get(meta[_SUBSCRIPTION]) if isinstance(meta[_SUBSCRIPTION], int | str) else None
+            call = call or self._calls.get(_as_int(meta[_SUBSCRIPTION]))
+            if call is not None:
+                meta[_SUBSCRIPTION] = call.id
+                call.push(frame)
+            return
+        self._route(frame, None if method in _GENERAL else self._newest_call())
+
+    def _newest_call(self) -> Call | None:
+        """The call that an unrelated message most likely belongs to: stdio does not say (the newest one running)."""
+        waiting = [call for call in self._calls.values() if not call.long_lived and not call.abandoned]
+        return waiting[-1] if waiting else None
+
+    def _route(self, frame: Frame, call: Call | None) -> None:
+        target = call or self._listener
+        if target is not None:
+            target.push(frame)
+        else:
+            self._general.append(frame)
+
+    def listen(self) -> Call | None:
+        """Open the one stream for what belongs to no call; None when it is open already."""
+        if self._listener is not None:
+            return None
+        self._listener = Call(0, None, None, long_lived=True)
+        while self._general:
+            self._listener.push(self._general.popleft())
+        return self._listener
+
+    def unlisten(self, listener: Call) -> None:
+        """Close that stream."""
+        if self._listener is listener:
+            self._listener = None
+
+    def fail_all(self, fault: UpstreamFault) -> None:
+        """The child is gone: every waiting call hears of it."""
+        for call in tuple(self._calls.values()):
+            self.end(call)
+            call.fail(fault)
+        if self._listener is not None:
+            self._listener.fail(fault)
+        self.server_requests.clear()
+
+
+def _as_int(value: Any) -> int:
+    return int(value) if isinstance(value, str) and value.isdecimal() else 0
+
+
+def _put_back_subscription(result: Frame, call: Call) -> None:
+    meta = result.get("_meta")
+    if isinstance(meta, dict) and _SUBSCRIPTION in meta:
+        meta[_SUBSCRIPTION] = call.id

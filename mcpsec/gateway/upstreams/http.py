@@ -1,0 +1,431 @@
+"""A Streamable HTTP server behind the gateway: requests are relayed, answers inspected, bytes kept.
+
+Only headers that MCP needs pass, in both directions; nothing that identifies the caller to the gateway (certificate,
+signature, Authorization) is ever forwarded. The upstream's own credential comes from the deployment file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from mcpsec import __version__
+from mcpsec.errors import ConfigurationError
+from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
+from mcpsec.gateway.sessions import TooManySessionsError
+from mcpsec.gateway.upstreams.base import Catalogue, RpcError, unavailable, upstream_timeout
+from mcpsec.gateway.upstreams.http_client import HttpPool, UpstreamFault, UpstreamTimeout
+from mcpsec.protocol import codes
+from mcpsec.protocol.eras import LATEST_LEGACY, LATEST_MODERN, Era, era_of
+from mcpsec.protocol.jsonrpc import Kind, ProtocolError, encode_notification, encode_request, request_error
+from mcpsec.protocol.sse import SseParser, encode_event
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Coroutine
+
+    from mcpsec.deployment.model import Client, Limits
+    from mcpsec.deployment.model import Upstream as UpstreamConfig
+    from mcpsec.gateway.answers import AnswerGuard
+    from mcpsec.gateway.message import Exchange, Headers
+    from mcpsec.gateway.sessions import Session, SessionTable
+    from mcpsec.gateway.upstreams.http_client import BodyStream, UpstreamResponse
+
+__all__ = ["HttpUpstream"]
+
+_FORWARDED = frozenset(
+    {
+        b"accept", b"content-type", b"last-event-id", b"mcp-protocol-version", b"mcp-method", b"mcp-name",
+        b"traceparent", b"tracestate",
+    }
+)  # fmt: skip
+_RETURNED = frozenset({b"content-type", b"cache-control", b"mcp-protocol-version", b"retry-after", b"allow"})
+_BOTH = b"application/json, text/event-stream"
+_WITHOUT_EFFECTS = frozenset(
+    {
+        "server/discover", "initialize", "ping", "tools/list", "resources/list", "resources/templates/list",
+        "resources/read", "prompts/list", "prompts/get", "completion/complete",
+    }
+)  # fmt: skip
+_LONG_LIVED = frozenset({"subscriptions/listen"})
+_CLIENT_INFO = {"name": "mcpsec", "version": __version__}
+
+
+class _Tracked:
+    """What the upstream keeps for one of our sessions: its own id, and the requests it sent that wait for an answer."""
+
+    __slots__ = ("id", "pending")
+
+    def __init__(self, id: bytes) -> None:
+        self.id = id
+        self.pending: set[Any] = set()
+
+
+class HttpUpstream:
+    """One upstream reached over HTTP."""
+
+    def __init__(
+        self,
+        config: UpstreamConfig,
+        headers: dict[str, str],
+        limits: Limits,
+        sessions: SessionTable,
+        guard: AnswerGuard,
+    ) -> None:
+        if config.url is None:
+            raise ValueError("an HTTP upstream needs a URL")
+        self.name = config.name
+        self.timeout = config.timeout
+        self.catalogue = Catalogue()
+        self._limits = limits
+        self._sessions = sessions
+        self._guard = guard
+        url = urlsplit(config.url)
+        secure = url.scheme == "https"
+        port = url.port or (443 if secure else 80)
+        host = url.hostname or ""
+        self._pool = HttpPool(
+            host,
+            port,
+            tls=_client_context(config) if secure else None,
+            connect_timeout=config.connect_timeout,
+            response_bytes=limits.response_bytes,
+        )
+        target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        own = {"host": url.netloc.rpartition("@")[2], "user-agent": f"mcpsec/{__version__}", **headers}
+        self._own_headers = "".join(f"{name}: {value}\r\n" for name, value in own.items()).encode()
+        self._target = target.encode()
+        self._eras: frozenset[Era] = frozenset()
+        self._own_sessions: dict[str, bytes] = {}
+        self._own_id = 0
+        self._background: set[asyncio.Task[None]] = set()
+
+    # --- relaying -------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Find out which era the upstream speaks. One that is down now may come up later, so nothing is raised."""
+        with contextlib.suppress(UpstreamFault, RpcError):
+            await self._find_eras()
+
+    async def call(self, exchange: Exchange) -> Answer | StreamAnswer | Refusal:
+        """Relay one authorised request."""
+        message = exchange.message
+        method = "" if message is None else message.method
+        opens_session = method == "initialize" and exchange.session is None
+        if opens_session and exchange.client is not None:
+            try:
+                self._sessions.check_room(exchange.client.id)
+            except TooManySessionsError:
+                return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
+        started = time.perf_counter()
+        try:
+            response = await self._pool.send(
+                self._request_bytes(exchange), timeout=self.timeout, repeatable=method in _WITHOUT_EFFECTS
+            )
+        except UpstreamTimeout as fault:
+            self._cancel_upstream(exchange)
+            return upstream_timeout(fault.reason)
+        except UpstreamFault as fault:
+            return unavailable("upstream-unavailable", fault.reason)
+        finally:
+            exchange.upstream_ms = (time.perf_counter() - started) * 1000
+        return self._answer(exchange, response, opens_session=opens_session)
+
+    def _request_bytes(self, exchange: Exchange) -> bytes:
+        request = exchange.request
+        parts = [request.method, b" ", self._target, b" HTTP/1.1\r\n", self._own_headers]
+        for name, value in request.headers:
+            if name in _FORWARDED or name.startswith(b"mcp-param-"):
+                parts += (name, b": ", value, b"\r\n")
+        if exchange.session is not None:
+            parts += (b"mcp-session-id: ", exchange.session.state.id, b"\r\n")
+        if request.method == b"POST":
+            parts.append(b"content-length: %d\r\n" % len(request.body))
+        parts += (b"\r\n", request.body)
+        return b"".join(parts)
+
+    def _answer(
+        self, exchange: Exchange, response: UpstreamResponse, *, opens_session: bool
+    ) -> Answer | StreamAnswer | Refusal:
+        session: Session | None = exchange.session
+        if session is not None and (response.status == 404 or (exchange.request.method == b"DELETE" and _ok(response))):
+            self._sessions.close(session)
+        if response.status in {401, 403, 407} or response.status >= 500 or b"content-encoding" in response.fields:
+            return unavailable("upstream-status", f"the upstream answered {response.status}")
+        headers: Headers = [(name, value) for name, value in response.fields.items() if name in _RETURNED]
+        if opens_session and _ok(response):
+            session = self._open_session(exchange, response)
+        if opens_session and session is not None:
+            headers.append((b"mcp-session-id", session.id.encode()))
+        if response.stream is not None:
+            headers.append((b"x-accel-buffering", b"no"))
+            return StreamAnswer(response.status, headers, self._relay_stream(exchange, session, response.stream))
+        if not response.body:
+            return Answer(response.status, headers)
+        if response.content_type != b"application/json":
+            return self._not_json(exchange, response)
+        inspected = self._guard.inspect(exchange, response.body)
+        if inspected.data is None:
+            return Refusal(503, codes.ANSWER_UNUSABLE, "the answer can't be passed on", inspected.rule)
+        return Answer(response.status, headers, inspected.data)
+
+    def _not_json(self, exchange: Exchange, response: UpstreamResponse) -> Answer | Refusal:
+        """An answer in no form that MCP knows: its status is kept, its words are not."""
+        if response.status < 400:
+            return unavailable("upstream-content-type", "the upstream answered with another content type")
+        error = request_error(exchange.rpc_id, codes.INVALID_REQUEST, "the server refused the request")
+        return Answer(response.status, [(b"content-type", b"application/json")], error)
+
+    def _open_session(self, exchange: Exchange, response: UpstreamResponse) -> Session | None:
+        upstream_id = response.fields.get(b"mcp-session-id")
+        if upstream_id is None or exchange.client is None:
+            return None
+        session = self._sessions.open(exchange.client.id, self.name, _Tracked(upstream_id))
+        exchange.session = session
+        return session
+
+    async def _relay_stream(
+        self, exchange: Exchange, session: Session | None, stream: BodyStream
+    ) -> AsyncGenerator[bytes, None]:
+        """Pass events on as they come; a call's deadline starts anew with each message, up to the hard maximum."""
+        loop = asyncio.get_running_loop()
+        message = exchange.message
+        waits = message is not None and message.kind is Kind.REQUEST and message.method not in _LONG_LIVED
+        hard_end = loop.time() + self._limits.stream_lifetime
+        parser = SseParser(max_event_bytes=self._limits.response_bytes)
+        answered = False
+        fault: Refusal | None = None
+        try:
+            async with asyncio.timeout_at(min(hard_end, loop.time() + self.timeout) if waits else hard_end) as deadline:
+                async for piece in stream.pieces():
+                    for event in parser.feed(piece):
+                        if not event.data:
+                            yield event.raw
+                            continue
+                        if waits:
+                            deadline.reschedule(min(hard_end, loop.time() + self.timeout))
+                        out, is_answer = self._inspect_event(exchange, session, event.data, event.raw)
+                        answered = answered or is_answer
+                        if out:
+                            yield out
+        except TimeoutError:
+            fault = upstream_timeout("no message within the deadline") if waits else None
+            self._cancel_upstream(exchange)
+        except (UpstreamFault, ProtocolError):
+            fault = unavailable("upstream-stream-broken", "the stream broke off")
+        finally:
+            stream.close()
+        if fault is not None and not answered and exchange.rpc_id is not None:
+            exchange.decision, exchange.rule = "failed", fault.rule
+            yield encode_event(request_error(exchange.rpc_id, fault.code, fault.message))
+
+    def _inspect_event(
+        self, exchange: Exchange, session: Session | None, data: bytes, raw: bytes
+    ) -> tuple[bytes | None, bool]:
+        """What to pass on for one event, and whether it answers the call."""
+        inspected = self._guard.inspect(exchange, data)
+        if inspected.server_request is not None and session is not None:
+            if inspected.data is None:
+                self._refuse_server_request(session, inspected.server_request)
+            elif len(session.state.pending) < self._limits.in_flight_per_client:
+                session.state.pending.add(inspected.server_request)
+        if inspected.data is None:
+            return None, False
+        return (raw if inspected.data is data else _with_data(raw, inspected.data)), inspected.answers
+
+    def expects_response(self, session: Session, id: Any) -> bool:
+        """True, once, when the upstream sent the request that a client's response names."""
+        if id not in session.state.pending:
+            return False
+        session.state.pending.discard(id)
+        return True
+
+    # --- what the gateway sends of its own -----------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _cancel_upstream(self, exchange: Exchange) -> None:
+        """A call that took too long goes on upstream in the 2025 era unless it is cancelled by a message."""
+        message = exchange.message
+        if exchange.era is not Era.LEGACY or message is None or message.id is None or message.method == "initialize":
+            return
+        body = encode_notification("notifications/cancelled", {"requestId": message.id, "reason": "timeout"})
+        version = exchange.request.fields.get(b"mcp-protocol-version", b"")
+        self._spawn(self._post_quietly(body, exchange.session, version))
+
+    def _refuse_server_request(self, session: Session, id: Any) -> None:
+        body = request_error(id, codes.METHOD_NOT_FOUND, "this client may not be asked that")
+        self._spawn(self._post_quietly(body, session, session.version.encode()))
+
+    async def _post_quietly(self, body: bytes, session: Session | None, version: bytes) -> None:
+        headers: list[tuple[bytes, bytes]] = [(b"mcp-protocol-version", version)] if version else []
+        if session is not None:
+            headers.append((b"mcp-session-id", session.state.id))
+        with contextlib.suppress(UpstreamFault):
+            response = await self._post(body, headers, self.timeout)
+            if response.stream is not None:
+                response.stream.close()
+
+    async def _post(self, body: bytes, headers: Headers, timeout: float) -> UpstreamResponse:
+        parts = [b"POST ", self._target, b" HTTP/1.1\r\n", self._own_headers]
+        parts += [b"accept: ", _BOTH, b"\r\ncontent-type: application/json\r\n"]
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(b"content-length: %d\r\n\r\n" % len(body))
+        parts.append(body)
+        return await self._pool.send(b"".join(parts), timeout=timeout, repeatable=True)
+
+    async def ask(
+        self, client: Client, method: str, params: dict[str, Any], session: Session | None = None
+    ) -> dict[str, Any]:
+        """One request of the gateway's own. Raises RpcError or UpstreamFault."""
+        if session is not None:
+            return await self._ask_legacy(session.state.id, session.version or LATEST_LEGACY, method, params)
+        if not self._eras:
+            await self._find_eras()
+        if Era.MODERN in self._eras:
+            return await self._ask_modern(method, params)
+        own = self._own_sessions.get(client.id)
+        if own is None:
+            own = self._own_sessions[client.id] = await self._open_own_session()
+        try:
+            return await self._ask_legacy(own, LATEST_LEGACY, method, params)
+        except _SessionGoneError:
+            own = self._own_sessions[client.id] = await self._open_own_session()
+            return await self._ask_legacy(own, LATEST_LEGACY, method, params)
+
+    async def _find_eras(self) -> None:
+        try:
+            result = await self._ask_modern("server/discover", {})
+            if any(era_of(str(version)) is Era.MODERN for version in result.get("supportedVersions", [])):
+                self._eras = frozenset({Era.MODERN})
+                return
+        except RpcError:
+            pass
+        await self._open_own_session()
+        self._eras = frozenset({Era.LEGACY})
+
+    async def _open_own_session(self) -> bytes:
+        params = {"protocolVersion": LATEST_LEGACY, "capabilities": {}, "clientInfo": _CLIENT_INFO}
+        body = encode_request(self._next_id(), "initialize", params)
+        response = await self._post(body, [], self.timeout)
+        await self._result_of(response, self._own_id)
+        id = response.fields.get(b"mcp-session-id", b"")
+        await self._post(
+            encode_notification("notifications/initialized"), _session_headers(id, LATEST_LEGACY), self.timeout
+        )
+        return id
+
+    async def _ask_legacy(self, session_id: bytes, version: str, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        id = self._next_id()
+        response = await self._post(
+            encode_request(id, method, params), _session_headers(session_id, version), self.timeout
+        )
+        if response.status == 404 and session_id:
+            raise _SessionGoneError
+        return await self._result_of(response, id)
+
+    async def _ask_modern(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        id = self._next_id()
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": LATEST_MODERN,
+            "io.modelcontextprotocol/clientInfo": _CLIENT_INFO,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+        headers = [(b"mcp-protocol-version", LATEST_MODERN.encode()), (b"mcp-method", method.encode())]
+        if "name" in params:
+            headers.append((b"mcp-name", str(params["name"]).encode("ascii", "ignore")))
+        body = encode_request(id, method, {**params, "_meta": meta})
+        return await self._result_of(await self._post(body, headers, self.timeout), id)
+
+    def _next_id(self) -> str:
+        self._own_id += 1
+        return f"mcpsec-{self._own_id}"
+
+    async def _result_of(self, response: UpstreamResponse, id: str | int) -> dict[str, Any]:
+        if response.stream is not None:
+            try:
+                async with asyncio.timeout(self.timeout):
+                    return await self._result_in(response.stream, id)
+            except TimeoutError:
+                raise UpstreamTimeout("no answer within the deadline") from None
+            finally:
+                response.stream.close()
+        return _result(response.body, response.status)
+
+    async def _result_in(self, stream: BodyStream, id: str | int) -> dict[str, Any]:
+        parser = SseParser(max_event_bytes=self._limits.response_bytes)
+        async for piece in stream.pieces():
+            for event in parser.feed(piece):
+                if event.data and _is_response(event.data):
+                    return _result(event.data, 200)
+        raise UpstreamFault("the upstream ended its stream without an answer")
+
+    async def close(self) -> None:
+        """Cut every connection and wait for what still runs."""
+        for task in tuple(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        self._pool.close()
+
+
+class _SessionGoneError(RpcError):
+    def __init__(self) -> None:
+        super().__init__(codes.INVALID_REQUEST, "the session is gone")
+
+
+def _ok(response: UpstreamResponse) -> bool:
+    return 200 <= response.status < 300
+
+
+def _session_headers(id: bytes, version: str) -> Headers:
+    headers = [(b"mcp-protocol-version", version.encode())]
+    return [(b"mcp-session-id", id), *headers] if id else headers
+
+
+def _is_response(data: bytes) -> bool:
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(value, dict) and "method" not in value
+
+
+def _result(body: bytes, status: int) -> dict[str, Any]:
+    """The result in an answer. Raises RpcError for an error, UpstreamFault for anything else."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        value = None
+    if isinstance(value, dict) and isinstance(value.get("error"), dict):
+        error = value["error"]
+        raise RpcError(int(error.get("code", 0)), str(error.get("message", "")), error.get("data"))
+    if isinstance(value, dict) and isinstance(value.get("result"), dict):
+        return dict(value["result"])
+    if 400 <= status < 500:
+        raise RpcError(codes.INVALID_REQUEST, f"the upstream answered {status}")
+    raise UpstreamFault(f"the upstream answered {status} with something that is not a result")
+
+
+def _with_data(raw: bytes, data: bytes) -> bytes:
+    """The same event (its id, name and retry lines) with other data."""
+    lines = [line for line in raw.splitlines() if line and not line.startswith(b"data")]
+    return b"".join(line + b"\n" for line in [*lines, b"data: " + data]) + b"\n"
+
+
+def _client_context(config: UpstreamConfig) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=config.ca)
+    except (ssl.SSLError, OSError):
+        raise ConfigurationError("no CA can be read from this file", path=config.ca) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,330 @@
+"""A small HTTP/1.1 client for one upstream: keep-alive pool, deadlines, capped answers, streams with back pressure.
+
+A general client costs more than the whole gateway here (docs/dependencies.md has the figures). It speaks only to the one
+origin that the deployment file names, follows no redirect and keeps no cookie.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import httptools
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+__all__ = ["HttpPool", "UpstreamFault", "UpstreamResponse", "UpstreamTimeout"]
+
+# Servers close idle connections after 5 s (uvicorn) or more: we let go first, so that no request meets a closing one.
+_IDLE_SECONDS = 4.0
+_IDLE_CONNECTIONS = 128
+_STREAM_BUFFER = 256 * 1024
+
+
+class UpstreamFault(Exception):
+    """The upstream could not be reached or broke the protocol. ``reason`` is safe for logs; ``sent`` says whether the
+    request may have reached it."""
+
+    def __init__(self, reason: str, *, sent: bool = True) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.sent = sent
+
+
+class UpstreamTimeout(UpstreamFault):
+    """The upstream did not answer within the deadline."""
+
+
+class UpstreamResponse:
+    """An answer's head, with its whole body, or with ``stream`` for an event stream."""
+
+    __slots__ = ("body", "fields", "status", "stream")
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.fields: dict[bytes, bytes] = {}
+        self.body = b""
+        self.stream: BodyStream | None = None
+
+    @property
+    def content_type(self) -> bytes:
+        """The media type without parameters, in lower case."""
+        return self.fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+
+class BodyStream:
+    """The body of a streaming answer. Closing it before its end closes the upstream connection, which cancels there."""
+
+    def __init__(self, connection: _UpstreamConnection) -> None:
+        self._connection = connection
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._ready: asyncio.Future[None] | None = None
+        self._ended = False
+        self._fault: UpstreamFault | None = None
+
+    def feed(self, data: bytes) -> None:
+        """A piece of the body has come."""
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._size > _STREAM_BUFFER:
+            self._connection.pause()
+        self._wake()
+
+    def finish(self, fault: UpstreamFault | None = None) -> None:
+        """The body is complete, or broke off."""
+        self._ended = True
+        self._fault = fault
+        self._wake()
+
+    def _wake(self) -> None:
+        ready, self._ready = self._ready, None
+        if ready is not None and not ready.done():
+            ready.set_result(None)
+
+    async def next(self) -> bytes:
+        """The next piece, or ``b""`` at the end. Raises UpstreamFault when the stream breaks off."""
+        while not self._chunks:
+            if self._ended:
+                if self._fault is not None:
+                    raise self._fault
+                return b""
+            self._ready = asyncio.get_running_loop().create_future()
+            await self._ready
+        data = self._chunks.popleft()
+        self._size -= len(data)
+        if self._size <= _STREAM_BUFFER:
+            self._connection.resume()
+        return data
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Every piece until the end."""
+        while data := await self.next():
+            yield data
+
+    def close(self) -> None:
+        """Let go of the stream; an unfinished one takes its connection with it."""
+        if not self._ended:
+            self._connection.abort()
+
+
+class _UpstreamConnection(asyncio.Protocol):
+    """One connection; one request at a time."""
+
+    def __init__(self, pool: HttpPool) -> None:
+        self._pool = pool
+        self._transport: asyncio.Transport
+        self._answer: asyncio.Future[UpstreamResponse] | None = None
+        self._response = UpstreamResponse()
+        self._stream: BodyStream | None = None
+        self._body: list[bytes] = []
+        self._size = 0
+        self._complete = True
+        self._until_eof = False
+        self.closed = False
+        self.idle_since = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment] # a stream protocol gets a Transport
+        self._parser = httptools.HttpResponseParser(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._pool.forget(self)
+        if not self._complete and self._until_eof and exc is None:
+            self.on_message_complete()
+        elif not self._complete:
+            self._fail(UpstreamFault("the upstream closed the connection before its answer was complete"))
+
+    def data_received(self, data: bytes) -> None:
+        if self._complete:
+            # Bytes that nobody asked for: an answer to a request we never sent must not meet the next one.
+            self.abort()
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._fail(UpstreamFault("the upstream's answer is not HTTP"))
+            self.abort()
+
+    def on_message_begin(self) -> None:
+        self._response = UpstreamResponse()
+        self._body, self._size = [], 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._size += len(name) + len(value)
+        if self._size > self._pool.header_bytes:
+            self._fail(UpstreamFault("the upstream's answer has too large a header"))
+            self.abort()
+            return
+        self._response.fields.setdefault(name.lower(), value)
+
+    def on_headers_complete(self) -> None:
+        response = self._response
+        response.status = self._parser.get_status_code()
+        if response.status < 200:
+            return
+        self._size = 0
+        fields = response.fields
+        self._until_eof = b"content-length" not in fields and b"transfer-encoding" not in fields
+        if response.content_type == b"text/event-stream" and self._answer is not None:
+            self._stream = response.stream = BodyStream(self)
+            self._resolve(response)
+
+    def on_body(self, data: bytes) -> None:
+        if self._stream is not None:
+            self._stream.feed(data)
+            return
+        self._size += len(data)
+        if self._size > self._pool.response_bytes:
+            self._fail(UpstreamFault("the upstream's answer is too large"))
+            self.abort()
+            return
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        response = self._response
+        if response.status < 200 or self._complete:
+            return
+        self._complete = True
+        if self._stream is not None:
+            self._stream.finish()
+            self._stream = None
+        else:
+            response.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            self._resolve(response)
+        if self._until_eof or self.closed or not self._parser.should_keep_alive():
+            self.abort()
+        else:
+            self._pool.give_back(self)
+
+    def _resolve(self, response: UpstreamResponse) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_result(response)
+
+    def _fail(self, fault: UpstreamFault) -> None:
+        self._complete = True
+        if self._stream is not None:
+            self._stream.finish(fault)
+            self._stream = None
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_exception(fault)
+
+    async def request(self, data: bytes, timeout: float) -> UpstreamResponse:
+        """Send one request and wait for its answer (an event stream: for its head)."""
+        loop = asyncio.get_running_loop()
+        self._complete = False
+        answer = self._answer = loop.create_future()
+        timer = loop.call_later(timeout, self._fail, UpstreamTimeout("no answer within the deadline"))
+        self._transport.write(data)
+        try:
+            return await answer
+        except BaseException:  # cancelled or failed: whatever still arrives on this connection belongs to nobody
+            self.abort()
+            raise
+        finally:
+            timer.cancel()
+
+    def pause(self) -> None:
+        if not self.closed:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if not self.closed:
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        self.closed = True
+        self._transport.abort()
+
+
+class HttpPool:
+    """Keep-alive connections to one origin."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None,
+        connect_timeout: float,
+        response_bytes: int,
+        header_bytes: int = 64 * 1024,
+    ) -> None:
+        self._host, self._port, self._tls = host, port, tls
+        self._connect_timeout = connect_timeout
+        self.response_bytes = response_bytes
+        self.header_bytes = header_bytes
+        self._idle: deque[_UpstreamConnection] = deque()
+        self._live: set[_UpstreamConnection] = set()
+
+    async def send(self, data: bytes, *, timeout: float, repeatable: bool) -> UpstreamResponse:
+        """Send a whole request and return its answer.
+
+        A kept connection may close under our hands; then a ``repeatable`` request (one without effects) is sent once
+        more on a new one, any other is not. Raises UpstreamFault or UpstreamTimeout.
+        """
+        kept = self._take_idle()
+        if kept is not None:
+            try:
+                return await kept.request(data, timeout)
+            except UpstreamTimeout:
+                raise
+            except UpstreamFault:
+                if not repeatable:
+                    raise
+        connection = await self._connect()
+        return await connection.request(data, timeout)
+
+    def _take_idle(self) -> _UpstreamConnection | None:
+        oldest_allowed = asyncio.get_running_loop().time() - _IDLE_SECONDS
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed and connection.idle_since >= oldest_allowed:
+                return connection
+            connection.abort()
+        return None
+
+    async def _connect(self) -> _UpstreamConnection:
+        loop = asyncio.get_running_loop()
+        extra: dict[str, Any] = {}
+        if self._tls is not None:
+            extra = {"ssl": self._tls, "server_hostname": self._host, "ssl_handshake_timeout": self._connect_timeout}
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                _, connection = await loop.create_connection(
+                    lambda: _UpstreamConnection(self), self._host, self._port, **extra
+                )
+        except TimeoutError:
+            raise UpstreamTimeout("the upstream could not be reached in time", sent=False) from None
+        except ssl.SSLError as error:
+            raise UpstreamFault(f"TLS with the upstream failed: {error.reason or 'error'}", sent=False) from None
+        except OSError as error:
+            raise UpstreamFault(f"the upstream can't be reached: {error.strerror or 'no answer'}", sent=False) from None
+        self._live.add(connection)
+        return connection
+
+    def give_back(self, connection: _UpstreamConnection) -> None:
+        """A connection has finished its request."""
+        if len(self._idle) >= _IDLE_CONNECTIONS:
+            connection.abort()
+            return
+        connection.idle_since = asyncio.get_running_loop().time()
+        self._idle.append(connection)
+
+    def forget(self, connection: _UpstreamConnection) -> None:
+        """A connection is gone."""
+        self._live.discard(connection)
+        with contextlib.suppress(ValueError):
+            self._idle.remove(connection)
+
+    def close(self) -> None:
+        """Cut everything."""
+        for connection in tuple(self._live):
+            connection.abort()

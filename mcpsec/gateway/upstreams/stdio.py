@@ -1,0 +1,512 @@
+"""A stdio server behind the gateway: the gateway speaks Streamable HTTP for it and hands frames to a child process.
+
+2025 era: one child a session. 2026 era: one child a client, since that era has no sessions. No two clients ever share a
+child. Which eras are offered is what the child itself speaks; nothing is translated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from mcpsec import __version__
+from mcpsec.gateway.message import Answer, Refusal, StreamAnswer, json_answer
+from mcpsec.gateway.sandbox import child_environment, launch_command
+from mcpsec.gateway.sessions import TooManySessionsError
+from mcpsec.gateway.upstreams.base import (
+    Catalogue,
+    RpcError,
+    UpstreamStartError,
+    unavailable,
+    upstream_timeout,
+)
+from mcpsec.gateway.upstreams.channel import Channel
+from mcpsec.gateway.upstreams.child import Child, ChildStartError
+from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
+from mcpsec.protocol import codes
+from mcpsec.protocol.eras import LATEST_LEGACY, LATEST_MODERN, LEGACY_VERSIONS, Era
+from mcpsec.protocol.jsonrpc import Kind, request_error
+from mcpsec.protocol.sse import encode_event
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from mcpsec.deployment.model import Client, Limits
+    from mcpsec.deployment.model import Upstream as UpstreamConfig
+    from mcpsec.gateway.answers import AnswerGuard
+    from mcpsec.gateway.message import Exchange, Headers
+    from mcpsec.gateway.sessions import Session, SessionTable
+    from mcpsec.gateway.upstreams.channel import Call, Frame
+
+__all__ = ["StdioUpstream"]
+
+_CLIENT_INFO = {"name": "mcpsec", "version": __version__}
+_START_SECONDS = 60.0  # a package runner may have to download the server first
+_PROBE_SECONDS = 5.0
+_HEARTBEAT_SECONDS = 15.0
+_BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_SSE_HEADERS: Headers = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+_STEADY_SECONDS = 30.0
+
+
+class _Conversation:
+    """A child, the channel to it, and what has to be said again to a new child should this one die."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.child: Child | None = None
+        self.handshake: Frame | None = None
+        self.last_used = 0.0
+        self.starting = asyncio.Lock()
+
+
+class StdioUpstream:
+    """One upstream that is a program."""
+
+    def __init__(
+        self,
+        config: UpstreamConfig,
+        environment: dict[str, str],
+        limits: Limits,
+        sessions: SessionTable,
+        guard: AnswerGuard,
+    ) -> None:
+        if config.command is None:
+            raise ValueError("a stdio upstream needs a command")
+        self.name = config.name
+        self.timeout = config.timeout
+        self.catalogue = Catalogue()
+        self._config = config
+        self._command = config.command
+        self._environment = child_environment(environment)
+        self._limits = limits
+        self._sessions = sessions
+        self._guard = guard
+        self._modern: dict[str, _Conversation] = {}
+        self._own: dict[str, _Conversation] = {}
+        self._eras: set[Era] = {Era.LEGACY}
+        self._failures = 0
+        self._last_failure = 0.0
+        self._children: set[Child] = set()
+
+    # --- starting ------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Run the program once, see that it speaks MCP and in which eras. Raises UpstreamStartError."""
+        program = self._command[0]
+        if shutil.which(program, path=self._environment.get("PATH")) is None:
+            raise UpstreamStartError(f"there is no program {program!r} (looked in PATH)")
+        conversation = self._new_conversation(takes_server_requests=False)
+        try:
+            await self._spawn(conversation)
+            await self._probe(conversation)
+        except (ChildStartError, UpstreamFault) as fault:
+            raise UpstreamStartError(self._start_fault(conversation, fault)) from None
+        finally:
+            if conversation.child is not None:
+                await self._stop(conversation.child)
+            self._failures = 0
+
+    async def _probe(self, conversation: _Conversation) -> None:
+        """Ask for the modern era first; any error, or silence, means the older one (2026-07-28, basic/versioning)."""
+        discover = asyncio.ensure_future(
+            self._exchange(conversation, "server/discover", {"_meta": _modern_meta()}, _START_SECONDS)
+        )
+        done, _ = await asyncio.wait({discover}, timeout=_PROBE_SECONDS)
+        try:
+            if done:
+                await discover
+                self._eras.add(Era.MODERN)
+                tools = await self._exchange(conversation, "tools/list", {"_meta": _modern_meta()}, _PROBE_SECONDS)
+                self._learn(tools)
+                return
+        except RpcError:
+            pass
+        try:
+            await self._shake_hands(conversation, _START_SECONDS)
+            self._learn(await self._exchange(conversation, "tools/list", {}, _PROBE_SECONDS))
+        except RpcError:
+            pass  # it answers, so it lives: a server without tools may refuse to list them
+        finally:
+            discover.cancel()
+            await asyncio.gather(discover, return_exceptions=True)
+
+    def _learn(self, result: Frame) -> None:
+        tools = result.get("tools")
+        if isinstance(tools, list):
+            self.catalogue.learn(tools, asyncio.get_running_loop().time())
+
+    def _start_fault(self, conversation: _Conversation, fault: Exception) -> str:
+        child = conversation.child
+        if child is None:
+            return str(fault)
+        if child.alive:
+            return "it started but did not answer as an MCP server"
+        words = f"it ended at once with exit status {child.returncode}"
+        tail = child.stderr_tail()
+        return f"{words}; its last words:\n{tail}" if tail else words
+
+    # --- children ------------------------------------------------------------------------------------------------------
+
+    def _new_conversation(self, *, takes_server_requests: bool) -> _Conversation:
+        channel = Channel(takes_server_requests=takes_server_requests, in_flight=self._config.in_flight)
+        return _Conversation(channel)
+
+    async def _spawn(self, conversation: _Conversation) -> None:
+        """Start a child for a conversation. Raises ChildStartError, or UpstreamFault while failures are backed off."""
+        if len(self._children) >= self._limits.sessions:
+            raise UpstreamFault("too many server processes", sent=False)
+        pause = _BACKOFF_SECONDS[min(self._failures, len(_BACKOFF_SECONDS) - 1)]
+        if time.monotonic() < self._last_failure + pause:
+            raise UpstreamFault("the server's process keeps failing; it gets a pause", sent=False)
+        born = time.monotonic()
+        channel = conversation.channel
+
+        def ended() -> None:
+            self._children.discard(child)
+            if time.monotonic() - born < _STEADY_SECONDS and not child.stopping:
+                self._failures += 1
+                self._last_failure = time.monotonic()
+            channel.fail_all(UpstreamFault("the server's process ended"))
+
+        child = await Child.start(
+            launch_command(self._command, self._config.sandbox),
+            environment=self._environment,
+            cwd=self._config.cwd,
+            line_bytes=self._limits.response_bytes,
+            received=channel.received,
+            ended=ended,
+        )
+        self._children.add(child)
+        conversation.child = child
+        channel.attach(child)
+
+    async def _stop(self, child: Child) -> None:
+        child.stopping = True
+        await child.stop()
+
+    async def _ensure_alive(self, conversation: _Conversation) -> None:
+        """A child that died between two calls is replaced, and a session's handshake is said to the new one."""
+        if conversation.channel.alive:
+            return
+        async with conversation.starting:
+            if conversation.channel.alive:
+                return
+            await self._spawn(conversation)
+            if conversation.handshake is not None:
+                await self._exchange(conversation, "initialize", conversation.handshake, _START_SECONDS)
+                conversation.channel.notify("notifications/initialized", {})
+
+    async def _exchange(self, conversation: _Conversation, method: str, params: Frame, seconds: float) -> Frame:
+        """One request of the gateway's own; notifications on the way are ignored."""
+        channel = conversation.channel
+        call = channel.begin("mcpsec", method, params)
+        try:
+            async with asyncio.timeout(seconds):
+                frame = await call.next()
+                while "method" in frame:
+                    frame = await call.next()
+        except TimeoutError:
+            raise UpstreamTimeout("no answer within the deadline") from None
+        finally:
+            channel.end(call)
+        error = frame.get("error")
+        if isinstance(error, dict):
+            raise RpcError(int(error.get("code", 0)), str(error.get("message", "")), error.get("data"))
+        result = frame.get("result")
+        return result if isinstance(result, dict) else {}
+
+    async def _shake_hands(self, conversation: _Conversation, seconds: float) -> None:
+        handshake = {"protocolVersion": LATEST_LEGACY, "capabilities": {}, "clientInfo": _CLIENT_INFO}
+        await self._exchange(conversation, "initialize", handshake, seconds)
+        conversation.channel.notify("notifications/initialized", {})
+        conversation.handshake = handshake
+
+    # --- requests ------------------------------------------------------------------------------------------------------
+
+    async def call(self, exchange: Exchange) -> Answer | StreamAnswer | Refusal:
+        """Serve one authorised request."""
+        started = time.perf_counter()
+        try:
+            if exchange.era is Era.MODERN:
+                return await self._call_modern(exchange)
+            if exchange.request.method == b"GET":
+                return self._open_stream(exchange)
+            if exchange.request.method == b"DELETE":
+                return await self._end_session(exchange)
+            return await self._call_legacy(exchange)
+        except (UpstreamFault, ChildStartError) as fault:
+            return unavailable("upstream-unavailable", str(fault))
+        finally:
+            exchange.upstream_ms = (time.perf_counter() - started) * 1000
+
+    async def _call_modern(self, exchange: Exchange) -> Answer | StreamAnswer | Refusal:
+        message, client = exchange.message, exchange.client
+        if message is None or client is None:
+            raise ValueError("a call without a message or a client never gets here")
+        if Era.MODERN not in self._eras:
+            data = {"supported": list(LEGACY_VERSIONS), "requested": LATEST_MODERN}
+            return Refusal(400, codes.UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version", "era", data=data)
+        if message.kind is not Kind.REQUEST:
+            return Answer(202, [])  # over HTTP this revision has no notification that a server acts on
+        conversation = await self._shared(self._modern, client.id)
+        if conversation.channel.full:
+            return Refusal(429, codes.BUSY, "too many requests at once", "in-flight-upstream")
+        return await self._answer(
+            exchange, conversation, conversation.channel.begin(message.id, message.method, message.params)
+        )
+
+    async def _shared(self, group: dict[str, _Conversation], client_id: str) -> _Conversation:
+        conversation = group.get(client_id)
+        if conversation is None:
+            conversation = group[client_id] = self._new_conversation(takes_server_requests=False)
+            conversation.channel.list_changed = lambda: setattr(self.catalogue, "listed_at", 0.0)
+        conversation.last_used = asyncio.get_running_loop().time()
+        await self._ensure_alive(conversation)
+        return conversation
+
+    async def _call_legacy(self, exchange: Exchange) -> Answer | StreamAnswer | Refusal:
+        message = exchange.message
+        if message is None:
+            raise ValueError("a call without a message never gets here")
+        if exchange.session is None:
+            if message.kind is Kind.REQUEST and message.method == "initialize":
+                return await self._initialize(exchange)
+            return Refusal(400, codes.INVALID_REQUEST, "Bad Request: Missing session ID", "session-missing")
+        conversation: _Conversation = exchange.session.state
+        await self._ensure_alive(conversation)
+        channel = conversation.channel
+        if message.kind is Kind.NOTIFICATION:
+            channel.notify(message.method, message.params)
+            return Answer(202, [])
+        if message.kind is Kind.RESPONSE:
+            if not channel.respond(message.raw, message.id):
+                return Refusal(400, codes.INVALID_REQUEST, "nothing was asked of this id", "response-unexpected")
+            return Answer(202, [])
+        if channel.full:
+            return Refusal(429, codes.BUSY, "too many requests at once", "in-flight-upstream")
+        return await self._answer(exchange, conversation, channel.begin(message.id, message.method, message.params))
+
+    async def _initialize(self, exchange: Exchange) -> Answer | StreamAnswer | Refusal:
+        message, client = exchange.message, exchange.client
+        if message is None or client is None:
+            raise ValueError("a call without a message or a client never gets here")
+        try:
+            self._sessions.check_room(client.id)
+        except TooManySessionsError:
+            return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
+        conversation = self._new_conversation(takes_server_requests=True)
+        conversation.channel.list_changed = lambda: setattr(self.catalogue, "listed_at", 0.0)
+        kept = False
+        try:
+            await self._spawn(conversation)
+            call = conversation.channel.begin(message.id, message.method, message.params)
+            answer = await self._answer(exchange, conversation, call, seconds=max(self.timeout, _START_SECONDS))
+            if isinstance(answer, Answer) and answer.status == 200 and b'"result"' in answer.body:
+                conversation.handshake = message.params
+                session = self._sessions.open(client.id, self.name, conversation)
+                session.version = str(orjson.loads(answer.body).get("result", {}).get("protocolVersion", ""))
+                exchange.session = session
+                answer.headers.append((b"mcp-session-id", session.id.encode()))
+                kept = True
+            return answer
+        except TooManySessionsError:
+            return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
+        finally:
+            if not kept and conversation.child is not None:
+                await self._stop(conversation.child)
+
+    async def _answer(
+        self, exchange: Exchange, conversation: _Conversation, call: Call, seconds: float | None = None
+    ) -> Answer | StreamAnswer | Refusal:
+        """JSON when the answer comes alone, an event stream when anything comes before it."""
+        channel = conversation.channel
+        settled = False
+        try:
+            while True:
+                wait = self._limits.stream_lifetime if call.long_lived else seconds or self.timeout
+                async with asyncio.timeout(wait):
+                    frame = await call.next()
+                passed, _ = self._guard.check(exchange, frame)
+                if passed:
+                    break
+                channel.refuse_server_request(frame.get("id"))
+            if "method" not in frame:
+                channel.end(call)
+                settled = True
+                return json_answer(_status(exchange, frame), orjson.dumps(frame))
+            settled = True
+            return StreamAnswer(200, list(_SSE_HEADERS), self._stream(exchange, channel, call, frame))
+        except TimeoutError:
+            channel.cancel(call, "timeout")
+            settled = True
+            return upstream_timeout()
+        except UpstreamFault as fault:
+            settled = True
+            channel.end(call)
+            return unavailable("upstream-unavailable", fault.reason)
+        finally:
+            if not settled:
+                self._let_go(exchange, channel, call)
+
+    def _let_go(self, exchange: Exchange, channel: Channel, call: Call) -> None:
+        """The caller has gone: a closed stream cancels in the 2026 era, and only there (patterns/cancellation)."""
+        try:
+            if exchange.era is Era.MODERN:
+                channel.cancel(call, "the client closed the stream")
+            else:
+                channel.abandon(call, self.timeout)
+        except UpstreamFault:
+            channel.end(call)
+
+    async def _stream(
+        self, exchange: Exchange, channel: Channel, call: Call, frame: Frame
+    ) -> AsyncGenerator[bytes, None]:
+        loop = asyncio.get_running_loop()
+        hard_end = loop.time() + self._limits.stream_lifetime
+        deadline = hard_end if call.long_lived else loop.time() + self.timeout
+        fault: Refusal | None = None
+        settled = False
+        try:
+            while True:
+                yield encode_event(orjson.dumps(frame))
+                if "method" not in frame:
+                    break
+                while True:
+                    try:
+                        async with asyncio.timeout_at(min(deadline, loop.time() + _HEARTBEAT_SECONDS)):
+                            frame = await call.next()
+                    except TimeoutError:
+                        if loop.time() >= deadline:
+                            raise
+                        yield b": ping\n\n"
+                        continue
+                    deadline = hard_end if call.long_lived else min(hard_end, loop.time() + self.timeout)
+                    if self._guard.check(exchange, frame)[0]:
+                        break
+                    channel.refuse_server_request(frame.get("id"))
+            channel.end(call)
+            settled = True
+        except TimeoutError:
+            channel.cancel(call, "timeout")
+            settled, fault = True, upstream_timeout()
+        except UpstreamFault as broken:
+            channel.end(call)
+            settled, fault = True, unavailable("upstream-stream-broken", broken.reason)
+        finally:
+            if not settled:
+                self._let_go(exchange, channel, call)
+        if fault is not None:
+            exchange.decision, exchange.rule = "failed", fault.rule
+            yield encode_event(request_error(call.id, fault.code, fault.message))
+
+    # --- sessions of the 2025 era --------------------------------------------------------------------------------------
+
+    def _open_stream(self, exchange: Exchange) -> StreamAnswer | Refusal:
+        if exchange.session is None:
+            return Refusal(400, codes.INVALID_REQUEST, "Bad Request: Missing session ID", "session-missing")
+        channel: Channel = exchange.session.state.channel
+        listener = channel.listen()
+        if listener is None:
+            return Refusal(409, codes.INVALID_REQUEST, "the session has a stream already", "stream-open")
+        return StreamAnswer(200, list(_SSE_HEADERS), self._general_stream(exchange, channel, listener))
+
+    async def _general_stream(
+        self, exchange: Exchange, channel: Channel, listener: Call
+    ) -> AsyncGenerator[bytes, None]:
+        loop = asyncio.get_running_loop()
+        hard_end = loop.time() + self._limits.stream_lifetime
+        try:
+            yield b": open\n\n"
+            while loop.time() < hard_end:
+                try:
+                    async with asyncio.timeout(_HEARTBEAT_SECONDS):
+                        frame = await listener.next()
+                except TimeoutError:
+                    yield b": ping\n\n"
+                    continue
+                if self._guard.check(exchange, frame)[0]:
+                    yield encode_event(orjson.dumps(frame))
+                else:
+                    channel.refuse_server_request(frame.get("id"))
+        except UpstreamFault:
+            return
+        finally:
+            channel.unlisten(listener)
+
+    async def _end_session(self, exchange: Exchange) -> Answer | Refusal:
+        session: Session | None = exchange.session
+        if session is None:
+            return Refusal(400, codes.INVALID_REQUEST, "Bad Request: Missing session ID", "session-missing")
+        await self.end_session(session)
+        return Answer(200, [])
+
+    async def end_session(self, session: Session) -> None:
+        """Forget a session and stop its child."""
+        self._sessions.close(session)
+        conversation: _Conversation = session.state
+        if conversation.child is not None:
+            await self._stop(conversation.child)
+
+    def is_busy(self, session: Session) -> bool:
+        """True while something runs in a session."""
+        return bool(session.state.channel.busy)
+
+    async def recycle(self, now: float) -> None:
+        """Stop shared children that nobody has used for ``session_idle_timeout`` seconds."""
+        oldest = now - self._limits.session_idle_timeout
+        for group in (self._modern, self._own):
+            for client_id, conversation in tuple(group.items()):
+                if conversation.last_used < oldest and not conversation.channel.busy:
+                    del group[client_id]
+                    if conversation.child is not None:
+                        await self._stop(conversation.child)
+
+    # --- what the gateway asks of its own ------------------------------------------------------------------------------
+
+    async def ask(
+        self, client: Client, method: str, params: dict[str, Any], session: Session | None = None
+    ) -> dict[str, Any]:
+        """One request of the gateway's own. Raises RpcError or UpstreamFault."""
+        try:
+            if session is not None:
+                await self._ensure_alive(session.state)
+                return await self._exchange(session.state, method, params, self.timeout)
+            if Era.MODERN in self._eras:
+                conversation = await self._shared(self._modern, client.id)
+                return await self._exchange(conversation, method, {**params, "_meta": _modern_meta()}, self.timeout)
+            conversation = await self._shared(self._own, client.id)
+            async with conversation.starting:
+                if conversation.handshake is None:
+                    await self._shake_hands(conversation, _START_SECONDS)
+            return await self._exchange(conversation, method, params, self.timeout)
+        except ChildStartError as error:
+            raise UpstreamFault(str(error), sent=False) from None
+
+    async def close(self) -> None:
+        """Stop every child."""
+        await asyncio.gather(*(self._stop(child) for child in tuple(self._children)))
+
+
+def _modern_meta() -> Frame:
+    return {
+        "io.modelcontextprotocol/protocolVersion": LATEST_MODERN,
+        "io.modelcontextprotocol/clientInfo": _CLIENT_INFO,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+
+
+def _status(exchange: Exchange, frame: Frame) -> int:
+    """The HTTP status of an answer: the 2026 era gives errors of the protocol a status of their own."""
+    error = frame.get("error")
+    if exchange.era is not Era.MODERN or not isinstance(error, dict) or not isinstance(error.get("code"), int):
+        return 200
+    return codes.http_status(error["code"])
