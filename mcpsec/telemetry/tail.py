@@ -35,7 +35,7 @@ class Tail:
 
 
 def read_tail(path: Path, key: PublicKey) -> Tail | None:
-    """Read the end of a log file and verify it back to its last signed line; None when the file has no whole line.
+    """Read the end of a log file and verify it: the last MiB, and back to the last signed line; None when the file has no whole line.
 
     Raises:
         ConfigurationError: the end is damaged, or the log was signed with another key.
@@ -85,9 +85,10 @@ def _split(block: bytes, *, whole: bool) -> tuple[list[bytes], bytes]:
 
 
 def _verify_back(path: Path, lines: list[bytes], key: PublicKey) -> tuple[Line, int] | None:
-    """The last line and the number of the last signed one, once the chain between them holds."""
+    """The last line and the number of the last signed one, once the chain through ``lines`` holds."""
     newer: Line | None = None
     last: Line | None = None
+    signed: Line | None = None
     for raw in reversed(lines):
         try:
             line = parse(raw)
@@ -100,9 +101,9 @@ def _verify_back(path: Path, lines: list[bytes], key: PublicKey) -> tuple[Line, 
         if line.signed:
             if not line.signature_is_good(key):
                 raise _damaged(path, f"the signature of event {line.seq} is not good")
-            return last, line.seq
+            signed = signed or line
         newer = line
-    return None
+    return None if last is None or signed is None else (last, signed.seq)
 
 
 def _damaged(path: Path, what: str) -> ConfigurationError:

@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mcpsec.errors import ConfigurationError, NotAssessedError
+from mcpsec.errors import ConfigurationError
 from mcpsec.telemetry.chain import GENESIS, MAX_LINE, SIGNED_KINDS, Damage, Line, parse
 from mcpsec.telemetry.keys import PublicKey, key_paths
 from mcpsec.telemetry.log import head_path
 from mcpsec.telemetry.parts import base_of, open_part, rotated_parts
 
-__all__ = ["Finding", "Verification", "verify"]
+__all__ = ["Finding", "Verification", "raw_line", "verify"]
 
 _MAX_FINDINGS = 100
 _SLACK = 16
@@ -77,11 +77,10 @@ def verify(
     ``checkpoint`` a file with an exported checkpoint; ``key`` a public key (PEM) instead of the one beside the log.
 
     Raises:
-        NotAssessedError: there is no such file or it can't be read.
-        ConfigurationError: the public key or the exported checkpoint can't be used.
+        ConfigurationError: there is no such file, or the public key or the exported checkpoint can't be used.
     """
     if not path.is_file():
-        raise NotAssessedError(
+        raise ConfigurationError(
             "there is no such log", path=path, hint="its path stands in mcpsec.toml under [log] file"
         )
     base = base_of(path)
@@ -303,3 +302,16 @@ def _lines(path: Path) -> Iterator[bytes]:
             yield raw
             while raw and not raw.endswith(b"\n") and len(raw) == MAX_LINE + 2:
                 raw = file.readline(MAX_LINE + 2)
+
+
+def raw_line(path: Path, seq: int) -> bytes:
+    """The exact bytes of line ``seq`` of a log or its parts, without the newline.
+
+    Raises:
+        ConfigurationError: there is no such line.
+    """
+    for part in reversed(_files(path, base_of(path))):
+        for raw in _lines(part):
+            if b'"seq":%d,' % seq in raw[:64]:
+                return raw.rstrip(b"\n")
+    raise ConfigurationError(f"there is no event {seq}", path=path)

@@ -1,0 +1,216 @@
+"""Reading the log back: which events, from which file, in which order, and following the one being written."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from mcpsec.errors import ConfigurationError, UsageError
+from mcpsec.telemetry.chain import MAX_LINE
+from mcpsec.telemetry.events import timestamp
+from mcpsec.telemetry.parts import base_of, open_part, rotated_parts
+
+__all__ = ["Query", "follow", "last", "parse_time", "read"]
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_WINDOW = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which events: every condition that is set must hold; the values of one condition are alternatives.
+
+    Clients, resources, rules and upstreams are globs; times are RFC 3339 texts in UTC, as in the log.
+    """
+
+    clients: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    upstreams: tuple[str, ...] = ()
+    decisions: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    statuses: tuple[int, ...] = ()
+    request_id: str | None = None
+    since: str | None = None
+    until: str | None = None
+    text: str | None = None
+    own: bool = False
+    """Also the log's own lines (checkpoints and the like)."""
+
+    def matches(self, event: dict[str, Any]) -> bool:
+        """True when ``event`` is one of those asked for."""
+        when = event.get("time", "")
+        return (
+            (self.since is None or when >= self.since)
+            and (self.until is None or when < self.until)
+            and (self.own or bool(self.kinds) or not str(event.get("kind")).startswith("log-"))
+            and (not self.kinds or event.get("kind") in self.kinds)
+            and (not self.decisions or event.get("decision") in self.decisions)
+            and (not self.statuses or event.get("status") in self.statuses)
+            and (self.request_id is None or event.get("request_id") == self.request_id)
+            and _any_glob(event.get("client"), self.clients)
+            and _any_glob(event.get("resource"), self.resources)
+            and _any_glob(event.get("upstream"), self.upstreams)
+            and _any_glob(event.get("rule"), self.rules)
+            and (self.text is None or self.text.casefold() in orjson.dumps(event).decode().casefold())
+        )
+
+
+def parse_time(text: str, now: float | None = None) -> str:
+    """``15m``, ``2h``, ``7d`` ago, a date, or a date and time (local when it names no zone), as the log writes times.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
+    if match:
+        return timestamp((time.time() if now is None else now) - float(match[1]) * _UNITS[match[2]])
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        return timestamp(moment.astimezone(UTC).timestamp())
+    except (OverflowError, ValueError):
+        raise UsageError(
+            f"{text!r} is no time", hint="write 15m, 2h or 7d (ago), 2026-11-23, or 2026-11-23T08:00:00Z"
+        ) from None
+
+
+def read(path: Path, query: Query) -> Iterator[dict[str, Any]]:
+    """The events asked for, oldest first: of the log with all its rotated parts, or of the one part that ``path`` is.
+
+    A line that is no event is passed over; ``verify`` is what judges a log.
+
+    Raises:
+        ConfigurationError: there is no such log.
+    """
+    for part in _parts(path, query):
+        try:
+            with open_part(part) as file:
+                yield from (event for event in _events(file) if query.matches(event))
+        except (EOFError, OSError) as error:
+            raise ConfigurationError(f"the log cannot be read: {error}", path=part) from None
+
+
+def last(path: Path, query: Query, count: int) -> list[dict[str, Any]]:
+    """The newest ``count`` events asked for, oldest of them first.
+
+    Raises:
+        ConfigurationError: there is no such log.
+    """
+    found: list[dict[str, Any]] = []
+    for part in reversed(_parts(path, query)):
+        with open_part(part) as file:
+            source = _events(file) if part.suffix == ".gz" else _backwards(file)
+            matching = (event for event in source if query.matches(event))
+            if part.suffix == ".gz":
+                found += reversed(deque(matching, maxlen=count - len(found)))
+            else:
+                for event in matching:
+                    found.append(event)
+                    if len(found) >= count:
+                        break
+        if len(found) >= count:
+            break
+    return found[::-1]
+
+
+def follow(path: Path, query: Query, *, poll: float = 0.25) -> Iterator[dict[str, Any] | None]:
+    """Events as they are written, from now on and across rotations; None each time that nothing new was there."""
+    file = _open_at_end(path)
+    rest = b""
+    try:
+        while True:
+            block = file.read(_WINDOW)
+            if block:
+                *lines, rest = (rest + block).split(b"\n")
+                yield from (event for line in lines if (event := _event(line)) is not None and query.matches(event))
+                continue
+            yield None
+            if _replaced(path, file):
+                following = path.open("rb")
+                file.close()
+                file, rest = following, b""
+            else:
+                time.sleep(poll)
+    finally:
+        file.close()
+
+
+def _parts(path: Path, query: Query) -> list[Path]:
+    if base_of(path) != path:
+        parts = [path]
+    else:
+        parts = [part for part in rotated_parts(path).values() if not _is_older(part, query.since)] + [path]
+    existing = [part for part in parts if part.is_file()]
+    if not existing:
+        raise ConfigurationError(
+            "there is no such log", path=path, hint="its path stands in mcpsec.toml under [log] file"
+        )
+    return existing
+
+
+def _is_older(part: Path, since: str | None) -> bool:
+    """True when the part's last write was before ``since``: nothing in it can be asked for."""
+    return since is not None and timestamp(part.stat().st_mtime) < since
+
+
+def _events(file: IO[bytes]) -> Iterator[dict[str, Any]]:
+    while raw := file.readline(MAX_LINE):
+        event = _event(raw)
+        if event is not None:
+            yield event
+
+
+def _backwards(file: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """The events of a file from its end, without reading what nobody asks for."""
+    position = file.seek(0, os.SEEK_END)
+    rest = b""
+    while position > 0:
+        step = min(_WINDOW, position)
+        position -= step
+        file.seek(position)
+        first, *lines = (file.read(step) + rest).split(b"\n")
+        rest = first[:MAX_LINE]
+        yield from (event for line in reversed(lines) if (event := _event(line)) is not None)
+    if (event := _event(rest)) is not None:
+        yield event
+
+
+def _event(raw: bytes) -> dict[str, Any] | None:
+    try:
+        event = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("time"), str) else None
+
+
+def _open_at_end(path: Path) -> IO[bytes]:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ConfigurationError(f"the log cannot be read: {error.strerror}", path=path) from None
+    file.seek(0, os.SEEK_END)
+    return file
+
+
+def _replaced(path: Path, file: IO[bytes]) -> bool:
+    """True when ``path`` is another file by now (rotation) or was cut."""
+    try:
+        there = path.stat()
+    except OSError:
+        return False
+    here = os.fstat(file.fileno())
+    return (there.st_ino, there.st_dev) != (here.st_ino, here.st_dev) or there.st_size < file.tell()
+
+
+def _any_glob(value: object, globs: tuple[str, ...]) -> bool:
+    return not globs or (isinstance(value, str) and any(fnmatchcase(value, glob) for glob in globs))

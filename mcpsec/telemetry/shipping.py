@@ -1,0 +1,175 @@
+"""Sending exported events to a collector: syslog over UDP, TCP, TLS or a local socket; OTLP over HTTP."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+
+from mcpsec.errors import Error, ExitCode, UsageError
+from mcpsec.telemetry.export import otlp, syslog
+
+__all__ = ["ShippingError", "SyslogSender", "ship_otlp", "ship_syslog", "without_credentials"]
+
+_TIMEOUT = 10.0
+_BATCH = 500
+_DATAGRAM = 60_000
+_PORTS = {"udp": 514, "tcp": 601, "tls": 6514}
+"""RFC 5426, RFC 6587 and RFC 5425."""
+
+
+class ShippingError(Error):
+    """A collector did not take what was sent."""
+
+    exit_code = ExitCode.NO
+
+
+class SyslogSender:
+    """One connection to a syslog daemon: ``udp://HOST[:PORT]``, ``tcp://``, ``tls://`` or ``unix:/dev/log``.
+
+    Streams use octet counting (RFC 6587 section 3.4.1, RFC 5425). TLS verifies the daemon's certificate against the
+    system's authorities or ``ca``.
+    """
+
+    def __init__(self, target: str, *, ca: str | None = None) -> None:
+        parts = urlsplit(target)
+        self._target = without_credentials(target)
+        self._scheme = parts.scheme
+        try:
+            if parts.scheme == "unix":
+                self._socket = _unix(parts.path)
+            elif parts.scheme in _PORTS and parts.hostname:
+                self._socket = _inet(parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme], ca)
+            else:
+                raise UsageError(
+                    f"{self._target!r} is no syslog target",
+                    hint="udp://HOST:514, tcp://HOST:601, tls://HOST, unix:/dev/log",
+                )
+        except (OSError, ValueError) as error:
+            raise ShippingError(f"{self._target} cannot be reached: {error}") from None
+        self._stream = self._socket.type == socket.SOCK_STREAM and parts.scheme != "unix"
+
+    def send(self, message: bytes) -> None:
+        """Send one message.
+
+        Raises:
+            ShippingError: the daemon or the network did not take it.
+        """
+        try:
+            if self._stream:
+                self._socket.sendall(b"%d %b" % (len(message), message))
+            elif self._socket.type == socket.SOCK_STREAM:
+                self._socket.sendall(message + b"\n")
+            else:
+                self._socket.send(message[:_DATAGRAM])
+        except OSError as error:
+            raise ShippingError(f"{self._target} does not take messages: {error}") from None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+    def __enter__(self) -> SyslogSender:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def ship_syslog(events: Iterable[dict[str, Any]], target: str, *, ca: str | None = None) -> int:
+    """Send events to a syslog daemon and return how many.
+
+    Raises:
+        UsageError: ``target`` is none.
+        ShippingError: it can't be reached.
+    """
+    count = 0
+    with SyslogSender(target, ca=ca) as sender:
+        for event in events:
+            sender.send(syslog(event))
+            count += 1
+    return count
+
+
+def ship_otlp(
+    events: Iterable[dict[str, Any]], url: str, *, headers: dict[str, str] | None = None, ca: str | None = None
+) -> int:
+    """Post events to an OTLP/HTTP endpoint (``/v1/logs`` is added to a bare address) and return how many.
+
+    Raises:
+        ShippingError: it can't be reached or refuses them.
+    """
+    if urlsplit(url).path in {"", "/"}:
+        url = url.rstrip("/") + "/v1/logs"
+    verify = ssl.create_default_context(cafile=ca)
+    count = 0
+    with httpx.Client(timeout=_TIMEOUT, verify=verify, follow_redirects=False, trust_env=False) as client:
+        for batch in _batches(events):
+            try:
+                answer = client.post(
+                    url,
+                    content=orjson.dumps(otlp(batch)),
+                    headers={"content-type": "application/json", **(headers or {})},
+                )
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise ShippingError(f"{without_credentials(url)} cannot be reached: {error}") from None
+            if not answer.is_success:
+                raise ShippingError(
+                    f"{without_credentials(url)} answered {answer.status_code}; {count} events were taken before"
+                )
+            count += len(batch)
+    return count
+
+
+def without_credentials(url: str) -> str:
+    """``url`` as it may be shown: no user, no password, no query."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _batches(events: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    iterator = iter(events)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch
+
+
+def _inet(scheme: str, host: str, port: int, ca: str | None) -> socket.socket:
+    if scheme == "udp":
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        datagrams = socket.socket(family, kind, protocol)
+        datagrams.connect(address)
+        return datagrams
+    stream = socket.create_connection((host, port), timeout=_TIMEOUT)
+    if scheme == "tcp":
+        return stream
+    try:
+        return ssl.create_default_context(cafile=ca).wrap_socket(stream, server_hostname=host)
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _unix(path: str) -> socket.socket:
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError("this platform has no Unix sockets")
+    last: OSError | None = None
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        local = socket.socket(socket.AF_UNIX, kind)
+        try:
+            local.settimeout(_TIMEOUT)
+            local.connect(path)
+        except OSError as error:
+            local.close()
+            last = error
+        else:
+            return local
+    raise last or OSError("no socket")

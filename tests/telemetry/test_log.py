@@ -1,0 +1,349 @@
+from __future__ import annotations
+
+import asyncio
+import errno
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mcpsec.errors import ConfigurationError
+from mcpsec.telemetry import AuditLog, Event, LogUnavailable
+from mcpsec.telemetry.log import head_path
+from mcpsec.telemetry.verify import verify
+from tests.telemetry.conftest import plain, request
+
+Open = Callable[..., AuditLog]
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def test_events_are_chained_and_signed(open_log: Open, tmp_path: Path) -> None:
+    log = open_log(checkpoint_every=10)
+    for number in range(25):
+        log.write(request(number))
+    log.close()
+    written = lines(log.path)
+    assert [each["seq"] for each in written] == list(range(1, len(written) + 1))
+    assert written[0]["kind"] == "log-start"
+    assert written[-1]["kind"] == "log-checkpoint"
+    assert sum(each["kind"] == "request" for each in written) == 25
+    result = verify(log.path)
+    assert result.intact
+    assert result.unsigned == 0
+    assert result.head == log.head
+
+
+def test_only_set_fields_are_written(open_log: Open) -> None:
+    log = open_log()
+    log.write(Event(kind="server-stop", time=1_795_416_933.25))
+    log.close()
+    event = lines(log.path)[1]
+    assert set(event) == {"schema", "seq", "prev", "kind", "time", "crc"}
+    assert event["time"] == "2026-11-23T06:55:33.250000Z"
+
+
+def test_files_are_for_their_owner_only(open_log: Open, tmp_path: Path) -> None:
+    log = open_log()
+    log.close()
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes["events.jsonl"] == 0o600
+    assert modes["events.jsonl.key"] == 0o600
+    assert modes["events.jsonl.pub"] == 0o644
+
+
+def test_an_exposed_key_is_refused(open_log: Open, tmp_path: Path) -> None:
+    open_log().close()
+    (tmp_path / "events.jsonl.key").chmod(0o644)
+    with pytest.raises(ConfigurationError, match="open to other users") as caught:
+        open_log()
+    assert "chmod 600" in (caught.value.hint or "")
+
+
+def test_a_restart_continues_the_chain(open_log: Open) -> None:
+    for start in range(3):
+        log = open_log()
+        log.write(request(start))
+        log.close()
+    written = lines(log.path)
+    assert sum(each["kind"] == "log-start" for each in written) == 1
+    assert sum(each["kind"] == "request" for each in written) == 3
+    assert verify(log.path).intact
+
+
+def test_a_second_writer_is_refused_and_the_first_unharmed(open_log: Open) -> None:
+    log = open_log()
+    with pytest.raises(ConfigurationError, match="another process"):
+        open_log()
+    log.write(request())
+    log.close()
+    assert verify(log.path).intact
+    open_log().close()
+
+
+@pytest.mark.parametrize("victim", [0, 5, -1])
+def test_a_damaged_end_is_refused_with_what_to_do(open_log: Open, victim: int) -> None:
+    log = open_log()
+    for number in range(10):
+        log.write(request(number))
+    log.close()
+    content = log.path.read_bytes().splitlines(keepends=True)
+    content[victim] = content[victim].replace(b'"time":"2', b'"time":"3')
+    log.path.write_bytes(b"".join(content))
+    with pytest.raises(ConfigurationError, match="damaged") as caught:
+        open_log()
+    assert "mcpsec log verify" in (caught.value.hint or "")
+
+
+def test_a_log_cut_between_runs_is_refused(open_log: Open) -> None:
+    log = open_log(checkpoint_every=5)
+    for number in range(20):
+        log.write(request(number))
+    log.close()
+    content = log.path.read_bytes().splitlines(keepends=True)
+    log.path.write_bytes(b"".join(content[:8]))
+    with pytest.raises(ConfigurationError, match="was cut"):
+        open_log()
+    head_path(log.path).unlink()
+    open_log().close()
+
+
+def test_a_log_taken_away_is_said_in_the_next(open_log: Open) -> None:
+    log = open_log()
+    log.write(request())
+    log.close()
+    log.path.unlink()
+    open_log().close()
+    written = lines(log.path)
+    assert [each["kind"] for each in written[:2]] == ["log-start", "log-recovered"]
+    assert "gone" in str(written[1]["detail"])
+
+
+def test_a_torn_last_line_is_moved_aside_and_recorded(open_log: Open, tmp_path: Path) -> None:
+    log = open_log()
+    log.write(request())
+    log.close()
+    torn = b'{"schema":"mcpsec.event/1","seq":4,"pr'
+    with log.path.open("ab") as file:
+        file.write(torn)
+    findings = verify(log.path).findings
+    assert [finding.line for finding in findings] == [4]
+    again = open_log()
+    again.write(request(1))
+    again.close()
+    aside = list(tmp_path.glob("events.jsonl.torn-*"))
+    assert [path.read_bytes() for path in aside] == [torn]
+    recovered = [each for each in lines(log.path) if each["kind"] == "log-recovered"]
+    assert [(each["name"], each["count"]) for each in recovered] == [(aside[0].name, len(torn))]
+    assert verify(log.path).intact
+
+
+_WRITER = """
+import asyncio, sys
+from pathlib import Path
+from mcpsec.telemetry import AuditLog, Event
+async def main():
+    log = AuditLog.open(Path(sys.argv[1]), redact=str, checkpoint_every=50, checkpoint_seconds=0.05)
+    number = 0
+    print("ready", flush=True)
+    while True:
+        for _ in range(200):
+            number += 1
+            log.write(Event(kind="request", decision="allowed", status=200, count=number, detail="x" * 300))
+        await log.maintain()
+asyncio.run(main())
+"""
+
+
+def test_a_killed_writer_leaves_a_log_that_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    for turn in range(5):
+        process = subprocess.Popen([sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        time.sleep(0.05 + 0.03 * turn)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    log = AuditLog.open(path, redact=plain)
+    log.close()
+    result = verify(path)
+    assert result.intact, result.findings
+    assert result.events > 200
+
+
+def test_the_loss_of_a_kill_is_at_most_the_buffer(open_log: Open) -> None:
+    log = open_log()
+    for number in range(50):
+        log.write(request(number))
+    assert 0 < log.buffered_bytes <= 64 * 1024
+    assert log.lag >= 0
+    log.flush()
+    assert log.buffered_bytes == 0
+    assert sum(each["kind"] == "request" for each in lines(log.path)) == 50
+
+
+def test_fsync_event_loses_nothing(open_log: Open) -> None:
+    log = open_log(fsync="event")
+    log.write(request())
+    assert log.buffered_bytes == 0
+    assert lines(log.path)[-1]["kind"] == "request"
+
+
+def test_rotation_keeps_one_chain_over_compressed_parts(open_log: Open, tmp_path: Path) -> None:
+    async def run() -> None:
+        log = open_log(rotate_bytes=4000, checkpoint_every=7)
+        for number in range(60):
+            log.write(request(number))
+            await log.maintain()
+        log.close()
+
+    asyncio.run(run())
+    parts = sorted(tmp_path.glob("events.0*.jsonl.gz"))
+    assert len(parts) > 3
+    result = verify(tmp_path / "events.jsonl")
+    assert result.intact, result.findings
+    assert len(result.files) == len(parts) + 1
+    assert sum(json.loads(line)["kind"] == "request" for part in parts for line in gzip.open(part)) > 30
+    assert verify(parts[2], only_this_file=True).intact
+    again = open_log()
+    again.write(request(99))
+    again.close()
+    assert verify(tmp_path / "events.jsonl").intact
+
+
+def test_a_missing_part_is_found_and_retention_is_not_damage(open_log: Open, tmp_path: Path) -> None:
+    async def run(**options: object) -> None:
+        log = open_log(rotate_bytes=3000, **options)
+        for number in range(60):
+            log.write(request(number))
+            await log.maintain()
+        log.close()
+
+    asyncio.run(run(keep_parts=2))
+    parts = sorted(tmp_path.glob("events.0*.jsonl.gz"))
+    assert len(parts) == 2
+    assert verify(tmp_path / "events.jsonl").intact
+    parts[0].unlink()
+    findings = verify(tmp_path / "events.jsonl").findings
+    assert any("parts before are missing" in finding.what for finding in findings)
+
+
+def test_a_crash_between_rename_and_new_file_goes_on(open_log: Open, tmp_path: Path) -> None:
+    log = open_log()
+    log.write(request())
+    log.close()
+    log.path.rename(tmp_path / "events.000001.jsonl")
+    again = open_log()
+    again.write(request(1))
+    again.close()
+    assert lines(again.path)[0]["kind"] == "log-part"
+    assert verify(again.path).intact
+
+
+class FullDisk:
+    """``os.write`` of a disk with ``room`` bytes left."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self._write = os.write
+
+    def __call__(self, descriptor: int, data: bytes) -> int:
+        if self.room <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        done = self._write(descriptor, data[: self.room])
+        self.room -= done
+        return done
+
+
+def test_a_full_disk_refuses_and_recovers_without_loss(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = open_log(buffer_bytes=5000)
+    disk = FullDisk(room=1100)
+    monkeypatch.setattr("mcpsec.telemetry.log.os.write", disk)
+    written = 0
+    with pytest.raises(LogUnavailable, match="No space left"):
+        for number in range(100):
+            log.write(request(number))
+            written += 1
+            log.flush()
+            assert log.available == (disk.room > 0)
+    assert written > 5
+    disk.room = 1 << 30
+    asyncio.run(log.maintain())
+    assert log.available
+    log.write(request(1000))
+    log.close()
+    assert verify(log.path).intact
+    kinds = [each["kind"] for each in lines(log.path)]
+    assert kinds.count("request") == written + 1
+    assert "log-recovered" in kinds
+
+
+def test_a_full_disk_may_also_cost_events_and_the_log_says_how_many(
+    open_log: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_log(buffer_bytes=3000, on_full="drop")
+    disk = FullDisk(room=0)
+    monkeypatch.setattr("mcpsec.telemetry.log.os.write", disk)
+    for number in range(50):
+        log.write(request(number))
+    assert log.available
+    assert log.trouble == os.strerror(errno.ENOSPC)
+    assert log.dropped > 0
+    disk.room = 1 << 30
+    asyncio.run(log.maintain())
+    log.close()
+    gaps = [each for each in lines(log.path) if each["kind"] == "log-gap"]
+    assert [each["count"] for each in gaps] == [log.dropped]
+    assert sum(each["kind"] == "request" for each in lines(log.path)) == 50 - log.dropped
+    assert verify(log.path).intact
+
+
+def test_a_real_full_disk(tmp_path: Path) -> None:
+    """The same on a file system that is really full."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(mount)], capture_output=True)
+    if made.returncode != 0:
+        pytest.skip("mounting a small tmpfs needs root: run the tests with CAP_SYS_ADMIN")
+    try:
+        log = AuditLog.open(mount / "events.jsonl", redact=plain, buffer_bytes=4096)
+        with pytest.raises(LogUnavailable):
+            for number in range(1000):
+                log.write(request(number))
+                log.flush()
+        (mount / "events.jsonl.head").unlink()
+        log.close()
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)
+
+
+def test_subscribers_see_what_is_written_and_can_break_nothing(open_log: Open) -> None:
+    seen: list[object] = []
+    log = open_log(redact=lambda text: text.replace("hunter2", "[gone]"))
+    log.subscribe(lambda record: seen.append(record.get("detail")))
+
+    def broken(record: object) -> None:
+        raise ZeroDivisionError
+
+    log.subscribe(broken)
+    log.write(request(detail="password hunter2"))
+    assert seen == ["password [gone]"]
+
+
+def test_equal_arguments_have_equal_digests_that_another_log_does_not_share(open_log: Open, tmp_path: Path) -> None:
+    log = open_log()
+    other = AuditLog.open(tmp_path / "other.jsonl", redact=plain)
+    assert log.digest(b"{}") == log.digest(b"{}")
+    assert log.digest(b"{}") != log.digest(b"[]")
+    assert log.digest(b"{}") != other.digest(b"{}")
+    other.close()
