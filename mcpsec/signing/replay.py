@@ -107,16 +107,16 @@ class MemoryReplayStore:
     def _forget(self) -> None:
         """Forget expired nonces, so few at a time that no request waits for it."""
         now = int(self._clock())
-        if not self._seconds:
-            self._forgotten = max(self._forgotten, now)
-            return
         for _ in range(self._FORGET_PER_CLAIM):
             if self._forgotten >= now:
                 return
-            bucket = self._seconds.get(self._forgotten + 1)
-            if bucket is None or not bucket.hashes:
-                self._seconds.pop(self._forgotten + 1, None)
-                self._forgotten += 1
-            else:
+            second = self._forgotten + 1
+            bucket = self._seconds.get(second)
+            if bucket is None:
+                self._forgotten = min([now, *(later - 1 for later in self._seconds)])  # past the empty seconds
+            elif bucket.hashes:
                 self._seen.discard(bucket.hashes.pop())
                 self._key_counts[bucket.owners.pop()] -= 1
+            else:
+                del self._seconds[second]
+                self._forgotten = second
