@@ -11,22 +11,33 @@ import re
 
 __all__ = ["Glob", "ResourceGlob", "has_dot_segment"]
 
-_ENCODED = re.compile(r"%(?:25)*(00|20|2e|2f|5c)", re.IGNORECASE)
-_DECODED = {"00": "\0", "20": " ", "2e": ".", "2f": "/", "5c": "\\"}
+_ENCODED = re.compile(r"%([0-7][0-9A-Fa-f])")
 _DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.[. ]*(?:$|[/\\?#;\x00-\x1f])")
+_ROUNDS = 8
+_LONGEST_ENCODED = 8192
 
 
 def has_dot_segment(text: str) -> bool:
     r"""Whether a path segment of ``text`` is ``.`` or ``..``, as strict and as lax servers see it.
 
-    ``/`` and ``\`` part segments; ``?``, ``#``, ``;`` and control characters end one; percent-encoding (also of the
-    percent sign) is undone; dots and spaces behind the first dot count as nothing, as on Windows.
+    ``/`` and ``\`` part segments; ``?``, ``#``, ``;`` and control characters end one; dots and spaces behind the first
+    dot count as nothing, as on Windows. Percent-encoding is undone until there is none; a text that hides behind more
+    rounds or characters of it than anyone needs is taken to have such a segment.
     """
-    if "." not in text and "%" not in text:
-        return False
     if "%" in text:
-        text = _ENCODED.sub(lambda match: _DECODED[match[1].lower()], text)
-    return _DOT_SEGMENT.search(text) is not None
+        if len(text) > _LONGEST_ENCODED:
+            return True
+        for _ in range(_ROUNDS):
+            encoded, text = text, _ENCODED.sub(_character, text)
+            if text == encoded:
+                break
+        else:
+            return True
+    return "." in text and _DOT_SEGMENT.search(text) is not None
+
+
+def _character(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16))
 
 
 class Glob:
