@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from mcpsec.certs.keys import PrivateKey
 
-__all__ = ["REASONS", "CrlFile", "build", "check_reason", "crl_is_due", "load_crl"]
+__all__ = ["REASONS", "CrlFile", "build", "check_reason", "crl_is_due", "load_crl", "parse_crls"]
 
 REASONS = (
     "unspecified",
@@ -79,23 +79,34 @@ def check_reason(reason: str) -> str:
     raise UsageError(f"{reason!r} is no reason for a revocation", hint=f"one of {', '.join(REASONS)}")
 
 
-def load_crl(path: Path) -> CrlFile:
+def parse_crls(path: Path) -> list[x509.CertificateRevocationList]:
     """Read a PEM file of one or more CRLs (or one in DER form).
 
     Raises:
-        ConfigurationError: the file is missing or holds no CRL, or a CRL has no end.
+        ConfigurationError: the file is missing or holds no CRL.
     """
     data = read(path)
+    marker = b"-----BEGIN X509 CRL-----"
     try:
-        marker = b"-----BEGIN X509 CRL-----"
         if marker in data:
-            lists = [x509.load_pem_x509_crl(marker + part) for part in data.split(marker)[1:]]
-        else:
-            lists = [x509.load_der_x509_crl(data)]
+            return [x509.load_pem_x509_crl(marker + part) for part in data.split(marker)[1:]]
+        return [x509.load_der_x509_crl(data)]
+    except ValueError as error:
+        raise ConfigurationError("this is no certificate revocation list", path=path) from error
+
+
+def load_crl(path: Path) -> CrlFile:
+    """Read the CRLs in a file as one answer. Nothing is verified: a TLS context that loads the file does that.
+
+    Raises:
+        ConfigurationError: the file is missing or holds no CRL, or a CRL has no number or no end.
+    """
+    lists = parse_crls(path)
+    ends = [one.next_update_utc for one in lists if one.next_update_utc is not None]
+    try:
         revoked = frozenset(
             (one.issuer.public_bytes(), serial_text(entry.serial_number)) for one in lists for entry in one
         )
-        ends = [one.next_update_utc for one in lists if one.next_update_utc is not None]
         numbers = tuple(one.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number for one in lists)
     except (ValueError, x509.ExtensionNotFound) as error:
         raise ConfigurationError("this is no certificate revocation list", path=path) from error

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mcpsec.cli.certs import authority, leaves
+from mcpsec.cli.certs import authority, checking, leaves, looking
 from mcpsec.cli.certs.context import CertsContext, CertsGroup
 from mcpsec.cli.output import examples
 
@@ -80,3 +80,30 @@ app.command(
     epilog=examples("mcpsec certs revoke reporting --reason keyCompromise", "mcpsec certs revoke 3DAF1BFB…"),
 )(leaves.revoke)
 app.command("crl", epilog=examples("mcpsec certs crl", "mcpsec certs crl --if-due --client"))(authority.crl)
+app.command(
+    "check",
+    epilog=examples(
+        "mcpsec certs check",
+        "mcpsec certs check --warn 30d --fail 7d mcp.example.com:8443 /etc/ssl/mine.pem",
+        "mcpsec certs check --format prometheus --output /var/lib/node_exporter/textfile/mcpsec_certs.prom",
+        "mcpsec certs check --format nagios",
+    ),
+)(checking.check)
+app.command(
+    "verify",
+    epilog=examples(
+        "mcpsec certs verify reporting",
+        "mcpsec certs verify their-client.pem --client --ca client-ca.pem --crl client-ca.crl",
+        "mcpsec certs verify mcp.example.com:8443 --cert chain.pem --key key.pem",
+    ),
+)(looking.verify)
+app.command("lint", epilog=examples("mcpsec certs lint reporting", "mcpsec certs lint their-ca.pem --fail-on error"))(
+    looking.lint
+)
+app.command(
+    "inspect",
+    epilog=examples("mcpsec certs inspect their.pem", "mcpsec certs inspect mcp.example.com:8443 --format json"),
+)(looking.inspect)
+app.command(
+    "fingerprint", epilog=examples("mcpsec certs fingerprint reporting", "mcpsec certs fingerprint --spki their.pem")
+)(looking.fingerprint)

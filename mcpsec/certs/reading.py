@@ -1,0 +1,177 @@
+"""Other people's certificates: from PEM and DER files, from whole directories, and from whatever answers TLS."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import ssl
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.utils import CryptographyDeprecationWarning
+
+from mcpsec.certs.files import read
+from mcpsec.errors import ConfigurationError, NotAssessedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Found", "endpoint_of", "load_certificates", "read_target", "served_chain", "tolerant"]
+
+_SUFFIXES = {".pem", ".crt", ".cer", ".der", ".cert"}
+_PEM = re.compile(
+    rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----.+?-----END (?:TRUSTED |X509 )?CERTIFICATE-----", re.S
+)
+_ENDPOINT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
+_LARGEST = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A certificate and where it was: a file or an endpoint, and its position there, from 0."""
+
+    certificate: x509.Certificate
+    place: str
+    position: int = 0
+
+
+def endpoint_of(target: str) -> tuple[str, int] | None:
+    """Read ``HOST:PORT`` or ``[IPv6]:PORT``; None when the text is neither, or a file has that name."""
+    match = _ENDPOINT.fullmatch(target)
+    if match is None or not 0 < int(match["port"]) < 65536 or Path(target).exists():
+        return None
+    return match["v6"] or match["host"], int(match["port"])
+
+
+def read_target(target: str, *, timeout: float = 10.0) -> Iterator[Found]:
+    """The certificates in a file, in every certificate file below a directory, or served at ``HOST:PORT``.
+
+    Raises:
+        NotAssessedError: the endpoint does not answer, or a file can't be read or holds no certificate.
+    """
+    endpoint = endpoint_of(target)
+    if endpoint is not None:
+        for position, certificate in enumerate(served_chain(*endpoint, timeout=timeout)):
+            yield Found(certificate, target, position)
+        return
+    path = Path(target)
+    if path.is_dir():
+        seen: set[bytes] = set()  # chains repeat their CAs in every file
+        for file in sorted(path.rglob("*")):
+            if file.suffix.lower() in _SUFFIXES and file.is_file():
+                with contextlib.suppress(_NoCertificate):  # keys and lists lie beside certificates
+                    for found in _in_file(file):
+                        digest = found.certificate.fingerprint(hashes.SHA256())
+                        if digest not in seen:
+                            seen.add(digest)
+                            yield found
+        return
+    yield from _in_file(path)
+
+
+@contextlib.contextmanager
+def tolerant() -> Iterator[None]:
+    """Look at malformed certificates without ``cryptography`` warning about them: judging them is our job."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        yield
+
+
+class _NoCertificate(NotAssessedError):
+    """A file without a certificate."""
+
+
+def _in_file(path: Path) -> Iterator[Found]:
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise NotAssessedError("too large for a certificate file", path=path)
+        data = read(path)
+    except OSError as error:
+        raise NotAssessedError(f"can't be read ({error.strerror})", path=path) from error
+    except ConfigurationError as error:
+        raise NotAssessedError(error.message, path=path) from error
+    for position, certificate in enumerate(_parse(data, path)):
+        yield Found(certificate, str(path), position)
+
+
+def _parse(data: bytes, path: Path) -> list[x509.Certificate]:
+    try:
+        with tolerant():
+            return _load(data, path)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        kind = NotAssessedError if b"CERTIFICATE-----" in data else _NoCertificate
+        raise kind("this is no certificate, or a damaged one", path=path) from error
+
+
+def _load(data: bytes, path: Path) -> list[x509.Certificate]:
+    if b"-----BEGIN" in data:
+        blocks = _PEM.findall(data)
+        if not blocks:
+            raise _NoCertificate("this file holds no certificate", path=path)
+        return [x509.load_pem_x509_certificate(block) for block in blocks]
+    return [x509.load_der_x509_certificate(data)]
+
+
+def load_certificates(path: Path) -> list[x509.Certificate]:
+    """Read a file that has to hold certificates.
+
+    Raises:
+        ConfigurationError: it is missing, unreadable, or holds none.
+    """
+    try:
+        return [found.certificate for found in _in_file(path)]
+    except NotAssessedError as error:
+        raise ConfigurationError(error.message, path=path) from error
+
+
+def served_chain(
+    host: str, port: int, *, timeout: float = 10.0, context: ssl.SSLContext | None = None
+) -> list[x509.Certificate]:
+    """The certificates that a TLS server sends, leaf first. Nothing is verified: this only looks.
+
+    Raises:
+        NotAssessedError: no connection, or no TLS.
+    """
+    if context is None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((host, port), timeout=timeout) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secured,
+        ):
+            ders = chain_of(secured)
+    except OSError as error:
+        raise NotAssessedError(f"{host}:{port} does not answer TLS: {plain_reason(error)}") from error
+    if not ders:
+        raise NotAssessedError(f"{host}:{port} sends no certificate")
+    return [x509.load_der_x509_certificate(der) for der in ders]
+
+
+def chain_of(secured: ssl.SSLSocket) -> list[bytes]:
+    """What the peer sent, leaf first, in DER form (the leaf alone where this Python can't say more)."""
+    raw: Any = secured if hasattr(secured, "get_unverified_chain") else getattr(secured, "_sslobj", None)
+    if hasattr(raw, "get_unverified_chain"):
+        chain = raw.get_unverified_chain() or []
+        encoding = getattr(__import__("_ssl"), "ENCODING_DER", 2)
+        return [bytes(one) if isinstance(one, bytes) else one.public_bytes(encoding) for one in chain]
+    leaf = secured.getpeercert(binary_form=True)
+    return [leaf] if leaf else []
+
+
+def plain_reason(error: OSError) -> str:
+    """What a connection failed of, in few words and without addresses of memory or C files."""
+    if isinstance(error, ssl.SSLError):
+        return getattr(error, "verify_message", "") or (error.reason or "TLS error").replace("_", " ").lower()
+    if isinstance(error, socket.gaierror):
+        return "the name does not resolve"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return (error.strerror or "no connection").lower()
