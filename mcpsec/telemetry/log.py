@@ -284,7 +284,7 @@ class AuditLog:
         if self._seq > self._signed_seq:
             self._checkpoint()
         self.flush()
-        if self._trouble is None:
+        if self._trouble is None and self._signed_line != self._head_written:
             with contextlib.suppress(OSError):
                 self._settle(self._signed_line, os.dup(self._fd))
         self._abandon()
@@ -370,7 +370,8 @@ class AuditLog:
         self.flush()
         if self._trouble is not None:
             raise self._trouble
-        self._settle(self._signed_line, os.dup(self._fd)) if self._signed_line else None
+        if self._signed_line:
+            self._settle(self._signed_line, os.dup(self._fd))
 
     def _continue(self, tail: Tail) -> None:
         self._chain, self._part = tail.chain, tail.part

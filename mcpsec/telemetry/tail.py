@@ -35,7 +35,7 @@ class Tail:
 
 
 def read_tail(path: Path, key: PublicKey) -> Tail | None:
-    """Read the end of a log file and verify it: the last MiB, and back to the last signed line; None when the file has no whole line.
+    """Verify the end of a log (the last MiB, and back to the last signed line); None when it has no whole line.
 
     Raises:
         ConfigurationError: the end is damaged, or the log was signed with another key.
