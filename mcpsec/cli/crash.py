@@ -55,5 +55,6 @@ def write_report(error: Exception, arguments: Sequence[str]) -> int:
         hint = "Please report it; the report file could not be written."
     if os.environ.get("MCPSEC_TRACEBACK"):
         traceback.print_exception(error, file=sys.stderr)
-    out.error(Error(f"internal error ({type(error).__name__}); this is a defect of mcpsec, not of your input", hint=hint))
+    what = f"internal error ({type(error).__name__}); this is a defect of mcpsec, not of your input"
+    out.error(Error(what, hint=hint))
     return ExitCode.INTERNAL

@@ -83,7 +83,8 @@ def root(
 ) -> None:
     """Security toolkit for Model Context Protocol servers.
 
-    Exit codes: 0 all well, 1 the answer is no, 2 usage or configuration, 3 not assessed, 4 internal error, 130 interrupted.
+    Exit codes: 0 all well, 1 the answer is no, 2 usage or configuration, 3 not assessed, 4 internal error,
+    130 interrupted.
     """
     out.quiet, out.no_color = quiet, no_color
 

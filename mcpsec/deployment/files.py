@@ -66,10 +66,9 @@ def _check_secret(reference: SecretRef, at: KeyPath, report: Report) -> None:
 def _check_path(path: Path, role: str, at: KeyPath, report: Report) -> None:
     name = dotted(at)
     if role == "new file":
-        if not path.parent.is_dir():
-            report.add(at, f"{name}: there is no directory {path.parent}", f"mkdir -m 700 -p {path.parent}")
-        elif not os.access(path.parent, os.W_OK | os.X_OK):
-            report.add(at, f"{name}: the directory {path.parent} can't be written to")
+        existing = next(parent for parent in path.parents if parent.exists())  # what is missing below is made
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            report.add(at, f"{name}: the directory {existing} can't be written to")
     elif role == "directory":
         if not path.is_dir():
             report.add(at, f"{name}: there is no directory {path}")

@@ -1,4 +1,4 @@
-"""The admin listener: health and metrics for the operator's own tools, on an address of its own, never the public one."""
+"""The admin listener: health and metrics for the operator's own tools, on an address of its own."""
 
 from __future__ import annotations
 

@@ -29,8 +29,11 @@ _LISTS = {
 
 
 class Inspected(NamedTuple):
-    """What became of one message: ``data`` to pass on (None: nothing), whether it answers a call, and the id of a
-    request that the server sent in it."""
+    """What became of one message.
+
+    ``data`` is what to pass on (None: nothing), ``answers`` says whether it answers a call, ``server_request`` is the
+    id of a request that the server sent in it.
+    """
 
     data: bytes | None
     answers: bool = False

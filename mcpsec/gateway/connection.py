@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
         self._state = "idle"  # idle → head → body → busy → idle; or linger / closing at the end
         self._deadline = self._loop.time() + registry.limits.header_timeout
 
-    # --- asyncio.Protocol ---------------------------------------------------------------------------------------
+    # --- asyncio.Protocol ------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to serve."""
@@ -160,7 +160,7 @@ class Connection(asyncio.Protocol):
         """The caller has read enough to go on."""
         self._wake_drained()
 
-    # --- httptools callbacks --------------------------------------------------------------------------------------
+    # --- httptools callbacks ---------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         """A request line starts."""
@@ -184,31 +184,37 @@ class Connection(asyncio.Protocol):
         if self._state in {"linger", "closing", "closed"}:
             return
         if self._state == "busy" and len(self._queue) >= _PIPELINE_DEPTH:
-            return self._refuse(429, "too many pipelined requests", "pipeline-too-deep")
+            self._refuse(429, "too many pipelined requests", "pipeline-too-deep")
+            return
         request.method = parser.get_method()
         request.path, _, request.query = self._url.partition(b"?")
         request.keep_alive = parser.should_keep_alive()
         fields = request.fields
         size = sum(len(name) + len(value) + 4 for name, value in request.headers) + len(self._url)
         if size > limits.header_bytes:
-            return self._refuse(431, "request header too large", "header-too-large")
+            self._refuse(431, "request header too large", "header-too-large")
+            return
         if parser.get_http_version() != "1.1":
-            return self._refuse(505, "HTTP/1.1 is required", "http-version")
+            self._refuse(505, "HTTP/1.1 is required", "http-version")
+            return
         if not request.path.startswith(b"/") or b"#" in self._url:
-            return self._refuse(400, "the request target must be a path", "http-target")
+            self._refuse(400, "the request target must be a path", "http-target")
+            return
         if not _is_plain_framing(fields):
-            return self._refuse(501, "unsupported transfer coding", "transfer-encoding")
+            self._refuse(501, "unsupported transfer coding", "transfer-encoding")
+            return
         if int(fields.get(b"content-length", b"0")) > limits.body_bytes:
-            return self._refuse(413, "request body too large", "body-too-large")
+            self._refuse(413, "request body too large", "body-too-large")
+            return
         if self._state != "busy":
             self._state = "body"
             self._deadline = self._loop.time() + limits.body_timeout
         expect = fields.get(b"expect")
         if expect is not None:
             if expect.lower() != b"100-continue":
-                return self._refuse(417, "unknown expectation", "expectation")
+                self._refuse(417, "unknown expectation", "expectation")
+                return
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return None
 
     def on_body(self, data: bytes) -> None:
         """Part of the body."""
@@ -228,7 +234,7 @@ class Connection(asyncio.Protocol):
         request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._enqueue(request)
 
-    # --- serving --------------------------------------------------------------------------------------------------
+    # --- serving ---------------------------------------------------------------------------------------------------
 
     def _enqueue(self, item: Request | Refusal) -> None:
         if self._state != "busy":
@@ -332,7 +338,7 @@ class Connection(asyncio.Protocol):
         if drained is not None and not drained.done():
             drained.set_result(None)
 
-    # --- endings --------------------------------------------------------------------------------------------------
+    # --- endings ---------------------------------------------------------------------------------------------------
 
     def _linger(self) -> None:
         """Keep reading for a moment so that the refusal is not lost to a TCP reset (RFC 9112 section 9.6)."""

@@ -58,8 +58,9 @@ def bind(address: Address) -> socket.socket:
 class Listener:
     """Accepts connections until it is closed.
 
-    ``context`` gives the TLS context of the moment (None: plain TCP, for the admin listener); ``identify`` adds the client that a verified peer stands for;
-    ``refused`` hears of every connection that never came to a request, with the reason.
+    ``context`` gives the TLS context of the moment (None: plain TCP, for the admin listener); ``identify`` adds the
+    client that a verified peer stands for; ``refused`` hears of every connection that never came to a request, with the
+    reason.
     """
 
     def __init__(

@@ -22,8 +22,9 @@ Headers = list[tuple[bytes, bytes]]
 class Peer:
     """Who is at the other end of a connection, read once after the handshake.
 
-    ``der`` is the verified client certificate; ``sans`` are the subject alternative names as plain text, ``fingerprint`` is the
-    lower-case hex SHA-256 of its DER form. Both are empty without a certificate. ``not_after`` is in epoch seconds.
+    ``der`` is the verified client certificate, ``sans`` are its subject alternative names as plain text,
+    ``fingerprint`` is the lower-case hex SHA-256 of ``der``. All are empty without a certificate. ``not_after`` is in
+    epoch seconds.
     """
 
     address: str
@@ -100,10 +101,28 @@ class Exchange:
     """A request, what the steps have learned about it, and what became of it (the audit event is made from this)."""
 
     __slots__ = (
-        "answer_bytes", "arguments", "client", "decision", "detail", "endpoint", "era", "held", "id", "identified_by", "kind",
-        "message", "method_class", "peer", "request", "resource", "rule", "session", "status", "upstream",
+        "answer_bytes",
+        "arguments",
+        "client",
+        "decision",
+        "detail",
+        "endpoint",
+        "era",
+        "held",
+        "id",
+        "identified_by",
+        "kind",
+        "message",
+        "method_class",
+        "peer",
+        "request",
+        "resource",
+        "rule",
+        "session",
+        "status",
+        "upstream",
         "upstream_ms",
-    )  # fmt: skip
+    )
 
     def __init__(self, request: Request, peer: Peer, id: str) -> None:
         self.request = request

@@ -89,7 +89,7 @@ class Gateway:
         self._started = False
         self._stopping = asyncio.Event()
 
-    # --- building -----------------------------------------------------------------------------------------------------
+    # --- building --------------------------------------------------------------------------------------------------
 
     def _make_upstream(self, config: UpstreamConfig, guard: AnswerGuard) -> Upstream:
         limits = self._deployment.server.limits
@@ -122,7 +122,7 @@ class Gateway:
             KnownTool(),
         ]
 
-    # --- life ---------------------------------------------------------------------------------------------------------
+    # --- life ------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Bind, start every upstream, accept. Raises Error with what is wrong; nothing is left running then."""
@@ -229,7 +229,7 @@ class Gateway:
             registry.drain()
         loop = asyncio.get_running_loop()
         end = loop.time() + self._deployment.server.limits.drain_timeout
-        while self._registries and self._registries[0].connections and loop.time() < end:
+        while self._registries and self._registries[0].connections and loop.time() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         self._recorder.event("server-stop", pid=os.getpid())
         await self.close()
@@ -247,7 +247,7 @@ class Gateway:
         await asyncio.gather(*(upstream.close() for upstream in self._upstreams.values()), return_exceptions=True)
         self._recorder.close()
 
-    # --- keeping order ------------------------------------------------------------------------------------------------
+    # --- keeping order ---------------------------------------------------------------------------------------------
 
     async def _maintain(self) -> None:
         loop = asyncio.get_running_loop()

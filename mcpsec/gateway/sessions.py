@@ -1,8 +1,8 @@
 """Sessions of the 2025 era, each bound to the client that opened it.
 
 The id a client sees is the gateway's own: 192 random bits, whatever the upstream uses. A session id is a handle, never
-an authentication: another client's use of it looks exactly like an unknown id (specification 2025-11-25, basic/transports
-and security best practices, session hijacking).
+an authentication: another client's use of it looks exactly like an unknown id (specification 2025-11-25,
+basic/transports; security best practices, session hijacking).
 """
 
 from __future__ import annotations

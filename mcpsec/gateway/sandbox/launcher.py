@@ -1,7 +1,7 @@
 """Takes privileges away from this process, then becomes the program it was given.
 
-Run by path, in isolated mode: ``launcher.py SPEC COMMAND…``. It imports the standard library only and nothing of mcpsec,
-because it runs once for every child. A step that fails ends the process before the program starts.
+Run by path, in isolated mode: ``launcher.py SPEC COMMAND…``. It imports the standard library only and nothing of
+mcpsec, because it runs once for every child. A step that fails ends the process before the program starts.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _limit_resources()
     try:
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # noqa: S606 # becoming the operator's program is the point
     except OSError as error:
         sys.stderr.write(f"{command[0]}: {error.strerror}\n")
         sys.exit(127)

@@ -16,8 +16,8 @@ _METHODS = frozenset({b"POST", b"GET", b"DELETE"})
 # A second one of these is a question of who reads which: refused (RFC 9110 section 5.3 allows only lists to repeat).
 _SINGLE = frozenset(
     {
-        b"host", b"origin", b"content-type", b"content-length", b"content-encoding", b"transfer-encoding", b"authorization",
-        b"dpop", b"last-event-id", b"x-signature", b"x-timestamp", b"x-nonce", b"x-key-id", b"accept",
+        b"host", b"origin", b"content-type", b"content-length", b"content-encoding", b"transfer-encoding",
+        b"authorization", b"dpop", b"last-event-id", b"x-signature", b"x-timestamp", b"x-nonce", b"x-key-id", b"accept",
     }
 )  # fmt: skip
 _JSON = (b"application/json", b"application/*", b"*/*")

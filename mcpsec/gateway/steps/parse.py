@@ -1,4 +1,4 @@
-"""One strict parse of the body, then: which era, do the headers say what the body says, does that version know the method."""
+"""One strict parse of the body; then its era, headers against body, and whether that version knows the method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the upstream list this tool, and do the headers that its schema asks for repeat its arguments?
+"""Tool calls: the upstream must list the tool, and headers that its schema asks for must repeat its arguments.
 
 A tool that the upstream does not list gets the same answer as one that is not granted. When a tool is not in the
 catalogue, the upstream is asked again, through the very channel that the call would take, but not more than once in a
@@ -33,7 +33,7 @@ _REFRESH_SECONDS = 2.0
 class KnownTool:
     """Applies to ``tools/call`` only."""
 
-    def __call__(self, exchange: Exchange) -> Refusal | None | Awaitable[Refusal | None]:
+    def __call__(self, exchange: Exchange) -> Refusal | Awaitable[Refusal | None] | None:
         """Pass a listed tool at once; look again for one that is not."""
         message, client = exchange.message, exchange.client
         if exchange.kind != "tool" or message is None or client is None:

@@ -35,7 +35,7 @@ class RpcError(Exception):
 
 @dataclass(slots=True)
 class Catalogue:
-    """The tools that an upstream has listed: name → definition. It only ever grows from what the upstream itself said."""
+    """The tools that an upstream has listed, name → definition; it only grows, by what the upstream itself said."""
 
     tools: dict[str, dict[str, Any]] = field(default_factory=dict)
     declared: dict[str, tuple[ParamHeader, ...]] = field(default_factory=dict)
@@ -55,8 +55,8 @@ class Catalogue:
 class Upstream(Protocol):
     """Something that answers MCP messages.
 
-    ``call`` takes an authorised exchange to it. ``ask`` is a request of the gateway's own on behalf of a client (to list
-    tools, to serve an aggregate), in whichever era the upstream speaks; ``session`` makes it part of a session.
+    ``call`` takes an authorised exchange to it. ``ask`` is a request of the gateway's own on behalf of a client (to
+    list tools, to serve an aggregate), in whichever era the upstream speaks; ``session`` makes it part of a session.
     """
 
     name: str

@@ -29,10 +29,12 @@ _METHOD_NOT_FOUND = -32601
 # What belongs to no call in particular even while one runs.
 _GENERAL = frozenset(
     {
-        "notifications/tools/list_changed", "notifications/resources/list_changed", "notifications/prompts/list_changed",
-        "notifications/resources/updated", "notifications/roots/list_changed",
+        "notifications/prompts/list_changed",
+        "notifications/resources/list_changed",
+        "notifications/resources/updated",
+        "notifications/tools/list_changed",
     }
-)  # fmt: skip
+)
 
 Frame = dict[str, Any]
 
@@ -93,14 +95,15 @@ class Channel:
         self._general: deque[Frame] = deque(maxlen=_BACKLOG)
         self._listener: Call | None = None
         self.server_requests: set[Any] = set()
+        self.answered = False
         self.list_changed: Callable[[], None] = lambda: None
 
     def attach(self, child: Child) -> None:
         """Talk to this child from now on."""
         self._child = child
+        self.answered = False
 
-    @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """True while the child runs."""
         return self._child is not None and self._child.alive
 
@@ -114,16 +117,16 @@ class Channel:
         """True when no more requests are taken at the moment."""
         return len(self._calls) >= self._in_flight
 
-    # --- towards the child ------------------------------------------------------------------------------------------
+    # --- towards the child -----------------------------------------------------------------------------------------
 
     def begin(self, id: Any, method: str, params: Frame) -> Call:
         """Send a request. Raises UpstreamFault when the child is gone."""
         self._next_key += 1
         key = self._next_key
         meta = params.get("_meta")
-        token = meta.get("progressToken") if isinstance(meta, dict) else None
-        if token is not None:
-            params = {**params, "_meta": {**meta, "progressToken": key}}  # type: ignore[dict-item] # meta is a dict here
+        token = None
+        if isinstance(meta, dict) and (token := meta.get("progressToken")) is not None:
+            params = {**params, "_meta": {**meta, "progressToken": key}}
         call = Call(key, id, token, long_lived=method == "subscriptions/listen")
         self._send(orjson.dumps({"jsonrpc": "2.0", "id": key, "method": method, "params": params}))
         self._calls[key] = call
@@ -167,7 +170,7 @@ class Channel:
             return
         if call.timer is not None:
             call.timer.cancel()
-        if self.alive:
+        if self.is_alive():
             self._send(encode_notification("notifications/cancelled", {"requestId": call.key, "reason": reason}))
 
     def abandon(self, call: Call, seconds: float) -> None:
@@ -176,7 +179,7 @@ class Channel:
         call.frames.clear()
         call.timer = asyncio.get_running_loop().call_later(seconds, self.cancel, call, "timeout")
 
-    # --- from the child ---------------------------------------------------------------------------------------------
+    # --- from the child --------------------------------------------------------------------------------------------
 
     def received(self, line: bytes | Oversize) -> None:
         """One line of the child's output. What is not a message is dropped (servers print to standard output too)."""
@@ -204,6 +207,7 @@ class Channel:
         if call.abandoned:
             self.end(call)
             return
+        self.answered = True
         frame["id"] = call.id
         result = frame.get("result")
         if call.long_lived and isinstance(result, dict):

@@ -105,7 +105,7 @@ class HttpUpstream:
         self._own_id = 0
         self._background: set[asyncio.Task[None]] = set()
 
-    # --- relaying -------------------------------------------------------------------------------------------------
+    # --- relaying --------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Find out which era the upstream speaks. One that is down now may come up later, so nothing is raised."""
@@ -245,7 +245,7 @@ class HttpUpstream:
         session.state.pending.discard(id)
         return True
 
-    # --- what the gateway sends of its own -----------------------------------------------------------------------------
+    # --- what the gateway sends of its own -------------------------------------------------------------------------
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -1,7 +1,7 @@
 """A small HTTP/1.1 client for one upstream: keep-alive pool, deadlines, capped answers, streams with back pressure.
 
-A general client costs more than the whole gateway here (docs/dependencies.md has the figures). It speaks only to the one
-origin that the deployment file names, follows no redirect and keeps no cookie.
+A general client costs more than the whole gateway here (docs/dependencies.md has the figures). It speaks only to the
+one origin that the deployment file names, follows no redirect and keeps no cookie.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ _STREAM_BUFFER = 256 * 1024
 
 
 class UpstreamFault(Exception):
-    """The upstream could not be reached or broke the protocol. ``reason`` is safe for logs; ``sent`` says whether the
-    request may have reached it."""
+    """The upstream could not be reached or broke the protocol.
+
+    ``reason`` is safe for logs; ``sent`` says whether the request may have reached it.
+    """
 
     def __init__(self, reason: str, *, sent: bool = True) -> None:
         super().__init__(reason)
@@ -224,7 +226,8 @@ class _UpstreamConnection(asyncio.Protocol):
         timer = loop.call_later(timeout, self._fail, UpstreamTimeout("no answer within the deadline"))
         self._transport.write(data)
         try:
-            return await answer
+            response: UpstreamResponse = await answer
+            return response
         except BaseException:  # cancelled or failed: whatever still arrives on this connection belongs to nobody
             self.abort()
             raise

@@ -54,7 +54,6 @@ _SSE_HEADERS: Headers = [
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 ]
-_STEADY_SECONDS = 30.0
 
 
 class _Conversation:
@@ -97,7 +96,7 @@ class StdioUpstream:
         self._last_failure = 0.0
         self._children: set[Child] = set()
 
-    # --- starting ------------------------------------------------------------------------------------------------------
+    # --- starting --------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Run the program once, see that it speaks MCP and in which eras. Raises UpstreamStartError."""
@@ -152,9 +151,9 @@ class StdioUpstream:
             return "it started but did not answer as an MCP server"
         words = f"it ended at once with exit status {child.returncode}"
         tail = child.stderr_tail()
-        return f"{words}; its last words:\n{tail}" if tail else words
+        return f"{words}; its last words: {' | '.join(tail.splitlines()[-5:])}" if tail else words
 
-    # --- children ------------------------------------------------------------------------------------------------------
+    # --- children --------------------------------------------------------------------------------------------------
 
     def _new_conversation(self, *, takes_server_requests: bool) -> _Conversation:
         channel = Channel(takes_server_requests=takes_server_requests, in_flight=self._config.in_flight)
@@ -164,15 +163,16 @@ class StdioUpstream:
         """Start a child for a conversation. Raises ChildStartError, or UpstreamFault while failures are backed off."""
         if len(self._children) >= self._limits.sessions:
             raise UpstreamFault("too many server processes", sent=False)
-        pause = _BACKOFF_SECONDS[min(self._failures, len(_BACKOFF_SECONDS) - 1)]
+        pause = _BACKOFF_SECONDS[min(self._failures, len(_BACKOFF_SECONDS)) - 1] if self._failures else 0.0
         if time.monotonic() < self._last_failure + pause:
             raise UpstreamFault("the server's process keeps failing; it gets a pause", sent=False)
-        born = time.monotonic()
         channel = conversation.channel
 
         def ended() -> None:
             self._children.discard(child)
-            if time.monotonic() - born < _STEADY_SECONDS and not child.stopping:
+            if channel.answered:
+                self._failures = 0
+            elif not child.stopping:  # it never did anything useful: the next start waits longer
                 self._failures += 1
                 self._last_failure = time.monotonic()
             channel.fail_all(UpstreamFault("the server's process ended"))
@@ -195,10 +195,10 @@ class StdioUpstream:
 
     async def _ensure_alive(self, conversation: _Conversation) -> None:
         """A child that died between two calls is replaced, and a session's handshake is said to the new one."""
-        if conversation.channel.alive:
+        if conversation.channel.is_alive():
             return
         async with conversation.starting:
-            if conversation.channel.alive:
+            if conversation.channel.is_alive():
                 return
             await self._spawn(conversation)
             if conversation.handshake is not None:
@@ -230,7 +230,7 @@ class StdioUpstream:
         conversation.channel.notify("notifications/initialized", {})
         conversation.handshake = handshake
 
-    # --- requests ------------------------------------------------------------------------------------------------------
+    # --- requests --------------------------------------------------------------------------------------------------
 
     async def call(self, exchange: Exchange) -> Answer | StreamAnswer | Refusal:
         """Serve one authorised request."""
@@ -408,7 +408,7 @@ class StdioUpstream:
             exchange.decision, exchange.rule = "failed", fault.rule
             yield encode_event(request_error(call.id, fault.code, fault.message))
 
-    # --- sessions of the 2025 era --------------------------------------------------------------------------------------
+    # --- sessions of the 2025 era ----------------------------------------------------------------------------------
 
     def _open_stream(self, exchange: Exchange) -> StreamAnswer | Refusal:
         if exchange.session is None:
@@ -470,7 +470,7 @@ class StdioUpstream:
                     if conversation.child is not None:
                         await self._stop(conversation.child)
 
-    # --- what the gateway asks of its own ------------------------------------------------------------------------------
+    # --- what the gateway asks of its own --------------------------------------------------------------------------
 
     async def ask(
         self, client: Client, method: str, params: dict[str, Any], session: Session | None = None
