@@ -135,10 +135,10 @@ def test_hostile_text_costs_little(rule: dict[str, Any]) -> None:
     keyword = rule["keywords"][0]
     seed = text_of(rule["examples"][0])
     for unit in (keyword, keyword + "_key=", keyword + "key ", seed[:-2], seed[:-1] + "!"):
-        text = unit * (20_000 // len(unit))
+        text = unit * (5_000 // len(unit) + 1)
         started = time.process_time()
         pattern.search(text)
-        assert time.process_time() - started < 2, f"{unit[:20]!r} repeated"
+        assert time.process_time() - started < 1, f"{unit[:20]!r} repeated"
 
 
 def test_identifiers_are_unique() -> None:
