@@ -68,11 +68,16 @@ def _parsed(raw: bytes) -> Message | None:
 class Exchange:
     """One connection to a server, over which messages are sent exactly as they were signed.
 
-    Use as a context manager. ``timeout`` is in seconds, for connecting and between any two reads.
+    Use as a context manager. ``timeout`` is in seconds, for connecting and between any two reads. ``presents`` says
+    whether ``context`` has a client certificate to show.
     """
 
-    def __init__(self, url: str, context: ssl.SSLContext | None, *, timeout: float = 30.0) -> None:
+    def __init__(
+        self, url: str, context: ssl.SSLContext | None, *, timeout: float = 30.0, presents: bool = True
+    ) -> None:
         self._url = httpx.URL(url)
+        self._fresh = True
+        self._presents = presents
         self._client = httpx.Client(
             verify=context if context is not None else True,
             timeout=timeout,
@@ -106,6 +111,7 @@ class Exchange:
         started = time.perf_counter()
         try:
             response = self._client.send(request, stream=True)
+            self._fresh = False
             try:
                 return self._read(response, started)
             finally:
@@ -143,10 +149,14 @@ class Exchange:
             return NotAssessedError(f"{where} did not answer in time", hint="--timeout gives it more seconds")
         if isinstance(error, httpx.ConnectError):
             return NotAssessedError(f"{where} can't be reached: {_words(error)}", hint="is the gateway running there?")
-        return NotAssessedError(
-            f"{where} closed the connection before it answered: {_words(error)}",
-            hint="a TLS 1.3 server that refuses a client certificate may do so without a word; its audit log says why",
-        )
+        if self._fresh and self._url.scheme == "https":
+            # Before TLS 1.3 this failed inside the handshake; now the server judges the certificate after it.
+            shown = "does not accept this client certificate" if self._presents else "demands a client certificate"
+            return RefusedError(
+                f"{where} closed the connection after the handshake: it {shown}",
+                hint="its audit log has the reason" if self._presents else "give --cert and --key, or -c FILE",
+            )
+        return NotAssessedError(f"{where} closed the connection before it answered: {_words(error)}")
 
 
 def _words(error: Exception) -> str:

@@ -1,0 +1,180 @@
+"""The bridge: a stdio MCP server to its client, an mTLS and signing client to a gateway. Frames pass as they are.
+
+Nothing is re-exposed or re-serialised: each message of the client becomes one POST, each message of an answer one line.
+What the bridge adds is HTTP's part of the protocol: mirrored headers (2026-07-28), session and streams (earlier
+revisions), and, where no answer comes, an error in words.
+
+A modern request is cancelled by closing its answer, a legacy one by the client's own notification. A legacy session
+that the server has forgotten is opened again with the client's own ``initialize``, and the request repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from mcpsec.connect.http1 import HttpClient, HttpFailure
+from mcpsec.connect.legacy import LegacyLink
+from mcpsec.connect.messages import HTTP_HEADERS, mirrored_headers, version_of
+from mcpsec.connect.relay import Answer, read_answer, send
+from mcpsec.protocol import (
+    Kind,
+    Message,
+    Oversize,
+    ParamHeader,
+    ProtocolError,
+    codes,
+    encode_request,
+    param_headers,
+    parse,
+    request_error,
+)
+
+if TYPE_CHECKING:
+    from mcpsec.connect.stdio import StdioPipe
+
+__all__ = ["Bridge"]
+
+_MOST_IN_FLIGHT: Final = 256
+_MOST_TOOLS: Final = 10_000
+_MOST_PAGES: Final = 100
+_STREAMS: Final = frozenset({"subscriptions/listen"})
+"""Requests whose answer ends only when the client wants it to."""
+
+
+class Bridge:
+    """Relays between one stdio client and one server.
+
+    ``note`` is told in words what the person at the client should know. ``drain`` is how many seconds requests
+    in flight may take once the client has closed its end.
+    """
+
+    def __init__(
+        self, pipe: StdioPipe, client: HttpClient, *, note: Callable[[str], None], drain: float = 10.0
+    ) -> None:
+        self._pipe = pipe
+        self._client = client
+        self._note = note
+        self._drain = drain
+        self._slots = asyncio.Semaphore(_MOST_IN_FLIGHT)
+        self._tasks: dict[asyncio.Task[None], Message] = {}
+        self._legacy = LegacyLink(client, pipe.send, note)
+        self._parameters: dict[str, tuple[ParamHeader, ...]] = {}
+
+    async def run(self) -> None:
+        """Relay until the client closes its end; then finish what is in flight, and leave."""
+        try:
+            async for line in self._pipe.messages():
+                await self._take(line)
+            waiting = [task for task, message in self._tasks.items() if message.method not in _STREAMS]
+            if waiting:
+                await asyncio.wait(waiting, timeout=self._drain)
+        finally:
+            left = [*self._tasks]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            await self._legacy.close()
+            self._client.close()
+
+    async def _take(self, line: bytes | Oversize) -> None:
+        """One message of the client: a request gets a task of its own, all else is sent on in order."""
+        if isinstance(line, Oversize):
+            await self._pipe.send(request_error(None, codes.INVALID_REQUEST, "the message is too large"))
+            return
+        try:
+            message = parse(line)
+        except ProtocolError as error:
+            await self._pipe.send(error.encode())
+            return
+        if message.kind is Kind.REQUEST:
+            await self._start(message)
+        elif not await self._cancelled_here(message) and version_of(message) is None:
+            try:
+                await self._legacy.post(message)
+            except HttpFailure as failure:
+                self._note(f"{message.method or 'an answer'} did not reach the server: {failure.message}")
+
+    async def _start(self, message: Message) -> None:
+        await self._slots.acquire()
+        task = asyncio.create_task(self._answer(message))
+        self._tasks[task] = message
+        task.add_done_callback(self._done)
+        if message.method == "initialize":
+            await asyncio.wait([task])  # whatever follows belongs to the session that this one opens
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._slots.release()
+        message = self._tasks.pop(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, BrokenPipeError):
+            self._note(f"{message.method} failed inside the bridge: {type(error).__name__}: {error}")
+
+    async def _cancelled_here(self, notification: Message) -> bool:
+        """Cancel the modern request that a notification names, by leaving its answer; False when it names none."""
+        if notification.method != "notifications/cancelled":
+            return False
+        ident = notification.params.get("requestId")
+        for task, message in self._tasks.items():
+            if message.id == ident and type(message.id) is type(ident) and version_of(message) is not None:
+                task.cancel()
+                await asyncio.wait([task])
+                return True
+        return False
+
+    async def _answer(self, message: Message) -> None:
+        """Get one request answered, whatever happens."""
+        ident = message.id if message.id is not None else 0
+        try:
+            legacy = version_of(message) is None
+            answer = await (self._legacy.request(message) if legacy else self._modern(message))
+            if message.method == "tools/list":
+                self._remember_tools(answer)
+            await self._pipe.send(answer.raw)
+        except HttpFailure as failure:
+            self._note(failure.message)
+            code = codes.NOT_AUTHENTICATED if failure.refused else codes.UPSTREAM_UNAVAILABLE
+            await self._pipe.send(request_error(ident, code, failure.message))
+        except ProtocolError as error:
+            await self._pipe.send(request_error(ident, error.code, error.message))
+
+    async def _modern(self, message: Message) -> Answer:
+        answer = await self._post(message)
+        if answer.error_code == codes.HEADER_MISMATCH and message.method == "tools/call":
+            # Perhaps the tool wants arguments as headers, and the client has not listed the tools through us.
+            known = self._declared(message)
+            await self._list_tools(message)
+            if self._declared(message) != known:
+                return await self._post(message)
+        return answer
+
+    async def _post(self, message: Message) -> Answer:
+        headers = {**HTTP_HEADERS, **mirrored_headers(message, self._declared(message))}
+        async with await send(self._client, message, headers) as response:
+            return await read_answer(response, message.id if message.id is not None else 0, self._pipe.send)
+
+    def _declared(self, message: Message) -> tuple[ParamHeader, ...]:
+        """The headers that the called tool asks for, as far as its schema was seen."""
+        if message.method != "tools/call":
+            return ()
+        return self._parameters.get(str(message.params.get("name")), ())
+
+    async def _list_tools(self, message: Message) -> None:
+        """Read the tools' schemas in the name of the client that made the call ``message``."""
+        params: dict[str, Any] = {"_meta": {**message.params["_meta"]}}
+        params["_meta"].pop("progressToken", None)
+        for page in range(_MOST_PAGES):
+            listing = parse(encode_request(f"mcpsec-tools-{page}", "tools/list", params))
+            answer = await self._post(listing)
+            self._remember_tools(answer)
+            cursor = (answer.value.get("result") or {}).get("nextCursor")
+            if not isinstance(cursor, str):
+                return
+            params["cursor"] = cursor
+
+    def _remember_tools(self, answer: Answer) -> None:
+        result = answer.value.get("result")
+        tools = result.get("tools") if isinstance(result, dict) else None
+        for tool in tools if isinstance(tools, list) else ():
+            if isinstance(tool, dict) and isinstance(tool.get("name"), str) and len(self._parameters) < _MOST_TOOLS:
+                self._parameters[tool["name"]] = param_headers(tool.get("inputSchema"))

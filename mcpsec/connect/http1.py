@@ -1,0 +1,281 @@
+"""A small HTTP/1.1 client for one server: a pool of connections, each request signed, answers streamed.
+
+General clients spend two milliseconds on a request; this one spends what the protocol needs, because every call of an
+MCP client passes through it. It follows no redirects, keeps no cookies and asks for no compression.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from urllib.parse import urlsplit
+
+import httptools
+
+from mcpsec import __version__
+from mcpsec.connect.trust import explain
+from mcpsec.signing import SignedMessage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from mcpsec.connect.credentials import Credentials
+
+__all__ = ["HttpClient", "HttpFailure", "Response"]
+
+_CHUNK: Final = 64 * 1024
+_MOST_HEADER_BYTES: Final = 64 * 1024
+_MOST_IDLE: Final = 8
+
+
+class HttpFailure(Exception):
+    """A request that got no usable answer. ``message`` is in words for people.
+
+    ``delivered`` is False when the server can't have acted on it. ``refused`` is True when the server said no to this
+    client's certificate, so that trying again is useless.
+    """
+
+    def __init__(self, message: str, *, delivered: bool, refused: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.delivered = delivered
+        self.refused = refused
+
+
+class _Address(NamedTuple):
+    host: str
+    port: int
+    tls: bool
+
+
+class _Connection:
+    """One connection, on which one answer at a time is read."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.used = False
+
+    @property
+    def usable(self) -> bool:
+        return not (self._reader.at_eof() or self._writer.is_closing() or self._reader.exception())
+
+    async def write(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def read(self) -> bytes:
+        return await self._reader.read(_CHUNK)
+
+    def close(self) -> None:
+        self._writer.transport.abort()
+
+
+class Response:
+    """The head of an answer, and its body as it comes. Use as an async context manager; leaving it early cancels.
+
+    Leaving before the end closes the connection, which is how MCP 2026-07-28 cancels a request.
+    """
+
+    def __init__(self, client: HttpClient, connection: _Connection) -> None:
+        self._client = client
+        self._connection = connection
+        self._parser = httptools.HttpResponseParser(self)
+        self._body: list[bytes] = []
+        self._header_bytes = 0
+        self._head = False
+        self._complete = False
+        self.status = 0
+        self.headers: dict[str, str] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._client.give_back(self._connection, reusable=self._complete and self._parser.should_keep_alive())
+
+    def on_message_begin(self) -> None:
+        """Called by the parser: forget an interim answer, if there was one."""
+        self._head = self._complete = False
+        self.headers.clear()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser for each header line."""
+        self._header_bytes += len(name) + len(value)
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser after the last header line."""
+        self._head = True
+
+    def on_body(self, body: bytes) -> None:
+        """Called by the parser for each piece of the body."""
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Called by the parser at the body's end."""
+        self._complete = True
+
+    async def read_head(self) -> None:
+        """Wait for status and headers; an interim answer (1xx) is passed over."""
+        while not self._head or self._parser.get_status_code() < 200:
+            await self._feed()
+        self.status = self._parser.get_status_code()
+
+    async def _feed(self) -> None:
+        try:
+            data = await self._connection.read()
+            if not data:
+                raise EOFError("the connection was closed")
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            raise HttpFailure("the server's answer is not HTTP", delivered=True) from None
+        if not self._head and self._header_bytes > _MOST_HEADER_BYTES:
+            raise HttpFailure("the server's answer has too many headers", delivered=True)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body's pieces as they come.
+
+        Raises:
+            HttpFailure: the connection broke before the body's end.
+        """
+        while True:
+            pieces, self._body = self._body, []
+            for piece in pieces:
+                yield piece
+            if self._complete:
+                return
+            try:
+                await self._feed()
+            except (OSError, EOFError) as error:
+                raise HttpFailure(f"the answer broke off: {_words(error)}", delivered=True) from error
+
+    async def read(self, most: int) -> bytes:
+        """The whole body, of at most ``most`` bytes."""
+        pieces, size = [], 0
+        async for piece in self.chunks():
+            size += len(piece)
+            if size > most:
+                raise HttpFailure(f"the answer is larger than {most} bytes", delivered=True)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+
+class HttpClient:
+    """Sends requests to one URL. ``connect_timeout`` is in seconds."""
+
+    def __init__(self, url: str, credentials: Credentials, *, connect_timeout: float = 10.0) -> None:
+        described = SignedMessage.from_url("POST", url)  # refuses what can't be sent
+        parts = urlsplit(url)
+        tls = parts.scheme == "https"
+        self._address = _Address(parts.hostname or "", parts.port or (443 if tls else 80), tls)
+        self._target = described
+        self._credentials = credentials
+        self._connect_timeout = connect_timeout
+        self._idle: list[_Connection] = []
+        self._open: set[_Connection] = set()
+        self._common = f"host: {described.authority}\r\nuser-agent: mcpsec/{__version__}\r\n"
+
+    async def request(self, method: str, headers: Mapping[str, str], body: bytes = b"") -> Response:
+        """Send a request, signed now, and wait for the head of its answer.
+
+        Raises:
+            HttpFailure: there is none.
+        """
+        if self._credentials.refresh():
+            self._drop_idle()
+        connection = self._take_idle() or await self._connect()
+        try:
+            await connection.write(self._bytes(method, headers, body))
+            response = Response(self, connection)
+            await response.read_head()
+        except (OSError, EOFError) as error:
+            self.give_back(connection, reusable=False)
+            raise self._failure(error, fresh=not connection.used) from error
+        except BaseException:
+            self.give_back(connection, reusable=False)
+            raise
+        connection.used = True
+        return response
+
+    def _bytes(self, method: str, headers: Mapping[str, str], body: bytes) -> bytes:
+        target = self._target
+        signer = self._credentials.signer
+        if signer is not None:
+            pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+            message = SignedMessage(method, target.authority, target.path, target.query, pairs, body)
+            headers = {**headers, **signer.sign(message)}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        length = f"content-length: {len(body)}\r\n" if body or method == "POST" else ""
+        head = f"{method} {target.target} HTTP/1.1\r\n{self._common}{lines}{length}\r\n"
+        return head.encode("latin-1") + body
+
+    def _take_idle(self) -> _Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable:
+                return connection
+            self.give_back(connection, reusable=False)
+        return None
+
+    async def _connect(self) -> _Connection:
+        host, port, tls = self._address
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                reader, writer = await asyncio.open_connection(
+                    host,
+                    port,
+                    ssl=self._credentials.ssl_context() if tls else None,
+                    server_hostname=host if tls else None,
+                )
+        except TimeoutError:
+            raise HttpFailure(f"{host}:{port} did not answer in time", delivered=False) from None
+        except OSError as error:  # ssl.SSLError is one
+            raise self._failure(error, fresh=True, connecting=True) from error
+        raw = writer.get_extra_info("socket")
+        if raw is not None:
+            with contextlib.suppress(OSError):
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection = _Connection(reader, writer)
+        self._open.add(connection)
+        return connection
+
+    def _failure(self, error: Exception, *, fresh: bool, connecting: bool = False) -> HttpFailure:
+        where = f"{self._address.host}:{self._address.port}"
+        known = explain(error)
+        if known is not None:
+            return HttpFailure(f"{where}: {known.message}; {known.hint}", delivered=False, refused=True)
+        if connecting:
+            return HttpFailure(f"{where} can't be reached: {_words(error)}", delivered=False)
+        if fresh and self._address.tls:
+            # A TLS 1.3 server judges the client's certificate when the client believes itself connected already.
+            said = f"{where} closed the connection after the handshake; perhaps it refuses this client certificate"
+            return HttpFailure(said, delivered=True)
+        return HttpFailure(f"{where} closed the connection before it answered", delivered=True)
+
+    def give_back(self, connection: _Connection, *, reusable: bool) -> None:
+        """Keep a connection for the next request, or close it."""
+        if reusable and connection.usable and len(self._idle) < _MOST_IDLE:
+            self._idle.append(connection)
+            return
+        self._open.discard(connection)
+        connection.close()
+
+    def _drop_idle(self) -> None:
+        """New credentials: what is idle was opened with the old ones."""
+        while self._idle:
+            self.give_back(self._idle.pop(), reusable=False)
+
+    def close(self) -> None:
+        """Close every connection, answers or not."""
+        for connection in [*self._open]:
+            self.give_back(connection, reusable=False)
+        self._idle.clear()
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__

@@ -1,0 +1,176 @@
+"""The earlier revisions' half of HTTP: a session, a stream for what the server says unasked, and resumption."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from mcpsec.connect.http1 import HttpFailure
+from mcpsec.connect.messages import HTTP_HEADERS, initialized
+from mcpsec.connect.relay import Answer, Deliver, Position, StreamEnded, read_answer, read_stream, send
+from mcpsec.protocol import parse
+
+if TYPE_CHECKING:
+    from mcpsec.connect.http1 import HttpClient, Response
+    from mcpsec.protocol import Message
+
+__all__ = ["LegacyLink"]
+
+_STREAM: Final = {"accept": "text/event-stream"}
+_FIRST_WAIT: Final = 1.0
+_LONGEST_WAIT: Final = 30.0
+_RESUMPTIONS: Final = 20
+"""How often one answer may be taken up again; each time the server has to send something new."""
+
+
+class LegacyLink:
+    """One client's session with the server. ``deliver`` takes the server's messages, ``note`` words for people."""
+
+    def __init__(self, client: HttpClient, deliver: Deliver, note: Callable[[str], None]) -> None:
+        self._client = client
+        self._deliver = deliver
+        self._note = note
+        self._initialize: Message | None = None
+        self._session: str | None = None
+        self._version: str | None = None
+        self._generation = 0
+        self._opening = asyncio.Lock()
+        self._listener: asyncio.Task[None] | None = None
+
+    def _headers(self) -> dict[str, str]:
+        headers = {}
+        if self._session is not None:
+            headers["mcp-session-id"] = self._session
+        if self._version is not None:
+            headers["mcp-protocol-version"] = self._version
+        return headers
+
+    async def request(self, message: Message) -> Answer:
+        """Send a request and return its response; what comes before is delivered.
+
+        Raises:
+            HttpFailure: there is none.
+        """
+        if message.method == "initialize":
+            self._initialize = message
+            return await self._open(message)
+        generation = self._generation
+        async with await self._post(message) as response:
+            if not self._lost(response):
+                return await self._read(response, message)
+        await self._reopen(generation)
+        async with await self._post(message) as response:
+            return await self._read(response, message)
+
+    async def post(self, message: Message) -> None:
+        """Send a notification or a response of the client.
+
+        Raises:
+            HttpFailure: it did not reach the server, or the server refused it.
+        """
+        generation = self._generation
+        status = await self._post_status(message)
+        if status == 404 and self._session is not None:
+            await self._reopen(generation)
+            status = await self._post_status(message)
+        if status >= 300:
+            raise HttpFailure(f"the server answered HTTP {status}", delivered=False)
+        if message.method == "notifications/initialized":
+            self._listen()
+
+    async def _post(self, message: Message) -> Response:
+        return await send(self._client, message, {**HTTP_HEADERS, **self._headers()})
+
+    async def _post_status(self, message: Message) -> int:
+        async with await self._post(message) as response:
+            await response.read(64 * 1024)
+            return response.status
+
+    def _lost(self, response: Response) -> bool:
+        """Whether the server no longer knows the session: 404, by the specification of these revisions."""
+        return response.status == 404 and self._session is not None
+
+    async def _open(self, message: Message) -> Answer:
+        await self._stop_listening()
+        self._session = self._version = None
+        async with await self._post(message) as response:
+            answer = await self._read(response, message)
+            self._session = response.headers.get("mcp-session-id")
+        result = answer.value.get("result")
+        if isinstance(result, dict):
+            self._version = str(result.get("protocolVersion"))
+        self._generation += 1
+        return answer
+
+    async def _reopen(self, generation: int) -> None:
+        """Open the session again, once for all requests that found it gone."""
+        async with self._opening:
+            if self._generation != generation or self._initialize is None:
+                return
+            self._note("the server has forgotten the session; opening it again")
+            answer = await self._open(self._initialize)
+            if answer.error_code is not None:
+                raise HttpFailure("the server did not open the session again", delivered=False)
+            await self._post_status(parse(initialized()))
+            self._listen()
+
+    async def _read(self, response: Response, message: Message) -> Answer:
+        """The response to a request, taken up again from its last event when the stream ends early."""
+        position = Position()
+        ident = message.id if message.id is not None else 0
+        try:
+            return await read_answer(response, ident, self._deliver, position)
+        except StreamEnded as ended:
+            if position.last_id is None:
+                raise
+            failure = ended
+        for _ in range(_RESUMPTIONS):
+            await asyncio.sleep(_FIRST_WAIT if position.wait is None else min(position.wait, _LONGEST_WAIT))
+            before = position.last_id
+            async with await self._get(position) as stream:
+                if stream.status != 200:
+                    raise failure
+                try:
+                    return await read_stream(stream, ident, self._deliver, position)
+                except StreamEnded:
+                    if position.last_id == before:
+                        raise
+        raise failure
+
+    async def _get(self, position: Position) -> Response:
+        resume = {"last-event-id": position.last_id} if position.last_id is not None else {}
+        return await self._client.request("GET", {**_STREAM, **self._headers(), **resume})
+
+    def _listen(self) -> None:
+        if self._listener is None or self._listener.done():
+            self._listener = asyncio.create_task(self._listen_on())
+
+    async def _listen_on(self) -> None:
+        """Keep a stream open for what the server says unasked; a server that offers none is left alone."""
+        position, wait = Position(), _FIRST_WAIT
+        while True:
+            with contextlib.suppress(HttpFailure):
+                async with await self._get(position) as response:
+                    if response.status != 200:
+                        return  # 405: it offers none; 404: the session is gone, and the next request opens it again
+                    wait = _FIRST_WAIT
+                    await read_stream(response, None, self._deliver, position)
+            await asyncio.sleep(wait if position.wait is None else min(position.wait, _LONGEST_WAIT))
+            wait = min(wait * 2, _LONGEST_WAIT)
+
+    async def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.wait([self._listener])
+            self._listener = None
+
+    async def close(self) -> None:
+        """Stop the stream and end the session, if the server answers soon."""
+        await self._stop_listening()
+        if self._session is None:
+            return
+        with contextlib.suppress(HttpFailure, TimeoutError):
+            async with asyncio.timeout(2.0), await self._client.request("DELETE", self._headers()) as response:
+                await response.read(64 * 1024)
