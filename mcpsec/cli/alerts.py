@@ -1,0 +1,167 @@
+"""``mcpsec alerts``: what the rules are, whether the channels work, what would have been alerted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcpsec.cli.output import examples, out
+from mcpsec.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from mcpsec.telemetry.alerts import Alert, Channel
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Alert rules and channels.",
+)
+
+
+class Format(StrEnum):
+    """How a result is shown."""
+
+    text = "text"
+    json = "json"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="text or json.")]
+
+
+@app.command(epilog=examples("mcpsec alerts rules"))
+def rules(format: FormatOption = Format.text) -> None:
+    """List the alert rules and what each means."""
+    from mcpsec.telemetry.alerts import RULES
+
+    if format is Format.json:
+        out.json(
+            {"schema": "mcpsec.alert-rules/1", "rules": [{"rule": name, "meaning": RULES[name]} for name in RULES]}
+        )
+        return
+    width = max(map(len, RULES))
+    for name, meaning in RULES.items():
+        out.result(f"{name:{width}}  {meaning}")
+
+
+@app.command(
+    epilog=examples(
+        "mcpsec alerts test --webhook https://hooks.example.com/mcpsec --secret-file hook.secret --key-id gateway",
+        "mcpsec alerts test --slack-file slack-url.txt",
+        "mcpsec alerts test --command /usr/local/bin/page-someone",
+    )
+)
+def test(
+    *,
+    webhook: Annotated[str | None, typer.Option("--webhook", metavar="URL", help="Post the alert as JSON.")] = None,
+    secret_file: Annotated[
+        Path | None, typer.Option("--secret-file", metavar="FILE", help="Sign the webhook with this shared secret.")
+    ] = None,
+    key_id: Annotated[str, typer.Option("--key-id", help="Identifier of the webhook's signing key.")] = "alerts",
+    slack_file: Annotated[
+        Path | None,
+        typer.Option("--slack-file", metavar="FILE", help="File with a Slack-compatible webhook URL (it is a secret)."),
+    ] = None,
+    syslog: Annotated[
+        str | None, typer.Option("--syslog", metavar="TARGET", help="udp://, tcp://, tls://HOST:PORT or unix:/dev/log.")
+    ] = None,
+    command: Annotated[str | None, typer.Option("--command", metavar="PROGRAM", help="Run it, JSON on stdin.")] = None,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", metavar="FILE", help="Authority that signed the receivers' certificates.")
+    ] = None,
+) -> None:
+    """Send one test alert through each channel named, and say which took it. Exit code 1 when one did not."""
+    authority = None if ca is None else str(ca)
+    channels = _channels(webhook, secret_file, key_id, slack_file, syslog, command, authority)
+    if not channels:
+        raise UsageError("no channel is named", hint="--webhook, --slack-file, --syslog or --command")
+    failed = asyncio.run(_send(channels))
+    if failed:
+        raise typer.Exit(ExitCode.NO)
+
+
+@app.command(epilog=examples("mcpsec alerts replay log/events.jsonl", "mcpsec alerts replay --since 7d --format json"))
+def replay(
+    *,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="The log; default: the one the deployment file names.")
+    ] = None,
+    config: Annotated[
+        Path, typer.Option("--config", "-c", metavar="FILE", envvar="MCPSEC_CONFIG", help="The deployment file.")
+    ] = Path("mcpsec.toml"),
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="From then on: 2h, 7d (ago), a date.")
+    ] = None,
+    format: FormatOption = Format.text,
+) -> None:
+    """Run the rules over a log and show what they would have alerted. Sends nothing."""
+    from mcpsec.cli.log import _log
+    from mcpsec.telemetry.alerts import AlertEngine, parse_record_time
+    from mcpsec.telemetry.query import Query, parse_time, read
+
+    now = [0.0]
+    engine = AlertEngine(clock=lambda: now[0])
+    found: list[Alert] = []
+    for event in read(_log(file, config), Query(since=None if since is None else parse_time(since), own=True)):
+        now[0] = parse_record_time(event)
+        engine.feed(event)
+        found += engine.take()
+    if format is Format.json:
+        out.json({"schema": "mcpsec.alerts/1", "alerts": [alert.document() for alert in found]})
+        return
+    for alert in found:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(alert.time))
+        text = "".join(character if character.isprintable() else "�" for character in alert.summary)
+        out.result(f"{stamp}  {alert.severity:8}  {alert.rule:24}  {text}")
+    out.note(f"{len(found)} alerts")
+
+
+def _channels(  # noqa: PLR0917  # one parameter an option
+    webhook: str | None,
+    secret_file: Path | None,
+    key_id: str,
+    slack_file: Path | None,
+    syslog: str | None,
+    command: str | None,
+    ca: str | None,
+) -> list[Channel]:
+    from mcpsec.signing import SigningKey, load_secret
+    from mcpsec.telemetry.notify import CommandChannel, SlackChannel, SyslogChannel, WebhookChannel
+
+    channels: list[Channel] = []
+    if webhook is not None:
+        key = None if secret_file is None else SigningKey(key_id, secret=load_secret(secret_file))
+        channels.append(WebhookChannel(webhook, key=key, ca=ca))
+    if slack_file is not None:
+        try:
+            channels.append(SlackChannel(slack_file.read_text().strip(), ca=ca))
+        except OSError as error:
+            raise UsageError(f"the file cannot be read: {error.strerror}", path=slack_file) from None
+    if syslog is not None:
+        channels.append(SyslogChannel(syslog, ca=ca))
+    if command is not None:
+        channels.append(CommandChannel([command]))
+    return channels
+
+
+async def _send(channels: list[Channel]) -> int:
+    from mcpsec.errors import Error
+    from mcpsec.telemetry.alerts import Alert
+
+    alert = Alert("test", "low", "test", "This is a test alert from mcpsec; nothing is wrong.", time.time())
+    failed = 0
+    for channel in channels:
+        try:
+            await channel.send(alert)
+        except Error as error:
+            failed += 1
+            out.result(f"failed  {error.message}")
+        else:
+            out.result(f"sent    {channel.name}")
+    return failed
