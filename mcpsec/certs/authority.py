@@ -224,6 +224,14 @@ class Authority:
             )
         return certificate, self.key(signer), signer.id
 
+    def adopt(self, signer: Signer, key: keys.PrivateKey, now: datetime) -> None:
+        """Make a new CA the active one and publish it together with its first CRL. Only under the lock."""
+        self._keys[signer.id] = key
+        with self.ledger.transaction():
+            self.ledger.add_signer(signer)
+            self._sign_crl(signer.id, now)
+        self.publish()
+
     # issuing
 
     def issue(self, requests: Sequence[LeafRequest]) -> list[Issued]:

@@ -18,7 +18,7 @@ from mcpsec.certs.authority import Authority, now_utc
 from mcpsec.certs.files import PRIVATE, PUBLIC, make_directory, readable_errors, sync_directory, write_atomic
 from mcpsec.certs.issuers import is_external, load_ca_key
 from mcpsec.certs.ledger import Ledger, Purpose, Signer
-from mcpsec.certs.profiles import BACKDATING, CaSpec, build_ca, key_identifier, name_constraints
+from mcpsec.certs.profiles import BACKDATING, CaSpec, build_ca, common_name, key_identifier, name_constraints
 from mcpsec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mcpsec.certs.names import SanKind
     from mcpsec.certs.settings import Settings
 
-__all__ = ["ROOT", "NewPki", "create", "make_root", "make_signer"]
+__all__ = ["ROOT", "NewPki", "common_name", "constraints_of", "create", "make_root", "make_signer"]
 
 ROOT = "root-ca.pem"
 
@@ -111,8 +111,8 @@ def _fill(building: Path, settings: Settings, new: NewPki) -> None:
         ledger = Ledger.create(Authority.ledger_path(building, purpose), purpose)
         ledger.close()
         authority = Authority(building, purpose, settings, passphrase)
-        make_signer(authority, new, root, root_key, now)
-        authority.refresh_crl(force=True)
+        constraints = name_constraints(new.permitted.get(purpose, ()))
+        make_signer(authority, new, root, root_key, now, constraints=constraints)
         authority.ledger.close()
 
 
@@ -130,10 +130,12 @@ def load_or_make_key(building: Path, reference: str, name: str, new: NewPki) -> 
     return key
 
 
-def make_root(settings: Settings, key: keys.PrivateKey, new: NewPki, now: datetime) -> x509.Certificate:
+def make_root(
+    settings: Settings, key: keys.PrivateKey, new: NewPki, now: datetime, *, number: int = 1
+) -> x509.Certificate:
     """Sign a new root with its own key."""
     spec = CaSpec(
-        common_name=f"{settings.organization or settings.trust_domain} Root CA {now:%Y-%m}",
+        common_name=f"{settings.organization or settings.trust_domain} Root CA {number}",
         purpose=None,
         not_before=now - BACKDATING,
         not_after=now + timedelta(days=new.root_days),
@@ -143,9 +145,18 @@ def make_root(settings: Settings, key: keys.PrivateKey, new: NewPki, now: dateti
 
 
 def make_signer(
-    authority: Authority, new: NewPki, root: x509.Certificate, root_key: keys.PrivateKey, now: datetime
+    authority: Authority,
+    new: NewPki,
+    root: x509.Certificate,
+    root_key: keys.PrivateKey,
+    now: datetime,
+    *,
+    constraints: x509.NameConstraints | None,
 ) -> Signer:
-    """Give an authority a new CA certificate, signed by the root, and make it the active one in the ledger."""
+    """Give an authority a new CA certificate, signed by the root, and make it the active one, with its first CRL.
+
+    Call under the authority's lock.
+    """
     purpose = authority.purpose
     number = len(authority.ledger.signers()) + 1
     reference = new.external_keys.get(purpose, f"private/{purpose}/key-{number}.pem")
@@ -158,7 +169,7 @@ def make_signer(
         not_before=max(now - BACKDATING, root.not_valid_before_utc),
         not_after=min(now + timedelta(days=new.ca_days), root.not_valid_after_utc),
         organization=authority.settings.organization,
-        permitted=new.permitted.get(purpose, ()),
+        constraints=constraints,
     )
     certificate = build_ca(spec, key.public_key(), root_key, root)
     signer = Signer(
@@ -168,6 +179,13 @@ def make_signer(
         der=certificate.public_bytes(Encoding.DER),
         root=root.public_bytes(Encoding.DER),
     )
-    with authority.ledger.transaction():
-        authority.ledger.add_signer(signer)
+    authority.adopt(signer, key, now)
     return signer
+
+
+def constraints_of(certificate: x509.Certificate) -> x509.NameConstraints | None:
+    """A CA's name constraints."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return None

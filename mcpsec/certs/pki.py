@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from mcpsec.certs import create as making
-from mcpsec.certs import keys
+from mcpsec.certs import keys, rotation
 from mcpsec.certs.authority import Authority, Issued, LeafRequest, now_utc
 from mcpsec.certs.files import read
 from mcpsec.certs.identity import serial_text
@@ -416,7 +416,7 @@ class Pki:
     def renew_due(
         self, now: datetime | None = None, *, within: timedelta | None = None, purpose: Purpose | None = None
     ) -> list[Renewal]:
-        """Renew everything that is due and sign CRLs again that are; one failure doesn't stop the rest.
+        """Renew everything that is due, sign CRLs that are, retire CAs nobody needs; one failure doesn't stop the rest.
 
         What this account may not change is left out: the account that serves renews its own certificates only.
         """
@@ -432,6 +432,7 @@ class Pki:
         for authority in self.readable_authorities():
             if authority.ledger.writable and purpose in (None, authority.purpose):
                 authority.refresh_crl()
+        rotation.retire_unused(self)
         return outcomes
 
     # revoking

@@ -26,7 +26,7 @@ from mcpsec.certs.names import general_name, is_dns_name
 from mcpsec.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -99,14 +99,14 @@ def profiles(own: Mapping[str, Mapping[str, Any]] | None = None, path: Path | No
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaSpec:
-    """One CA certificate to be. ``purpose`` None makes a root; ``permitted`` are (kind, constraint) pairs."""
+    """One CA certificate to be. ``purpose`` None makes a root."""
 
     common_name: str
     purpose: Purpose | None
     not_before: datetime
     not_after: datetime
     organization: str | None = None
-    permitted: tuple[tuple[SanKind, str], ...] = ()
+    constraints: x509.NameConstraints | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +155,10 @@ def _key_usage(*, ca: bool) -> x509.KeyUsage:
     return x509.KeyUsage(digital_signature=not ca, key_cert_sign=ca, crl_sign=ca, **never)
 
 
-def name_constraints(permitted: tuple[tuple[SanKind, str], ...]) -> x509.NameConstraints:
+def name_constraints(permitted: Iterable[tuple[SanKind, str]]) -> x509.NameConstraints | None:
     """Build the constraint on a CA from (kind, text) pairs: networks for IP, hosts or .domains for the other kinds.
+
+    None when there are no pairs.
 
     Raises:
         UsageError: a text is no constraint of its kind.
@@ -171,7 +173,7 @@ def name_constraints(permitted: tuple[tuple[SanKind, str], ...]) -> x509.NameCon
         except ValueError as error:
             raise UsageError(f"{kind}:{text} is no name constraint: {error}") from error
         trees.append(tree)
-    return x509.NameConstraints(permitted_subtrees=trees, excluded_subtrees=None)
+    return x509.NameConstraints(permitted_subtrees=trees, excluded_subtrees=None) if trees else None
 
 
 def _host_constraint(kind: SanKind, text: str) -> x509.GeneralName:
@@ -215,8 +217,8 @@ def build_ca(
         builder = builder.add_extension(identifier, critical=False)
     if spec.purpose is not None:
         builder = builder.add_extension(x509.ExtendedKeyUsage([USAGES[spec.purpose]]), critical=False)
-    if spec.permitted:
-        builder = builder.add_extension(name_constraints(spec.permitted), critical=True)
+    if spec.constraints is not None:
+        builder = builder.add_extension(spec.constraints, critical=True)
     return builder.sign(signing_key, signature_hash(signing_key))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.certs.files import PUBLIC, read, write_atomic
@@ -88,6 +88,10 @@ class Settings:
             raise ConfigurationError(f"a value is missing or wrong: {error}", path=path) from error
         except UsageError as error:
             raise ConfigurationError(error.message, path=path, hint=error.hint) from error
+
+    def with_root_key(self, reference: str) -> Settings:
+        """The same settings with the root's key elsewhere."""
+        return replace(self, root_key=reference)
 
     def save(self, directory: Path) -> None:
         """Write ``pki.toml``."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mcpsec.cli.certs import authority, checking, leaves, looking
+from mcpsec.cli.certs import authority, checking, leaves, looking, upkeep
 from mcpsec.cli.certs.context import CertsContext, CertsGroup
 from mcpsec.cli.output import examples
 
@@ -73,8 +73,12 @@ app.command("list", epilog=examples("mcpsec certs list", "mcpsec certs list --al
 app.command("show", epilog=examples("mcpsec certs show reporting", "mcpsec certs show 3DAF1BFB… --pem"))(leaves.show)
 app.command(
     "renew",
-    epilog=examples("mcpsec certs renew reporting", "mcpsec certs renew --all-due"),
-)(leaves.renew)
+    epilog=examples(
+        "mcpsec certs renew reporting",
+        "mcpsec certs renew --all-due --hook 'systemctl reload nginx'",
+        "mcpsec certs renew --watch",
+    ),
+)(upkeep.renew)
 app.command(
     "revoke",
     epilog=examples("mcpsec certs revoke reporting --reason keyCompromise", "mcpsec certs revoke 3DAF1BFB…"),
@@ -107,3 +111,22 @@ app.command(
 app.command(
     "fingerprint", epilog=examples("mcpsec certs fingerprint reporting", "mcpsec certs fingerprint --spki their.pem")
 )(looking.fingerprint)
+app.command(
+    "rotate-ca",
+    epilog=examples(
+        "mcpsec certs rotate-ca client --root-key /media/usb/key.pem",
+        "mcpsec certs renew --all-due",
+        "mcpsec certs rotate-ca client --retire",
+    ),
+)(upkeep.rotate_ca)
+app.command(
+    "schedule",
+    epilog=examples("mcpsec certs --dir /etc/mcpsec/pki schedule systemd", "mcpsec certs schedule cron --user root"),
+)(upkeep.schedule)
+app.command(
+    "request", epilog=examples("mcpsec certs request reporting --san spiffe://example.com/agent/reporting --out mine")
+)(leaves.request)
+app.command(
+    "export", epilog=examples("mcpsec certs export reporting --out reporting.p12 --bundle-passphrase-file secret.txt")
+)(leaves.export)
+app.command("ledger", epilog=examples("mcpsec certs ledger > ledger.jsonl"))(leaves.ledger)

@@ -71,16 +71,18 @@ class CertsContext:
 
     def passphrase(self, *, new: bool = False) -> Callable[[str], bytes | None]:
         """Answer the library's question for a key's passphrase; a ``new`` one is typed twice at a prompt."""
-        known: list[bytes] = []
+        known: dict[str, bytes] = {}
 
         def answer(what: str) -> bytes | None:
             if not self.has_passphrase:
                 return None
-            if self.passphrase_prompt and not new:
-                return self._typed(f"Passphrase of {what}: ")
-            if not known:
-                known.append(self._new() if self.passphrase_prompt else self._referenced())
-            return known[0]
+            asked = what if self.passphrase_prompt and not new else ""
+            if asked not in known:
+                if asked:
+                    known[asked] = self._typed(f"Passphrase of {what}: ")
+                else:
+                    known[asked] = self._new() if self.passphrase_prompt else self._referenced()
+            return known[asked]
 
         return answer
 
@@ -118,11 +120,11 @@ class CertsContext:
             raise SecretError("the two passphrases differ")
         return first
 
-    def open(self) -> Pki:
-        """Open the PKI."""
+    def open(self, passphrase: Callable[[str], bytes | None] | None = None) -> Pki:
+        """Open the PKI; ``passphrase`` is one that remembers what was typed before."""
         from mcpsec.certs import Pki
 
-        return Pki.open(self.directory, passphrase=self.passphrase() if self.has_passphrase else None)
+        return Pki.open(self.directory, passphrase=passphrase or (self.passphrase() if self.has_passphrase else None))
 
 
 def context(ctx: typer.Context) -> CertsContext:

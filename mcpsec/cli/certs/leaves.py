@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from mcpsec.cli.certs.context import Format, context, purpose_of
-from mcpsec.cli.certs.rendering import SCHEMA, authority_json, entry_json, show_entries, show_issued
+from mcpsec.cli.certs.rendering import SCHEMA, authority_json, entry_json, progress, show_entries, show_issued
 from mcpsec.cli.output import out
 from mcpsec.errors import UsageError
 
-__all__ = ["issue", "list_", "renew", "revoke", "show"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mcpsec.certs import LeafRequest, Pki, Purpose
+
+__all__ = ["export", "issue", "ledger", "list_", "request", "revoke", "show"]
 
 Client = Annotated[bool, typer.Option("--client", help="A client's certificate.")]
 Server = Annotated[bool, typer.Option("--server", help="A server's certificate.")]
@@ -24,7 +30,9 @@ Reason = Literal[
 def issue(
     ctx: typer.Context,
     *,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the certificate and of its directory.")],
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Name of the certificate and of its directory.")
+    ] = None,
     client: Client = False,
     server: Server = False,
     san: Annotated[
@@ -36,18 +44,91 @@ def issue(
     ] = None,
     key: Annotated[KeyOption | None, typer.Option(help="Kind of key [default: p256, or the profile's].")] = None,
     profile: Annotated[str | None, typer.Option(metavar="NAME", help="A profile of pki.toml.")] = None,
+    csr: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Sign this request; its key never comes here.")
+    ] = None,
+    batch: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Issue a whole list: CSV, JSON or JSON Lines.")
+    ] = None,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="With --batch: leave out names that bear a good certificate.")
+    ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Also when the name bears a good certificate.")] = False,
+    key_passphrase_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Encrypt the new key with the passphrase in this file.")
+    ] = None,
     format: Annotated[Format, typer.Option(help="Output.")] = "text",
 ) -> None:
     """Issue a certificate with a new key: PEM files in DIR/client/NAME or DIR/server/NAME."""
     with context(ctx).open() as pki:
         purpose = purpose_of(client, server)
+        if batch is not None:
+            if name or san or csr or days or key or profile or replace or key_passphrase_file:
+                raise UsageError(
+                    "with --batch everything stands in the list", hint="only --client or --server go with it"
+                )
+            _issue_batch(pki, batch, purpose, skip_existing=skip_existing, as_json=format == "json")
+            return
+        if name is None:
+            raise UsageError("give a name", hint="mcpsec certs issue reporting --client")
         if purpose is None and profile is not None and profile in pki.settings.profiles:
             purpose = pki.settings.profiles[profile].purpose
         if purpose is None:
             raise UsageError("say what the certificate is for", hint="--client or --server")
-        issued = pki.issue(name, purpose, san or (), days=days, profile=profile, key_kind=key, replace=replace)
+        public_key, sans = None, tuple(san or ())
+        if csr is not None:
+            from mcpsec.certs.csr import read_request
+
+            asked = read_request(csr)
+            public_key, sans = asked.public_key, sans or asked.sans
+        issued = pki.issue(
+            name,
+            purpose,
+            sans,
+            days=days,
+            profile=profile,
+            key_kind=key,
+            public_key=public_key,
+            key_passphrase=_secret_in(key_passphrase_file),
+            replace=replace,
+        )
         show_issued(pki, [issued], as_json=format == "json", verb="issued")
+
+
+def _secret_in(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    from mcpsec.secretrefs import SecretRef
+
+    return SecretRef.parse({"file": str(path)}, Path.cwd()).resolve()
+
+
+def _issue_batch(pki: Pki, path: Path, purpose: Purpose | None, *, skip_existing: bool, as_json: bool) -> None:
+    from mcpsec.certs.authority import now_utc
+    from mcpsec.certs.batch import count_requests, read_requests
+
+    now = now_utc()
+    total = count_requests(path, pki, purpose)
+
+    def wanted() -> Iterator[LeafRequest]:
+        for request in read_requests(path, pki, purpose):
+            current = pki.authority(request.profile.purpose).ledger.current(request.name)
+            if not (skip_existing and current is not None and current.state(now) == "valid"):
+                yield request
+
+    documents = []
+    count = 0
+    with progress(total, "certificates") as advance:
+        for issued in pki.issue_many(wanted(), advance):
+            count += 1
+            if as_json:
+                entry = pki.authority(issued.purpose).ledger.by_serial(issued.serial)
+                assert entry is not None
+                documents.append(entry_json(pki, entry, now))
+    if as_json:
+        out.json({"schema": SCHEMA, "certificates": documents})
+    else:
+        out.result(f"issued {count} certificates below {pki.directory}")
 
 
 def list_(
@@ -85,32 +166,6 @@ def list_(
         hidden = pki.unreadable_purposes()
         if hidden:
             out.note(f"not shown: {', '.join(hidden)} certificates, whose ledger this account may not read")
-
-
-def renew(
-    ctx: typer.Context,
-    *,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Whose certificates.")] = None,
-    all_due: Annotated[
-        bool, typer.Option("--all-due", help="Every certificate with a third of its life left.")
-    ] = False,
-    within: Annotated[
-        float | None, typer.Option(metavar="DAYS", help="With --all-due: those that end within so many days.")
-    ] = None,
-    client: Client = False,
-    server: Server = False,
-    days: Annotated[float | None, typer.Option(metavar="DAYS", help="Another lifetime than before.")] = None,
-    key: Annotated[KeyOption | None, typer.Option(help="Another kind of key than before.")] = None,
-    reuse_key: Annotated[bool, typer.Option("--reuse-key", help="Keep the key instead of making a new one.")] = False,
-    format: Annotated[Format, typer.Option(help="Output.")] = "text",
-) -> None:
-    """Renew certificates: same names and lifetime, new key."""
-    if bool(names) == all_due:
-        raise UsageError("give names, or --all-due")
-    with context(ctx).open() as pki:
-        purpose = purpose_of(client, server)
-        renewed = [pki.renew(name, purpose, days=days, key_kind=key, reuse_key=reuse_key) for name in names or ()]
-        show_issued(pki, renewed, as_json=format == "json", verb="renewed")
 
 
 def revoke(
@@ -168,3 +223,65 @@ def show(
 
 def _flat(value: object) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def request(
+    ctx: typer.Context,
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who the certificate will be for.")],
+    san: Annotated[list[str] | None, typer.Option(metavar="VALUE", help="A name to ask for (repeat).")] = None,
+    key: Annotated[KeyOption, typer.Option(help="Kind of key.")] = "p256",
+    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where key.pem and request.pem go.")] = Path(),
+    key_passphrase_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Encrypt the key with the passphrase in this file.")
+    ] = None,
+) -> None:
+    """Make a key and a signing request where the key will live; no PKI is needed there."""
+    from mcpsec.certs import keys
+    from mcpsec.certs.csr import make_request
+    from mcpsec.certs.files import PRIVATE, PUBLIC, make_directory, write_atomic
+
+    made = keys.generate(key)
+    text = make_request(name, san or (), made)
+    key_file, request_file = out_dir / "key.pem", out_dir / "request.pem"
+    if key_file.exists():
+        raise UsageError("there is a key already, and it is not overwritten", path=key_file)
+    make_directory(out_dir)
+    write_atomic(key_file, keys.encode(made, _secret_in(key_passphrase_file)), PRIVATE)
+    write_atomic(request_file, text, PUBLIC)
+    out.result(f"{key_file}\n{request_file}")
+    out.note(f"Where the PKI is: mcpsec certs issue {name} --client --csr {request_file.name}")
+
+
+def export(
+    ctx: typer.Context,
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    out_file: Annotated[Path, typer.Option("--out", metavar="FILE", help="The PKCS#12 file to write (mode 0600).")],
+    bundle_passphrase_file: Annotated[
+        Path, typer.Option(metavar="FILE", help="File with the passphrase of the bundle.")
+    ],
+    client: Client = False,
+    server: Server = False,
+) -> None:
+    """Bundle key, certificate and chain as PKCS#12, for browsers, Java and Windows."""
+    from mcpsec.certs.export import write_pkcs12
+
+    own = context(ctx)
+    secret = _secret_in(bundle_passphrase_file)
+    assert secret is not None
+    with own.open() as pki:
+        files = pki.files_of(pki.current(name, purpose_of(client, server)))
+        if files is None:
+            raise UsageError(f"{name!r} bears no certificate now")
+        write_pkcs12(files, out_file, secret, pki.passphrase)
+    out.result(str(out_file))
+
+
+def ledger(ctx: typer.Context) -> None:
+    """Export the ledger: every certificate ever signed, as JSON Lines with the certificates themselves."""
+    from mcpsec.certs.export import ledger_lines
+
+    with context(ctx).open() as pki:
+        for line in ledger_lines(pki):
+            out.result(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,21 @@ from typing import TYPE_CHECKING, Any
 from mcpsec.cli.output import out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mcpsec.certs import AuthorityInfo, Entry, Issued, Pki
 
-__all__ = ["SCHEMA", "authority_json", "entry_json", "moment", "show_entries", "show_issued", "show_table", "time_left"]
+__all__ = [
+    "SCHEMA",
+    "authority_json",
+    "entry_json",
+    "moment",
+    "progress",
+    "show_entries",
+    "show_issued",
+    "show_table",
+    "time_left",
+]
 
 SCHEMA = "mcpsec.certs/1"
 
@@ -120,3 +131,17 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], colors: Map
             cells.append(f"\x1b[{colors[cell]}m{padded}\x1b[0m" if painted and cell in colors else padded)
         lines.append("  ".join(cells).rstrip())
     out.result("\n".join(lines))
+
+
+@contextlib.contextmanager
+def progress(total: int, what: str) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error: none when that is no terminal, or in quiet runs."""
+    if out.quiet or not sys.stderr.isatty():
+        yield lambda _count: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out.console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda count: bar.advance(task, count)
