@@ -17,7 +17,7 @@ _NAMES = ["a", "a", "a", "b", "b", "c-1", "1", "é x", "", 'q"q', "a.b", "tab\th
 def keys(draw: st.DrawFn) -> str:
     name = draw(st.sampled_from(_NAMES))
     forms = [basic(name)]
-    if name and all(character.isalnum() and character.isascii() or character in "-_" for character in name):
+    if name and all((character.isalnum() and character.isascii()) or character in "-_" for character in name):
         forms.append(name)
     if "'" not in name and "\t" not in name:
         forms.append(f"'{name}'")
@@ -39,10 +39,13 @@ _SCALARS = st.one_of(
     st.integers().map(str),
     st.floats(allow_nan=False, allow_infinity=False).map(lambda number: f"{number:.6f}"),
     st.sampled_from(
-        ["true", "false", "inf", "-nan", "0xDEAD_beef", "1e6", "1979-05-27 07:32:00", "1979-05-27T07:32:00.5-07:00"]
-        + ["07:32:00", "1979-05-27", '""', "''", '""""""', "''''''", "'#'", '"]"', '"}"', "'\\'", '"\\\\"', '"\\""']
-        + ['"""a""""', '"""""b"""""', "'''it''s'''''", '"""\n[x]\nk = 1\n"""', "'''\n\"\"\"\n'''", '"""\\\n   x\\""""']
-        + ['"""\\\\"""', '"# no comment"', "'''# no\n# comment'''"]
+        [
+            *("true", "false", "inf", "-nan", "0xDEAD_beef", "1e6"),
+            *("1979-05-27 07:32:00", "1979-05-27T07:32:00.5-07:00", "07:32:00", "1979-05-27"),
+            *('""', "''", '""""""', "''''''", "'#'", '"]"', '"}"', "'\\'", '"\\\\"', '"\\""', '"# no comment"'),
+            *('"""a""""', '"""""b"""""', "'''it''s'''''", '"""\n[x]\nk = 1\n"""', '"""\\\n   x\\""""'),
+            *("'''\n\"\"\"\n'''", '"""\\\\"""', "'''# no\n# comment'''"),
+        ]
     ),
     st.text(st.characters(codec="utf-8"), max_size=8).map(basic),
 )
