@@ -133,7 +133,7 @@ class _View:
         self.standings: dict[tuple[str, str, str], _Standing] = {}
 
 
-class _Access:
+class Access:
     """The method classes of one upstream's tools, resources and prompts, as its operator set them."""
 
     def __init__(self, upstream: Upstream) -> None:
@@ -156,7 +156,7 @@ class Policy:
     """
 
     def __init__(self, deployment: Deployment) -> None:
-        self._access = {name: _Access(upstream) for name, upstream in deployment.upstreams.items()}
+        self._access = {name: Access(upstream) for name, upstream in deployment.upstreams.items()}
         self._views = {client.id: _View(client, deployment.roles) for client in deployment.clients}
         self._rules = tuple(ContextRule(rule, number) for number, rule in enumerate(deployment.rules))
 
@@ -245,7 +245,7 @@ def _granted(view: _View, upstream: str, what: str, method_class: MethodClass, t
         if glob is not None:
             named = True
             allowed = allowed or method_class in entry.methods
-        if trace is not None:
+        if trace is not None and entry.resources:
             trace.append(_entry_step(entry, glob, method_class))
     if allowed:
         return Decision(True, "granted", "the policy grants this", method_class)

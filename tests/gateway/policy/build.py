@@ -113,3 +113,37 @@ def rows(table: str) -> list[tuple[str, str, Any, str]]:
         client, what, arguments, rule = (cell.strip() for cell in line.split(" | "))
         found.append((client, what, None if arguments == "-" else json.loads(arguments), rule))
     return found
+
+
+def written(table: Deployment) -> dict[str, Any]:
+    """A deployment as the dictionaries that it was made from."""
+
+    def holder(entry: Role | Client) -> dict[str, Any]:
+        keys: dict[str, Any] = {
+            name: list(getattr(entry, name)) for name in ("allow_resources", "allow_methods", "allow_server_requests")
+        }
+        keys["resource_filters"] = {
+            glob: {
+                name: list(value)
+                if isinstance(value, tuple)
+                else {key: part for key in ("min", "max", "regex") if (part := getattr(value, key)) is not None}
+                for name, value in wanted.items()
+            }
+            for glob, wanted in entry.resource_filters.items()
+        }
+        return keys
+
+    return {
+        "upstreams": {name: dict(upstream.access) for name, upstream in table.upstreams.items()},
+        "roles": {name: holder(role) for name, role in table.roles.items()},
+        "clients": {client.id: holder(client) | {"roles": list(client.roles)} for client in table.clients},
+        "rules": [
+            {"resources": list(rule.resources)}
+            | {
+                name: value
+                for name in ("certificate_sha256", "networks", "window")
+                if (value := getattr(rule.require, name))
+            }
+            for rule in table.rules
+        ],
+    }
