@@ -87,6 +87,7 @@ class Response:
         self._header_bytes = 0
         self._head = False
         self._complete = False
+        self._keep_alive = False
         self.status = 0
         self.headers: dict[str, str] = {}
 
@@ -94,7 +95,7 @@ class Response:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._client.give_back(self._connection, reusable=self._complete and self._parser.should_keep_alive())
+        self._client.give_back(self._connection, reusable=self._complete and self._keep_alive)
 
     def on_message_begin(self) -> None:
         """Called by the parser: forget an interim answer, if there was one."""
@@ -109,6 +110,7 @@ class Response:
     def on_headers_complete(self) -> None:
         """Called by the parser after the last header line."""
         self._head = True
+        self._keep_alive = self._parser.should_keep_alive()  # the parser knows only now
 
     def on_body(self, body: bytes) -> None:
         """Called by the parser for each piece of the body."""
