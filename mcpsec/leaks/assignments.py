@@ -14,15 +14,15 @@ from mcpsec.leaks.secrecy import judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mcpsec.leaks.rulebook import Rulebook
 
-__all__ = ["GATE", "REACH", "detect"]
+__all__ = ["GATES", "REACH", "detect", "surroundings"]
 
 NAME_BYTES = 64
 VALUE_BYTES = 2048
-REACH = 256
+REACH = 224
 """How far before and after a gate's hit the walk may look, not counting the value."""
 
 _NAME_REST = re.compile(rb"[\w.$-]{0,64}")
@@ -62,14 +62,22 @@ _SAFE_WRAPPERS = re.compile(
     rb"(?i)secretstr|securestring|string|bytes|decode|quote|protect|password|credential|secret|buffer\.from|encode|key|token"
 )
 
-GATE = (
-    r"(?i)(?:" + "|".join(re.escape(k.decode()) for k in KEYWORDS if k.isascii()) + r")[\w.$-]{0,40}"
-    r"(?:\\?[\"'`\]]){0,3}[ \t]{0,24}(?:[=:,(><]|\?=|\|\||->|!=|is |was |[\r\n, ][ \t\r\n,]{0,24}[\"']?(?:value|default|content|val)\b)"
+_WORDS = "|".join(re.escape(k.decode()) for k in KEYWORDS if k.isascii())
+_FOREIGN = "|".join(re.escape(k.decode()) for k in KEYWORDS if not k.isascii())
+_PASSWORDS = "pass|pw|psw|senha|contrase|kennwort|parola|haslo|wachtwoord|losenord|mdp"
+_TO_VALUE = (
+    r"[\w.$-]{0,40}(?:\\?[\"'`\]]){0,3}"
+    r"(?:[ \t]{0,24}(?::[ \t]{0,4}[A-Za-z_][\w.<>\[\]|?&'*]{0,40}[ \t]{0,4}=|[|?!:<=+-]{0,2}[=:>-]|[,(<]|\bis|\bwas|\bare)[ \t]{0,12}(?:[\\(>|-]{0,2}\r?\n[ \t]{0,24})?"
+    r"|[\r\n, ][ \t\r\n,]{0,29}\\?[\"']?(?:[Vv]alue|default|content|val)\\?[\"']?[ \t]{0,4}[:=][ \t]{0,4}|</[a-z]{3,6}>\s{0,30}<[a-z]{5,6}[^<>]{0,20}>)"
 )
-"""The same walk as one expression, for engines that look for all rules at once."""
-ARGUMENT_GATE = (
-    r"(?i)-[\w-]{0,40}(?:" + "|".join(re.escape(k.decode()) for k in KEYWORDS if k.isascii()) + r")[\w-]{0,40}[ \t]"
+_BARE_START = r"[^\s\"'`<>(){}0-9!@#%^*+~?$/=&-]{0,40}[0-9!@#%^*+~?$/=&-]"
+GATES = (
+    rf"(?i)(?:{_WORDS}){_TO_VALUE}(?:[bru@$fl]{{0,2}}(?:\\?[\"'`]|&quot;){{1,3}}[^\s\"'`]{{4}}|[A-Za-z_][\w. ]{{0,44}}\([ \t]{{0,2}}[\"'][^\s\"']{{4}}|{_BARE_START})",
+    rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}[^\s\"'`<>(){{}}]{{5}}",
+    rf"(?i)-[\w-]{{0,40}}(?:{_WORDS})[\w-]{{0,40}}[ \t]{{1,4}}[^\s-]",
+    rf"(?:{_FOREIGN})",
 )
+"""The same walk as expressions, for engines that look for all rules at once; they may find more than it does, not less."""
 
 CODE = frozenset(
     """
@@ -113,25 +121,27 @@ class _Kinds:
 _kinds = _Kinds()
 
 
-def detect(book: Rulebook, data: bytes, lower: bytes, where: str, start: int, end: int) -> Iterator[Match]:
-    """Every value beside a secret name whose keyword starts in ``data[start:end]``."""
-    seen = -1
-    for at in _keyword_positions(lower, start, end):
-        if at < seen:
-            continue
-        head = at
-        floor = max(0, at - NAME_BYTES)
-        while head > floor and data[head - 1] in _NAME_BACK:
-            head -= 1
-        rest = _NAME_REST.match(data, at)
-        tail = rest.end() if rest else at
-        seen = tail
-        yield from _at(book, data, where, head, tail)
+def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
+    """Every value beside a secret name whose keyword starts in one of the spans."""
+    looked_at = sum(end - start for start, end in spans)
+    present = KEYWORDS if looked_at * 4 < len(lower) else [keyword for keyword in KEYWORDS if keyword in lower]
+    done = -1
+    for start, end in spans:
+        for at in _keyword_positions(lower, present, start, end):
+            if at < done:
+                continue
+            head = at
+            floor = max(0, at - NAME_BYTES)
+            while head > floor and data[head - 1] in _NAME_BACK:
+                head -= 1
+            rest = _NAME_REST.match(data, at)
+            done = rest.end() if rest else at
+            yield from _at(book, data, where, head, done)
 
 
-def _keyword_positions(lower: bytes, start: int, end: int) -> list[int]:
+def _keyword_positions(lower: bytes, keywords: Iterable[bytes], start: int, end: int) -> list[int]:
     positions = []
-    for keyword in KEYWORDS:
+    for keyword in keywords:
         at = lower.find(keyword, start, end)
         while at >= 0:
             positions.append(at)
@@ -144,14 +154,14 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
     name = data[head:tail]
     while name[-1:] in b".-$" and len(name) > 1:
         name, tail = name[:-1], tail - 1
+    kind = _kinds(name.strip(b"-.$"))
+    if not kind:
+        return
     operator = _OPERATOR.match(data, tail)
+    if operator is not None and operator.lastgroup == "arg" and not name.startswith(b"-"):
+        operator = _NO_ARGUMENT.match(data, tail)
     if operator is None:
         return
-    dashed = name.startswith(b"-")
-    if operator.lastgroup == "arg" and not dashed:
-        operator = _without_argument(data, tail)
-        if operator is None:
-            return
     how = str(operator.lastgroup)
     at = operator.end()
     if how == "tag" and data[head - 1 : head] not in (b"<", b":"):
@@ -160,9 +170,6 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
     if found is None:
         return
     begin, stop, quoted = found
-    kind = _kinds(name.strip(b"-.$"))
-    if not kind:
-        return
     value = data[begin:stop].decode("utf-8", "replace")
     verdict = judge(kind, value, quoted=quoted, how=how, where=where, name=name.decode("utf-8", "replace"))
     if verdict is None:
@@ -173,10 +180,6 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
 
 
 _NO_ARGUMENT = re.compile(_OPERATOR.pattern.replace(rb"(?P<arg>[ \t]{1,4}(?=[^\s-]))", rb"(?P<arg>(?!))"), re.X)
-
-
-def _without_argument(data: bytes, tail: int) -> re.Match[bytes] | None:
-    return _NO_ARGUMENT.match(data, tail)
 
 
 def _value(data: bytes, at: int, how: str, where: str, name: bytes, head: int) -> tuple[int, int, bool] | None:

@@ -3,7 +3,8 @@
 A rule names one with ``check = "…"``. Each test takes the captured value and answers
 
 * ``True``: the structure holds (a checksum matches, a header decodes, a key parses): the rule's confidence stands;
-* ``None``: the shape is right but its proof does not hold or can't be computed: confidence falls by one tier;
+* ``None``: the shape is right but its proof does not hold or can't be computed (a wrong checksum, a body that was
+  counted out): confidence is medium at most;
 * ``False``: this can't be such a credential: no finding.
 
 Names that rules may use
@@ -54,7 +55,7 @@ from __future__ import annotations
 from binascii import Error as Base64Error
 from binascii import a2b_base64, crc32
 
-from mcpsec.leaks.values import entropy, is_placeholder, looks_random
+from mcpsec.leaks.values import entropy, is_filler, is_placeholder, looks_random, randomness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def crc32_base62_tail(value: str) -> Verdict:
         return False
     if _base62(crc32(body[:-6].encode()), 6) == body[-6:]:
         return True
-    return None if looks_random(body) else False
+    return None if randomness(body) is not False else False
 
 
 def crc32_hex_tail(value: str) -> Verdict:
@@ -116,7 +117,7 @@ def crc32_hex_tail(value: str) -> Verdict:
         sum_ = crc32(covered.encode())
         if tail in (sum_.to_bytes(4, "big").hex(), sum_.to_bytes(4, "little").hex()):
             return True
-    return None if looks_random(head) else False
+    return None if randomness(head) is not False else False
 
 
 def gitlab_token(value: str) -> Verdict:
@@ -128,7 +129,7 @@ def gitlab_token(value: str) -> Verdict:
             return None
         computed = _base36(crc32(value[: -len(tail)].encode())).rjust(7, "0")
         return True if computed == tail else None
-    return True if looks_random(body) else False
+    return randomness(body)
 
 
 def _json_object(segment: str) -> dict[str, object] | None:
@@ -177,9 +178,9 @@ def pem(value: str) -> Verdict:
 def aws_access_key_id(value: str) -> Verdict:
     """AWS unique identifiers: prefix and base32 (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html)."""
     body = value[4:]
-    if len(body) != 16 or "EXAMPLE" in value or not all(c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" for c in body):
+    if len(body) != 16 or "EXAMPLE" in value or randomness(body) is False:
         return False
-    return True if entropy(body) >= 2.5 and not is_placeholder(value) else False
+    return randomness(body) if all(c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" for c in body) else None
 
 
 def aws_secret_key(value: str) -> Verdict:
@@ -195,9 +196,7 @@ def aws_secret_key(value: str) -> Verdict:
 def slack(value: str) -> Verdict:
     """Slack tokens and webhooks (https://api.slack.com/concepts/token-types)."""
     tail = value.rpartition("/" if "hooks.slack" in value else "-")[2]
-    if len(tail) < 10 or not looks_random(tail):
-        return False
-    return True
+    return randomness(tail) if len(tail) >= 10 else False
 
 
 def stripe(value: str) -> Verdict:
@@ -205,9 +204,9 @@ def stripe(value: str) -> Verdict:
     if value.startswith("pk_"):
         return False
     body = value.rpartition("_")[2]
-    if len(body) < 10 or not looks_random(body):
+    if len(body) < 10 or randomness(body) is False:
         return False
-    return True if len(body) >= 24 else None
+    return randomness(body) if len(body) >= 24 else None
 
 
 def pypi(value: str) -> Verdict:
@@ -215,34 +214,32 @@ def pypi(value: str) -> Verdict:
     raw = unbase64(value.removeprefix("pypi-")[:32])
     if raw is None or (b"python-index.example" not in raw):
         return False
-    return True if looks_random(value[37:]) else False
+    return randomness(value[37:])
 
 
 def google_api_key(value: str) -> Verdict:
     """``AIza`` and 35 characters."""
-    return len(value) == 39 and looks_random(value[4:])
+    return randomness(value[4:]) if len(value) == 39 else False
 
 
 def openai(value: str) -> Verdict:
     """Every OpenAI key holds base64 of ``OpenAI`` in its middle."""
-    if not looks_random(value.removeprefix("sk-").replace("T3BlbkFJ", "")):
-        return False
-    return True if "T3BlbkFJ" in value else None
+    verdict = randomness(value.removeprefix("sk-").replace("T3BlbkFJ", ""))
+    return verdict if "T3BlbkFJ" in value or verdict is False else None
 
 
 def anthropic(value: str) -> Verdict:
     """Anthropic keys end in ``AA``."""
-    if not looks_random(value.split("-", 3)[-1]):
-        return False
-    return True if value.endswith("AA") else None
+    verdict = randomness(value.split("-", 3)[-1])
+    return verdict if value.endswith("AA") or verdict is False else None
 
 
 def telegram_bot(value: str) -> Verdict:
     """``<bot id>:<35 characters>`` (https://core.telegram.org/bots/api#authorizing-your-bot)."""
     number, _, tail = value.partition(":")
-    if not number.isdigit() or len(tail) not in (34, 35, 36) or not looks_random(tail):
+    if not number.isdigit() or len(tail) not in (34, 35, 36) or randomness(tail) is False:
         return False
-    return True if tail.startswith("AA") else None
+    return randomness(tail) if tail.startswith("AA") else None
 
 
 def discord_snowflake(value: str) -> Verdict:
@@ -254,21 +251,21 @@ def discord_bot(value: str) -> Verdict:
     """The first segment of a bot token is its user's snowflake in base64."""
     raw = unbase64(value.split(".", 1)[0])
     if raw is None or not raw.isdigit():
-        return None if looks_random(value) else False
+        return None if randomness(value) is not False else False
     return True if 16 <= len(raw) <= 20 else None
 
 
 def twilio(value: str) -> Verdict:
     """Two letters and 32 hex digits."""
-    return len(value) == 34 and looks_random(value[2:])
+    return randomness(value[2:]) if len(value) == 34 else False
 
 
 def sendgrid(value: str) -> Verdict:
     """``SG.<22>.<43>`` (https://www.twilio.com/docs/sendgrid/ui/account-and-settings/api-keys)."""
     parts = value.split(".")
-    if len(parts) != 3 or not looks_random(parts[2]):
+    if len(parts) != 3 or randomness(parts[2]) is False:
         return False
-    return True if (len(parts[1]), len(parts[2])) == (22, 43) else None
+    return randomness(parts[2]) if (len(parts[1]), len(parts[2])) == (22, 43) else None
 
 
 def mailgun(value: str) -> Verdict:
@@ -280,13 +277,13 @@ def azure_client_secret(value: str) -> Verdict:
     """Entra ID application secrets carry the version ``Q~`` at offset 4."""
     if value[4:6] != "Q~" and value[3:6] != "8Q~":
         return False
-    return looks_random(value[6:])
+    return randomness(value[6:])
 
 
 def _base64_of(size: int) -> Callable[[str], Verdict]:
     def check(value: str) -> Verdict:
         raw = unbase64(value)
-        return raw is not None and len(raw) == size and looks_random(value)
+        return randomness(value) if raw is not None and len(raw) == size else False
 
     return check
 
@@ -315,14 +312,14 @@ def luhn(value: str) -> Verdict:
 def uuid(value: str) -> Verdict:
     """RFC 9562 text form; nil, maximal and counted values are samples."""
     digits = value.replace("-", "").lower()
-    if len(digits) != 32 or len(set(digits)) < 7:
+    if len(digits) != 32 or len(set(digits)) < 5:
         return False
-    return "0123456789" not in digits and "12345678" not in digits and "abcdef" not in digits
+    return True if looks_random(digits) else None
 
 
 def hexadecimal(value: str) -> Verdict:
     """Hex digits that somebody's random generator could have made."""
-    return all(c in "0123456789abcdefABCDEF" for c in value) and looks_random(value)
+    return randomness(value) if all(c in "0123456789abcdefABCDEF" for c in value) else False
 
 
 def base58check(value: str) -> Verdict:
@@ -363,7 +360,9 @@ def json_base64(value: str) -> Verdict:
 
 def mixed(value: str) -> Verdict:
     """At least one digit and one letter."""
-    return any(map(str.isdigit, value)) and any(map(str.isalpha, value)) and not is_placeholder(value)
+    if not any(map(str.isdigit, value)) or not any(map(str.isalpha, value)) or is_filler(value):
+        return False
+    return None if is_placeholder(value) else True
 
 
 def strong(value: str) -> Verdict:
@@ -375,7 +374,7 @@ def strong(value: str) -> Verdict:
 
 def random(value: str) -> Verdict:
     """No words, no runs, no counting."""
-    return looks_random(value)
+    return randomness(value)
 
 
 CHECKS: dict[str, Callable[[str], Verdict]] = {

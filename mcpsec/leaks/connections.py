@@ -13,7 +13,7 @@ from mcpsec.leaks.values import is_placeholder, is_reference, looks_random, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mcpsec.leaks.rulebook import Rulebook
 
@@ -46,26 +46,27 @@ HEADER_GATE = (
 CURL_GATE = r"(?:-u|--user|--proxy-user|-U)[ \t=\"']"
 
 
-def detect(book: Rulebook, data: bytes, lower: bytes, where: str, start: int, end: int) -> Iterator[Match]:
-    """Every credential of these kinds whose mark starts in ``data[start:end]``."""
-    at = lower.find(b"://", start, end)
-    while at >= 0:
-        yield from _url(book, data, at)
-        at = lower.find(b"://", at + 3, end)
-    for mark in (b"bearer", b"basic", b"token ", b"apikey ", b"api-key ", b"sso-key ", b"splunk ", b"ssws "):
-        at = lower.find(mark, start, end)
+def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
+    """Every credential of these kinds whose mark starts in one of the spans."""
+    for start, end in spans:
+        at = lower.find(b"://", start, end)
         while at >= 0:
-            yield from _header(book, data, at)
-            at = lower.find(mark, at + 1, end)
-    at = lower.find(b"authorization", start, end)
-    while at >= 0:
-        yield from _authorization(book, data, at)
-        at = lower.find(b"authorization", at + 1, end)
-    for mark in (b"-u", b"--user", b"--proxy-user"):
-        at = data.find(mark, start, end)
+            yield from _url(book, data, at)
+            at = lower.find(b"://", at + 3, end)
+        for mark in (b"bearer", b"basic", b"token ", b"apikey ", b"api-key ", b"sso-key ", b"splunk ", b"ssws "):
+            at = lower.find(mark, start, end)
+            while at >= 0:
+                yield from _header(book, data, at)
+                at = lower.find(mark, at + 1, end)
+        at = lower.find(b"authorization", start, end)
         while at >= 0:
-            yield from _curl(book, data, at)
-            at = data.find(mark, at + 2, end)
+            yield from _authorization(book, data, at)
+            at = lower.find(b"authorization", at + 1, end)
+        for mark in (b"-u", b"--user", b"--proxy-user"):
+            at = data.find(mark, start, end)
+            while at >= 0:
+                yield from _curl(book, data, at)
+                at = data.find(mark, at + 2, end)
 
 
 def _match(book: Rulebook, rule: str, start: int, end: int, value: str, confidence: int) -> Iterator[Match]:

@@ -7,20 +7,27 @@ the same code, so both ways report the same findings.
 
 from __future__ import annotations
 
+import re
+
 from mcpsec.leaks import assignments, connections, keyblocks
 from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask
 from mcpsec.leaks.rulebook import packaged
-from mcpsec.leaks.values import entropy, is_placeholder, looks_random, wordiness
+from mcpsec.leaks.values import entropy, randomness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from mcpsec.leaks.rulebook import Rule, Rulebook
+    from mcpsec.leaks.rulebook import Pattern, Rule, Rulebook
 
 __all__ = ["DETECTORS", "confirm", "find", "locate", "resolve", "scan_bytes"]
 
 DETECTORS = (assignments, connections, keyblocks)
+MEDIUM = 1
+NAMED_BEFORE = 360
+"""The most text from a provider's name to the value that a template finds beside it."""
+_RUN = re.compile(rb"[A-Za-z0-9_+/=.~-]{12,}")
+_DIGIT = re.compile(rb"[0-9]")
 WHOLE = 16 * 1024
 """Below this size a pattern runs over the whole text; above, only near its keywords."""
 
@@ -35,7 +42,7 @@ def find(data: bytes, *, path: str | None = None, floor: int = 1, book: Rulebook
         for begin, end in spans:
             matches.extend(confirm(book, index, data, begin, end))
     for detector in DETECTORS:
-        matches.extend(detector.detect(book, data, lower, where, 0, len(data)))
+        matches.extend(detector.detect(book, data, lower, where, [(0, len(data))]))
     return resolve(matches, floor)
 
 
@@ -75,6 +82,24 @@ def merge(spans: Iterable[tuple[int, int]], size: int) -> list[tuple[int, int]]:
 def confirm(book: Rulebook, index: int, data: bytes, begin: int, end: int) -> Iterator[Match]:
     """The matches of one rule in a window, each judged."""
     rule, pattern = book.rules[index], book.pattern(index)
+    if rule.gate:
+        for inner_begin, inner_end in _near_values(data, begin, end, pattern.width):
+            yield from _matches(rule, pattern, data, inner_begin, inner_end)
+    else:
+        yield from _matches(rule, pattern, data, begin, end)
+
+
+def _near_values(data: bytes, begin: int, end: int, width: int) -> list[tuple[int, int]]:
+    """Where a named value may stand: before the end of a run of characters that has a digit or is long."""
+    spans = []
+    for run in _RUN.finditer(data, begin, end):
+        start, stop = run.span()
+        if stop - start >= 24 or _DIGIT.search(data, start, stop):
+            spans.append((max(begin, start - NAMED_BEFORE), min(end, stop + 2)))
+    return merge(spans, end)
+
+
+def _matches(rule: Rule, pattern: Pattern, data: bytes, begin: int, end: int) -> Iterator[Match]:
     group = pattern.group
     for found in pattern.compiled.finditer(data, begin, end):
         start, stop = found.span(group)
@@ -96,17 +121,12 @@ def _grade(rule: Rule, value: str) -> int | None:
         verdict = checks.run(rule.check, value)
         if verdict is False:
             return None
-        return rule.confidence if verdict else max(0, rule.confidence - 1)
+        return rule.confidence if verdict else min(MEDIUM, rule.confidence)
     body = _body(rule, value)
-    if len(body) < 6:
-        return rule.confidence
-    if is_placeholder(body):
+    verdict = randomness(body) if len(body) >= 6 else True
+    if verdict is False:
         return None
-    if looks_random(body):
-        return rule.confidence
-    if wordiness(body) > 0.7 and not any(map(str.isdigit, body)):
-        return None
-    return max(0, rule.confidence - 1)
+    return rule.confidence if verdict else min(MEDIUM, rule.confidence)
 
 
 def _body(rule: Rule, value: str) -> str:

@@ -12,7 +12,7 @@ from mcpsec.leaks.findings import Match
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mcpsec.leaks.rulebook import Rulebook
 
@@ -30,27 +30,30 @@ _HEADERS = re.compile(r"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|Messa
 _BASE64_TEXT = re.compile(r"[A-Za-z0-9+/=_-]+")
 
 
-def detect(book: Rulebook, data: bytes, lower: bytes, where: str, start: int, end: int) -> Iterator[Match]:
-    """Every private key whose first line starts in ``data[start:end]``."""
-    at = data.find(b"BEGIN ", start, end)
-    while at >= 0:
-        begin = (
-            _BEGIN.match(data, max(0, at - 5))
-            or _BEGIN.match(data, max(0, at - 6))
-            or _BEGIN.match(data, max(0, at - 4))
-        )
-        if begin:
-            yield from _block(book, data, begin)
-        at = data.find(b"BEGIN ", at + 6, end)
-    at = data.find(b"PuTTY-User-Key-File-", start, end)
-    while at >= 0:
-        found = _PUTTY.match(data, at)
-        rule = book.by_id.get("private-key-putty")
-        if found and rule:
-            body = _NOISE.sub("", found.group("body").decode())
-            if _random_body(body):
-                yield Match(rule, found.start("body"), found.start("body") + len(found.group("body").rstrip()), body, 2)
-        at = data.find(b"PuTTY-User-Key-File-", at + 20, end)
+def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
+    """Every private key whose first line starts in one of the spans."""
+    for start, end in spans:
+        at = data.find(b"BEGIN ", start, end)
+        while at >= 0:
+            begin = (
+                _BEGIN.match(data, max(0, at - 5))
+                or _BEGIN.match(data, max(0, at - 6))
+                or _BEGIN.match(data, max(0, at - 4))
+            )
+            if begin:
+                yield from _block(book, data, begin)
+            at = data.find(b"BEGIN ", at + 6, end)
+        at = data.find(b"PuTTY-User-Key-File-", start, end)
+        while at >= 0:
+            found = _PUTTY.match(data, at)
+            rule = book.by_id.get("private-key-putty")
+            if found and rule:
+                body = _NOISE.sub("", found.group("body").decode())
+                if _random_body(body):
+                    yield Match(
+                        rule, found.start("body"), found.start("body") + len(found.group("body").rstrip()), body, 2
+                    )
+            at = data.find(b"PuTTY-User-Key-File-", at + 20, end)
 
 
 def _block(book: Rulebook, data: bytes, begin: re.Match[bytes]) -> Iterator[Match]:

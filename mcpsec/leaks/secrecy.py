@@ -45,7 +45,7 @@ _FILE = re.compile(
 )
 _REGEX = re.compile(r"\\[dwsSDWb]|\[\^?[\w]-[\w]|\(\?[:=!P<]|\.\*|\.\+|\{\d+,\d*\}|\]\+|\]\*")
 _EXPRESSION = re.compile(
-    r"\$\{|\{\{|\$\(|#\{|<%|%>|%\(\w+\)|[\"'] ?\+|\+ ?[\"']|\|\||&&|=>|::|->|\(\)|\[\d*\]|\[['\"]|^[A-Za-z_$][\w$.]*\(|^!+[A-Za-z]|^&[A-Za-z]\w*$"
+    r"\$\{[\w.:\[\]@ -]*\}|\{\{[^{}]*\}\}|\$\([^()]*\)|#\{[^{}]*\}|<%|%>|%\(\w+\)|[\"'] ?\+|\+ ?[\"']|\|\||&&|=>|::|->|\(\)|\[\d*\]|\[['\"]|^[A-Za-z_$][\w$.]*\(|^!+[A-Za-z]|^&[A-Za-z]\w*$"
     r"|^\w+\.\w+\.\w+$(?<![0-9a-fA-F]{8})|^new |^function|^lambda|\\[nrt]$|%[sdv]$|^%[sdv]|\{[A-Za-z_]\w*\}|\{\d?\}"
 )
 _IDENTIFIER = re.compile(r"^[A-Za-z_$@][A-Za-z0-9_$]*(?:(?:\.|::|->|-|:|\?\.)[A-Za-z_$][A-Za-z0-9_$]*)*[;,)]*$")
@@ -53,6 +53,7 @@ _URL = re.compile(r"(?i)^(?:[a-z][a-z0-9+.-]{1,20}:)?//|^www\.|^mailto:|^data:|^
 _TIME = re.compile(
     r"^\d{4}-\d\d-\d\d|^\d\d?[:/.]\d\d[:/.]\d\d|^v?\d+(?:\.\d+){1,4}(?:[-+][\w.]+)?$|^\d+(?:ms|s|m|h|d|px|em|rem|%|kb|mb|gb)?$"
 )
+_BARE_MARK = re.compile(r"[0-9!@#%^*+~?$/=&-]")
 _UUID = re.compile(r"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$")
 _TYPES = frozenset(
     """
@@ -79,12 +80,9 @@ def is_code(value: str, *, quoted: bool) -> bool:
         return True
     if quoted:
         return False
-    if (
-        any(c in value for c in "(){}")
-        or value.startswith(("&", "*", "!"))
-        and value[1:2].isalpha()
-        and wordiness(value) > 0.3
-    ):
+    if re.match(r"[\w.$]*[({\[]", value) and re.search(r"[)}\]]\W{0,3}$", value):
+        return True
+    if value.startswith(("&", "*", "!")) and value[1:2].isalpha() and wordiness(value) > 0.3:
         return True
     return bool(_IDENTIFIER.match(value)) and digits_share(value) == 0 and not is_gibberish(value)
 
@@ -149,7 +147,7 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
         if strength == MEDIUM and how == "prose":
             strength = LOW
         return rule, strength
-    if is_placeholder(value) or is_weak_password(value):
+    if is_placeholder(value) or is_weak_password(value) or not (quoted or _BARE_MARK.search(value[:40])):
         return None
     if _UUID.match(value):
         return (rule, MEDIUM) if kind in ("secret", "token", "apikey") and looks_random(value) else None

@@ -11,11 +11,14 @@ from math import log2
 __all__ = [
     "digits_share",
     "entropy",
+    "is_counted",
+    "is_filler",
     "is_gibberish",
     "is_placeholder",
     "is_reference",
     "kinds",
     "looks_random",
+    "randomness",
     "wordiness",
 ]
 
@@ -56,16 +59,16 @@ _STRONG_WORDS = re.compile(
 """Marks that decide even inside a longer run of characters."""
 
 _WRAPPED = re.compile(
-    r"^(?:<[^<>]*>?|\[[^\[\]]*\]?|\{[^{}]*\}?|\{\{.*|\(.*\)|__.+__|%[^%]+%|@[^@]+@|@@.+@@|\*+[^*]*\*+|#\{.*|~.*~|_+|-+)$",
+    r"^(?:<[^<>]*>?|\[[^\[\]]*\]?|\{[^{}]*\}?|\{\{.*\}\}|\(.*\)|__.+__|%[^%]+%|@[^@]+@|@@.+@@|\*+[^*]*\*+|#\{.*\}|~.*~|_+|-+)$",
     re.S,
 )
 
 _REFERENCE = re.compile(
     r"""^(?:
-      \$\{.*                                 # shell, compose, VS Code inputs: ${VAR}, ${input:x}
-    | \$\(.*                                 # command substitution
+      \$\{[A-Za-z_.!#][\w.:/?=+,@ -]*(?:\[[^\]]*\])?(?:[:?+|-].*)?\}.*   # shell, compose, VS Code inputs: ${VAR}, ${input:x}
+    | \$\{\{.* | \$\([^()]*(?:\).*)?$          # workflow expression, command substitution
     | \$\$?[A-Za-z_][A-Za-z0-9_]*(?:[:.\[-].*)?$   # $VAR, $env:VAR
-    | \{\{.* | <%.* | %\(.* | \#\{.* | \{%.*     # Jinja, ERB, Python, Ruby
+    | \{\{.*\}\}.* | <%.* | %\(.* | \#\{\w.*\}.* | \{%.*     # Jinja, ERB, Python, Ruby
     | %[A-Za-z_][A-Za-z0-9_]*%$              # cmd.exe
     | %-?\d{0,3}[sdqvr]$ | \{\d{0,2}\}$ | \{[A-Za-z_][\w.]*(?:![rs])?(?::[^}]*)?\}$
     | (?:env|environ|process\.env|os\.environ|os\.getenv|getenv|secrets?|vars?|var|local|data|module|params?|config
@@ -171,21 +174,32 @@ def is_reference(text: str) -> bool:
     return _REFERENCE.match(text) is not None
 
 
-def is_placeholder(text: str) -> bool:
-    """True when the value is there to be replaced: ``<your-key>``, ``xxxx``, ``EXAMPLE``, ``abcd1234``, ``VOTRE_CLE``."""
+def is_filler(text: str) -> bool:
+    """True when the value says that it is to be replaced: ``<your-key>``, ``xxxx``, ``EXAMPLE``, ``VOTRE_CLE``."""
     text = text.strip()
     if len(text) < 3 or _WRAPPED.match(text) or _STRONG_WORDS.search(text):
         return True
-    if _is_pattern(text):
+    if len(text) >= 6 and len(set(text)) <= 2:
         return True
+    if len(text) > 64:
+        return False
     words = [w for w in _SPLIT.split(text) if w]
-    if len(text) <= 64:
-        named = [w for w in words if w.lower() in PLACEHOLDER_WORDS]
-        if named and sum(map(len, named)) * 4 >= len(text) - len(words) + 1:
-            return True
-        if named and wordiness(text) > 0.5 and digits_share(text) < 0.3:
-            return True
-    return False
+    named = [w for w in words if w.lower() in PLACEHOLDER_WORDS]
+    if not named:
+        return False
+    if sum(map(len, named)) * 4 >= len(text) - len(words) + 1 and (len(text) < 20 or digits_share(text) < 0.2):
+        return True
+    return wordiness(text) > 0.5 and digits_share(text) < 0.3
+
+
+def is_counted(text: str) -> bool:
+    """True for values typed by counting or repeating: ``abcd1234``, ``a1b2c3d4``, ``0123456789abcdef``, ``abcabcabc``."""
+    return _is_pattern(text.strip())
+
+
+def is_placeholder(text: str) -> bool:
+    """Either of the two: nobody's secret looks like this."""
+    return is_filler(text) or is_counted(text)
 
 
 def is_gibberish(text: str) -> bool:
@@ -207,3 +221,15 @@ def looks_random(text: str) -> bool:
     if digits_share(body) >= 0.12 and wordiness(body) < 0.9:
         return True
     return is_gibberish(body)
+
+
+def randomness(text: str) -> bool | None:
+    """True when the value looks random, False when it says that it is a sample or is made of words, None in between.
+
+    A value that was counted out (``abcdef0123…``) in the exact form of a provider's token is in between.
+    """
+    if looks_random(text):
+        return True
+    if is_filler(text) or (wordiness(text) > 0.7 and digits_share(text) < 0.05 and not is_counted(text)):
+        return False
+    return None
