@@ -6,7 +6,9 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from mcpsec.gateway.sandbox.paths import program_paths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +26,18 @@ def child_environment(named: Mapping[str, str]) -> dict[str, str]:
     return {name: os.environ[name] for name in _INHERITED if name in os.environ} | dict(named)
 
 
-def launch_command(command: Sequence[str], sandbox: Sandbox | None) -> list[str]:
-    """The command line that starts ``command`` with its privileges taken away."""
-    spec = {"parent": os.getpid()}
+def launch_command(command: Sequence[str], sandbox: Sandbox | None, cwd: Path | None = None) -> list[str]:
+    """The command line that starts ``command`` with its privileges taken away.
+
+    Without a sandbox: no new privileges, resource limits, death with the gateway. With one, in addition: only the
+    program's own files, the system's, and the named paths can be read; only the named ones written.
+    """
+    spec: dict[str, Any] = {"parent": os.getpid()}
+    if sandbox is not None:
+        read = [*program_paths(command, cwd), *sandbox.read]
+        spec["sandbox"] = {
+            "read": sorted({str(path) for path in read}),
+            "write": sorted({str(path) for path in sandbox.write}),
+            "network": sandbox.network,
+        }
     return [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(spec), *command]

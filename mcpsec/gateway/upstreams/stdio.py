@@ -47,6 +47,7 @@ __all__ = ["StdioUpstream"]
 _CLIENT_INFO = {"name": "mcpsec", "version": __version__}
 _START_SECONDS = 60.0  # a package runner may have to download the server first
 _PROBE_SECONDS = 5.0
+_GRACE_SECONDS = 2.0
 _HEARTBEAT_SECONDS = 15.0
 _BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _SSE_HEADERS: Headers = [
@@ -115,22 +116,27 @@ class StdioUpstream:
             self._failures = 0
 
     async def _probe(self, conversation: _Conversation) -> None:
-        """Ask for the modern era first; any error, or silence, means the older one (2026-07-28, basic/versioning)."""
+        """Ask for the modern era first; an error, or silence, means the older one (2026-07-28, basic/versioning).
+
+        A server that is slow to start is silent too: it gets the older handshake as well, and since servers answer in
+        order, an answer to that shows that the first question has been passed over.
+        """
         discover = asyncio.ensure_future(
             self._exchange(conversation, "server/discover", {"_meta": _modern_meta()}, _START_SECONDS)
         )
-        done, _ = await asyncio.wait({discover}, timeout=_PROBE_SECONDS)
         try:
-            if done:
-                await discover
+            await asyncio.wait({discover}, timeout=_PROBE_SECONDS)
+            if not discover.done():
+                await self._shake_hands(conversation, _START_SECONDS)
+                await asyncio.wait({discover}, timeout=_GRACE_SECONDS)
+            if discover.done() and not isinstance(discover.exception(), RpcError):
+                discover.result()
                 self._eras.add(Era.MODERN)
-                tools = await self._exchange(conversation, "tools/list", {"_meta": _modern_meta()}, _PROBE_SECONDS)
-                self._learn(tools)
+                meta = {"_meta": _modern_meta()}
+                self._learn(await self._exchange(conversation, "tools/list", meta, _PROBE_SECONDS))
                 return
-        except RpcError:
-            pass
-        try:
-            await self._shake_hands(conversation, _START_SECONDS)
+            if conversation.handshake is None:
+                await self._shake_hands(conversation, _START_SECONDS)
             self._learn(await self._exchange(conversation, "tools/list", {}, _PROBE_SECONDS))
         except RpcError:
             pass  # it answers, so it lives: a server without tools may refuse to list them
@@ -178,7 +184,7 @@ class StdioUpstream:
             channel.fail_all(UpstreamFault("the server's process ended"))
 
         child = await Child.start(
-            launch_command(self._command, self._config.sandbox),
+            launch_command(self._command, self._config.sandbox, self._config.cwd),
             environment=self._environment,
             cwd=self._config.cwd,
             line_bytes=self._limits.response_bytes,
