@@ -105,6 +105,14 @@ def schema() -> None:
     out.result(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
+@app.command(epilog=examples("mcpsec config reference | less"))
+def reference() -> None:
+    """Print the reference of every key, as Markdown."""
+    from mcpsec.deployment.reference import reference_page
+
+    out.result(reference_page())
+
+
 def _document(problem: Problem) -> dict[str, Any]:
     return {
         "path": None if problem.path is None else str(problem.path),

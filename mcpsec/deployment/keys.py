@@ -25,7 +25,7 @@ from mcpsec.deployment.kinds import (
     Whole,
 )
 from mcpsec.deployment.literals import environment_is_secret, header_is_secret
-from mcpsec.deployment.policy_kinds import Command, Fingerprint, Glob, HeaderName, Network, Window
+from mcpsec.deployment.policy_kinds import ArgumentTest, Command, Fingerprint, Glob, HeaderName, Network, Window
 from mcpsec.deployment.shapes import Key, ListOf, MapOf, Table
 from mcpsec.secretrefs import reference_schema
 
@@ -47,7 +47,7 @@ _HOST = Text(
 )
 _FILTERS = MapOf(
     Glob(resource=True),
-    MapOf(Text("argument name"), ListOf(Glob(), at_least=1), of="ARGUMENT"),
+    MapOf(Text("argument name"), ArgumentTest(), of="ARGUMENT"),
     of='"UPSTREAM/TOOL"',
 )
 
@@ -57,7 +57,7 @@ _TLS = Table(
         Key("certificate", FilePath("file"), "The gateway's certificate, PEM: leaf first, then intermediates."),
         Key("key", FilePath("private file"), "Its private key, PEM; nobody but the owner may read it."),
         Key("client_ca", FilePath("file"), "The CA certificates, PEM, whose clients are let in. Nobody else's are."),
-        Key("crl", FilePath("file"), "The client CA's revocation list, PEM or DER: what it names is turned away."),
+        Key("crl", FilePath("file"), "The client CA's revocation list, PEM: what it names is turned away."),
         Key("minimum_version", Choice(("1.2", "1.3")), "The oldest TLS version that is spoken."),
     ),
     "The gateway's own certificate, and whose clients it lets in.",
@@ -210,7 +210,9 @@ _GRANTS = (
         ListOf(Choice(get_args(model.ServerRequest))),
         "What an upstream may ask of the client in turn.",
     ),
-    Key("resource_filters", _FILTERS, "For a glob over tools: the values (globs) that an argument may have."),
+    Key(
+        "resource_filters", _FILTERS, "What an argument may be, by glob over tools. A dotted name leads into an object."
+    ),
 )
 
 _ROLE = Table(
@@ -271,7 +273,8 @@ _RULE = Table(
                     Key("window", Window(), "The time is within this window."),
                     Key("networks", ListOf(Network()), "The peer's address is in one of these blocks."),
                 ),
-                "Conditions; every one that is named must hold.",
+                "Conditions, at least one; every one that is named must hold.",
+                at_least=1,
             ),
             "What must hold for a use of it.",
             '{ networks = ["10.0.0.0/8"] }',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import ip_network
+from math import isfinite
 from os.path import normpath
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -12,10 +13,11 @@ from zoneinfo import ZoneInfo
 from mcpsec.clientfiles.toml import KeyPath
 from mcpsec.deployment.kinds import Text
 from mcpsec.deployment.literals import argument_holds_secret
+from mcpsec.deployment.model import ArgumentFilter
 from mcpsec.deployment.problems import INVALID, Report, dotted
-from mcpsec.deployment.shapes import Kind, Scalar, Schema, Wrong, kind_of, text_of
+from mcpsec.deployment.shapes import Key, Kind, ListOf, Scalar, Schema, Table, Wrong, kind_of, text_of
 
-__all__ = ["Command", "Fingerprint", "Glob", "HeaderName", "Network", "Window"]
+__all__ = ["ArgumentTest", "Command", "Fingerprint", "Glob", "HeaderName", "Network", "Window"]
 
 _DAYS = "daily|Mon|Tue|Wed|Thu|Fri|Sat|Sun"
 _TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
@@ -23,7 +25,7 @@ _TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 
 @dataclass(frozen=True, slots=True)
 class Glob(Scalar):
-    """A pattern with ``*``, ``?`` and ``[…]``; ``resource`` when it names things of an upstream: ``files/read_*``."""
+    """A pattern with ``*`` for any characters; ``resource`` when it names things of an upstream: ``files/read_*``."""
 
     resource: bool = False
 
@@ -37,15 +39,133 @@ class Glob(Scalar):
         text = text_of(value)
         if not text or text != text.strip() or not text.isprintable():
             raise Wrong("is not a glob", "it is empty, or has spaces around it")
-        if "[" in re.sub(r"\[!?\]?[^\]]*\]", "", text):
-            raise Wrong("is not a glob", "a [ lacks its ]; write [[] for the character itself")
         if self.resource and not re.fullmatch("[^/]+/.+", text):
             raise Wrong("is not a glob over upstream/tool", 'write both halves, as "files/read_*" or "*/get_*"')
+        # Tools have no such characters in their names, resources (URIs) may.
+        if ":" not in text and re.search(r"[?\[\]{}]", text):
+            raise Wrong("is not a glob", "only * is special; ? and [ ] would stand for themselves")
         return text
 
     def schema(self) -> Schema:
         """Describe its pattern."""
         return {"type": "string", "pattern": "^[^/]+/.+$" if self.resource else "^.+$"}
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentValue(Scalar):
+    """One allowed value of an argument, with ``*`` for any characters; numbers and booleans as their JSON text."""
+
+    label: ClassVar[str] = "value or glob"
+
+    def parse(self, value: Any, base: Any) -> str:
+        """Accept text, a whole number or a boolean."""
+        if isinstance(value, bool | int):
+            return str(value).lower()
+        return text_of(value)
+
+    def schema(self) -> Schema:
+        """Describe the three types."""
+        return {"type": ["string", "integer", "boolean"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Scalar):
+    """A finite number."""
+
+    label: ClassVar[str] = "number"
+
+    def parse(self, value: Any, base: Any) -> float:
+        """Accept a number, whole or not."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            raise Wrong(f"must be a finite number, not {kind_of(value)}")
+        return value
+
+    def schema(self) -> Schema:
+        """Describe a number."""
+        return {"type": "number"}
+
+
+@dataclass(frozen=True, slots=True)
+class Expression(Scalar):
+    """A regular expression of RE2, which can't be made to run long; it must match the whole value."""
+
+    label: ClassVar[str] = "regular expression (RE2)"
+
+    def parse(self, value: Any, base: Any) -> str:
+        """Accept what RE2 compiles."""
+        text = text_of(value)
+        import re2
+
+        options = re2.Options()
+        options.log_errors = False
+        try:
+            re2.compile(text, options)
+        except re2.error:
+            raise Wrong(
+                "is not a regular expression", "the syntax is RE2's: no back-references, no look-around"
+            ) from None
+        return text
+
+    def schema(self) -> Schema:
+        """Describe text."""
+        return {"type": "string"}
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentTest(Kind):
+    """What an argument of a tool may be: a list of values, a range of numbers, or an expression."""
+
+    label: ClassVar[str] = "values, `{ min, max }` or `{ regex }`"
+
+    def read(self, value: object, at: KeyPath, report: Report) -> Any:
+        """Accept one of the three forms."""
+        if isinstance(value, list):
+            return _VALUES.read(value, at, report)
+        if not isinstance(value, dict):
+            hint = 'write a list, as ["WEB", "API-*"], or { min = 1, max = 500 }, or { regex = "…" }'
+            return report.add(at, f"{dotted(at)} must be a list or a table, not {kind_of(value)}", hint)
+        if value and not set(value) & {"min", "max", "regex"}:
+            hint = f'for an argument inside an object, quote the path: "{at[-1]}.{next(iter(value))}" = […]'
+            return report.add(at, f"{dotted(at)} is neither a range nor an expression", hint)
+        wanted = _RANGE.read(value, at, report)
+        if not report.touched(at):
+            self._check(wanted, at, report)
+        return wanted
+
+    @staticmethod
+    def _check(wanted: ArgumentFilter, at: KeyPath, report: Report) -> None:
+        if wanted.regex is not None and (wanted.min is not None or wanted.max is not None):
+            report.add(at, f"{dotted(at)} is a range and an expression at once", "write either min and max, or regex")
+        if wanted.min is not None and wanted.max is not None and wanted.min > wanted.max:
+            report.add(at, f"{dotted(at)} allows nothing: min is above max")
+
+    def schema(self) -> Schema:
+        """Describe the three forms."""
+        number = {"type": "number"}
+        return {
+            "oneOf": [
+                _VALUES.schema(),
+                {**_NO_OTHERS, "properties": {"min": number, "max": number}},
+                {**_NO_OTHERS, "properties": {"regex": {"type": "string"}}},
+            ]
+        }
+
+    def show(self, value: Any) -> Any:
+        """Write it in its form."""
+        return _RANGE.show(value) if isinstance(value, ArgumentFilter) else _VALUES.show(value)
+
+
+_VALUES = ListOf(ArgumentValue(), at_least=1)
+_NO_OTHERS: Schema = {"type": "object", "minProperties": 1, "additionalProperties": False}
+_RANGE = Table(
+    ArgumentFilter,
+    (
+        Key("min", Number(), "The least that it may be."),
+        Key("max", Number(), "The most that it may be."),
+        Key("regex", Expression(), "What the whole of it must match."),
+    ),
+    at_least=1,
+)
 
 
 @dataclass(frozen=True, slots=True)

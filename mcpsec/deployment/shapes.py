@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, ClassVar, cast
 
@@ -189,8 +189,8 @@ class Key:
 class Table(Kind):
     """A table with fixed keys, read into one dataclass of the model.
 
-    ``one_of`` are keys of which exactly one must be given. ``named`` is the model's field that takes the table's own
-    name (``[upstreams.files]``).
+    ``one_of`` are keys of which exactly one must be given, ``at_least`` is how many keys there must be. ``named`` is
+    the model's field that takes the table's own name (``[upstreams.files]``).
     """
 
     model: type[Any]
@@ -198,7 +198,7 @@ class Table(Kind):
     doc: str = ""
     one_of: tuple[str, ...] = ()
     named: str | None = None
-    definitions: Schema = field(default_factory=dict)
+    at_least: int = 0
 
     @property
     def label(self) -> str:
@@ -254,6 +254,8 @@ class Table(Kind):
             report.add(
                 (*at, given[-1]) if given else at, f"{_name(at)} needs exactly one of {_or(self.one_of)}: it {says}"
             )
+        if len(value) < self.at_least:
+            report.add(at, f"{_name(at)} is empty: it needs one of {_or(tuple(known))}")
         for key in self.keys:
             if key.needs and key.name in value and key.needs not in value:
                 report.add((*at, key.name), f"{_name(at)}: {key.name} means something only together with {key.needs}")
@@ -270,6 +272,8 @@ class Table(Kind):
             schema["oneOf"] = [{"required": [name]} for name in self.one_of]
         if needs := {key.name: [key.needs] for key in self.keys if key.needs}:
             schema["dependentRequired"] = needs
+        if self.at_least:
+            schema["minProperties"] = self.at_least
         schema["additionalProperties"] = False
         return schema
 
