@@ -8,12 +8,13 @@ import time
 import tomllib
 from collections import Counter
 from importlib import resources
-from math import log2
 from typing import Any
 
 import pytest
 
-from mcpsec.leaks import checks
+from mcpsec.leaks import checks, scan_bytes
+from mcpsec.leaks.detection import confirm
+from mcpsec.leaks.rulebook import LEVELS, packaged
 from mcpsec.leaks.templates import expand
 
 REQUIRED = {
@@ -40,6 +41,8 @@ def load(kind: str) -> list[dict[str, Any]]:
 
 RULES = load("rules")
 PUBLIC = load("publishable")
+BOOK = packaged()
+BOOK_INDEX = {rule.id: index for index, rule in enumerate(BOOK.rules)}
 
 
 def pattern_of(rule: dict[str, Any]) -> str:
@@ -55,23 +58,14 @@ def text_of(example: Any) -> str:
     return example if isinstance(example, str) else "".join(example["parts"])
 
 
-def entropy(value: str) -> float:
-    counts = Counter(value)
-    return -sum(n / len(value) * log2(n / len(value)) for n in counts.values())
-
-
-def values(rule: dict[str, Any], text: str) -> list[str]:
-    """What the rule itself finds in the text: keyword, pattern, entropy and structure test."""
+def find(rule: dict[str, Any], text: str) -> list[str]:
+    """What the engine finds in the text by this rule alone, at medium confidence or the rule's own if that is low."""
+    data = text.encode()
+    index = BOOK_INDEX[rule["id"]]
     if not any(keyword in text.lower() for keyword in rule["keywords"]):
         return []
-    found = []
-    for match in compiled(pattern_of(rule)).finditer(text):
-        value = match["secret"] if "secret" in match.groupdict() else match[1]
-        if entropy(value) >= rule.get("entropy", 0) and (
-            "check" not in rule or checks.run(rule["check"], value) is not False
-        ):
-            found.append(value)
-    return found
+    floor = min(1, LEVELS[rule["confidence"]])
+    return [m.value for m in confirm(BOOK, index, data, 0, len(data)) if m.confidence >= floor]
 
 
 def by_id(rule: dict[str, Any]) -> str:
@@ -81,9 +75,17 @@ def by_id(rule: dict[str, Any]) -> str:
 @pytest.mark.parametrize("rule", RULES, ids=by_id)
 def test_rule_finds_its_examples_and_refuses_its_counter_examples(rule: dict[str, Any]) -> None:
     for example in map(text_of, rule["examples"]):
-        assert values(rule, example), f"not found: {example!r}"
+        assert find(rule, example), f"not found: {example!r}"
     for example in map(text_of, rule["counter_examples"]):
-        assert not values(rule, example), f"found, and should not be: {example!r}"
+        assert not find(rule, example), f"found, and should not be: {example!r}"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=by_id)
+def test_scan_finds_the_examples(rule: dict[str, Any]) -> None:
+    """Whatever rule wins the place, a scan at its default floor says that a secret is there."""
+    if rule["confidence"] != "low":
+        for example in map(text_of, rule["examples"]):
+            assert scan_bytes(example.encode()), f"not found: {example!r}"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=by_id)
