@@ -1,0 +1,118 @@
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from mcpsec.certs import files
+from mcpsec.certs.exchange import exchange
+from mcpsec.errors import ConfigurationError, Error
+
+
+def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.write_atomic(path, b"old", files.PUBLIC)
+    files.write_atomic(path, b"new", files.PRIVATE)
+    assert path.read_bytes() == b"new" and path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.write_atomic(path, b"old")
+    code = f"""
+import resource
+from pathlib import Path
+from mcpsec.certs.files import write_atomic
+from mcpsec.errors import ConfigurationError
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_atomic(Path({str(path)!r}), b"x" * 5000)
+except ConfigurationError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "file too large" in done.stdout and done.stderr == ""
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_two_directories_change_places_in_one_step(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for directory in (one, other):
+        directory.mkdir()
+        (directory / "file").write_text(directory.name)
+    if not exchange(one, other):
+        pytest.skip("this file system can't exchange directories; run on ext4, xfs, btrfs, tmpfs or APFS")
+    assert (one / "file").read_text() == "other" and (other / "file").read_text() == "one"
+    with pytest.raises(FileNotFoundError):
+        exchange(one, tmp_path / "none")
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_a_staged_directory_takes_the_place_of_the_old_one(
+    able: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not able:
+        monkeypatch.setattr(files, "exchange", lambda *_: False)
+    target = tmp_path / "name"
+    for text in (b"first", b"second"):
+        files.install(files.stage(target, {"file": (text, files.PRIVATE)}), target)
+        assert (target / "file").read_bytes() == text
+        assert (target / "file").stat().st_mode & 0o777 == 0o600 and target.stat().st_mode & 0o777 == 0o700
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_dead_process_left_is_cleared_and_what_it_moved_away_comes_back(tmp_path: Path) -> None:
+    target = tmp_path / "name"
+    files.install(files.stage(target, {"file": (b"kept", files.PUBLIC)}), target)
+    files.stage(target, {"file": (b"unfinished", files.PUBLIC)})
+    target.rename(tmp_path / ".old-name")
+    files.discard_staged(tmp_path)
+    assert (target / "file").read_bytes() == b"kept" and list(tmp_path.iterdir()) == [target]
+
+
+def test_a_lock_lets_one_in_and_ends_with_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    code = f"""
+import sys
+from pathlib import Path
+from mcpsec.certs.files import lock
+with lock(Path({str(path)!r})):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None and holder.stdin is not None and holder.stdout.readline() == "held\n"
+    with pytest.raises(Error, match="held the lock"), files.lock(path, timeout=0.1):
+        pytest.fail("two held one lock")
+    holder.kill()
+    holder.wait()
+    with files.lock(path, timeout=5):
+        pass
+    holder.stdin.close()
+    holder.stdout.close()
+
+
+def test_threads_of_one_process_exclude_each_other_too(tmp_path: Path) -> None:
+    inside: list[int] = []
+
+    def enter(number: int) -> None:
+        with files.lock(tmp_path / "lock"):
+            inside.append(number)
+            time.sleep(0.01)
+            assert inside[-1] == number
+
+    threads = [threading.Thread(target=enter, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(inside) == list(range(5))
+
+
+def test_an_os_error_becomes_one_sentence_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        files.read(tmp_path / "none")
+    assert caught.value.path == str(tmp_path / "none") and "no such file" in caught.value.message
