@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["Glob", "ResourceGlob", "has_dot_segment"]
+__all__ = ["Glob", "ResourceGlob", "covers", "has_dot_segment", "overlap"]
 
 _ENCODED = re.compile(r"%([0-7][0-9A-Fa-f])")
 _DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.[. ]*(?:$|[/\\?#;\x00-\x1f])")
@@ -43,31 +43,19 @@ def _character(match: re.Match[str]) -> str:
 class Glob:
     """One compiled pattern. ``weight`` is the number of characters that stand for themselves."""
 
-    __slots__ = ("_end", "_inner", "_start", "exact", "pattern", "weight")
+    __slots__ = ("_parts", "exact", "pattern", "weight")
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
-        parts = pattern.split("*")
-        self.exact = len(parts) == 1
-        self.weight = sum(map(len, parts))
-        self._start, self._end = parts[0], parts[-1]
-        self._inner = tuple(filter(None, parts[1:-1]))
+        self._parts = pattern.split("*")
+        self.exact = len(self._parts) == 1
+        self.weight = sum(map(len, self._parts))
 
     def matches(self, text: str) -> bool:
         """Whether the whole of ``text`` fits."""
         if self.exact:
             return text == self.pattern
-        if not self.weight:
-            return True
-        start, end = len(self._start), len(text) - len(self._end)
-        if start > end or not text.startswith(self._start) or not text.endswith(self._end):
-            return False
-        for part in self._inner:
-            start = text.find(part, start, end)
-            if start < 0:
-                return False
-            start += len(part)
-        return not has_dot_segment(text)
+        return not self.weight or (_fits(self._parts, text) and not has_dot_segment(text))
 
     def __repr__(self) -> str:
         return f"Glob({self.pattern!r})"
@@ -89,3 +77,50 @@ class ResourceGlob:
 
     def __repr__(self) -> str:
         return f"ResourceGlob({self.pattern!r})"
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some text fits both globs (dot segments left aside)."""
+    reach = {0}  # offsets of ``other`` that can stand where ``one`` stands
+    for char in one:
+        reach = _closure(reach, other)
+        if char == "*":
+            reach = set(range(min(reach), len(other) + 1)) if reach else set()
+        else:
+            stay = {at for at in reach if at < len(other) and other[at] == "*"}
+            reach = stay | {at + 1 for at in reach if at < len(other) and other[at] == char}
+        if not reach:
+            return False
+    return len(other) in _closure(reach, other)
+
+
+def _closure(reach: set[int], pattern: str) -> set[int]:
+    """The offsets together with those behind stars that stand for nothing."""
+    found = set(reach)
+    for start in reach:
+        stars = len(pattern) - start - len(pattern[start:].lstrip("*"))
+        found.update(range(start, start + stars + 1))
+    return found
+
+
+def covers(wide: str, narrow: str) -> bool:
+    """Whether every text that fits ``narrow`` fits ``wide`` (dot segments left aside).
+
+    A star of ``narrow`` can stand for a character that ``wide`` doesn't have, so only a star of ``wide`` covers it.
+    """
+    stand_in = "\0"
+    return _fits(wide.split("*"), narrow.replace("*", stand_in))
+
+
+def _fits(parts: list[str], text: str) -> bool:
+    if len(parts) == 1:
+        return parts[0] == text
+    start, end = len(parts[0]), len(text) - len(parts[-1])
+    if start > end or not text.startswith(parts[0]) or not text.endswith(parts[-1]):
+        return False
+    for part in parts[1:-1]:
+        start = text.find(part, start, end)
+        if start < 0:
+            return False
+        start += len(part)
+    return True

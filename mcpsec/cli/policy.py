@@ -1,0 +1,378 @@
+"""``mcpsec policy``: check, explain, test, document and tighten who may do what."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mcpsec.cli.output import examples, out
+from mcpsec.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from mcpsec.deployment import Deployment
+    from mcpsec.gateway.policy import Call, Context, Decision
+    from mcpsec.gateway.policy.suggest import Suggestion
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Explain, test and document who may do what.",
+    epilog=examples(
+        "mcpsec policy check",
+        "mcpsec policy explain --client reporting-agent --tool tickets/get_ticket --arg project=WEB",
+        "mcpsec policy test policy-tests.toml",
+    ),
+)
+
+
+class Format(StrEnum):
+    """How a result is written."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class TestFormat(StrEnum):
+    """How the outcome of tests is written."""
+
+    CONSOLE = "console"
+    JSON = "json"
+    JUNIT = "junit"
+
+
+ConfigFile = Annotated[
+    Path, typer.Option("-c", "--config", metavar="FILE", envvar="MCPSEC_CONFIG", help="The deployment file.")
+]
+FormatOption = Annotated[Format, typer.Option("--format", help="console, or one JSON document.")]
+
+
+@app.callback()
+def policy() -> None:
+    """Explain, test and document who may do what."""
+
+
+@app.command(epilog=examples("mcpsec policy check", "mcpsec policy check --strict --format json"))
+def check(
+    config: ConfigFile = Path("mcpsec.toml"),
+    strict: Annotated[bool, typer.Option("--strict", help="Count warnings as errors.")] = False,
+    format: FormatOption = Format.CONSOLE,
+) -> None:
+    """Find what contradicts itself, grants nothing, or grants more than it seems to.
+
+    Exit code 0 without errors, 1 with errors, 2 when the file can't be read.
+    """
+    from mcpsec.clientfiles.toml import locate
+    from mcpsec.deployment.problems import Report
+    from mcpsec.gateway.policy import Policy
+    from mcpsec.gateway.policy.lint import check as examine
+
+    deployment = _load(config)
+    Policy(deployment)  # raises for what the gateway could not start with
+    report = Report(config.absolute(), config.absolute().parent, locate(config.read_text("utf-8-sig")))
+    findings = examine(deployment)
+    for finding in findings:
+        report.add(finding.key, finding.message, finding.hint)
+    located = list(zip(findings, report.problems, strict=True))
+    errors = sum(finding.severity == "error" for finding in findings)
+    warnings = len(findings) - errors
+    good = not errors and not (strict and warnings)
+    if format is Format.JSON:
+        listed = [
+            {
+                "severity": finding.severity,
+                "check": finding.check,
+                "message": finding.message,
+                "hint": finding.hint,
+                "key": problem.key,
+                "path": str(config.absolute()),
+                "line": problem.line,
+            }
+            for finding, problem in located
+        ]
+        out.json({"schema": "mcpsec.policy-check/1", "ok": good, "findings": listed})
+    else:
+        for finding, problem in located:
+            out.result(f"{config}:{problem.line}: {finding.severity}: {finding.message} [{finding.check}]")
+            out.result(f"    {finding.hint}")
+        if not findings:
+            out.result(f"{config}: nothing to say against this policy")
+        out.note(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}")
+    if not good:
+        raise typer.Exit(ExitCode.NO)
+
+
+@app.command(
+    epilog=examples(
+        "mcpsec policy explain --client reporting-agent --tool tickets/get_ticket --arg project=WEB",
+        "mcpsec policy explain --client ops --tool tickets/delete_old --at 2026-11-22T02:30+01:00 --address 10.0.0.1",
+        "mcpsec policy explain --client ops --resource files/file:///data/a.txt --format json",
+    )
+)
+def explain(
+    client: Annotated[str, typer.Option("--client", metavar="ID", help="The client's id.")],
+    tool: Annotated[str | None, typer.Option("--tool", metavar="UP/NAME", help="Calling this tool.")] = None,
+    resource: Annotated[str | None, typer.Option("--resource", metavar="UP/URI", help="Reading this resource.")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", metavar="UP/NAME", help="Getting this prompt.")] = None,
+    complete: Annotated[
+        str | None,
+        typer.Option("--complete", metavar="UP/WHAT", help="Completing for prompt:NAME or resource:TEMPLATE."),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", metavar="UP/METHOD", help="Another method of the protocol.")
+    ] = None,
+    arg: Annotated[
+        list[str] | None,
+        typer.Option("--arg", metavar="NAME=VALUE", help="An argument; the value is JSON, or else text. Repeatable."),
+    ] = None,
+    arguments: Annotated[
+        str | None, typer.Option("--arguments", metavar="JSON", help="All arguments as a JSON object.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="The moment of the call, with its offset; default: now.")
+    ] = None,
+    address: Annotated[str, typer.Option("--address", metavar="IP", help="The peer's address.")] = "127.0.0.1",
+    certificate_sha256: Annotated[
+        str | None,
+        typer.Option("--certificate-sha256", metavar="HEX", help="The certificate's fingerprint; default: the file's."),
+    ] = None,
+    config: ConfigFile = Path("mcpsec.toml"),
+    format: FormatOption = Format.CONSOLE,
+) -> None:
+    """Say step by step why a call is allowed or refused.
+
+    Exit code 0 when it is allowed, 1 when it is refused.
+    """
+    from mcpsec.gateway.policy import Call, Context, Policy
+
+    deployment = _load(config)
+    targets = {"tool": tool, "resource": resource, "prompt": prompt, "complete": complete, "method": method}
+    kind, upstream, name = _target(targets)
+    call = Call(upstream, kind, name, _arguments(arg or [], arguments))
+    fingerprint = certificate_sha256 or _configured_fingerprint(deployment, client)
+    context = Context(fingerprint and fingerprint.replace(":", "").lower(), address, _moment(at))
+    decision = Policy(deployment).decide(client, call, context, explain=True)
+    _show_decision(client, call, context, decision, format)
+    if not decision.allowed:
+        raise typer.Exit(ExitCode.NO)
+
+
+def _target(targets: dict[str, str | None]) -> tuple[Any, str, str]:
+    from mcpsec.gateway.policy.suite import TARGETS
+
+    given = [(option, value) for option, value in targets.items() if value is not None]
+    if len(given) != 1:
+        names = ", ".join(f"--{option}" for option in targets)
+        raise UsageError("say what the call is about, once", hint=f"one of {names}")
+    option, value = given[0]
+    upstream, slash, name = value.partition("/")
+    if not slash:
+        raise UsageError(f"--{option} is written UPSTREAM/NAME", hint="as in tickets/get_ticket")
+    return TARGETS[option], upstream, name
+
+
+def _arguments(pairs: list[str], whole: str | None) -> dict[str, Any]:
+    import json
+
+    found: dict[str, Any] = {}
+    if whole is not None:
+        try:
+            found = json.loads(whole)
+        except (ValueError, RecursionError):
+            raise UsageError("--arguments is not JSON", hint='as in \'{"project": "WEB"}\'') from None
+        if not isinstance(found, dict):
+            raise UsageError("--arguments must be a JSON object")
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise UsageError("--arg is written NAME=VALUE", hint="as in --arg project=WEB")
+        try:
+            found[name] = json.loads(text)
+        except (ValueError, RecursionError):
+            found[name] = text
+    return found
+
+
+def _moment(text: str | None) -> datetime:
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError
+    except ValueError:
+        raise UsageError("--at must be a time with its offset", hint="as in 2026-11-22T02:30:00+01:00") from None
+    return moment
+
+
+def _configured_fingerprint(deployment: Deployment, client_id: str) -> str | None:
+    """The fingerprint that the file gives this client, if it knows its certificate by that."""
+    certificates = [client.certificate for client in deployment.clients if client.id == client_id]
+    return certificates[0].sha256 if certificates and certificates[0] else None
+
+
+def _show_decision(client: str, call: Call, context: Context, decision: Decision, format: Format) -> None:
+    if format is Format.JSON:
+        out.json(
+            {
+                "schema": "mcpsec.policy-explain/1",
+                "client": client,
+                "upstream": call.upstream,
+                "kind": call.kind,
+                "name": call.name,
+                "at": context.now.isoformat(),
+                "address": context.address,
+                "allowed": decision.allowed,
+                "rule": decision.rule,
+                "reason": decision.reason,
+                "method_class": decision.method_class,
+                "steps": [{"passed": step.passed, "text": step.text} for step in decision.steps],
+            }
+        )
+        return
+    marks = {True: "yes", False: "no ", None: "   "}
+    for step in decision.steps[:-1]:
+        out.result(f"  {marks[step.passed]} {_printable(step.text)}")
+    out.result(f"{'allowed' if decision.allowed else 'refused'}: {decision.reason} [{decision.rule}]")
+
+
+@app.command(epilog=examples("mcpsec policy test policy-tests.toml", "mcpsec policy test tests.toml --format junit"))
+def test(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A TOML file of [[tests]].")],
+    config: ConfigFile = Path("mcpsec.toml"),
+    format: Annotated[TestFormat, typer.Option("--format", help="console, json or junit.")] = TestFormat.CONSOLE,
+) -> None:
+    """Run the unit tests of a policy: calls, and what must become of them.
+
+    Exit code 0 when all pass, 1 when one fails, 2 when a file is wrong.
+    """
+    from mcpsec.gateway.policy import Policy
+    from mcpsec.gateway.policy.suite import junit, read, run
+
+    outcomes = run(Policy(_load(config)), read(file))
+    failed = [outcome for outcome in outcomes if outcome.problem is not None]
+    if format is TestFormat.JUNIT:
+        out.result(junit(outcomes, str(file)))
+    elif format is TestFormat.JSON:
+        out.json(
+            {
+                "schema": "mcpsec.policy-test/1",
+                "tests": [
+                    {
+                        "name": outcome.test.name,
+                        "line": outcome.test.line,
+                        "passed": outcome.problem is None,
+                        "problem": outcome.problem,
+                        "rule": outcome.decision.rule,
+                    }
+                    for outcome in outcomes
+                ],
+                "summary": {"tests": len(outcomes), "failed": len(failed)},
+            }
+        )
+    else:
+        for outcome in failed:
+            out.result(f"{file}:{outcome.test.line}: {_printable(outcome.test.name)}: {outcome.problem}")
+            for step in outcome.decision.steps[:-1]:
+                out.result(f"    {_printable(step.text)}")
+        out.result(f"{_count(len(outcomes) - len(failed), 'test')} passed, {len(failed)} failed")
+    if failed:
+        raise typer.Exit(ExitCode.NO)
+
+
+@app.command(epilog=examples("mcpsec policy document > docs/who-may-do-what.md"))
+def document(config: ConfigFile = Path("mcpsec.toml")) -> None:
+    """Write a Markdown page that says who may do what, and which line of the file says so.
+
+    The page depends on nothing but the file, so that it can be kept beside it and compared in review.
+    """
+    from mcpsec.gateway.policy.document import markdown
+
+    out.result(markdown(_load(config)))
+
+
+@app.command(epilog=examples("mcpsec policy suggest", "mcpsec policy suggest log/events.jsonl --since 30d"))
+def suggest(
+    log: Annotated[
+        Path | None, typer.Argument(metavar="[LOG]", help="The audit log; default: the one that the file names.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Only what happened since: 30d, 2026-11-01.")
+    ] = None,
+    config: ConfigFile = Path("mcpsec.toml"),
+    format: FormatOption = Format.CONSOLE,
+) -> None:
+    """Propose the least privilege that each client's calls in the log needed, as a change to its grants."""
+    from mcpsec.gateway.policy.suggest import suggest as compare
+    from mcpsec.telemetry.query import Query, parse_time, read
+
+    deployment = _load(config)
+    query = Query(kinds=("request", "authorization"), since=None if since is None else parse_time(since))
+    suggestions = compare(deployment, read(log or deployment.log.file, query))
+    if format is Format.JSON:
+        clients = [
+            {
+                "client": suggestion.client,
+                "calls": dict(sorted(suggestion.calls.items())),
+                "refused": suggestion.refused,
+                "allow_resources": suggestion.resources,
+                "allow_methods": suggestion.allow_methods,
+                "unused": [{"granted_by": label, "glob": glob} for label, glob in suggestion.unused],
+            }
+            for suggestion in suggestions
+        ]
+        out.json({"schema": "mcpsec.policy-suggest/1", "clients": clients})
+        return
+    for suggestion in suggestions:
+        _show_suggestion(suggestion)
+
+
+def _show_suggestion(suggestion: Suggestion) -> None:
+    """The client's grants as they are and as they could be, as a unified diff of TOML."""
+    from difflib import unified_diff
+
+    before = _lines(suggestion.client, list(suggestion.granted_now), list(suggestion.methods_now))
+    after = _lines(suggestion.client, suggestion.resources, suggestion.allow_methods)
+    calls = sum(suggestion.calls.values())
+    out.result(f"# {suggestion.client}: {_count(calls, 'call')}, {suggestion.refused} refused")
+    for label, glob in suggestion.unused:
+        out.result(f"# not used: {_printable(glob)} ({label})")
+    for line in unified_diff(before, after, "granted now, roles included", "needed by the log", lineterm="", n=100):
+        out.result(line)
+    out.result("")
+
+
+def _lines(client: str, resources: list[str], methods: list[str]) -> list[str]:
+    def quoted(text: str) -> str:
+        import json
+
+        return json.dumps(_printable(text), ensure_ascii=False)
+
+    return [
+        "[[clients]]",
+        f"id = {quoted(client)}",
+        "allow_resources = [",
+        *(f"  {quoted(resource)}," for resource in resources),
+        "]",
+        f"allow_methods = [{', '.join(map(quoted, methods))}]",
+    ]
+
+
+def _load(config: Path) -> Deployment:
+    from mcpsec.deployment import load
+
+    return load(config)
+
+
+def _printable(text: str) -> str:
+    """Text from a call or a log without what a terminal would obey."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
