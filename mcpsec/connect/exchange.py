@@ -153,7 +153,7 @@ class Exchange:
             # Before TLS 1.3 this failed inside the handshake; now the server judges the certificate after it.
             shown = "does not accept this client certificate" if self._presents else "demands a client certificate"
             return RefusedError(
-                f"{where} closed the connection after the handshake: it {shown}",
+                f"{where} closed the connection after the handshake: it seems that it {shown}",
                 hint="its audit log has the reason" if self._presents else "give --cert and --key, or -c FILE",
             )
         return NotAssessedError(f"{where} closed the connection before it answered: {_words(error)}")

@@ -253,8 +253,11 @@ class HttpClient:
             return HttpFailure(f"{where} can't be reached: {_words(error)}", delivered=False)
         if fresh and self._address.tls:
             # A TLS 1.3 server judges the client's certificate when the client believes itself connected already.
-            said = f"{where} closed the connection after the handshake; perhaps it refuses this client certificate"
-            return HttpFailure(said, delivered=True)
+            shown = (
+                "does not accept this client certificate" if self._credentials.certificate else "demands a certificate"
+            )
+            said = f"{where} closed the connection after the handshake: it seems that it {shown}"
+            return HttpFailure(said, delivered=True, refused=True)
         return HttpFailure(f"{where} closed the connection before it answered", delivered=True)
 
     def give_back(self, connection: _Connection, *, reusable: bool) -> None:

@@ -56,9 +56,9 @@ class LegacyLink:
         if message.method == "initialize":
             self._initialize = message
             return await self._open(message)
-        generation = self._generation
+        generation, session = self._generation, self._session
         async with await self._post(message) as response:
-            if not self._lost(response):
+            if response.status != 404 or session is None:  # 404: the server no longer knows the session
                 return await self._read(response, message)
         await self._reopen(generation)
         async with await self._post(message) as response:
@@ -70,9 +70,9 @@ class LegacyLink:
         Raises:
             HttpFailure: it did not reach the server, or the server refused it.
         """
-        generation = self._generation
+        generation, session = self._generation, self._session
         status = await self._post_status(message)
-        if status == 404 and self._session is not None:
+        if status == 404 and session is not None:
             await self._reopen(generation)
             status = await self._post_status(message)
         if status >= 300:
@@ -88,19 +88,13 @@ class LegacyLink:
             await response.read(64 * 1024)
             return response.status
 
-    def _lost(self, response: Response) -> bool:
-        """Whether the server no longer knows the session: 404, by the specification of these revisions."""
-        return response.status == 404 and self._session is not None
-
     async def _open(self, message: Message) -> Answer:
         await self._stop_listening()
-        self._session = self._version = None
-        async with await self._post(message) as response:
+        async with await send(self._client, message, {**HTTP_HEADERS}) as response:
             answer = await self._read(response, message)
             self._session = response.headers.get("mcp-session-id")
         result = answer.value.get("result")
-        if isinstance(result, dict):
-            self._version = str(result.get("protocolVersion"))
+        self._version = str(result.get("protocolVersion")) if isinstance(result, dict) else None
         self._generation += 1
         return answer
 
