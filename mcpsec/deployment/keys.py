@@ -211,7 +211,7 @@ _GRANTS = (
         "What an upstream may ask of the client in turn.",
     ),
     Key(
-        "resource_filters", _FILTERS, "What an argument may be, by glob over tools. A dotted name leads into an object."
+        "resource_filters", _FILTERS, "By glob over tools: what an argument may be. Dots lead into objects."
     ),
 )
 

@@ -1,0 +1,135 @@
+"""Deployment files that tests start from."""
+
+from __future__ import annotations
+
+MINIMAL = """\
+version = 1
+[server]
+listen = "127.0.0.1:8443"
+[server.tls]
+certificate = "pki/chain.pem"
+key = "pki/key.pem"
+client_ca = "pki/ca.pem"
+[log]
+file = "log/events.jsonl"
+"""
+"""The keys without which there is no deployment."""
+
+FULL = """\
+version = 1
+
+[server]
+listen = "0.0.0.0:8443"
+public_url = "https://mcp.example.com:8443/mcp"
+allowed_hosts = ["mcp.example.com:8443", "[2001:db8::1]:8443"]
+allowed_origins = ["https://App.example.com"]
+
+[server.tls]
+certificate = "pki/server/chain.pem"
+key = "pki/server/key.pem"
+client_ca = "pki/client-ca.pem"
+crl = "pki/client-ca.crl"
+minimum_version = "1.2"
+
+[server.admin]
+listen = "[::1]:9464"
+
+[server.limits]
+rate_limit = "off"
+header_bytes = "16KiB"
+body_bytes = "8MiB"
+response_bytes = 1048576
+json_depth = 32
+connections = 100
+connections_per_address = 10
+sessions = 50
+sessions_per_client = 5
+in_flight_per_client = 6
+handshake_timeout = "5s"
+header_timeout = "2.5s"
+body_timeout = "1m"
+idle_timeout = "90s"
+write_timeout = "500ms"
+session_idle_timeout = "1h"
+stream_lifetime = "1d"
+drain_timeout = "0s"
+
+[auth]
+require = ["mtls", "signature"]
+
+[auth.signature]
+schemes = ["hmac-sha256", "rfc9421", "article"]
+max_age = "2m"
+
+[log]
+file = "/var/log/mcpsec/events.jsonl"
+
+[state]
+url = "memory://"
+
+[upstreams.files]
+command = ["./bin/files", "--root", "/data"]
+cwd = "work"
+environment = { LOG_LEVEL = "info", API_TOKEN = { file = "secrets/api" } }
+timeout = "1m"
+connect_timeout = "20s"
+in_flight = 8
+
+[upstreams.files.sandbox]
+read = ["/data", "shared"]
+write = ["scratch"]
+network = false
+
+[upstreams.tickets]
+url = "https://tickets.example.com/mcp"
+headers = { Authorization = { env = "TICKETS_TOKEN", prefix = "Bearer " }, x-team = "web" }
+ca = "pki/tickets-ca.pem"
+
+[upstreams.tickets.access]
+"get_*" = "read"
+"delete_*" = "write"
+
+[upstreams.try]
+builtin = "demo"
+
+[roles.reader]
+allow_resources = ["tickets/get_*", "files/resource:file:///data/*", "*/prompt:*"]
+allow_methods = ["read"]
+allow_server_requests = ["sampling"]
+
+[roles.reader.resource_filters]
+"tickets/get_ticket".project = ["WEB", "API-*", 7, true]
+"tickets/get_ticket"."page.size" = { min = 1, max = 50.5 }
+"tickets/get_ticket".key = { regex = "[A-Z]+-[0-9]+" }
+
+[[clients]]
+id = "reporting"
+certificate = { san = "spiffe://example.com/agent/reporting" }
+signing_keys = [
+  { id = "reporting-1", secret = { command = ["op", "read", "op://x/y/z"], encoding = "hex" } },
+  { id = "reporting-2", public_key = "keys/reporting.pem" },
+]
+roles = ["reader"]
+allow_resources = ["files/read_*"]
+allow_methods = ["write"]
+allow_server_requests = ["roots"]
+rate_limit = { rate = "10/second", burst = 30 }
+
+[clients.resource_filters]
+"files/read_file".path = ["/data/public/*"]
+
+[[clients]]
+id = "ci"
+signing_keys = [{ id = "ci-1", secret = { env = "CI_KEY", encoding = "base64url" } }]
+[clients.certificate]
+sha256 = "AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99"
+
+[[rules]]
+resources = ["tickets/delete_*"]
+
+[rules.require]
+certificate_sha256 = ["aabbccddeeff00112233445566778899aabbccddeeff00112233445566778899"]
+window = "Sun 02:00-04:00 Europe/Berlin"
+networks = ["10.0.0.0/8", "2001:db8::/32"]
+"""
+"""Every key there is, once at least."""
