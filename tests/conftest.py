@@ -108,23 +108,28 @@ def pytest_make_collect_report(collector: Any) -> Any:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print what the conformance suite found, and in CI which suite takes which share of the time."""
+    """Print what tests measured, and in CI which suite takes which share of the time."""
     listed = [report for reports in terminalreporter.stats.values() for report in reports]
     reports = [report for report in listed if isinstance(report, pytest.TestReport)]
-    _print_conformance(terminalreporter, reports)
+    for name in MEASURED:
+        _print_measured(terminalreporter, reports, name)
     if CI:
         _print_times(terminalreporter, reports)
 
 
-def _print_conformance(terminalreporter: Any, reports: list[pytest.TestReport]) -> None:
+MEASURED = ("conformance", "newcomer")
+"""Properties that tests record for the summary (``record_property``); they come through xdist."""
+
+
+def _print_measured(terminalreporter: Any, reports: list[pytest.TestReport], wanted: str) -> None:
     lines = [
         f"{report.nodeid.partition('::')[2]} {value}"
         for report in sorted(reports, key=lambda report: report.nodeid)
         for name, value in report.user_properties
-        if name == "conformance" and report.when == "call"
+        if name == wanted and report.when == "call"
     ]
     if lines:
-        terminalreporter.section("conformance")
+        terminalreporter.section(wanted)
         for line in lines:
             terminalreporter.write_line(line)
 

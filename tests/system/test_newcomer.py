@@ -88,8 +88,10 @@ def test_quickstart_from_a_fresh_clone(tmp_path: Path, record_property: Any) -> 
 
     try:
         line = wait_until(printed_line, "the quickstart's line", INSTALLING)
-        terminal = {**environment, "PATH": f"{copy}/.venv/bin{os.pathsep}{environment['PATH']}"}
-        call = subprocess.run(["bash", "-c", line], cwd=copy, env=terminal, capture_output=True, text=True, timeout=60)
+        # Another terminal: its directory and search path are those of a fresh login.
+        call = subprocess.run(
+            ["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=INSTALLING
+        )
         assert call.returncode == 0, f"{line}\n{call.stdout}{call.stderr}"
         assert '"result"' in call.stdout
         record_property("newcomer", f"{time.monotonic() - began:.1f} s from clone to answer, online={ONLINE}")
