@@ -43,6 +43,7 @@ _OPERATOR = re.compile(
         | (?P<tag>[^<>\n]{0,40}>)
         | (?P<call>\([ \t]{0,4}(?=["'`]))
         | (?P<next>[ \t]{0,4},[ \t]{0,4}(?:\r?\n[ \t]{1,24})?(?=\\?["'`]))
+        | (?P<blank>[ \t]{1,3}(?=[A-Za-z0-9_+/=-]{20}))
         | (?P<prose>[ \t]{1,3}(?:is|was|are)[ \t]{0,2}:?[ \t]{1,3}(?=\S))
       )
     """,
@@ -75,6 +76,7 @@ GATES = (
     rf"(?i)(?:{_WORDS}){_TO_VALUE}(?:[bru@$fl]{{0,2}}(?:\\?[\"'`]|&quot;){{1,3}}[^\s\"'`]{{4}}|[A-Za-z_][\w. ]{{0,44}}\([ \t]{{0,2}}[\"'][^\s\"']{{4}}|{_BARE_START})",
     rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}[^\s\"'`<>(){{}}]{{5}}",
     rf"(?i)-[\w-]{{0,40}}(?:{_WORDS})[\w-]{{0,40}}[ \t]{{1,4}}[^\s-]",
+    rf"(?i)(?:{_WORDS})[\w.$-]{{0,40}}[ \t]{{1,3}}[A-Za-z0-9_+/=-]{{20}}",
     rf"(?:{_FOREIGN})",
 )
 """The same walk as expressions, for engines that look for all rules at once; they may find more than it does, not less."""

@@ -12,7 +12,7 @@ import re
 from mcpsec.leaks import assignments, connections, keyblocks
 from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask
 from mcpsec.leaks.rulebook import packaged
-from mcpsec.leaks.values import entropy, randomness
+from mcpsec.leaks.values import entropy, is_counted, randomness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _matches(rule: Rule, pattern: Pattern, data: bytes, begin: int, end: int) ->
 
 def _grade(rule: Rule, value: str) -> int | None:
     """The confidence that a matched value deserves; None to drop it."""
-    if rule.entropy and entropy(value) < rule.entropy:
+    if rule.entropy and entropy(value) < rule.entropy and not is_counted(value):
         return None
     if rule.check:
         from mcpsec.leaks import checks

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mcpsec.leaks.rulebook import Rule
+    from typing import Any
+
+    from mcpsec.leaks.rulebook import Rule, Rulebook
 
 __all__ = ["LEVELS", "Finding", "Match", "fingerprint", "level", "mask"]
 
@@ -87,6 +89,19 @@ class Finding:
     def __repr__(self) -> str:
         return f"<Finding {self.rule.id} {self.path}:{self.line}:{self.column} {self.redacted}>"
 
+    def pack(self) -> tuple[object, ...]:
+        """Plain values for another process."""
+        return (self.rule.id, *(getattr(self, name) for name in _PLAIN))
+
+    @classmethod
+    def unpack(cls, row: tuple[Any, ...], book: Rulebook) -> Finding:
+        """The finding that :meth:`pack` took apart."""
+        finding = cls.__new__(cls)
+        finding.rule = book.by_id[row[0]]
+        for name, value in zip(_PLAIN, row[1:], strict=True):
+            setattr(finding, name, value)
+        return finding
+
     def as_dict(self) -> dict[str, object]:
         """The finding as the JSON contract has it."""
         rule = self.rule
@@ -107,6 +122,9 @@ class Finding:
             if getattr(self, name):
                 document[name] = getattr(self, name)
         return document
+
+
+_PLAIN = tuple(name for name in Finding.__slots__ if name != "rule")
 
 
 def fingerprint(family: str, value: str, key: bytes = FINGERPRINT_KEY) -> str:

@@ -49,7 +49,7 @@ _STEM = re.compile(
     r"|(?P<token>token|jwt|bearer|(?<![a-z])pat(?![a-z]))"
     r"|(?P<apikey>(?:api|access|secret|private|auth|app|application|account|encryption|encrypt|enc|crypt|crypto|cipher|aes|des|rsa"
     r"|hmac|master|service|signing|sign|signature|license|licence|storage|shared|client|consumer|admin|write|read|rest|security"
-    r"|session|user|server|root|deploy|integration|ingest|project|subscription|function|host|webhook|jwt|data|kms|vault|sas|maps?)"
+    r"|session|user|server|root|deploy|integration|ingest|subscription|function|host|webhook|jwt|data|kms|vault|sas|maps?)"
     r"[-_. ]?key)"
     r"|(?P<key>key)"
     r"|(?P<auth>auth(?:orization|entication)?|cred(?:ential)?s?)"

@@ -8,15 +8,27 @@ from time import perf_counter
 
 from mcpsec.leaks.detection import find, locate
 from mcpsec.leaks.files import Problem, Skipped, is_binary, read, walk
-from mcpsec.leaks.findings import level
-from mcpsec.leaks.rulebook import Rulebook, packaged
+from mcpsec.leaks.findings import Finding, level
+from mcpsec.leaks.rulebook import packaged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mcpsec.leaks.findings import Finding
-    from mcpsec.leaks.options import Request
+    from typing import Any
 
-__all__ = ["Result", "execute"]
+    from mcpsec.leaks.bulk import Bulk
+    from mcpsec.leaks.findings import Match
+    from mcpsec.leaks.options import Request
+    from mcpsec.leaks.rulebook import Rulebook
+
+__all__ = ["Result", "Scanner", "execute"]
+
+SMALL = 256 << 10
+"""Up to here keywords and single patterns are quicker than loading the database."""
+PARALLEL = 2 << 20
+COMPILE = 12 << 20
+"""From here on making the database, once, pays."""
+FILE_COST = 4096
+"""What opening a file costs, in bytes scanned."""
 
 
 class Result:
@@ -31,6 +43,28 @@ class Result:
         self.skipped = Skipped()
         self.suppressed = 0
 
+    def pack(self) -> object:
+        """Plain values for another process."""
+        return (
+            [f.pack() for f in self.findings],
+            self.files,
+            self.bytes,
+            [(p.path, p.reason) for p in self.problems],
+            self.skipped.counts,
+            self.suppressed,
+        )
+
+    def add(self, packed: Any, book: Rulebook) -> None:
+        """Take in what another process packed."""
+        findings, files, size, problems, skipped, suppressed = packed
+        self.findings += [Finding.unpack(row, book) for row in findings]
+        self.files += files
+        self.bytes += size
+        self.problems += [Problem(*row) for row in problems]
+        for reason, count in skipped.items():
+            self.skipped.add(reason, count)
+        self.suppressed += suppressed
+
     @property
     def exit_code(self) -> int:
         """1 for findings, else 3 when something asked for could not be scanned, else 0 (DESIGN section 5)."""
@@ -42,35 +76,95 @@ def execute(request: Request) -> Result:
     started = perf_counter()
     result = Result()
     book = packaged()
-    scanner = Scanner(book, level(request.confidence), full=request.redact == "full", result=result)
+    scanner = Scanner(book, level(request.confidence), request, result)
+    in_git = request.staged or request.since is not None or request.history
     if request.stdin or "-" in request.paths:
         scanner.text(sys.stdin.buffer.read(), "<stdin>")
-    for path in request.paths or ([] if request.stdin else ["."]):
-        if path == "-":
-            continue
-        if os.path.isdir(path):  # noqa: PTH112
-            for name, size in walk(
-                path, skipped=result.skipped, problems=result.problems, ignore=not request.no_ignore
-            ):
-                if size > request.max_size << 20:
-                    result.skipped.add(f"larger than {request.max_size} MB")
-                else:
-                    scanner.file(name)
-        else:
-            scanner.file(path)
+    if in_git:
+        from mcpsec.leaks import gitscan
+
+        gitscan.scan(request, scanner)
+    elif not request.stdin or request.paths:
+        _paths(request, scanner)
+    result.findings.sort(key=lambda f: (f.path, f.line, f.column, f.rule.id))
     result.seconds = perf_counter() - started
     book.keep()
     return result
 
 
+def _paths(request: Request, scanner: Scanner) -> None:
+    result = scanner.result
+    found: list[tuple[str, int]] = []
+    limit = request.max_size << 20
+    for path in request.paths or ["."]:
+        if path == "-":
+            continue
+        if not os.path.isdir(path):  # noqa: PTH112
+            scanner.file(path)
+            continue
+        for name, size in walk(path, skipped=result.skipped, problems=result.problems, ignore=not request.no_ignore):
+            if size > limit:
+                result.skipped.add(f"larger than {request.max_size} MB")
+            else:
+                found.append((name, size))
+    if found:
+        _many(request, scanner, found)
+
+
+def _many(request: Request, scanner: Scanner, found: list[tuple[str, int]]) -> None:
+    """Scan a tree's files, in several processes when there is enough to do."""
+    total = sum(size for _, size in found)
+    if total > SMALL:
+        scanner.prepare(total)
+    from mcpsec.leaks import parallel
+
+    jobs = request.jobs or parallel.cores()
+    if jobs <= 1 or total < PARALLEL or not parallel.can_fork():
+        for name, _ in found:
+            scanner.file(name)
+        return
+    shares = deal(found, jobs)
+
+    def work(number: int) -> object:
+        for name, _ in shares[number]:
+            scanner.file(name)
+        return scanner.result.pack()
+
+    for answer in parallel.share(work, jobs):
+        scanner.result.add(answer, scanner.book)
+
+
+def deal(found: list[tuple[str, int]], jobs: int) -> list[list[tuple[str, int]]]:
+    """Deal files out in turn, the next one always to the lightest hand."""
+    shares: list[list[tuple[str, int]]] = [[] for _ in range(jobs)]
+    loads = [0] * jobs
+    for name, size in found:
+        lightest = loads.index(min(loads))
+        shares[lightest].append((name, size))
+        loads[lightest] += size + FILE_COST
+    return shares
+
+
 class Scanner:
     """Scans files and texts into one result."""
 
-    def __init__(self, book: Rulebook, floor: int, *, full: bool, result: Result) -> None:
+    def __init__(self, book: Rulebook, floor: int, request: Request, result: Result) -> None:
         self.book = book
         self.floor = floor
-        self.full = full
+        self.request = request
+        self.full = request.redact == "full"
         self.result = result
+        self._bulk: Bulk | None = None
+        self._slow_bytes = 0
+
+    def prepare(self, expected: int) -> None:
+        """Load the database for large input, or make it when there is so much to do that it pays."""
+        if self._bulk is not None or os.environ.get("MCPSEC_NO_HYPERSCAN"):
+            return
+        from mcpsec.leaks import bulk
+
+        if bulk.available() and (expected > COMPILE or bulk.cached(self.book)):
+            self._bulk = bulk.Bulk(self.book)
 
     def file(self, path: str) -> None:
         """Scan one file; what can't be read becomes a problem."""
@@ -83,11 +177,22 @@ class Scanner:
             return
         result.files += 1
 
-    def text(self, data: bytes, path: str, offset: int = 0) -> None:
-        """Scan one buffer."""
+    def matches(self, data: bytes, path: str) -> list[Match]:
+        """The engine's answer for one text, by the way that suits its size."""
+        if self._bulk is None and len(data) > SMALL:
+            self.prepare(len(data))
+        if self._bulk is not None:
+            return self._bulk.find(data, path=path, floor=self.floor)
+        return find(data, path=path, floor=self.floor, book=self.book)
+
+    def text(self, data: bytes, path: str, offset: int = 0) -> list[Finding]:
+        """Scan one buffer and keep its findings."""
         self.result.bytes += len(data)
         if is_binary(data):
-            return
-        matches = find(data, path=path, floor=self.floor, book=self.book)
-        if matches:
-            self.result.findings += locate(data, matches, path, full=self.full)
+            return []
+        matches = self.matches(data, path)
+        if not matches:
+            return []
+        findings = locate(data, matches, path, full=self.full)
+        self.result.findings += findings
+        return findings

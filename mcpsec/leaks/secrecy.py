@@ -53,6 +53,7 @@ _URL = re.compile(r"(?i)^(?:[a-z][a-z0-9+.-]{1,20}:)?//|^www\.|^mailto:|^data:|^
 _TIME = re.compile(
     r"^\d{4}-\d\d-\d\d|^\d\d?[:/.]\d\d[:/.]\d\d|^v?\d+(?:\.\d+){1,4}(?:[-+][\w.]+)?$|^\d+(?:ms|s|m|h|d|px|em|rem|%|kb|mb|gb)?$"
 )
+_VERSION = re.compile(r"^[~^<>=v]{0,3}\d+(?:\.(?:\d+|[x*]))+(?:[-+][\w.]+)?$")
 _BARE_MARK = re.compile(r"[0-9!@#%^*+~?$/=&-]")
 _UUID = re.compile(r"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$")
 _TYPES = frozenset(
@@ -80,7 +81,7 @@ def is_code(value: str, *, quoted: bool) -> bool:
         return True
     if quoted:
         return False
-    if re.match(r"[\w.$]*[({\[]", value) and re.search(r"[)}\]]\W{0,3}$", value):
+    if value.startswith(("(", "[", "{")) or re.match(r"[\w.$]*[({\[]", value) and re.search(r"[)}\]]\W{0,3}$", value):
         return True
     if value.startswith(("&", "*", "!")) and value[1:2].isalpha() and wordiness(value) > 0.3:
         return True
@@ -132,6 +133,8 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
         return None
     if any(c.isspace() for c in value) or not value.isprintable():
         return None
+    if not any(map(str.isalnum, value)) or _VERSION.match(value):
+        return None
     lowered = value.lower()
     if lowered == name.lower().strip("-_.") or (kind != "password" and _TIME.match(value)):
         return None
@@ -141,6 +144,8 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
         if strength is None:
             return None
         if not quoted and where == "text" and how in ("prose", "call", "tag") and strength < HIGH:
+            return rule, LOW
+        if how == "blank":
             return rule, LOW
         if strength == HIGH and how in ("prose", "next", "call"):
             strength = MEDIUM
@@ -165,6 +170,8 @@ def _opaque(kind: str, value: str, how: str) -> int:
     strong = (size >= 20 and variety >= 3) or (hexadecimal and size >= 32)
     if kind == "key":
         return MEDIUM if strong and how != "next" else LOW
+    if how == "blank":
+        return MEDIUM if strong and not hexadecimal else LOW
     if strong and how in ("assign", "arg", "pair", "element", "tag"):
         return HIGH
     return MEDIUM if size >= 16 or variety >= 2 else LOW

@@ -52,11 +52,16 @@ PLACEHOLDER_WORDS = frozenset(
 _STRONG_WORDS = re.compile(
     r"(?i)your[-_ .]?|placeholder|example|change[-_ ]?(?:me|it|this)|replace[-_ ]?(?:me|this|with)|dummy|redacted"
     r"|insert[-_ ]|<[^>]{0,60}>|x{5,}|\*{3,}|\.{3,}|-here$|_here$|not[-_]?(?:a[-_]?)?(?:real|secret|valid)|fake|sample"
-    r"|to[-_]be[-_]|fill[-_ ]?(?:me|in)|todo|your(?:key|token|secret|password|api)|deadbeef|lorem|hidden|censored"
-    r"|enter[-_ ]|obfuscat|f{0,1}oobar|0{8,}|1234567(?:89|8|$)|abcdefgh|qwerty|secret[-_]?(?:here|value|goes)"
+    r"|to[-_]be[-_]|fill[-_ ]?(?:me|in)|todo|your(?:key|token|secret|password|api)|lorem|hidden|censored"
+    r"|enter[-_ ]|obfuscat|f{0,1}oobar|secret[-_]?(?:here|value|goes)"
     r"|\u4f60\u7684|\u60a8\u7684|\u3042\u306a\u305f|\uc5ec\uae30|\u0432\u0430\u0448|\u5bc6\u7801|\u8bf7|\u2026"
 )
 """Marks that decide even inside a longer run of characters."""
+
+_SPELLED = re.compile(r"([^=_-])\1{9}")
+"""One character ten times: no generator made that, in no format."""
+
+_COUNTED = re.compile(r"(?i)0{8,}|1234567(?:89|8|$)|abcdefgh|qwerty|deadbeef")
 
 _WRAPPED = re.compile(
     r"^(?:<[^<>]*>?|\[[^\[\]]*\]?|\{[^{}]*\}?|\{\{.*\}\}|\(.*\)|__.+__|%[^%]+%|@[^@]+@|@@.+@@|\*+[^*]*\*+|#\{.*\}|~.*~|_+|-+)$",
@@ -67,7 +72,7 @@ _REFERENCE = re.compile(
     r"""^(?:
       \$\{[A-Za-z_.!#][\w.:/?=+,@ -]*(?:\[[^\]]*\])?(?:[:?+|-].*)?\}.*   # shell, compose, VS Code inputs: ${VAR}, ${input:x}
     | \$\{\{.* | \$\([^()]*(?:\).*)?$          # workflow expression, command substitution
-    | \$\$?[A-Za-z_][A-Za-z0-9_]*(?:[:.\[-].*)?$   # $VAR, $env:VAR
+    | \\*\$\$?[A-Za-z_][A-Za-z0-9_]*(?:[:.\[-].*)?$   # $VAR, $env:VAR
     | \{\{.*\}\}.* | <%.* | %\(.* | \#\{\w.*\}.* | \{%.*     # Jinja, ERB, Python, Ruby
     | %[A-Za-z_][A-Za-z0-9_]*%$              # cmd.exe
     | %-?\d{0,3}[sdqvr]$ | \{\d{0,2}\}$ | \{[A-Za-z_][\w.]*(?:![rs])?(?::[^}]*)?\}$
@@ -179,7 +184,7 @@ def is_filler(text: str) -> bool:
     text = text.strip()
     if len(text) < 3 or _WRAPPED.match(text) or _STRONG_WORDS.search(text):
         return True
-    if len(text) >= 6 and len(set(text)) <= 2:
+    if (len(text) >= 6 and len(set(text)) <= 2) or _SPELLED.search(text):
         return True
     if len(text) > 64:
         return False
@@ -194,7 +199,7 @@ def is_filler(text: str) -> bool:
 
 def is_counted(text: str) -> bool:
     """True for values typed by counting or repeating: ``abcd1234``, ``a1b2c3d4``, ``0123456789abcdef``, ``abcabcabc``."""
-    return _is_pattern(text.strip())
+    return _COUNTED.search(text) is not None or _is_pattern(text.strip())
 
 
 def is_placeholder(text: str) -> bool:

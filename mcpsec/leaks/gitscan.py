@@ -1,0 +1,167 @@
+"""Scanning what git holds: the index, a range of commits, the whole history."""
+
+from __future__ import annotations
+
+import os
+
+from mcpsec.leaks.gitrun import GitFailed, output
+from mcpsec.leaks.patches import added
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mcpsec.leaks.findings import Finding
+    from mcpsec.leaks.options import Request
+    from mcpsec.leaks.runner import Scanner
+
+__all__ = ["scan"]
+
+DIFF = ("-U0", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/", "--diff-filter=ACMRT")
+
+
+def scan(request: Request, scanner: Scanner) -> None:
+    """Run the git sources that the request names. Raises NotAssessedError when there is no usable repository."""
+    directory, below = _repository(request.paths)
+    try:
+        if request.staged:
+            _patch(scanner, directory, output("diff", "--cached", *DIFF, "--", *below, cwd=directory))
+        if request.since is not None:
+            _since(scanner, directory, request.since, below)
+        if request.history:
+            _history(request, scanner, directory)
+    except GitFailed as error:
+        from mcpsec.errors import NotAssessedError
+
+        raise NotAssessedError(f"git could not be read: {error.message}", path=directory, hint=_hint(error)) from error
+
+
+def _hint(error: GitFailed) -> str:
+    if "not a git repository" in error.message:
+        return "run it inside a repository, or name files and directories to scan them as they are"
+    if "dubious ownership" in error.message:
+        return "git config --global --add safe.directory DIRECTORY, if you trust its owner"
+    return "check the repository with: git fsck"
+
+
+def _repository(paths: list[str]) -> tuple[str, list[str]]:
+    """The directory to run git in, and the paths below it that were asked for."""
+    if len(paths) == 1 and os.path.isdir(paths[0]):  # noqa: PTH112
+        return paths[0], []
+    return ".", paths
+
+
+def _patch(scanner: Scanner, directory: str, patch: bytes) -> list[tuple[str, Finding]]:
+    """Scan the added lines of a patch; line numbers are those of the new files."""
+    if len(patch) > 256 << 10:
+        scanner.prepare(len(patch))
+    hits = []
+    for part in added(patch):
+        findings = scanner.text(part.text, part.path)
+        scanner.result.files += 1
+        for finding in findings:
+            finding.line = part.line_of(finding.line)
+            hits.append((part.commit, finding))
+    return hits
+
+
+def _since(scanner: Scanner, directory: str, revision: str, below: list[str]) -> None:
+    from mcpsec.errors import UsageError
+
+    if revision.startswith("-"):
+        raise UsageError(f"not a revision: {revision}")
+    try:
+        output("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", cwd=directory)
+    except GitFailed as error:
+        if error.message == "git failed":
+            raise UsageError(
+                f"no commit {revision}", hint="a shallow clone may lack it: git fetch --unshallow"
+            ) from error
+        raise
+    log = output("log", "-p", "--format=commit %H", *DIFF, f"{revision}..HEAD", "--", *below, cwd=directory)
+    hits = _patch(scanner, directory, log)
+    who: dict[str, list[str]] = {}
+    for commit, finding in hits:
+        if commit not in who:
+            shown = output("show", "-s", "--format=%an%x00%ae%x00%aI", commit, cwd=directory)
+            who[commit] = shown.decode("utf-8", "replace").strip().split("\0")
+        finding.commit = commit
+        finding.author, finding.email, finding.date = who[commit]
+
+
+def _history(request: Request, scanner: Scanner, directory: str) -> None:
+    from mcpsec.leaks import history, parallel
+
+    groups = history.blobs(directory)
+    if output("rev-parse", "--is-shallow-repository", cwd=directory).strip() == b"true":
+        from mcpsec.leaks.files import Problem
+
+        scanner.result.problems.append(Problem(directory, "the clone is shallow: older history is not there"))
+    versions = sum(len(names) for _, names in groups)
+    scanner.prepare(versions * 8192)
+    jobs = request.jobs or parallel.cores()
+    if versions < 200 or not parallel.can_fork():
+        jobs = 1
+    shares: list[list[tuple[str, list[str]]]] = [[] for _ in range(jobs)]
+    loads = [0] * jobs
+    for path, names in groups:
+        lightest = loads.index(min(loads))
+        shares[lightest].append((path, names))
+        loads[lightest] += len(names)
+    limit = request.max_size << 20
+
+    def work(number: int) -> object:
+        return _versions(scanner, directory, shares[number], limit)
+
+    rows: list[tuple[str, Any]] = []
+    from mcpsec.leaks.findings import Finding
+
+    for hits, packed in parallel.share(work, jobs):
+        if jobs > 1:
+            scanner.result.add(packed, scanner.book)
+        rows += hits
+    found = [(name, Finding.unpack(row, scanner.book)) for name, row in rows]
+    scanner.result.findings += _attributed(directory, found)
+
+
+def _versions(scanner: Scanner, directory: str, groups: list[tuple[str, list[str]]], limit: int) -> object:
+    """Scan the versions of some paths; answers with hits by object name, and the counts."""
+    from mcpsec.leaks import history
+    from mcpsec.leaks.files import Problem
+
+    result = scanner.result
+
+    def skip(reason: str) -> None:
+        if reason:
+            result.problems.append(Problem(directory, reason))
+        else:
+            result.skipped.add(f"larger than {limit >> 20} MB")
+
+    hits = []
+    kept = result.findings
+    for path, name, text, offset, whole in history.slices(history.contents(directory, groups, limit, skip)):
+        result.findings = []
+        result.files += 1
+        for finding in scanner.text(text, path):
+            finding.line += whole.count(b"\n", 0, offset)
+            hits.append((name, finding.pack()))
+    result.findings = kept
+    return hits, result.pack()
+
+
+def _attributed(directory: str, found: list[tuple[str, Finding]]) -> list[Finding]:
+    """Give each finding its first commit; one finding for each value and path."""
+    if not found:
+        return []
+    from mcpsec.leaks import history
+
+    origins = history.attribute(directory, {name for name, _ in found})
+    first: dict[tuple[str, str], Finding] = {}
+    for name, finding in found:
+        if name in origins:
+            finding.commit, finding.author, finding.email, finding.date, finding.path = origins[name]
+        key = (finding.fingerprint, finding.path)
+        known = first.get(key)
+        if known is None or (finding.date and finding.date < known.date):
+            first[key] = finding
+    return list(first.values())

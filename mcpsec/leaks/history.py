@@ -1,0 +1,149 @@
+"""Every version of every file in a repository's history, each blob once, and who brought a secret in.
+
+Blobs are grouped by path, so that of each version only what differs from its neighbour is scanned; hits alone are
+attributed, with one pass over the log.
+"""
+
+from __future__ import annotations
+
+import os
+
+from mcpsec.leaks.files import is_binary, uninteresting
+from mcpsec.leaks.gitrun import PREFIX, GitFailed, output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Attribution", "attribute", "blobs", "contents", "slices"]
+
+STEP = 4096
+MARGIN = 1024
+BATCH = 400
+Attribution = tuple[str, str, str, str, str]
+"""Commit, author, e-mail address, date (ISO 8601), path."""
+
+
+def blobs(directory: str) -> list[tuple[str, list[str]]]:
+    """All paths of all refs with the object names of their versions, neighbours side by side. GitFailed."""
+    listing = output(
+        "rev-list", "--objects", "--all", "--missing=allow-any", "--filter=object:type=blob",
+        "--filter-provided-objects", cwd=directory,
+    )  # fmt: skip
+    groups: dict[bytes, list[str]] = {}
+    for line in listing.split(b"\n"):
+        name, _, path = line.partition(b" ")
+        if path:
+            groups.setdefault(path, []).append(name.decode())
+    found = []
+    for path, names in groups.items():
+        text = path.decode("utf-8", "surrogateescape")
+        if not uninteresting(text.rpartition("/")[2]):
+            found.append((text, names))
+    return found
+
+
+def contents(
+    directory: str, groups: list[tuple[str, list[str]]], max_size: int, skip: Callable[[str], None]
+) -> Iterator[tuple[str, str, bytes]]:
+    """Path, object name and content of each blob, in the order of the groups."""
+    import subprocess
+
+    command = [*PREFIX, "-C", directory, "cat-file", "--batch", "--buffer"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+        if child.stdin is None or child.stdout is None:
+            raise GitFailed("git cat-file gave no pipes")
+        writer = os.fork() if hasattr(os, "fork") else -1
+        if writer == 0:
+            try:
+                for _, names in groups:
+                    child.stdin.write("".join(f"{name}\n" for name in names).encode())
+                child.stdin.close()
+            finally:
+                os._exit(0)
+        if writer < 0:
+            import threading
+
+            threading.Thread(target=_feed, args=(child.stdin, groups), daemon=True).start()
+        else:
+            child.stdin.close()
+        stream = child.stdout
+        for path, names in groups:
+            for name in names:
+                header = stream.readline().split()
+                if len(header) != 3:
+                    if not header:
+                        raise GitFailed("git cat-file ended early: the repository may be damaged")
+                    skip(f"{path}: object {name[:12]} is missing")
+                    continue
+                size = int(header[2])
+                data = stream.read(size + 1)
+                if len(data) <= size:
+                    raise GitFailed("git cat-file ended early: the repository may be damaged")
+                if size <= max_size:
+                    yield path, name, data[:-1]
+                else:
+                    skip("")
+        if writer > 0:
+            os.waitpid(writer, 0)
+
+
+def _feed(stream: object, groups: list[tuple[str, list[str]]]) -> None:
+    for _, names in groups:
+        stream.write("".join(f"{name}\n" for name in names).encode())  # type: ignore[attr-defined]
+    stream.close()  # type: ignore[attr-defined]
+
+
+def changed(old: bytes, new: bytes) -> tuple[int, int]:
+    """The stretch of ``new`` that is not in ``old`` at the same distance from either end, with a margin, whole lines."""
+    limit = min(len(old), len(new))
+    head = 0
+    while head + STEP <= limit and old[head : head + STEP] == new[head : head + STEP]:
+        head += STEP
+    limit -= head
+    tail = 0
+    old_size, new_size = len(old), len(new)
+    while tail + STEP <= limit and old[old_size - tail - STEP : old_size - tail] == new[new_size - tail - STEP : new_size - tail]:
+        tail += STEP
+    begin = new.rfind(b"\n", 0, max(0, head - MARGIN)) + 1 if head > MARGIN else 0
+    end = new_size - tail + MARGIN
+    end = new_size if end >= new_size else (new.find(b"\n", end) + 1 or new_size)
+    return begin, end
+
+
+def slices(versions: Iterator[tuple[str, str, bytes]]) -> Iterator[tuple[str, str, bytes, int, bytes]]:
+    """Path, object name, the text to scan, its offset, and the whole version."""
+    last_path, last = "", b""
+    for path, name, data in versions:
+        if is_binary(data):
+            continue
+        if path == last_path and last:
+            begin, end = changed(last, data)
+            if begin < end:
+                yield path, name, data[begin:end], begin, data
+        else:
+            yield path, name, data, 0, data
+        last_path, last = path, data
+
+
+def attribute(directory: str, names: set[str]) -> dict[str, Attribution]:
+    """The oldest commit that brought each of these objects in."""
+    log = output(
+        "log", "--all", "--raw", "--no-abbrev", "--no-renames", "-m", "--diff-filter=ACMRT", "-z",
+        "--format=%x01%H%x02%an%x02%ae%x02%aI", cwd=directory,
+    )  # fmt: skip
+    found: dict[str, Attribution] = {}
+    for entry in log.split(b"\x01")[1:]:
+        head, _, body = entry.partition(b"\0")
+        commit = ["", "", "", ""]
+        for number, field in enumerate(head.strip(b"\n").split(b"\x02")[:4]):
+            commit[number] = field.decode("utf-8", "replace").strip("\n\0 ")
+        fields = body.split(b"\0")
+        for number, field in enumerate(fields):
+            row = field.strip(b"\n")
+            if row.startswith(b":") and number + 1 < len(fields):
+                name = row.split(b" ")[3].decode()
+                if name in names:
+                    path = fields[number + 1].decode("utf-8", "surrogateescape")
+                    found[name] = (commit[0], commit[1], commit[2], commit[3], path)
+    return found

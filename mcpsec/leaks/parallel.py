@@ -1,0 +1,85 @@
+"""Sharing work between processes: fork, a pipe each, answers as :mod:`marshal` data.
+
+Used only where the platform forks; elsewhere everything runs in this process.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+__all__ = ["can_fork", "cores", "share"]
+
+
+def cores() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def can_fork() -> bool:
+    """True where forking is safe and cheap."""
+    return hasattr(os, "fork") and sys.platform != "darwin"
+
+
+def share(work: Callable[[int], Any], jobs: int) -> Iterator[Any]:
+    """Run ``work(0)`` … ``work(jobs - 1)``, each in its own process, and yield their answers in order.
+
+    ``work`` answers with plain values (numbers, text, bytes, lists, tuples, dictionaries). A child that dies raises
+    RuntimeError here, since what it was to look at has not been looked at.
+    """
+    if jobs <= 1 or not can_fork():
+        for number in range(max(jobs, 1)):
+            yield work(number)
+        return
+    children: list[tuple[int, int]] = []
+    try:
+        for number in range(jobs):
+            reader, writer = os.pipe()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            pid = os.fork()
+            if not pid:
+                os.close(reader)
+                _child(work, number, writer)
+            os.close(writer)
+            children.append((pid, reader))
+        while children:
+            pid, reader = children[0]
+            with os.fdopen(reader, "rb") as stream:
+                content = stream.read()
+            children.pop(0)
+            _, status = os.waitpid(pid, 0)
+            if status or not content:
+                raise RuntimeError("a scanning process ended before its work was done")
+            yield marshal.loads(content)  # noqa: S302 # our own child's answer
+    finally:
+        import signal
+
+        for pid, reader in children:
+            os.kill(pid, signal.SIGTERM)
+            os.waitpid(pid, 0)
+            try:
+                os.close(reader)
+            except OSError:
+                continue
+
+
+def _child(work: Callable[[int], Any], number: int, writer: int) -> None:
+    status = 1
+    try:
+        with os.fdopen(writer, "wb") as stream:
+            stream.write(marshal.dumps(work(number)))
+        status = 0
+    except BaseException as error:  # noqa: BLE001,RUF100 # a child must never return into its parent's code
+        if not isinstance(error, KeyboardInterrupt):
+            sys.stderr.write(f"scanning process: {type(error).__name__}\n")
+    finally:
+        os._exit(status)
