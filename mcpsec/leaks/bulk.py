@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
-from mcpsec.leaks import assignments, connections, keyblocks
-from mcpsec.leaks.detection import confirm, merge, resolve
+from mcpsec.leaks import assignments, connections, keyblocks, slots
+from mcpsec.leaks.detection import confirm, finish, merge
 from mcpsec.leaks.rulebook import read_cache, write_cache
 
 TYPE_CHECKING = False
@@ -78,6 +78,8 @@ class Plan:
             self._add("(?i)" + re.escape(keyword), "literal", indexes)
         for number, (_, gate, _) in enumerate(GATES):
             self._add(gate, "detector", [number])
+        for mark in slots.MARKS:
+            self._add("(?i)" + re.escape(mark.decode()), "mark", [])
 
     def _add(self, source: str, how: str, wakes: list[int]) -> None:
         self.sources.append(source)
@@ -142,15 +144,19 @@ class Bulk:
         hits.clear()
         self._db.scan(data, match_event_handler=self._collect)
         if not hits:
-            return []
+            return []  # a configuration has hits: its marks are expressions too
         ends: dict[int, list[int]] = {}
         for number, end in hits:
             ends.setdefault(number, []).append(end)
         size = len(data)
         areas: dict[int, list[tuple[int, int]]] = {}
         detections: dict[int, list[tuple[int, int]]] = {}
+        marked = False
         for number, places in ends.items():
             how, wakes = self._wakes[number]
+            if how == "mark":
+                marked = True
+                continue
             if how == "detector":
                 detector, _, reach = GATES[wakes[0]]
                 detections.setdefault(_DETECTORS.index(detector), []).extend((end - reach, end) for end in places)
@@ -162,6 +168,7 @@ class Bulk:
                 before, after = width, 64 if how == "pattern" else width
                 areas.setdefault(index, []).extend((at - before, at + after) for at in places)
         matches: list[Match] = []
+        lower = b""
         for index, spans in areas.items():
             if len(self.book.rules[index].keywords) > 1:
                 spans.sort()
@@ -173,7 +180,7 @@ class Bulk:
                 spans.sort()
                 places = merge(spans, size)
                 matches.extend(_DETECTORS[number].detect(self.book, data, lower, where, places))
-        return resolve(matches, floor) if matches else []
+        return finish(self.book, data, lower or data.lower(), path, matches, floor) if matches or marked else []
 
 
 _DETECTORS = (assignments, connections, keyblocks)

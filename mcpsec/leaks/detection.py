@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from mcpsec.leaks import assignments, connections, keyblocks
+from mcpsec.leaks import assignments, connections, keyblocks, slots
 from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask
 from mcpsec.leaks.rulebook import packaged
 from mcpsec.leaks.values import entropy, is_counted, randomness
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mcpsec.leaks.rulebook import Pattern, Rule, Rulebook
 
-__all__ = ["DETECTORS", "confirm", "find", "locate", "resolve", "scan_bytes"]
+__all__ = ["DETECTORS", "confirm", "find", "finish", "locate", "resolve", "scan_bytes"]
 
 DETECTORS = (assignments, connections, keyblocks)
 MEDIUM = 1
@@ -43,7 +43,19 @@ def find(data: bytes, *, path: str | None = None, floor: int = 1, book: Rulebook
             matches.extend(confirm(book, index, data, begin, end))
     for detector in DETECTORS:
         matches.extend(detector.detect(book, data, lower, where, [(0, len(data))]))
-    return resolve(matches, floor)
+    return finish(book, data, lower, path, matches, floor)
+
+
+def finish(
+    book: Rulebook, data: bytes, lower: bytes, path: str | None, matches: list[Match], floor: int
+) -> list[Match]:
+    """What both ways of looking end with: the slots of client configurations, then one match a place."""
+    if slots.is_configuration(lower):
+        found, quiet = slots.detect(book, data, path)
+        if quiet:
+            matches = [m for m in matches if not any(a <= m.start and m.end <= b for a, b in quiet)]
+        matches = matches + found
+    return resolve(matches, floor) if matches else []
 
 
 def _awake(book: Rulebook, lower: bytes) -> Iterator[tuple[int, list[tuple[int, int]]]]:
@@ -141,7 +153,17 @@ def _body(rule: Rule, value: str) -> str:
 def resolve(matches: list[Match], floor: int) -> list[Match]:
     """Drop what is below the floor, and keep the best of matches that overlap: surest, then provider's, then longest."""
     kept: list[Match] = []
-    ranked = sorted(matches, key=lambda m: (-m.confidence, bool(m.rule.detector), m.start - m.end, m.start, m.rule.id))
+    ranked = sorted(
+        matches,
+        key=lambda m: (
+            -m.confidence,
+            bool(m.rule.detector),
+            m.rule.detector == "assignments",
+            m.start - m.end,
+            m.start,
+            m.rule.id,
+        ),
+    )
     taken: list[tuple[int, int]] = []
     for match in ranked:
         if match.confidence < floor:

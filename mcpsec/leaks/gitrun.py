@@ -26,7 +26,9 @@ def output(*arguments: str, cwd: str | None = None) -> bytes:
     import subprocess
 
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False)
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False
+        )
     except OSError as error:
         raise GitFailed(error.strerror or "git can't be started") from error
     if done.returncode:
@@ -47,7 +49,9 @@ def _spawn(command: list[str]) -> bytes:
     except OSError as error:
         for handle in (out_read, out_write, err_read, err_write):
             os.close(handle)
-        raise GitFailed("git is not installed" if error.errno == 2 else error.strerror or "git can't be started") from error
+        raise GitFailed(
+            "git is not installed" if error.errno == 2 else error.strerror or "git can't be started"
+        ) from error
     os.close(out_write)
     os.close(err_write)
     out, err = _drain(out_read, err_read)

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["scan"]
 
-DIFF = ("-U0", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/", "--diff-filter=ACMRT")
+DIFF = (
+    "-U0",
+    "--no-color",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+    "--diff-filter=ACMRT",
+)
 
 
 def scan(request: Request, scanner: Scanner) -> None:

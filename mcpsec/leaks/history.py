@@ -103,7 +103,10 @@ def changed(old: bytes, new: bytes) -> tuple[int, int]:
     limit -= head
     tail = 0
     old_size, new_size = len(old), len(new)
-    while tail + STEP <= limit and old[old_size - tail - STEP : old_size - tail] == new[new_size - tail - STEP : new_size - tail]:
+    while (
+        tail + STEP <= limit
+        and old[old_size - tail - STEP : old_size - tail] == new[new_size - tail - STEP : new_size - tail]
+    ):
         tail += STEP
     begin = new.rfind(b"\n", 0, max(0, head - MARGIN)) + 1 if head > MARGIN else 0
     end = new_size - tail + MARGIN

@@ -42,7 +42,7 @@ PLACEHOLDER_WORDS = frozenset(
     undefined unset empty blank default foo bar baz foobar qux lorem ipsum here goes something whatever anything
     secretsecret notreal notasecret notarealkey invalid bogus nonsense test testing tests tester demo
     deadbeef cafebabe badc0ffee abc123 abcd1234 asdf asdfgh qwerty obfuscated snip truncated
-    votre ton mon mettre remplacer exemple ihr ihre dein deine mein beispiel platzhalter ersetzen hier
+    votre ton mon mettre ici remplacer exemple ihr ihre dein deine mein beispiel platzhalter ersetzen hier
     tu su mi aqui ejemplo reemplazar cambiar clave seu sua exemplo substituir chave tuo tua esempio inserisci
     uw jouw voorbeeld din ditt exempel twoj twoje przyklad vasha primer
     """.split()
@@ -58,6 +58,7 @@ _STRONG_WORDS = re.compile(
 )
 """Marks that decide even inside a longer run of characters."""
 
+_PARTS = re.compile(r"[a-z]+|\d+")
 _SPELLED = re.compile(r"([^=_-])\1{9}")
 """One character ten times: no generator made that, in no format."""
 
@@ -199,7 +200,11 @@ def is_filler(text: str) -> bool:
 
 def is_counted(text: str) -> bool:
     """True for values typed by counting or repeating: ``abcd1234``, ``a1b2c3d4``, ``0123456789abcdef``, ``abcabcabc``."""
-    return _COUNTED.search(text) is not None or _is_pattern(text.strip())
+    text = text.strip()
+    if _COUNTED.search(text) or _is_pattern(text):
+        return True
+    parts = _PARTS.findall(text.lower())
+    return len(parts) >= 2 and all(len(p) >= 3 and _run_share(p) > 0.9 for p in parts)
 
 
 def is_placeholder(text: str) -> bool:

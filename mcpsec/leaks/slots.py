@@ -1,0 +1,233 @@
+"""Secrets in MCP client configurations: every ``env``, ``headers``, ``args`` and ``url`` slot judged by itself.
+
+A slot is a secret, a reference, a placeholder or nothing of interest. What it is decides: a sample token in a slot is
+no finding even when its form is a provider's, and an opaque value behind ``--access-token`` in the next array item is
+one although no rule knows its form.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mcpsec.leaks.findings import Match
+from mcpsec.leaks.names import kind_of
+from mcpsec.leaks.secrecy import HIGH, LOW, MEDIUM, is_code, is_weak_password, password_strength
+from mcpsec.leaks.urlquote import unquote
+from mcpsec.leaks.values import digits_share, is_placeholder, is_reference, kinds, looks_random, wordiness
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mcpsec.clientfiles.jsonc import Leaf
+    from mcpsec.leaks.rulebook import Rulebook
+
+__all__ = ["MARKS", "detect", "is_configuration"]
+
+MARKS = (
+    b"mcpservers",
+    b"context_servers",
+    b"mcp_servers",
+    b'"servers"',
+    b'"mcp"',
+    b'"args"',
+    b"mcp-servers",
+    b"extensions:",
+)
+_SLOTS = frozenset(
+    ("env", "environment", "headers", "args", "arguments", "http_headers", "requestInit", "envs", "env_vars")
+)
+_URLS = frozenset(("url", "serverUrl", "httpUrl", "uri", "endpoint", "baseUrl", "serverURL"))
+_SCHEME = re.compile(r"(?i)(?:bearer|basic|token|apikey|api-key|key|pat|bot)[ =:]+")
+_PAIR = re.compile(r"(?s)(?P<dash>-{0,2})(?P<name>[A-Za-z][\w.-]{0,80}?)(?P<op>\s*[=:]\s*)(?P<value>.+)")
+_OPTION = re.compile(r"--?[A-Za-z][\w.-]{0,80}$")
+_QUERY = re.compile(r"[?&;](?P<name>[\w.-]{1,64})=(?P<value>[^&#\s]{4,4096})")
+_USERINFO = re.compile(
+    r"(?i)^[a-z][a-z0-9+.-]{1,30}://[^/?#\s:@]{0,128}:(?P<password>[^/?#\s]{1,256})@(?P<host>[^/?#\s:]+)"
+)
+_EXAMPLE_HOST = re.compile(
+    r"(?i)//(?:[^/@]*@)?(?:[\w.-]*\.)?(?:example|test|invalid|localhost|your[\w-]*|my[\w-]*)(?:\.\w+)?(?:[:/?]|$)"
+)
+_HEADER_OPTIONS = frozenset(("--header", "-H", "--headers"))
+_ENV_OPTIONS = frozenset(("-e", "--env"))
+_FENCE = re.compile(rb"(?m)^[ \t>]*```[^\n]*\n([\s\S]*?)^[ \t>]*```")
+_SAMPLE = re.compile(r"(?i)secret|token|password|passwd|api[-_]?key|apikey|\bkey\b|[-_]key|value|string|credential")
+
+
+def is_configuration(lower: bytes) -> bool:
+    """A cheap look: could this text hold an MCP client configuration?"""
+    return any(mark in lower for mark in MARKS) and (
+        b"env" in lower or b"headers" in lower or b"args" in lower or b"url" in lower
+    )
+
+
+def detect(book: Rulebook, data: bytes, path: str | None) -> tuple[list[Match], list[tuple[int, int]]]:
+    """The secrets in slots, and the stretches that are known to hold none."""
+    rule = book.by_id.get("mcp-client-secret")
+    matches: list[Match] = []
+    quiet: list[tuple[int, int]] = []
+    if rule is None:
+        return matches, quiet
+    for leaf, rest in _slots(data, path):
+        for name, value, start in _candidates(leaf, rest):
+            verdict = _judge(name, value)
+            end = start + len(value) if _verbatim(data, start, value) else leaf.end
+            begin = start if _verbatim(data, start, value) else leaf.start
+            if verdict is None:
+                quiet.append((begin, end))
+            elif verdict >= 0:
+                matches.append(Match(rule, begin, end, _text(value), verdict))
+    return matches, quiet
+
+
+def _verbatim(data: bytes, start: int, value: str) -> bool:
+    return data[start : start + len(value)] == value.encode("latin-1", "replace")
+
+
+def _text(value: str) -> str:
+    try:
+        return value.encode("latin-1").decode("utf-8", "replace")
+    except UnicodeEncodeError:
+        return value
+
+
+def _slots(data: bytes, path: str | None) -> Iterator[tuple[Leaf, tuple[str | int, ...]]]:
+    """Every scalar in a slot, with the part of its path that begins with the slot's name. Offsets are bytes."""
+    previous: Leaf | None = None
+    for leaf in _leaves(data, path):
+        keys = leaf.path
+        for depth, key in enumerate(keys):
+            if key in _SLOTS and depth + 1 < len(keys):
+                rest = keys[depth:]
+                if key in ("args", "arguments"):
+                    leaf_before = previous if previous is not None and previous.path[:-1] == keys[:-1] else None
+                    yield leaf, ("args", leaf_before.value if leaf_before else "")
+                else:
+                    yield leaf, rest
+                break
+        else:
+            if keys and keys[-1] in _URLS:
+                yield leaf, ("url",)
+        previous = leaf
+
+
+def _leaves(data: bytes, path: str | None) -> Iterator[Leaf]:
+    from mcpsec.clientfiles.jsonc import Leaf, leaves
+
+    name = (path or "").lower()
+    text = data.decode("latin-1")
+    if name.endswith((".md", ".mdx", ".markdown", ".rst", ".txt")) and b"```" in data:
+        for block in _FENCE.finditer(data):
+            inner = block.group(1)
+            if is_configuration(inner.lower()):
+                for leaf in _leaves(inner, _kind_of_block(inner)):
+                    yield Leaf(
+                        leaf.path, leaf.value, leaf.start + block.start(1), leaf.end + block.start(1), leaf.quoted
+                    )
+        return
+    kind = name.rpartition(".")[2]
+    if kind not in ("json", "jsonc", "json5", "toml", "yaml", "yml"):
+        kind = _kind_of_block(data)
+    if kind.endswith("toml"):
+        from mcpsec.clientfiles.yamllight import toml_leaves
+
+        yield from toml_leaves(text)
+    elif kind.endswith(("yaml", "yml")):
+        from mcpsec.clientfiles.yamllight import yaml_leaves
+
+        yield from yaml_leaves(text)
+    else:
+        yield from leaves(text)
+
+
+def _kind_of_block(data: bytes) -> str:
+    if re.search(rb"(?m)^\s*\[[\w.\"-]*mcp_servers", data):
+        return "x.toml"
+    if re.search(rb"(?m)^\s*(?:mcpServers|mcp_servers|mcp-servers|servers|extensions):\s*$", data):
+        return "x.yaml"
+    return "x.json"
+
+
+def _candidates(leaf: Leaf, rest: tuple[str | int, ...]) -> Iterator[tuple[str, str, int]]:
+    """Name, value and offset of what a slot may hold; one argument may hold several."""
+    slot, value, start = rest[0], leaf.value, leaf.start
+    if slot == "url" or "://" in value[:40]:
+        yield from _of_url(value, start)
+        return
+    if slot in ("env", "environment", "envs", "env_vars") and isinstance(rest[-1], int):
+        yield from _of_pair(value, start)
+    elif slot == "args":
+        before = str(rest[1])
+        if before in _HEADER_OPTIONS or before in _ENV_OPTIONS:
+            yield from _of_pair(value, start)
+        elif value.startswith("-") or _PAIR.match(value):
+            yield from _of_pair(value, start)
+            if not value.startswith("-") and _OPTION.match(before):
+                yield before.lstrip("-"), value, start
+        elif _OPTION.match(before):
+            yield before.lstrip("-"), value, start
+    else:
+        name = next((str(key) for key in reversed(rest) if isinstance(key, str)), "")
+        yield from _stripped(name, value, start)
+
+
+def _stripped(name: str, value: str, start: int) -> Iterator[tuple[str, str, int]]:
+    scheme = _SCHEME.match(value)
+    if scheme and scheme.end() < len(value):
+        yield name if kind_of(name) else "authorization", value[scheme.end() :], start + scheme.end()
+    else:
+        yield name, value, start
+
+
+def _of_pair(value: str, start: int) -> Iterator[tuple[str, str, int]]:
+    pair = _PAIR.match(value)
+    if pair is None:
+        return
+    if "://" in pair.group("value")[:40]:
+        yield from _of_url(pair.group("value"), start + pair.start("value"))
+        return
+    inner = _PAIR.match(pair.group("value"))
+    if pair.group("name") in ("header", "headers", "env", "H", "e") and pair.group("dash") and inner:
+        yield from _of_pair(pair.group("value"), start + pair.start("value"))
+        return
+    yield from _stripped(pair.group("name"), pair.group("value"), start + pair.start("value"))
+
+
+def _of_url(value: str, start: int) -> Iterator[tuple[str, str, int]]:
+    sample = bool(_EXAMPLE_HOST.search(value))
+    found = _USERINFO.match(value)
+    if found:
+        password = found.group("password")
+        weak = sample or (password_strength(unquote(password)) or 0) < MEDIUM
+        yield ("sample" if weak else "password"), password, start + found.start("password")
+    for query in _QUERY.finditer(value):
+        yield ("sample" if sample else query.group("name")), query.group("value"), start + query.start("value")
+
+
+def _judge(name: str, raw: str) -> int | None:
+    """HIGH or MEDIUM for a secret, None for what surely is none, -1 for what this can't say."""
+    value = _text(raw).strip()
+    if name == "sample" or not value or is_reference(value) or _is_sample(value):
+        return None
+    kind = kind_of(name)
+    if name.lower() in ("authorization", "cookie", "x-auth"):
+        kind = kind or "auth"
+    if not kind or any(c.isspace() for c in value) or len(value) < 4:
+        return -1
+    if is_code(value, quoted=True):
+        return None if kind != "password" else -1
+    if kind == "password":
+        strength = password_strength(value)
+        return None if strength is None or strength == LOW else max(strength, MEDIUM)
+    if looks_random(value):
+        return HIGH if len(value) >= 16 else MEDIUM
+    if len(value) >= 12 and kinds(value) >= 2 and digits_share(value) > 0 and wordiness(value) < 0.8:
+        return MEDIUM
+    return None
+
+
+def _is_sample(value: str) -> bool:
+    """Stricter than elsewhere: a word that names what is to be put here makes a sample of a short value."""
+    if is_placeholder(value) or is_weak_password(value):
+        return True
+    return len(value) < 40 and bool(_SAMPLE.search(value)) and digits_share(value) < 0.35
