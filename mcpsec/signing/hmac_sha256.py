@@ -54,7 +54,7 @@ def canonical_string(
         timestamp,
         nonce,
         f"{message.method}\n{authority}\n{message.path}\n{message.query}".encode("latin-1"),
-        *(b"%b:%b" % pair for pair in covered),
+        *map(b":".join, covered),
         hashlib.sha256(message.body).hexdigest().encode(),
     ]
     text = b"\n".join(lines)

@@ -1,14 +1,16 @@
-"""What a verification answers: who signed and when, or the one rule that the request broke."""
+"""What a verification answers: who signed and when, or the one rule that the request broke.
+
+These are named tuples because one is made for every request: a frozen dataclass takes three times as long to make.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["Claim", "Refusal", "RefusedSignature", "Verified"]
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(NamedTuple):
     """A request whose signature holds: the key, the client that owns it, and when it was made (Unix seconds)."""
 
     key_id: str
@@ -18,8 +20,7 @@ class Verified:
     created: float
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """A request that is refused: ``rule`` is a stable identifier, ``detail`` is safe for logs.
 
     Neither belongs in the answer to the client, which learns only that the request was refused.
@@ -37,8 +38,7 @@ class RefusedSignature(Exception):
         self.refusal = Refusal(rule, detail)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A request whose signature holds and whose nonce must still be claimed before it may be served."""
 
     verified: Verified
