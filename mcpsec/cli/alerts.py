@@ -122,7 +122,7 @@ def replay(
     out.note(f"{len(found)} alerts")
 
 
-def _channels(  # noqa: PLR0917  # one parameter an option
+def _channels(
     webhook: str | None,
     secret_file: Path | None,
     key_id: str,
