@@ -9,7 +9,7 @@ import pytest
 
 from tests.conformance.suite import CURRENT, STABLE, run_suite
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
 
 RUNS = [
     pytest.param(CURRENT, "2025-11-25", 84, id="2025-11-25"),

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from tests.conformance.suite import CURRENT, STABLE, Check, Outcome, run_suite
-from tests.fixtures.deployments import fixture_command
-from tests.fixtures.forwarder import Forwarder
+from tests.fixtures.deployments import Deployment, fixture_command
+from tests.fixtures.forwarder import Forwarder, SigningForwarder
+from tests.fixtures.gateway import StartGateway
 from tests.fixtures.node import NodeParts
+from tests.fixtures.signatures import sign_for_forwarder, signer_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
 
 RUNS = [
     pytest.param(CURRENT, "2025-11-25", id="2025-11-25"),
@@ -61,6 +63,15 @@ def not_reached(direct: Outcome, through: Outcome) -> set[Check]:
     return direct.passed - through.passed
 
 
+def serve_behind(forwarder: Forwarder, made: Deployment, gateway: StartGateway) -> str:
+    """Start a gateway that accepts the forwarder's address as its own, and return the URL that the suite is given."""
+    made.document["server"]["allowed_hosts"] = [forwarder.authority]
+    made.document["server"]["allowed_origins"] = [f"http://{forwarder.authority}"]
+    made.write()
+    forwarder.connect_to(*gateway(made).address)
+    return f"http://{forwarder.authority}/mcp"
+
+
 @pytest.mark.parametrize(("package", "version"), RUNS)
 async def test_http_upstream(
     package: str,
@@ -74,12 +85,7 @@ async def test_http_upstream(
 ) -> None:
     made = deployment({"fixture": {"url": http_server.url}})
     async with Forwarder(originate=made.client.client_context()) as forwarder:
-        made.document["server"]["allowed_hosts"] = [forwarder.authority]
-        made.document["server"]["allowed_origins"] = [f"http://{forwarder.authority}"]
-        made.write()
-        running = gateway(made)
-        forwarder.connect_to(*running.address)
-        url = f"http://{forwarder.authority}/mcp"
+        url = serve_behind(forwarder, made, gateway)
         direct, through = await compare(node_parts, http_server.url, url, tmp_path, package, version, record_property)
     assert not_reached(direct, through) == set()
 
@@ -97,12 +103,7 @@ async def test_stdio_upstream(
 ) -> None:
     made = deployment({"fixture": {"command": fixture_command()}})
     async with Forwarder(originate=made.client.client_context()) as forwarder:
-        made.document["server"]["allowed_hosts"] = [forwarder.authority]
-        made.document["server"]["allowed_origins"] = [f"http://{forwarder.authority}"]
-        made.write()
-        running = gateway(made)
-        forwarder.connect_to(*running.address)
-        url = f"http://{forwarder.authority}/mcp"
+        url = serve_behind(forwarder, made, gateway)
         direct, through = await compare(node_parts, http_server.url, url, tmp_path, package, version, record_property)
     assert not_reached(direct, through) <= RESUMPTION
 
@@ -128,4 +129,24 @@ async def test_nothing_in_between(
             direct, through = await compare(
                 node_parts, http_server.url, url, tmp_path, package, version, record_property
             )
+    assert not_reached(direct, through) == set()
+
+
+@pytest.mark.parametrize(("package", "version"), RUNS[:2])
+async def test_signed_requests(
+    package: str,
+    version: str | None,
+    node_parts: Any,
+    http_server: Any,
+    deployment: Any,
+    gateway: Any,
+    tmp_path: Path,
+    record_property: Any,
+) -> None:
+    """The same with every request signed, as a new deployment demands it."""
+    made = deployment({"fixture": {"url": http_server.url}}, require=("mtls", "signature"))
+    sign = sign_for_forwarder(signer_of("tester-1", made.secret))
+    async with SigningForwarder(sign=sign, originate=made.client.client_context()) as forwarder:
+        url = serve_behind(forwarder, made, gateway)
+        direct, through = await compare(node_parts, http_server.url, url, tmp_path, package, version, record_property)
     assert not_reached(direct, through) == set()
