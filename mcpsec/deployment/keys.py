@@ -210,9 +210,7 @@ _GRANTS = (
         ListOf(Choice(get_args(model.ServerRequest))),
         "What an upstream may ask of the client in turn.",
     ),
-    Key(
-        "resource_filters", _FILTERS, "By glob over tools: what an argument may be. Dots lead into objects."
-    ),
+    Key("resource_filters", _FILTERS, "By glob over tools: what an argument may be. Dots lead into objects."),
 )
 
 _ROLE = Table(

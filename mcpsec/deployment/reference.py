@@ -19,7 +19,7 @@ def reference_page() -> str:
     text = (files("mcpsec.deployment") / "data" / "reference.md").read_text(encoding="utf-8")
     sources = "\n".join(f"| `{{ {kind} = … }}` | {source.doc} |" for kind, source in SOURCES.items())
     keys = "\n\n".join(_section(title, table) for title, table in _sections(DEPLOYMENT, ""))
-    return Template(text).substitute(sources=sources, keys=keys) + "\n"
+    return Template(text).substitute(sources=sources, keys=keys)
 
 
 def _sections(table: Table, path: str, title: str = "Top level") -> Iterator[tuple[str, Table]]:

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from mcpsec.deployment.staging import exists, stage
+from mcpsec.deployment.staging import clean, exists, stage
 from mcpsec.errors import ConfigurationError, UsageError
 
 __all__ = ["CONFIG", "Created", "client_san", "create", "template"]
@@ -50,6 +50,8 @@ def create(directory: Path, clients: Sequence[str] = ("agent",)) -> Created:
     inside = os.path.lexists(directory)
     place = directory if inside else directory.parent
     _prepare(place)
+    if inside:  # behind a run that was stopped when the directory itself had just appeared
+        clean(directory.parent)
     with stage(place) as staged:
         if inside:
             names = _free_entries(directory)

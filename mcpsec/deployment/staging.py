@@ -105,7 +105,8 @@ def clean(place: Path) -> None:
     for directory in sorted(place.glob(f"{PREFIX}*")):
         ours = os.name == "nt" or directory.lstat().st_uid == os.geteuid()
         if ours and directory.is_dir() and not directory.is_symlink():
-            with contextlib.suppress(BlockingIOError, FileNotFoundError), _locked(directory):
+            # Still running, gone meanwhile, or in a place that this user may not write to: left as it is.
+            with contextlib.suppress(OSError), _locked(directory):
                 Stage(place, directory).undo()
 
 
