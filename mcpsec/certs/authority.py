@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mcpsec.certs import crl as crls
 from mcpsec.certs import keys
 from mcpsec.certs.constraints import check_permitted
+from mcpsec.certs.csr import make_request
 from mcpsec.certs.files import (
     PRIVATE,
     PUBLIC,
@@ -33,14 +34,14 @@ from mcpsec.certs.files import (
     write_atomic,
 )
 from mcpsec.certs.identity import serial_text
-from mcpsec.certs.issuers import load_ca_key
+from mcpsec.certs.issuers import is_issuer, load_ca_key, load_issuer
 from mcpsec.certs.ledger import Entry, Ledger, Purpose, Signer, StoredCrl
 from mcpsec.certs.names import check_name, is_dns_name, parse_sans
 from mcpsec.certs.profiles import BACKDATING, LeafSpec, Profile, build_leaf, common_name
 from mcpsec.errors import ConfigurationError, RefusedError, SecretError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["Authority", "Issued", "LeafRequest", "now_utc", "pem"]
 
 _WRITERS = 8
+_ROUNDING = timedelta(seconds=2)
 
 
 def now_utc() -> datetime:
@@ -66,6 +68,8 @@ def pem(*ders: bytes) -> bytes:
 class LeafRequest:
     """One certificate to issue. Give either ``key_kind`` or a key there already is (``key``, or ``public_key`` alone).
 
+    ``request`` is the signing request (PEM) that a public key came with.
+
     ``sans`` are names as people type them; ``existing`` says what to do when the name bears a certificate that is
     still good: refuse, replace it, or renew it (it has to bear one then).
     """
@@ -77,6 +81,7 @@ class LeafRequest:
     key_kind: keys.KeyKind | None = None
     key: keys.PrivateKey | None = None
     public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | None = None
+    request: bytes | None = None
     key_passphrase: bytes | None = field(default=None, repr=False)
     existing: Literal["refuse", "replace", "renew"] = "refuse"
 
@@ -201,8 +206,8 @@ class Authority:
             self._keys[signer.id] = key
         return self._keys[signer.id]
 
-    def usable_signer(self, now: datetime) -> tuple[x509.Certificate, keys.PrivateKey, str]:
-        """The CA certificate, key and id to sign a leaf with.
+    def usable_signer(self, now: datetime) -> tuple[Signer, x509.Certificate]:
+        """The CA to sign leaves with.
 
         Raises:
             RefusedError: the CA has expired, or the clock says that it has not begun.
@@ -222,11 +227,27 @@ class Authority:
                 path=self.bundle,
                 hint="set the clock",
             )
-        return certificate, self.key(signer), signer.id
+        return signer, certificate
 
-    def adopt(self, signer: Signer, key: keys.PrivateKey, now: datetime) -> None:
+    def _sign_with(
+        self, signer: Signer, issuer: x509.Certificate
+    ) -> Callable[[LeafSpec, LeafRequest], x509.Certificate]:
+        """What turns a specification into a certificate: the CA's key, or a CA that is run elsewhere."""
+        if is_issuer(signer.key):
+            remote = load_issuer(signer.key)
+            return lambda spec, request: remote.sign(spec, _request_of(request, spec))
+        key = self.key(signer)
+
+        def sign(spec: LeafSpec, request: LeafRequest) -> x509.Certificate:
+            assert request.public_key is not None
+            return build_leaf(spec, request.public_key, key, issuer)
+
+        return sign
+
+    def adopt(self, signer: Signer, key: keys.PrivateKey | None, now: datetime) -> None:
         """Make a new CA the active one and publish it together with its first CRL. Only under the lock."""
-        self._keys[signer.id] = key
+        if key is not None:
+            self._keys[signer.id] = key
         with self.ledger.transaction():
             self.ledger.add_signer(signer)
             self._sign_crl(signer.id, now)
@@ -245,9 +266,14 @@ class Authority:
         make_directory(self.leaves)
         with self.held():
             now = now_utc()
-            certificate, key, signer = self.usable_signer(now)
+            signer, issuer = self.usable_signer(now)
             self._check_names(ready, now)
-            drafts = [self._draft(request, certificate, key, signer, now) for request in ready]
+            specs = [self._spec(request, issuer, now) for request in ready]
+            sign = self._sign_with(signer, issuer)
+            drafts = [
+                self._draft(request, spec, sign(spec, request), issuer, signer.id, now)
+                for request, spec in zip(ready, specs, strict=True)
+            ]
             with self.ledger.transaction():
                 self.ledger.add(draft.entry for draft in drafts)
             try:
@@ -293,9 +319,7 @@ class Authority:
             hint="--san mcp.example.com --san 192.0.2.10",
         )
 
-    def _draft(
-        self, request: LeafRequest, issuer: x509.Certificate, key: keys.PrivateKey, signer: str, now: datetime
-    ) -> _Draft:
+    def _spec(self, request: LeafRequest, issuer: x509.Certificate, now: datetime) -> LeafSpec:
         sans = parse_sans(self._sans(request))
         if self.purpose is Purpose.CLIENT and any(text.startswith("*.") for kind, text in sans if kind == "dns"):
             raise UsageError("a wildcard is no client's identity", hint="give the client's own name")
@@ -303,19 +327,26 @@ class Authority:
         days = request.profile.days if request.days is None else request.days
         if not 0 < days <= 36525:
             raise UsageError(f"a certificate can't live for {days:g} days")
-        asked = now + timedelta(days=days)
-        not_after = min(asked, issuer.not_valid_after_utc)
-        spec = LeafSpec(
+        return LeafSpec(
             common_name=request.name,
             purpose=self.purpose,
             sans=sans,
             not_before=max(now - BACKDATING, issuer.not_valid_before_utc),
-            not_after=not_after,
+            not_after=min(now + timedelta(days=days), issuer.not_valid_after_utc),
             organization=self.settings.organization,
             crl_url=self.settings.crl_urls.get(self.purpose),
         )
-        assert request.public_key is not None
-        certificate = build_leaf(spec, request.public_key, key, issuer)
+
+    def _draft(
+        self,
+        request: LeafRequest,
+        spec: LeafSpec,
+        certificate: x509.Certificate,
+        issuer: x509.Certificate,
+        signer: str,
+        now: datetime,
+    ) -> _Draft:
+        days = request.profile.days if request.days is None else request.days
         text = certificate.public_bytes(Encoding.PEM)
         files = {"cert.pem": (text, PUBLIC), "chain.pem": (text + issuer.public_bytes(Encoding.PEM), PUBLIC)}
         if request.key is not None:
@@ -324,18 +355,18 @@ class Authority:
             serial=serial_text(certificate.serial_number),
             name=request.name,
             purpose=self.purpose,
-            sans=tuple(text for _, text in sans),
+            sans=tuple(text for _, text in spec.sans),
             profile=request.profile.name,
             days=days,
-            not_before=spec.not_before,
-            not_after=not_after,
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
             issued=now,
             signer=signer,
             recorded="pending",
             has_key=request.key is not None,
             der=certificate.public_bytes(Encoding.DER),
         )
-        return _Draft(entry, files, shortened=not_after < asked)
+        return _Draft(entry, files, shortened=entry.not_after < now + timedelta(days=days) - _ROUNDING)
 
     def _deliver(self, drafts: Sequence[_Draft]) -> None:
         def write(draft: _Draft) -> Path:
@@ -380,11 +411,19 @@ class Authority:
         reason = crls.check_reason(reason)
         with self.held():
             now = now_utc()
+            self._revoke_elsewhere(entries)
             with self.ledger.transaction():
                 self.ledger.revoke((entry.serial for entry in entries), now, reason)
                 for signer in {entry.signer for entry in entries}:
                     self._sign_crl(signer, now)
             self.publish()
+
+    def _revoke_elsewhere(self, entries: Sequence[Entry]) -> None:
+        """Tell the CAs that are run elsewhere. Telling them twice is no harm, so a failure after this is none."""
+        remote = {signer.id: signer.key for signer in self.ledger.signers() if is_issuer(signer.key)}
+        for entry in entries:
+            if entry.signer in remote:
+                load_issuer(remote[entry.signer]).revoke(x509.load_der_x509_certificate(entry.der))
 
     def refresh_crl(self, *, force: bool = False) -> bool:
         """Sign the CRLs again that are due (or all, with ``force``); tell whether any was."""
@@ -410,6 +449,9 @@ class Authority:
             return
         issuer = x509.load_der_x509_certificate(signer.der)
         stored = self.ledger.crl(signer_id)
+        if is_issuer(signer.key):
+            self.ledger.store_crl(_remote_crl(signer))
+            return
         # RFC 5280 section 3.3: an entry stays until one list after the certificate's own end.
         since = now if stored is None else min(now, stored.this_update)
         lifetime = min(
@@ -441,3 +483,27 @@ def _with_key(request: LeafRequest) -> LeafRequest:
         return request
     key = request.key or keys.generate(request.key_kind or request.profile.key)
     return replace(request, key=key, public_key=key.public_key())
+
+
+def _request_of(request: LeafRequest, spec: LeafSpec) -> bytes:
+    """The signing request that a CA elsewhere needs.
+
+    Raises:
+        UsageError: only the public key is known, so nobody here can prove that its owner asks.
+    """
+    if request.request is not None:
+        return request.request
+    if request.key is None:
+        raise UsageError(f"the CA of {request.name!r} needs a signing request", hint="--csr FILE")
+    return make_request(request.name, (f"{kind}:{text}" for kind, text in spec.sans), request.key)
+
+
+def _remote_crl(signer: Signer) -> StoredCrl:
+    crl = load_issuer(signer.key).crl()
+    assert crl.next_update_utc is not None
+    try:
+        number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound:
+        number = 0
+    updates = {"this_update": crl.last_update_utc, "next_update": crl.next_update_utc}
+    return StoredCrl(signer=signer.id, number=number, pem=crl.public_bytes(Encoding.PEM), **updates)

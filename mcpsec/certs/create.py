@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mcpsec.certs import keys
 from mcpsec.certs.authority import Authority, now_utc
 from mcpsec.certs.files import PRIVATE, PUBLIC, make_directory, readable_errors, sync_directory, write_atomic
-from mcpsec.certs.issuers import is_external, load_ca_key
+from mcpsec.certs.issuers import is_external, is_issuer, load_ca_key, load_issuer
 from mcpsec.certs.ledger import Ledger, Purpose, Signer
 from mcpsec.certs.profiles import BACKDATING, CaSpec, build_ca, common_name, key_identifier, name_constraints
 from mcpsec.errors import UsageError
@@ -111,8 +111,11 @@ def _fill(building: Path, settings: Settings, new: NewPki) -> None:
         ledger = Ledger.create(Authority.ledger_path(building, purpose), purpose)
         ledger.close()
         authority = Authority(building, purpose, settings, passphrase)
-        constraints = name_constraints(new.permitted.get(purpose, ()))
-        make_signer(authority, new, root, root_key, now, constraints=constraints)
+        if is_issuer(new.external_keys.get(purpose, "")):
+            adopt_issuer(authority, new.external_keys[purpose], now)
+        else:
+            constraints = name_constraints(new.permitted.get(purpose, ()))
+            make_signer(authority, new, root, root_key, now, constraints=constraints)
         authority.ledger.close()
 
 
@@ -160,7 +163,8 @@ def make_signer(
     purpose = authority.purpose
     number = len(authority.ledger.signers()) + 1
     reference = new.external_keys.get(purpose, f"private/{purpose}/key-{number}.pem")
-    (authority.root / reference).unlink(missing_ok=True)  # of a rotation that died before the ledger knew of it
+    if not is_external(reference):
+        (authority.root / reference).unlink(missing_ok=True)  # of a rotation that died before the ledger knew of it
     key = load_or_make_key(authority.root, reference, purpose, new)
     name = authority.settings.organization or authority.settings.trust_domain
     spec = CaSpec(
@@ -180,6 +184,24 @@ def make_signer(
         root=root.public_bytes(Encoding.DER),
     )
     authority.adopt(signer, key, now)
+    return signer
+
+
+def adopt_issuer(authority: Authority, reference: str, now: datetime) -> Signer:
+    """Make a CA that is run elsewhere the active one. Call under the authority's lock.
+
+    Raises:
+        Error: it can't be reached.
+    """
+    chain = load_issuer(reference).chain()
+    signer = Signer(
+        id=key_identifier(chain[0]).hex(),
+        state="active",
+        key=reference,
+        der=chain[0].public_bytes(Encoding.DER),
+        root=chain[-1].public_bytes(Encoding.DER),
+    )
+    authority.adopt(signer, None, now)
     return signer
 
 

@@ -37,7 +37,7 @@ CREATE TABLE certificates (
     not_before INTEGER NOT NULL, not_after INTEGER NOT NULL, issued INTEGER NOT NULL,
     signer TEXT NOT NULL, state TEXT NOT NULL, has_key INTEGER NOT NULL,
     revoked INTEGER, reason TEXT, der BLOB NOT NULL
-) WITHOUT ROWID;
+);
 CREATE INDEX by_name ON certificates (name COLLATE NOCASE, state);
 CREATE INDEX by_state ON certificates (state) WHERE state = 'pending';
 CREATE INDEX by_revocation ON certificates (revoked) WHERE revoked IS NOT NULL;
@@ -258,7 +258,7 @@ class Ledger:
 
     def of_name(self, name: str) -> list[Entry]:
         """Every certificate a name ever bore, oldest first."""
-        return self._entries("WHERE name = ? ORDER BY issued, serial", name)
+        return self._entries("WHERE name = ? ORDER BY rowid", name)
 
     def pending(self) -> list[Entry]:
         """What a process signed and has not settled: somebody's work under the lock, otherwise a dead one's."""
@@ -268,7 +268,7 @@ class Ledger:
         """The certificate of every name, or every certificate ever signed; by name, then oldest first."""
         where = "" if everything else "WHERE state = 'issued'"
         with self._errors():
-            for row in self._db.execute(f"SELECT * FROM certificates {where} ORDER BY name, issued, serial"):  # noqa: S608 # no outside text
+            for row in self._db.execute(f"SELECT * FROM certificates {where} ORDER BY name, rowid"):  # noqa: S608 # no outside text
                 yield self._entry(row)
 
     def revoked(self, signer: str, since: datetime) -> list[tuple[str, datetime, str]]:

@@ -28,6 +28,7 @@ from mcpsec.certs import keys, rotation
 from mcpsec.certs.authority import Authority, Issued, LeafRequest, now_utc
 from mcpsec.certs.files import read
 from mcpsec.certs.identity import serial_text
+from mcpsec.certs.issuers import pinned
 from mcpsec.certs.ledger import Entry, Purpose
 from mcpsec.certs.profiles import common_name
 from mcpsec.certs.settings import ROOT_KEY, Settings
@@ -110,7 +111,7 @@ class Pki:
             ConfigurationError: it can't be written; nothing is left behind then.
         """
         directory = Path(directory).absolute()
-        external = dict(external_keys or {})
+        external = {name: pinned(reference) for name, reference in (external_keys or {}).items()}
         settings = Settings(
             trust_domain=trust_domain,
             organization=organization,
@@ -198,6 +199,7 @@ class Pki:
         days: float | None = None,
         key_kind: keys.KeyKind | None = None,
         public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | None = None,
+        request: bytes | None = None,
         key_passphrase: bytes | None = None,
         replace: bool = False,
     ) -> LeafRequest:
@@ -219,6 +221,7 @@ class Pki:
             days=days,
             key_kind=key_kind,
             public_key=public_key,
+            request=request,
             key_passphrase=key_passphrase,
             existing="replace" if replace else "refuse",
         )
@@ -233,13 +236,14 @@ class Pki:
         profile: str | None = None,
         key_kind: keys.KeyKind | None = None,
         public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | None = None,
+        request: bytes | None = None,
         key_passphrase: bytes | None = None,
         replace: bool = False,
     ) -> Issued:
         """Issue one certificate. Without ``sans`` a client is named by SPIFFE ID, a server by its own name.
 
-        ``days`` is 90 unless the profile says otherwise. With ``public_key`` (of a request whose key stays with its
-        owner) no key is written. A name that bears a good certificate is refused unless ``replace``.
+        ``days`` is 90 unless the profile says otherwise. With ``public_key`` and ``request`` (PEM; of a key that
+        stays with its owner) no key is written. A name that bears a good certificate is refused unless ``replace``.
 
         Raises:
             UsageError: the name, a SAN or a value is wrong.
@@ -247,7 +251,7 @@ class Pki:
             SecretError: the CA's key can't be used.
             ConfigurationError: this account may not, or the disk refused.
         """
-        request = self.request(
+        leaf = self.request(
             name,
             purpose,
             sans,
@@ -255,10 +259,11 @@ class Pki:
             profile=profile,
             key_kind=key_kind,
             public_key=public_key,
+            request=request,
             key_passphrase=key_passphrase,
             replace=replace,
         )
-        return self.authority(purpose).issue([request])[0]
+        return self.authority(purpose).issue([leaf])[0]
 
     def issue_many(
         self, requests: Iterable[LeafRequest], progress: Callable[[int], None] | None = None
@@ -353,6 +358,7 @@ class Pki:
         days: float | None = None,
         key_kind: keys.KeyKind | None = None,
         reuse_key: bool = False,
+        request: bytes | None = None,
         public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | None = None,
     ) -> Issued:
         """Give a name a new certificate with the same names and lifetime, and a new key unless ``reuse_key``.
@@ -371,7 +377,7 @@ class Pki:
             raise UsageError(f"the certificate of {name!r} was revoked, so it is not renewed", hint=hint)
         authority = self.authority(entry.purpose)
         old = x509.load_der_x509_certificate(entry.der).public_key()
-        request = LeafRequest(
+        leaf = LeafRequest(
             name=entry.name,
             profile=self.settings.profiles.get(entry.profile) or self.settings.profiles[entry.purpose.value],
             sans=entry.sans,
@@ -379,14 +385,14 @@ class Pki:
             existing="renew",
         )
         if public_key is not None or not entry.has_key:
-            request = replace(request, public_key=public_key or old)  # type: ignore[arg-type] # old: of a kind we issued
+            leaf = replace(leaf, public_key=public_key or old, request=request)  # type: ignore[arg-type] # old: of a kind we issued
         else:
             path = authority.leaves / entry.name / "key.pem"
             secret = self._leaf_passphrase(path)
             key = keys.load(path, f"the key of {name}", lambda _what: secret) if reuse_key else None
             kind = key_kind or keys.kind_of(old)
-            request = replace(request, key=key, key_kind=kind, key_passphrase=secret)  # type: ignore[arg-type]
-        return authority.issue([request])[0]
+            leaf = replace(leaf, key=key, key_kind=kind, key_passphrase=secret)  # type: ignore[arg-type]
+        return authority.issue([leaf])[0]
 
     def _leaf_passphrase(self, path: Path) -> bytes | None:
         if b"ENCRYPTED" not in read(path)[:100]:

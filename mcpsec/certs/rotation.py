@@ -18,7 +18,7 @@ from mcpsec.certs import create as making
 from mcpsec.certs import keys
 from mcpsec.certs.authority import now_utc
 from mcpsec.certs.files import PRIVATE, PUBLIC, lock, make_directory, read, write_atomic
-from mcpsec.certs.issuers import is_external, load_ca_key
+from mcpsec.certs.issuers import is_external, is_issuer, load_ca_key, pinned
 from mcpsec.errors import RefusedError, SecretError, UsageError
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ def rotate(
         Error: the root's key is not here or wrong, or this account may not.
     """
     authority = pki.authority(purpose)
+    if external_key is not None and is_issuer(external_key):
+        with authority.held():
+            return making.adopt_issuer(authority, external_key, now_utc())
     root, root_signing_key = _root(pki, root_key)
     with authority.held():
         now = now_utc()
@@ -63,17 +66,19 @@ def rotate(
             raise RefusedError("the root has expired", path=pki.root_file, hint="mcpsec certs rotate-ca root")
         old = authority.signer()
         old_certificate = x509.load_der_x509_certificate(old.der)
-        encrypted = not is_external(old.key) and b"ENCRYPTED" in read(authority.root / old.key)[:100]
+        local = not is_external(old.key) and not is_issuer(old.key)
+        encrypted = local and b"ENCRYPTED" in read(authority.root / old.key)[:100]
         secret = pki.passphrase(f"the {purpose} CA's key") if encrypted and pki.passphrase else None
         if encrypted and not secret:
             raise SecretError(f"the {purpose} CA's key is encrypted and no passphrase was given")
-        authority.key(old)  # it has to sign its CRL during the overlap; this also proves the passphrase
+        if local:
+            authority.key(old)  # it has to sign its CRL during the overlap; this also proves the passphrase
         new = making.NewPki(
             key_kind=key_kind or keys.kind_of(old_certificate.public_key()),  # type: ignore[arg-type]
             ca_days=min(days, 36525),
             root_days=36525,
             passphrases={purpose.value: secret} if secret else {},
-            external_keys={purpose.value: external_key} if external_key else {},
+            external_keys={purpose.value: pinned(external_key)} if external_key else {},
         )
         return making.make_signer(
             authority, new, root, root_signing_key, now, constraints=making.constraints_of(old_certificate)
@@ -164,7 +169,7 @@ def _retire(authority: Authority, signer: Signer, cut_off: int) -> Retirement:
         with authority.ledger.transaction():
             authority.ledger.retire_signer(signer.id)
         authority.publish()
-        if not is_external(signer.key):
+        if not is_external(signer.key) and not is_issuer(signer.key):
             with contextlib.suppress(FileNotFoundError):
                 (authority.root / signer.key).unlink()
     return Retirement(authority.describe_signer(signer), cut_off)

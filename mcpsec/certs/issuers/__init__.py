@@ -2,7 +2,7 @@
 
 A key reference is the text that ``pki.toml`` and the ledger keep: a path (relative to the PKI) for a PEM file, or
 ``SCHEME:…`` for a key elsewhere. What comes back signs like any private key of ``cryptography``, so the certificate
-and CRL builders never know where the key is.
+and CRL builders never know where the key is. ``openbao-pki:…`` names a whole CA elsewhere: it signs requests and lists.
 """
 
 from __future__ import annotations
@@ -15,14 +15,43 @@ from mcpsec.errors import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["is_external", "load_ca_key"]
+    from mcpsec.certs.issuers.openbao_pki import OpenBaoPki
 
-_EXTERNAL = {"transit": "mcpsec.certs.issuers.transit"}
+__all__ = ["is_external", "is_issuer", "load_ca_key", "load_issuer", "pinned"]
 
 
 def is_external(reference: str) -> bool:
     """Tell whether a key reference names a key that is held elsewhere."""
-    return reference.partition(":")[0] in _EXTERNAL
+    return reference.startswith("transit:")
+
+
+def is_issuer(reference: str) -> bool:
+    """Tell whether a reference names a whole CA that is run elsewhere."""
+    return reference.startswith("openbao-pki:")
+
+
+def load_issuer(reference: str) -> OpenBaoPki:
+    """Return the CA that is run elsewhere.
+
+    Raises:
+        Error: it is not named rightly, or the environment doesn't say where it is.
+    """
+    from mcpsec.certs.issuers.openbao_pki import OpenBaoPki
+
+    return OpenBaoPki(reference)
+
+
+def pinned(reference: str) -> str:
+    """A reference that will mean this very key, or CA, for ever.
+
+    Raises:
+        Error: its keeper can't be reached or refuses.
+    """
+    if not is_external(reference):
+        return reference
+    from mcpsec.certs.issuers import transit
+
+    return transit.pinned(reference)
 
 
 def load_ca_key(reference: str, root: Path, what: str, passphrase: keys.Passphrase | None) -> keys.PrivateKey:
@@ -32,11 +61,9 @@ def load_ca_key(reference: str, root: Path, what: str, passphrase: keys.Passphra
         SecretError: the key is missing, unsafe, or its keeper refuses.
     """
     if is_external(reference):
-        import importlib
+        from mcpsec.certs.issuers import transit
 
-        module = importlib.import_module(_EXTERNAL[reference.partition(":")[0]])
-        key: keys.PrivateKey = module.load(reference, what)
-        return key
+        return transit.load(reference, what)
     path = root / reference
     if not path.is_file():
         raise ConfigurationError(

@@ -95,12 +95,15 @@ def init(
 
 
 def _external(pairs: list[str]) -> dict[str, str]:
-    from mcpsec.certs.issuers import is_external
+    from mcpsec.certs.issuers import is_external, is_issuer
 
     found = dict(pair.partition("=")[::2] for pair in pairs)
     for name, reference in found.items():
-        if name not in ("root", "client", "server") or not is_external(reference):
-            raise UsageError(f"--external-key {name}={reference} names no key", hint="client=transit:KEY")
+        if name not in _KEYS or not (is_external(reference) or (is_issuer(reference) and name != "root")):
+            raise UsageError(
+                f"--external-key {name}={reference} names no key",
+                hint="client=transit:KEY, or client=openbao-pki:MOUNT/ROLE",
+            )
     return found
 
 

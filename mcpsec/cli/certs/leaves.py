@@ -75,12 +75,12 @@ def issue(
             purpose = pki.settings.profiles[profile].purpose
         if purpose is None:
             raise UsageError("say what the certificate is for", hint="--client or --server")
-        public_key, sans = None, tuple(san or ())
+        public_key, text, sans = None, None, tuple(san or ())
         if csr is not None:
             from mcpsec.certs.csr import read_request
 
             asked = read_request(csr)
-            public_key, sans = asked.public_key, sans or asked.sans
+            public_key, text, sans = asked.public_key, asked.pem, sans or asked.sans
         issued = pki.issue(
             name,
             purpose,
@@ -89,6 +89,7 @@ def issue(
             profile=profile,
             key_kind=key,
             public_key=public_key,
+            request=text,
             key_passphrase=_secret_in(key_passphrase_file),
             replace=replace,
         )

@@ -6,7 +6,7 @@ import shutil
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -79,9 +79,8 @@ def renew(
             renewed = [renewal.issued for renewal in renewals if renewal.issued is not None]
             failed = _tell_failures(renewals)
         else:
-            public_key = _key_of(csr)
             renewed = [
-                pki.renew(name, purpose, days=days, key_kind=key, reuse_key=reuse_key, public_key=public_key)  # type: ignore[arg-type]
+                pki.renew(name, purpose, days=days, key_kind=key, reuse_key=reuse_key, **_key_of(csr))
                 for name in names or ()
             ]
         show_issued(pki, renewed, as_json=format == "json", verb="renewed")
@@ -91,12 +90,13 @@ def renew(
         raise typer.Exit(ExitCode.NO)
 
 
-def _key_of(csr: Path | None) -> object:
+def _key_of(csr: Path | None) -> dict[str, Any]:
     if csr is None:
-        return None
+        return {}
     from mcpsec.certs.csr import read_request
 
-    return read_request(csr).public_key
+    asked = read_request(csr)
+    return {"public_key": asked.public_key, "request": asked.pem}
 
 
 def _tell_failures(renewals: list[Renewal]) -> bool:

@@ -1,0 +1,137 @@
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from mcpsec.certs import Pki, Purpose
+from mcpsec.certs.lint import lint
+from mcpsec.certs.profiles import _key_usage
+from tests.certs.helpers import load
+
+_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "subject")])
+_ISSUER = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuer")])
+_CA_KEY = ec.generate_private_key(ec.SECP256R1())
+_URI = x509.UniformResourceIdentifier("spiffe://example.com/a")
+
+
+def _build(
+    *,
+    key: object = None,
+    serial: int | None = None,
+    days: int = 90,
+    subject: x509.Name = _NAME,
+    issuer: x509.Name = _ISSUER,
+    sans: list[x509.GeneralName] | None = None,
+    sans_critical: bool = False,
+    usages: list[x509.ObjectIdentifier] | None = None,
+    usage: x509.KeyUsage | None = None,
+    ca: bool = False,
+    basic_critical: bool = True,
+    more: Callable[[x509.CertificateBuilder], x509.CertificateBuilder] = lambda builder: builder,
+) -> x509.Certificate:
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC).replace(microsecond=0)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())  # type: ignore[attr-defined]
+        .serial_number(x509.random_serial_number() if serial is None else serial)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=0 if ca else None), critical=basic_critical)
+        .add_extension(usage or _key_usage(ca=ca), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)  # type: ignore[attr-defined]
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(_CA_KEY.public_key()), critical=False)
+    )
+    wanted = [ExtendedKeyUsageOID.CLIENT_AUTH] if usages is None else usages
+    if wanted:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(wanted), critical=False)
+    names = [_URI] if sans is None else sans
+    if names and not ca:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=sans_critical)
+    return more(builder).sign(_CA_KEY, hashes.SHA256())
+
+
+def _usage(**bits: bool) -> x509.KeyUsage:
+    names = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    every = (*names, "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+    return x509.KeyUsage(**{**dict.fromkeys(every, False), **bits})
+
+
+def test_what_this_program_issues_has_no_fault(pki: Pki) -> None:
+    issued = [pki.issue("a", Purpose.CLIENT), pki.issue("s", Purpose.SERVER, ["mcp.example.com"])]
+    for certificate in [*load(issued[0].chain), *load(issued[1].chain), *load(pki.root_file)]:
+        assert lint(certificate) == []
+    assert lint(_build()) == []
+
+
+def _constrained(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
+    return builder.add_extension(x509.NameConstraints([x509.DNSName("example.com")], None), critical=False)
+
+
+_FAULTS: list[tuple[str, str, Callable[[], x509.Certificate]]] = [
+    ("serial-guessable", "warning", lambda: _build(serial=1234)),
+    ("key-weak", "error", lambda: _build(key=rsa.generate_private_key(65537, 1024))),
+    ("key-ageing", "notice", lambda: _build(key=rsa.generate_private_key(65537, 2048))),
+    ("key-curve", "warning", lambda: _build(key=ec.generate_private_key(ec.SECP256K1()))),
+    ("usage-missing", "error", lambda: _build(usages=[])),
+    ("usage-any", "error", lambda: _build(usages=[ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])),
+    (
+        "usage-both",
+        "warning",
+        lambda: _build(usages=[ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]),
+    ),
+    (
+        "usage-other",
+        "warning",
+        lambda: _build(usages=[ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.CODE_SIGNING]),
+    ),
+    ("key-usage-ca", "error", lambda: _build(usage=_usage(digital_signature=True, key_cert_sign=True))),
+    ("key-usage-signature", "error", lambda: _build(usage=_usage(key_agreement=True))),
+    ("key-usage-encipherment", "error", lambda: _build(usage=_usage(digital_signature=True, key_encipherment=True))),
+    ("names-missing", "error", lambda: _build(sans=[])),
+    ("names-critical", "warning", lambda: _build(sans_critical=True)),
+    ("names-not-critical", "error", lambda: _build(subject=x509.Name([]))),
+    ("spiffe-several", "error", lambda: _build(sans=[_URI, x509.UniformResourceIdentifier("spiffe://example.com/b")])),
+    ("spiffe-malformed", "error", lambda: _build(sans=[x509.UniformResourceIdentifier("spiffe://example.com/../x")])),
+    ("name-malformed", "error", lambda: _build(sans=[x509.DNSName("spiffe://example.com/a")])),
+    ("name-wildcard", "notice", lambda: _build(sans=[x509.DNSName("*.example.com")])),
+    ("life-too-long", "warning", lambda: _build(days=400)),
+    ("life-long", "notice", lambda: _build(days=200)),
+    ("self-signed", "warning", lambda: _build(issuer=_NAME)),
+    ("ca-basic-constraints", "error", lambda: _build(ca=True, basic_critical=False)),
+    ("ca-key-usage", "error", lambda: _build(ca=True, usage=_usage(digital_signature=True))),
+    ("name-constraints-critical", "error", lambda: _build(ca=True, more=_constrained)),
+    ("ca-ed25519", "warning", lambda: _build(ca=True, key=ed25519.Ed25519PrivateKey.generate())),
+    ("ca-any-purpose", "notice", lambda: _build(ca=True, usages=[])),
+    ("ca-subject", "error", lambda: _build(ca=True, subject=x509.Name([]))),
+]
+
+
+@pytest.mark.parametrize(("code", "severity", "make"), _FAULTS, ids=[fault[0] for fault in _FAULTS])
+def test_each_fault_is_found_and_nothing_beside_it(
+    code: str, severity: str, make: Callable[[], x509.Certificate]
+) -> None:
+    assert [(fault.code, fault.severity) for fault in lint(make())] == [(code, severity)]
+
+
+def test_a_serial_number_of_zero() -> None:
+    der = bytearray(_der(_build(serial=1)))
+    at = der.index(b"\x02\x01\x01\x30")
+    der[at + 2] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        certificate = x509.load_der_x509_certificate(bytes(der))
+    assert "serial-not-positive" in [fault.code for fault in lint(certificate)]
+
+
+def _der(certificate: x509.Certificate) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return certificate.public_bytes(Encoding.DER)

@@ -1,0 +1,336 @@
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from mcpsec.certs import Pki, Purpose, authority, keys, load_crl, sans_of, sha256_of
+from mcpsec.certs.pki import renewal_moment
+from mcpsec.errors import ConfigurationError, RefusedError, SecretError, UsageError
+from tests.certs.helpers import load, openssl_verify
+
+
+def test_a_new_pki_is_whole_and_private(pki: Pki) -> None:
+    found = {str(path.relative_to(pki.directory)) for path in pki.directory.rglob("*") if path.is_file()}
+    assert found >= {
+        *("root-ca.pem", "client-ca.pem", "client-ca.crl", "server-ca.pem", "server-ca.crl", "pki.toml"),
+        *("private/root/key.pem", "private/client/key-1.pem", "private/server/key-1.pem"),
+        *("private/client/ledger.sqlite3", "private/server/ledger.sqlite3"),
+    }
+    for path in pki.directory.rglob("*"):
+        mode = path.stat().st_mode & 0o777
+        if path.is_dir():
+            assert mode == 0o700, path
+        elif "private" in path.parts:
+            assert mode == 0o600, path
+    bundle = load(pki.directory / "client-ca.pem")
+    assert [ca.subject == ca.issuer for ca in bundle] == [False, True]  # issuing CA first, then the root
+    assert bundle[1] == load(pki.root_file)[0]
+
+
+def test_a_directory_in_use_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not an empty directory"):
+        Pki.create(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    Pki.create(empty).close()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"trust_domain": "UPPER"},
+        {"trust_domain": "a b"},
+        {"organization": "x" * 65},
+        {"organization": "a\nb"},
+        {"key_kind": "ed25519"},
+        {"root_days": 10, "ca_days": 20},
+        {"crl_days": 0},
+        {"crl_urls": {"client": "ftp://x"}},
+        {"permitted": {Purpose.CLIENT: [("ip", "x")]}},
+    ],
+)
+def test_wrong_values_make_nothing(wrong: dict[str, object], tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        Pki.create(tmp_path / "pki", **wrong)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_issued_certificate_is_in_files_and_ledger(pki: Pki) -> None:
+    issued = pki.issue("agent", Purpose.CLIENT, ["spiffe://example.com/agent", "agent.example.com"], days=30)
+    assert issued.key is not None and issued.certificate.is_absolute()
+    assert [path.stat().st_mode & 0o777 for path in (issued.key, issued.key.parent)] == [0o600, 0o700]
+    leaf, ca = load(issued.chain)
+    assert load(issued.certificate) == [leaf] and ca == load(pki.directory / "client-ca.pem")[0]
+    key = keys.load(issued.key, "the key")
+    assert keys.same_public_key(key.public_key(), leaf.public_key())  # type: ignore[arg-type]
+    (entry,) = pki.entries()
+    assert (entry.serial, entry.name, entry.sans) == (issued.serial, "agent", issued.sans)
+    assert int(entry.serial, 16) == leaf.serial_number
+    assert [(san.kind, str(san)) for san in sans_of(entry.der)] == [
+        ("uri", "spiffe://example.com/agent"),
+        ("dns", "agent.example.com"),
+    ]
+    assert len(sha256_of(entry.der)) == 64
+
+
+def test_names_by_default(pki: Pki) -> None:
+    assert pki.issue("agent", Purpose.CLIENT).sans == ("spiffe://example.com/client/agent",)
+    assert pki.issue("mcp.example.com", Purpose.SERVER).sans == ("mcp.example.com",)
+    with pytest.raises(UsageError, match="names that clients connect to"):
+        pki.issue("gateway", Purpose.SERVER)
+    with pytest.raises(UsageError, match="wildcard"):
+        pki.issue("wild", Purpose.CLIENT, ["*.example.com"])
+
+
+def test_a_name_bears_one_good_certificate(pki: Pki) -> None:
+    first = pki.issue("agent", Purpose.CLIENT)
+    with pytest.raises(UsageError, match="already bears"):
+        pki.issue("agent", Purpose.CLIENT)
+    with pytest.raises(UsageError, match="differs only in case"):
+        pki.issue("Agent", Purpose.CLIENT)
+    pki.issue("agent", Purpose.SERVER, ["agent.example.com"])  # another authority, another name space
+    second = pki.issue("agent", Purpose.CLIENT, replace=True)
+    assert [entry.recorded for entry in pki.find("agent", Purpose.CLIENT)] == ["superseded", "issued"]
+    assert pki.current("agent", Purpose.CLIENT).serial == second.serial != first.serial
+    with pytest.raises(UsageError, match="a client and a server"):
+        pki.revoke("agent")
+    pki.revoke("agent", purpose=Purpose.CLIENT)
+    pki.issue("agent", Purpose.CLIENT)  # a revoked name may be given a new one, on the operator's word
+
+
+def test_no_leaf_outlives_its_ca(tmp_path: Path) -> None:
+    with Pki.create(tmp_path / "pki", ca_days=10, root_days=20) as pki:
+        issued = pki.issue("agent", Purpose.CLIENT, days=90)
+        assert issued.shortened and issued.not_after == load(issued.chain)[1].not_valid_after_utc
+        assert not pki.issue("other", Purpose.CLIENT, days=5).shortened
+        for days in (0, -1, 1e9):
+            with pytest.raises(UsageError):
+                pki.issue("third", Purpose.CLIENT, days=days)
+
+
+def _at(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
+    monkeypatch.setattr(authority, "now_utc", lambda: moment)
+    monkeypatch.setattr("mcpsec.certs.pki.now_utc", lambda: moment)
+
+
+@pytest.mark.parametrize(("days", "said"), [(2000, "expired"), (-2, "clock")])
+def test_an_expired_ca_and_a_clock_that_is_behind(
+    days: int, said: str, pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _at(monkeypatch, datetime.now(UTC).replace(microsecond=0) + timedelta(days=days))
+    with pytest.raises(RefusedError, match=said):
+        pki.issue("agent", Purpose.CLIENT)
+    assert not list(pki.entries(everything=True)) and not list((pki.directory / "client").iterdir())
+
+
+def _refuses(directory: Path, match: str, passphrase: bytes | None = None) -> None:
+    """Issue and expect one clear error, nothing on the disk and nothing in the ledger."""
+    with Pki.open(directory, passphrase=passphrase) as pki:
+        with pytest.raises((SecretError, ConfigurationError), match=match):
+            pki.issue("agent", Purpose.CLIENT)
+        assert not list(pki.entries(everything=True)) and not list((directory / "client").iterdir())
+
+
+def test_ca_keys_that_can_not_be_used(pki: Pki) -> None:
+    key = pki.directory / "private" / "client" / "key-1.pem"
+    key.chmod(0o644)
+    _refuses(pki.directory, "other accounts")
+    key.chmod(0o600)
+    good = key.read_bytes()
+    key.write_bytes(keys.encode(keys.generate("p256")))
+    _refuses(pki.directory, "not the key of its certificate")
+    key.write_bytes(keys.encode(keys.load(_restored(key, good), "it"), b"right"))
+    _refuses(pki.directory, "no passphrase was given")
+    _refuses(pki.directory, "passphrase is wrong", b"wrong")
+    with Pki.open(pki.directory, passphrase=b"right") as opened:
+        opened.issue("agent", Purpose.CLIENT)
+    key.unlink()
+    with Pki.open(pki.directory) as opened, pytest.raises(ConfigurationError, match="is not here"):
+        opened.issue("other", Purpose.CLIENT)
+
+
+def _restored(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything; run as another account")
+def test_an_unreadable_key(pki: Pki) -> None:
+    (pki.directory / "private" / "client" / "key-1.pem").chmod(0)
+    _refuses(pki.directory, "permission denied")
+
+
+def test_what_is_no_pki_or_a_damaged_one(tmp_path: Path, pki: Pki) -> None:
+    with pytest.raises(ConfigurationError, match="no PKI here"):
+        Pki.open(tmp_path / "nothing")
+    settings = pki.directory / "pki.toml"
+    for text in ("version = 2", "version = ", 'version = 1\ntrust_domain = "x"\nroot_key = "y"\n[crl]\ndays = "soon"'):
+        settings.write_text(text)
+        with pytest.raises(ConfigurationError):
+            Pki.open(pki.directory)
+
+
+def test_a_damaged_ledger_is_one_clear_error(pki: Pki) -> None:
+    (pki.directory / "private" / "client" / "ledger.sqlite3").write_bytes(b"nonsense" * 1000)
+    with Pki.open(pki.directory) as opened, pytest.raises(ConfigurationError, match="ledger"):
+        opened.issue("agent", Purpose.CLIENT)
+
+
+def test_the_serving_account_works_without_the_client_authority(pki: Pki) -> None:
+    pki.issue("gw", Purpose.SERVER, ["127.0.0.1"])
+    pki.issue("agent", Purpose.CLIENT)
+    (pki.directory / "private" / "client" / "ledger.sqlite3").rename(pki.directory / "elsewhere")
+    (pki.directory / "private" / "client").rename(pki.directory / "private" / "away")
+    with Pki.open(pki.directory) as serving:
+        assert [entry.name for entry in serving.entries()] == ["gw"]
+        assert serving.unreadable_purposes() == [Purpose.CLIENT]
+        renewals = serving.renew_due(within=timedelta(days=365))
+        assert [(renewal.name, renewal.error) for renewal in renewals] == [("gw", None)]
+        with pytest.raises(ConfigurationError):
+            serving.issue("other", Purpose.CLIENT)
+
+
+# renewing
+
+
+def test_renewal_keeps_names_and_life_and_makes_a_new_key(pki: Pki) -> None:
+    first = pki.issue("agent", Purpose.CLIENT, ["spiffe://example.com/x"], days=12, key_kind="p384")
+    assert first.key is not None
+    old_key = first.key.read_bytes()
+    second = pki.renew("agent")
+    assert second.sans == first.sans and second.serial != first.serial
+    assert second.not_after - second.not_before == first.not_after - first.not_before
+    assert second.key is not None and second.key.read_bytes() != old_key
+    assert keys.kind_of(keys.load(second.key, "it")) == "p384"
+    accepted, said = openssl_verify(second.certificate, pki.directory / "client-ca.pem", "client")
+    assert accepted, said
+    third = pki.renew("agent", reuse_key=True, days=3)
+    assert third.key is not None
+    assert keys.same_public_key(*(load(path)[0].public_key() for path in (third.certificate, second.certificate)))  # type: ignore[arg-type]
+    assert third.not_after < second.not_after
+
+
+def test_an_encrypted_key_stays_encrypted(pki: Pki) -> None:
+    issued = pki.issue("agent", Purpose.CLIENT, key_passphrase=b"mine")
+    assert issued.key is not None and b"ENCRYPTED" in issued.key.read_bytes()
+    with pytest.raises(SecretError, match="no passphrase"):
+        pki.renew("agent")
+    with Pki.open(pki.directory, passphrase=lambda what: b"mine" if "agent" in what else None) as opened:
+        opened.renew("agent")
+    assert keys.load(issued.key, "it", lambda _what: b"mine")
+
+
+def test_revoked_and_unknown_names_are_not_renewed(pki: Pki) -> None:
+    pki.issue("agent", Purpose.CLIENT)
+    pki.revoke("agent")
+    with pytest.raises(UsageError, match="was revoked"):
+        pki.renew("agent")
+    with pytest.raises(UsageError, match="no certificate has the name"):
+        pki.renew("nobody")
+    assert pki.renew_due(within=timedelta(days=365)) == []
+
+
+def test_due_with_a_third_of_life_left_and_spread(pki: Pki) -> None:
+    for number in range(20):
+        pki.issue(f"a{number}", Purpose.CLIENT, days=90)
+    entries = list(pki.entries())
+    moments = {renewal_moment(entry) for entry in entries}
+    assert len(moments) > 15  # not all in one night
+    for entry in entries:
+        life = entry.not_after - entry.issued
+        assert entry.not_after - life * (1 / 3 + 1 / 20) <= renewal_moment(entry) <= entry.not_after - life / 3
+    start = entries[0].issued
+    assert pki.due(start + timedelta(days=50)) == []
+    assert len(pki.due(start + timedelta(days=61))) == 20
+    assert 0 < len(pki.due(start + timedelta(days=58))) < 20
+    assert len(pki.due(start, within=timedelta(days=91))) == 20
+
+
+def test_one_failing_renewal_does_not_stop_the_others(pki: Pki) -> None:
+    pki.issue("a-locked", Purpose.CLIENT, key_passphrase=b"unknown")
+    pki.issue("b-free", Purpose.CLIENT)
+    outcomes = {renewal.name: renewal for renewal in pki.renew_due(within=timedelta(days=365))}
+    assert isinstance(outcomes["a-locked"].error, SecretError) and outcomes["a-locked"].issued is None
+    assert outcomes["b-free"].error is None and outcomes["b-free"].issued is not None
+
+
+# revoking
+
+
+def test_revocation_reaches_the_crl_at_once_and_all_certificates_of_a_name(pki: Pki) -> None:
+    first = pki.issue("agent", Purpose.CLIENT)
+    old = load(first.certificate)[0]
+    second = pki.renew("agent")
+    other = pki.issue("other", Purpose.CLIENT)
+    crl = pki.directory / "client-ca.crl"
+    assert not load_crl(crl).covers(old)
+    assert {entry.serial for entry in pki.revoke("agent", "key-compromise")} == {first.serial, second.serial}
+    after = load_crl(crl)
+    assert (
+        after.covers(old) and after.covers(load(second.certificate)[0]) and not after.covers(load(other.certificate)[0])
+    )
+    arguments = ("-crl_check", "-CRLfile", crl)
+    assert "revoked" in openssl_verify(second.certificate, pki.directory / "client-ca.pem", "client", *arguments)[1]
+    assert openssl_verify(other.certificate, pki.directory / "client-ca.pem", "client", *arguments)[0]
+    assert pki.revoke("agent") == []
+    assert {entry.reason for entry in pki.find("agent")} == {"keyCompromise"}
+
+
+def test_one_serial_number_alone(pki: Pki) -> None:
+    first = pki.issue("agent", Purpose.CLIENT)
+    second = pki.renew("agent")
+    with_colons = ":".join(first.serial[at : at + 2] for at in range(0, len(first.serial), 2)).lower()
+    assert [entry.serial for entry in pki.revoke(with_colons)] == [first.serial]
+    assert pki.current("agent").serial == second.serial and pki.current("agent").revoked is None
+
+
+def test_nothing_is_revoked_when_the_list_can_not_be_signed(pki: Pki) -> None:
+    pki.issue("agent", Purpose.CLIENT)
+    with pytest.raises(UsageError, match="no reason"):
+        pki.revoke("agent", "because")
+    with Pki.open(pki.directory) as opened:
+        (pki.directory / "private" / "client" / "key-1.pem").unlink()
+        with pytest.raises(ConfigurationError):
+            opened.revoke("agent")
+        assert opened.current("agent").revoked is None
+
+
+def test_what_is_published_is_restored_without_a_key(pki: Pki) -> None:
+    pki.issue("agent", Purpose.CLIENT)
+    pki.revoke("agent")
+    crl, bundle = pki.directory / "client-ca.crl", pki.directory / "client-ca.pem"
+    texts = crl.read_bytes(), bundle.read_bytes()
+    crl.write_bytes(b"")
+    bundle.unlink()
+    (pki.directory / "private" / "client" / "key-1.pem").unlink()
+    with Pki.open(pki.directory) as opened, opened.authority(Purpose.CLIENT).held():
+        pass
+    assert (crl.read_bytes(), bundle.read_bytes()) == texts
+
+
+def test_memory_of_a_row_that_nobody_saw(pki: Pki) -> None:
+    """A process that died after its ledger entry and before its files leaves an abandoned row and no name taken."""
+    from mcpsec.certs.authority import Authority
+
+    class Dies(Exception):
+        pass
+
+    def die(*_: object) -> None:
+        raise Dies
+
+    original = Authority._deliver
+    Authority._deliver = die  # type: ignore[method-assign, assignment]
+    try:
+        with pytest.raises(Dies):
+            pki.issue("agent", Purpose.CLIENT)
+    finally:
+        Authority._deliver = original  # type: ignore[method-assign]
+    assert [entry.recorded for entry in pki.entries(everything=True)] == ["abandoned"]
+    assert list(pki.entries()) == []
+    pki.issue("agent", Purpose.CLIENT)
+    serials = {x509.load_der_x509_certificate(entry.der).serial_number for entry in pki.entries(everything=True)}
+    assert len(serials) == 2

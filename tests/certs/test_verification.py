@@ -1,0 +1,146 @@
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from mcpsec.certs import Issued, Pki, Purpose
+from mcpsec.certs.handshake import strict_client_context, try_handshake
+from mcpsec.certs.verification import Verdict, verify
+from mcpsec.errors import ConfigurationError, NotAssessedError, UsageError
+from tests.certs.helpers import load, server_context, tls_server
+
+
+def _judge(pki: Pki, issued: Issued, purpose: Purpose, *, crl: bool = True, **more: object) -> Verdict:
+    chain = load(issued.chain)
+    list_file = pki.directory / f"{issued.purpose}-ca.crl" if crl else None
+    return verify(chain[0], chain[1:], load(pki.root_file), purpose=purpose, crl=list_file, **more)  # type: ignore[arg-type]
+
+
+def test_what_was_issued_is_accepted_for_its_purpose_only(pki: Pki) -> None:
+    client, server = pki.issue("a", Purpose.CLIENT), pki.issue("s", Purpose.SERVER, ["mcp.example.com"])
+    assert _judge(pki, client, Purpose.CLIENT).accepted
+    assert _judge(pki, server, Purpose.SERVER, host="mcp.example.com").accepted
+    assert not _judge(pki, client, Purpose.SERVER, crl=False).accepted
+    assert not _judge(pki, server, Purpose.CLIENT, crl=False).accepted
+    assert not _judge(pki, server, Purpose.SERVER, host="evil.example.com").accepted
+    verdict = _judge(pki, client, Purpose.CLIENT)
+    assert verdict.path[0] == "a" and len(verdict.path) == 3
+
+
+def test_revocation_expiry_and_another_ca_are_refused(pki: Pki, tmp_path: Path) -> None:
+    issued, other = pki.issue("a", Purpose.CLIENT), pki.issue("b", Purpose.CLIENT)
+    pki.revoke("a")
+    assert _judge(pki, issued, Purpose.CLIENT).outcomes["revocation"].accepted is False
+    assert not _judge(pki, issued, Purpose.CLIENT).accepted and _judge(pki, other, Purpose.CLIENT).accepted
+    assert _judge(pki, issued, Purpose.CLIENT, crl=False).accepted  # without a list nobody can know
+    later = datetime.now(UTC) + timedelta(days=91)
+    assert not _judge(pki, other, Purpose.CLIENT, crl=False, at=later).accepted
+    assert not _judge(pki, other, Purpose.CLIENT, at=datetime.now(UTC) + timedelta(days=31)).accepted  # the CRL is over
+    with Pki.create(tmp_path / "stranger") as stranger:
+        assert not _judge(stranger, other, Purpose.CLIENT, crl=False).accepted
+    with pytest.raises(UsageError):
+        verify(load(other.certificate)[0], [], [], purpose=Purpose.CLIENT)
+    (tmp_path / "no.crl").write_text("nonsense")
+    with pytest.raises(ConfigurationError):
+        verify(*_parts(pki, other), purpose=Purpose.CLIENT, crl=tmp_path / "no.crl")
+
+
+def _parts(pki: Pki, issued: Issued) -> tuple[x509.Certificate, list[x509.Certificate], list[x509.Certificate]]:
+    chain = load(issued.chain)
+    return chain[0], chain[1:], load(pki.root_file)
+
+
+def _forge(pki: Pki, purpose: Purpose, san: x509.GeneralName | None, *, usage: bool = True) -> x509.Certificate:
+    """A leaf signed by the real CA key, without this program's own checks."""
+    from mcpsec.certs.profiles import USAGES
+
+    authority = pki.authority(purpose)
+    signer = authority.signer()
+    issuer = x509.load_der_x509_certificate(signer.der)
+    now = datetime.now(UTC).replace(microsecond=0)
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "forged")]))
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key()), critical=False)  # type: ignore[arg-type]
+    )
+    if san is not None:
+        builder = builder.add_extension(x509.SubjectAlternativeName([san]), critical=False)
+    if usage:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([USAGES[purpose]]), critical=False)
+    return builder.sign(authority.key(signer), hashes.SHA256())  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def constrained(tmp_path: Path) -> Pki:
+    return Pki.create(
+        tmp_path / "constrained",
+        permitted={
+            Purpose.CLIENT: [("uri", "example.com")],
+            Purpose.SERVER: [("dns", "example.com"), ("ip", "10.0.0.0/8")],
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("purpose", "san", "good"),
+    [
+        (Purpose.CLIENT, x509.UniformResourceIdentifier("spiffe://example.com/a"), True),
+        (Purpose.CLIENT, x509.UniformResourceIdentifier("spiffe://evil.com/a"), False),
+        (Purpose.CLIENT, x509.UniformResourceIdentifier("spiffe://sub.example.com/a"), False),
+        (Purpose.SERVER, x509.DNSName("mcp.example.com"), True),
+        (Purpose.SERVER, x509.DNSName("mcp.evil.com"), False),
+        (Purpose.SERVER, x509.DNSName("notexample.com"), False),
+    ],
+)
+def test_name_constraints_bind_even_against_the_cas_own_key(
+    purpose: Purpose, san: x509.GeneralName, good: bool, constrained: Pki
+) -> None:
+    leaf = _forge(constrained, purpose, san)
+    chain = load(constrained.directory / f"{purpose}-ca.pem")
+    verdict = verify(leaf, chain[:1], chain[1:], purpose=purpose)
+    assert verdict.accepted is good, verdict
+    if purpose is Purpose.CLIENT and good:
+        outcome = verdict.outcomes["cryptography"]
+        assert outcome.accepted is None and "URI name constraints" in (outcome.reason or "")
+    constrained.close()
+
+
+def test_a_leaf_without_usage_or_names_is_refused(pki: Pki) -> None:
+    chain = load(pki.directory / "client-ca.pem")
+    for leaf in (
+        _forge(pki, Purpose.CLIENT, x509.UniformResourceIdentifier("spiffe://example.com/a"), usage=False),
+        _forge(pki, Purpose.CLIENT, None),
+    ):
+        assert not verify(leaf, chain[:1], chain[1:], purpose=Purpose.CLIENT).accepted
+    good = _forge(pki, Purpose.CLIENT, x509.UniformResourceIdentifier("spiffe://example.com/a"))
+    assert verify(good, chain[:1], chain[1:], purpose=Purpose.CLIENT).accepted
+
+
+def test_a_live_server_is_believed_only_after_a_read(pki: Pki) -> None:
+    server = pki.issue("gw", Purpose.SERVER, ["127.0.0.1"])
+    client = pki.issue("agent", Purpose.CLIENT)
+    assert server.key is not None and client.key is not None
+    context = server_context(server.chain, server.key, pki.directory / "client-ca.pem", pki.directory / "client-ca.crl")
+    with tls_server(context) as port:
+        anonymous = strict_client_context(pki.root_file)
+        refused = try_handshake("127.0.0.1", port, anonymous)  # TLS 1.3 says so only after the handshake
+        assert refused.accepted is False
+        known = strict_client_context(pki.root_file, client.chain, client.key)
+        assert try_handshake("127.0.0.1", port, known).accepted is True
+        assert try_handshake("127.0.0.1", port, known, name="other.example.com").accepted is False
+    with pytest.raises(NotAssessedError, match="can't be reached"):
+        try_handshake("127.0.0.1", port, known)
+    with pytest.raises(ConfigurationError):
+        strict_client_context(pki.root_file, client.chain, server.key)
+    with pytest.raises(ConfigurationError):
+        strict_client_context(client.key)
