@@ -66,8 +66,16 @@ function firstTheme() {
 // --- the traffic plot --------------------------------------------------------------------------------------------
 
 function points() {
-  if (state.range === "seconds") return { rows: state.seconds, step: 1 };
+  if (state.range === "seconds") return { rows: grouped(state.seconds.slice(0, -1), 3), step: 3 };
   return { rows: state.range === "hour" ? state.minutes.slice(-60) : state.minutes, step: 60 };
+}
+
+function grouped(rows, size) {
+  const groups = [];
+  for (let end = rows.length; end >= size; end -= size) {
+    groups.push(rows.slice(end - size, end).reduce((all, row) => all.map((count, which) => count + row[which]), [0, 0, 0]));
+  }
+  return groups.reverse();
 }
 
 function draw() {
@@ -99,7 +107,7 @@ function draw() {
     const ago = ((rows.length - 1) * (4 - mark) * step) / 4;
     const text = clock((state.second - ago) * 1000);
     pen.textAlign = mark === 0 ? "left" : mark === 4 ? "right" : "center";
-    if (width > 520 || mark % 2 === 0) pen.fillText(step === 1 ? text : text.slice(0, 5), x(((rows.length - 1) * mark) / 4), height - 5);
+    if (width > 520 || mark % 2 === 0) pen.fillText(step < 60 ? text : text.slice(0, 5), x(((rows.length - 1) * mark) / 4), height - 5);
   }
   const base = rows.map(() => 0);
   OUTCOMES.forEach((outcome, which) => {
@@ -107,13 +115,13 @@ function draw() {
     const upper = rows.map((row, index) => base[index] + row[which]);
     pen.beginPath();
     upper.forEach((value, index) => (index ? pen.lineTo(x(index), y(value)) : pen.moveTo(x(index), y(value))));
-    pen.strokeStyle = color(outcome); pen.lineWidth = 1.6; pen.lineJoin = "round"; pen.stroke();
+    if (!which) { pen.strokeStyle = color(outcome); pen.lineWidth = 1.6; pen.lineJoin = "round"; pen.stroke(); }
     for (let index = rows.length - 1; index >= 0; index -= 1) pen.lineTo(x(index), y(base[index]));
-    pen.closePath(); pen.globalAlpha = which ? 0.55 : 0.22; pen.fillStyle = color(outcome); pen.fill(); pen.globalAlpha = 1;
+    pen.closePath(); pen.globalAlpha = which ? 0.9 : 0.22; pen.fillStyle = color(outcome); pen.fill(); pen.globalAlpha = 1;
     upper.forEach((value, index) => { base[index] = value; });
   });
-  const recent = rows.slice(-60).reduce((all, row) => OUTCOMES.map((_, which) => all[which] + row[which]), [0, 0, 0]);
-  canvas.setAttribute("aria-label", `Requests over time; of the last ${step === 1 ? "minute" : "hour"}: ${recent[0]} allowed, ${recent[1]} refused, ${recent[2]} failed`);
+  const recent = rows.slice(step < 60 ? -20 : -60).reduce((all, row) => OUTCOMES.map((_, which) => all[which] + row[which]), [0, 0, 0]);
+  canvas.setAttribute("aria-label", `Requests over time; of the last ${step < 60 ? "minute" : "hour"}: ${recent[0]} allowed, ${recent[1]} refused, ${recent[2]} failed`);
   hover(pen, rows, step, x, top, plotHeight, color, left, plotWidth);
 }
 
@@ -186,9 +194,14 @@ function quoted(text) {
   return `'${String(text).replaceAll("'", "'\\''")}'`;
 }
 
+function asked(resource) {
+  const [, upstream, kind, name] = resource.match(/^([^/]*)\/(?:(resource|prompt):)?(.*)$/s) || [null, "", null, resource];
+  return `--${kind || "tool"} ${quoted(`${upstream}/${name}`)}`;
+}
+
 function explain(event) {
   if (!event.client || !event.resource || event.kind !== "authorization") return null;
-  const command = `mcpsec policy explain ${quoted(event.client)} ${quoted(event.resource)}`;
+  const command = `mcpsec policy explain --client ${quoted(event.client)} ${asked(event.resource)}`;
   const button = make("button", { type: "button", class: "copy", title: command, "aria-label": `Copy: ${command}` }, "explain");
   button.addEventListener("click", async () => {
     try { await navigator.clipboard.writeText(command); button.textContent = "copied"; } catch { button.replaceWith(make("code", {}, command)); }
