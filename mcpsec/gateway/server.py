@@ -94,7 +94,8 @@ class Gateway:
     def _make_upstream(self, config: UpstreamConfig, guard: AnswerGuard) -> Upstream:
         limits = self._deployment.server.limits
         if config.builtin is not None:
-            return BuiltinServer(config.name, instructions=BUILTIN_SERVERS[config.builtin], timeout=config.timeout)
+            instructions = BUILTIN_SERVERS[config.builtin]
+            return BuiltinServer(config.name, instructions=instructions, policy=lambda: self._policy)
         if config.url is not None:
             headers = _resolve(config.headers, f"upstreams.{config.name}.headers")
             return HttpUpstream(config, headers, limits, self._sessions, guard)

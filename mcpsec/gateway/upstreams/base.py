@@ -61,7 +61,6 @@ class Upstream(Protocol):
 
     name: str
     catalogue: Catalogue
-    timeout: float
 
     async def start(self) -> None:
         """Get ready. Raises UpstreamStartError when it can't work at all."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcpsec.deployment.model import Client
+    from mcpsec.gateway.policy import Policy
 
 __all__ = ["BUILTIN_SERVERS", "BuiltinServer"]
 
@@ -168,9 +169,14 @@ def _check(tool: _Tool, arguments: dict[str, Any]) -> None:
 class BuiltinServer(LocalServer):
     """The ``demo`` set, which ``mcpsec init`` and ``mcpsec serve --quickstart`` put behind the gateway."""
 
+    def __init__(self, name: str, *, instructions: str, policy: Callable[[], Policy]) -> None:
+        super().__init__(name, instructions=instructions)
+        self._policy = policy
+
     async def list_tools(self, client: Client) -> list[dict[str, Any]]:
-        """The definitions of the built-in tools."""
-        return [_definition(name, tool) for name, tool in _TOOLS.items()]
+        """The definitions of the built-in tools that this client may use."""
+        visible = self._policy().visible
+        return [_definition(name, tool) for name, tool in _TOOLS.items() if visible(client.id, self.name, "tool", name)]
 
     async def call_tool(self, client: Client, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Run one. Raises RpcError for an unknown tool or unfit arguments."""

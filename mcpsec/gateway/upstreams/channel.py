@@ -26,6 +26,7 @@ __all__ = ["Call", "Channel", "Frame"]
 _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 _BACKLOG = 256
 _METHOD_NOT_FOUND = -32601
+_CANCELLED = {"code": -32800, "message": "Request cancelled"}  # as the official SDK's servers say it over HTTP
 # What belongs to no call in particular even while one runs.
 _GENERAL = frozenset(
     {
@@ -134,12 +135,16 @@ class Channel:
 
     def notify(self, method: str, params: Frame) -> None:
         """Send a notification; a cancelled request is named by the id that the child knows it by."""
-        if method == "notifications/cancelled":
-            key = next((key for key, call in self._calls.items() if call.id == params.get("requestId")), None)
-            if key is None:
-                return
-            params = {**params, "requestId": key}
-        self._send(encode_notification(method, params))
+        if method != "notifications/cancelled":
+            self._send(encode_notification(method, params))
+            return
+        call = next((call for call in self._calls.values() if call.id == params.get("requestId")), None)
+        if call is None:
+            return
+        self._send(encode_notification(method, {**params, "requestId": call.key}))
+        # A server owes no answer to a cancelled request (patterns/cancellation), but the POST of the call waits for one.
+        self.end(call)
+        call.push({"jsonrpc": "2.0", "id": call.id, "error": dict(_CANCELLED)})
 
     def respond(self, raw: bytes, id: Any) -> bool:
         """Pass a client's response to a request of the child's; False when the child asked nothing of that id."""

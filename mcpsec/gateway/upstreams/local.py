@@ -26,11 +26,13 @@ _CACHEABLE = {"ttlMs": 0, "cacheScope": "private"}
 
 
 class LocalServer(ABC):
-    """A server without sessions that lists and calls tools. Subclasses say which, and what calling one does."""
+    """A server without sessions that lists and calls tools. Subclasses say which, and what calling one does.
 
-    def __init__(self, name: str, *, instructions: str, timeout: float = 30.0) -> None:
+    What ``list_tools`` gives goes to the client as it is: a subclass lists what that client may use, and nothing else.
+    """
+
+    def __init__(self, name: str, *, instructions: str) -> None:
         self.name = name
-        self.timeout = timeout
         self.catalogue = Catalogue()
         self._instructions = instructions
 
