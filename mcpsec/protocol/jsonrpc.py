@@ -139,8 +139,9 @@ def parse(body: bytes, *, max_depth: int = MAX_DEPTH) -> Message:
         raise _refused(PARSE_ERROR, "the body is not one valid JSON value") from None
     if openings > max_depth:
         _check_depth(body, max_depth)
-    if orjson.dumps(value) != body:
-        _check_nothing_lost(body, value)
+    written = orjson.dumps(value)
+    if written != body:
+        _check_nothing_lost(body, written)
     if type(value) is not dict:
         batch = type(value) is list
         raise _refused(INVALID_REQUEST, "a batch is not accepted" if batch else "the message is not an object")
@@ -227,10 +228,10 @@ def _check_depth(body: bytes, max_depth: int) -> None:
     raise _refused(INVALID_REQUEST, "the message is nested too deeply")
 
 
-def _check_nothing_lost(body: bytes, value: object) -> None:
-    """Refuse duplicate members, and integers that the parser had to round."""
+def _check_nothing_lost(body: bytes, written: bytes) -> None:
+    """Refuse duplicate members (``written`` has each once), and integers that the parser had to round."""
     structure = _without_strings(body)
-    if structure.count(b":") != _without_strings(orjson.dumps(value)).count(b":"):
+    if structure.count(b":") != _without_strings(written).count(b":"):
         raise _refused(INVALID_REQUEST, "an object has two members of the same name")
     for number in _LONG_NUMBER.findall(structure):
         if number.strip(b"-0123456789"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -233,3 +234,21 @@ def test_suggest_reads_a_real_log(capsys: Any, config: Path, tmp_path: Path) -> 
 def test_suggest_without_a_log(capsys: Any, config: Path) -> None:
     code, _, error = run(capsys, "suggest", "-c", str(config))
     assert (code, "no such log" in error) == (2, True)
+
+
+def test_the_examples_of_the_page_are_true(capsys: Any, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "policy.md").read_text("utf-8")
+    policy, tests = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    shown = dict(re.findall(r"```console\n\$ mcpsec policy (\w+) ?[^\n]*\n(.*?)```", page, re.DOTALL))
+    config, file = tmp_path / "mcpsec.toml", tmp_path / "policy-tests.toml"
+    head = FILE[: FILE.index("[upstreams.tickets]")]
+    config.write_text(head + policy)
+    file.write_text(tests)
+    assert run(capsys, "check", "-c", str(config))[0] == 0
+    assert run(capsys, "test", str(file), "-c", str(config)) == (0, shown["test"], "")
+    wanted = ("--client", "reporting-agent", "--tool", "tickets/get_ticket", "--arg", "project=HR")
+    assert run(capsys, "explain", "-c", str(config), *wanted)[:2] == (1, shown["explain"])
+    config.write_text(head + policy.replace('"tickets/get_ticket".', '"tickets/list_ticket".'))
+    code, text, note = run(capsys, "check", "-c", str(config))
+    assert code == 1
+    assert re.sub(r"^.*mcpsec.toml:\d+", "mcpsec.toml:28", text + note) == shown["check"]
