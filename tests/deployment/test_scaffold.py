@@ -177,6 +177,15 @@ def test_names_of_clients(tmp_path: Path, clients: list[str]) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_what_an_interrupted_run_left_beside_the_directory_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".mcpsec-init-stale" / "content" / "new").mkdir(parents=True)
+    create(tmp_path / "new")
+    (tmp_path / ".mcpsec-init-stale" / "content" / "new").mkdir(parents=True)
+    with pytest.raises(ConfigurationError, match="already exists"):
+        create(tmp_path / "new")
+    assert os.listdir(tmp_path) == ["new"]
+
+
 # ---- killed at any moment (test_staging has every single step of it)
 
 

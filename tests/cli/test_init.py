@@ -1,0 +1,62 @@
+"""``mcpsec init`` as people and scripts run it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mcpsec.cli.root import main
+
+
+def run(*arguments: str, cwd: Path, umask: int = 0o022) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MCPSEC")}
+    return subprocess.run(
+        [sys.executable, "-m", "mcpsec", *arguments],
+        cwd=cwd,
+        env=environment,
+        umask=umask,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_deployment_without_a_question(tmp_path: Path) -> None:
+    done = run("init", "my deployment", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
+    *wrote, following = done.stderr.splitlines()
+    said = {line.removeprefix("wrote my deployment/") for line in wrote}
+    made = tmp_path / "my deployment"
+    assert said == {str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()}
+    assert {"mcpsec.toml", ".gitignore", "secrets/agent.hmac", "pki/client/agent/key.pem"} <= said
+    assert following == "next: mcpsec serve -c 'my deployment/mcpsec.toml'"
+    assert run("config", "check", "-c", "my deployment/mcpsec.toml", cwd=tmp_path).returncode == 0
+
+
+def test_here_with_several_clients(tmp_path: Path) -> None:
+    done = run("init", "--client", "reporting", "--client", "ci", "--quiet", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert sorted(os.listdir(tmp_path / "secrets")) == ["ci.hmac", "reporting.hmac"]
+    assert run("config", "check", cwd=tmp_path).returncode == 0
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "mcpsec.toml").write_text("mine")
+    done = run("init", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"error: {tmp_path / 'mcpsec.toml'}: already exists, and nothing is overwritten" in done.stderr
+    assert os.listdir(tmp_path) == ["mcpsec.toml"]
+
+
+def test_a_bad_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", str(tmp_path / "new"), "--client", "a/b"]) == 2
+    assert "'a/b' is not a client name" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []
+
+
+def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "--help"]) == 0
+    assert "$ mcpsec init my-deployment" in capsys.readouterr().out
