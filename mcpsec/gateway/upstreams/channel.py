@@ -142,7 +142,7 @@ class Channel:
         if call is None:
             return
         self._send(encode_notification(method, {**params, "requestId": call.key}))
-        # A server owes no answer to a cancelled request (patterns/cancellation), but the POST of the call waits for one.
+        # A server owes a cancelled request no answer (patterns/cancellation), but the POST of the call waits for one.
         self.end(call)
         call.push({"jsonrpc": "2.0", "id": call.id, "error": dict(_CANCELLED)})
 

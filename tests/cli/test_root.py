@@ -1,0 +1,137 @@
+"""The root command: lazy, helpful, with exit codes that scripts can rely on."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcpsec import __version__
+from mcpsec.cli import root
+from mcpsec.cli.root import COMMANDS, main
+from mcpsec.errors import ConfigurationError, Error, ExitCode, NotAssessedError, RefusedError, SecretError, UsageError
+
+HEAVY = ("cryptography", "httpx", "uvicorn", "pydantic", "mcp", "starlette", "yaml", "hyperscan", "httptools", "orjson")
+
+
+def imported(*arguments: str) -> set[str]:
+    """The top-level modules that one command line imports, in a process of its own."""
+    code = (
+        "import sys, json; from mcpsec.cli.root import main; code = main(sys.argv[1:]);"
+        "print('\\n' + json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    )
+    run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    return set(json.loads(run.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
+def test_the_root_imports_nothing_heavy(arguments: list[str]) -> None:
+    assert imported(*arguments).isdisjoint(HEAVY)
+
+
+def test_a_typo_imports_nothing_of_ours() -> None:
+    assert imported("serv").isdisjoint(set(HEAVY) - {"pydantic"}), "typer itself reads option values with pydantic"
+
+
+def test_a_subcommand_imports_no_other() -> None:
+    modules = imported("config", "schema")
+    assert modules.isdisjoint({"httpx", "mcp", "httptools", "hyperscan"})
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--help"]) == 0
+    text = re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert "Usage: mcpsec" in text
+    command = root.load(name)
+    commands = getattr(command, "commands", {}) or {name: command}
+    for sub, each in commands.items():
+        words = [name] if sub == name else [name, sub]
+        assert main([*words, "--help"]) == 0
+        text = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
+        assert f"$ mcpsec {name}" in text, f"mcpsec {' '.join(words)} --help shows no example"
+        assert each.help, words
+
+
+def test_typos_get_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serv"]) == ExitCode.USAGE
+    assert "Did you mean 'serve'?" in capsys.readouterr().err
+    assert main(["serve", "--lisen", "x"]) == ExitCode.USAGE
+    assert "--listen" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"mcpsec {__version__}\n"
+
+
+def run_raising(error: BaseException, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> int:
+    def load(name: str) -> Any:
+        raise error
+
+    monkeypatch.setattr(root, "load", load)
+    return main(arguments)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Error("x"), 2),
+        (UsageError("x"), 2),
+        (ConfigurationError("x"), 2),
+        (SecretError("x"), 2),
+        (RefusedError("x"), 1),
+        (NotAssessedError("x"), 3),
+        (KeyboardInterrupt(), 130),
+        (BrokenPipeError(), 1),
+    ],
+)
+def test_each_kind_of_failure_has_its_exit_code(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if isinstance(error, BrokenPipeError):
+        monkeypatch.setattr(root, "_silence_stdout", lambda: None)
+    assert run_raising(error, monkeypatch, ["config", "check"]) == code
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_an_error_says_what_where_and_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = ConfigurationError("no such key", path="mcpsec.toml", line=7, hint="did you mean listen?")
+    run_raising(error, monkeypatch, ["config"])
+    assert capsys.readouterr().err == "error: mcpsec.toml:7: no such key\nhint: did you mean listen?\n"
+
+
+def test_a_defect_becomes_a_report_without_values(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    secret = "hunter2-value-of-an-argument"
+    try:
+        raise RuntimeError(secret) from KeyError(secret)
+    except RuntimeError as error:
+        assert run_raising(error, monkeypatch, ["config", f"--x={secret}", secret]) == ExitCode.INTERNAL
+    shown = capsys.readouterr().err
+    (report,) = tmp_path.glob("mcpsec-crash-*.log")
+    assert str(report) in shown
+    text = report.read_text()
+    assert "RuntimeError" in text
+    assert "KeyError" in text
+    assert __version__ in text
+    assert secret not in text + shown
+
+
+def test_flags_of_the_root_may_stand_anywhere_before_the_separator() -> None:
+    assert root._hoist(["serve", "-q", "--", "cmd", "-q"]) == ["--quiet", "serve", "--", "cmd", "-q"]
+    assert root._hoist(["--no-color", "log", "tail"]) == ["--no-color", "log", "tail"]
+
+
+def test_the_module_is_the_same_command() -> None:
+    run = subprocess.run([sys.executable, "-m", "mcpsec", "--version"], capture_output=True, text=True, check=True)
+    assert run.stdout == f"mcpsec {__version__}\n"
