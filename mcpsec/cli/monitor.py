@@ -1,0 +1,153 @@
+"""``mcpsec monitor``: the dashboard at a glance, in the terminal, from the running gateway's log."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mcpsec.cli.output import examples, out
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from mcpsec.telemetry.dashboard import Aggregate
+
+_HISTORY = 50_000
+"""Events of the log that the first picture is made of, at most."""
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command(epilog=examples("mcpsec monitor", "mcpsec monitor log/events.jsonl --once"))
+def monitor(
+    *,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="The log; default: the one the deployment file names.")
+    ] = None,
+    config: Annotated[
+        Path, typer.Option("--config", "-c", metavar="FILE", envvar="MCPSEC_CONFIG", help="The deployment file.")
+    ] = Path("mcpsec.toml"),
+    once: Annotated[bool, typer.Option("--once", help="Print one picture and end.")] = False,
+) -> None:
+    """Watch traffic, decisions, denials and alerts live. Reads the audit log; Ctrl-C ends it."""
+    from mcpsec.cli.log import _log
+    from mcpsec.telemetry.query import Query, follow, last, parse_time
+
+    path = _log(file, config)
+    now = [time.time()]
+    aggregate = _aggregate(now)
+    coming = follow(path, Query(own=True))
+    for event in last(path, Query(since=parse_time("24h"), own=True), _HISTORY):
+        _feed(aggregate, event, now)
+    now[0] = time.time()
+    if once:
+        out.console().print(_picture(aggregate.snapshot()))
+        return
+    from rich.live import Live
+
+    console = out.console()
+    drawn = 0.0
+    with Live(_picture(aggregate.snapshot()), console=console, screen=console.is_terminal, auto_refresh=False) as live:
+        for new in coming:
+            if new is not None:
+                _feed(aggregate, new, now)
+            now[0] = time.time()
+            if now[0] - drawn >= 1.0:
+                drawn = now[0]
+                live.update(_picture(aggregate.snapshot()), refresh=True)
+
+
+def _aggregate(now: list[float]) -> Aggregate:
+    from mcpsec.telemetry.dashboard import Aggregate
+
+    begin = time.time() - 86_400
+    now[0] = begin
+    return Aggregate(clock=lambda: now[0])
+
+
+def _feed(aggregate: Aggregate, event: dict[str, Any], now: list[float]) -> None:
+    from mcpsec.telemetry.alerts import parse_record_time
+
+    now[0] = max(now[0], parse_record_time(event))
+    aggregate.feed(event)
+
+
+def _picture(data: dict[str, Any]) -> RenderableType:
+    from rich.columns import Columns
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.text import Text
+
+    totals, latency = data["totals"], data["latency_ms"]
+    five = [sum(row[which] for row in data["seconds"]) for which in range(3)]
+    hour = [sum(row) for row in data["minutes"][-60:]]
+    figures = Text.assemble(
+        (f"{sum(five) / 300:.1f} req/s  ", "bold"),
+        ("allowed ", "dim"),
+        (f"{five[0]}  ", "cyan"),
+        ("refused ", "dim"),
+        (f"{five[1]}  ", "red"),
+        ("failed ", "dim"),
+        (f"{five[2]}  ", "yellow"),
+        ("in 5 min   p95 ", "dim"),
+        "-" if latency["p95"] is None else f"{latency['p95']:.1f} ms",
+    )
+    seen = Text(
+        f"{totals['requests']} requests seen, {totals['authentication_failures']} failed authentications, "
+        f"{totals['limit_hits']} limit hits",
+        style="dim",
+    )
+    from mcpsec.cli.log import _sparkline
+
+    denials = [_denial(each) for each in reversed(data["denials"][-8:])] or [Text("none", style="dim")]
+    alerts = [Text(f"{_at(each)} {each.get('name')}: {_clean(each.get('detail'))}") for each in data["alerts"][-5:]]
+    lists = Columns(
+        [_panel("clients, 1 h", data["clients"]), _panel("resources, 1 h", data["resources"])], equal=True, expand=True
+    )
+    parts: list[RenderableType] = [
+        Panel(Group(figures, seen, Text(_sparkline(hour), style="cyan")), title="mcpsec", title_align="left"),
+        lists,
+        Panel(Group(*denials), title="denials", title_align="left"),
+    ]
+    if alerts:
+        parts.insert(1, Panel(Group(*alerts), title="alerts", title_align="left", border_style="red"))
+    return Group(*parts)
+
+
+def _panel(title: str, rows: list[dict[str, Any]]) -> RenderableType:
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(ratio=1, no_wrap=True)
+    table.add_column(justify="right")
+    for row in rows[:6]:
+        refused = Text(f" {row['refused']} refused" if row["refused"] else "", style="red")
+        table.add_row(Text(_clean(row["name"])), Text(str(row["allowed"] + row["failed"])) + refused)
+    return Panel(table, title=title, title_align="left")
+
+
+def _denial(event: dict[str, Any]) -> Any:
+    from rich.text import Text
+
+    who = event.get("client") or event.get("claimed") or event.get("address") or "?"
+    what = event.get("resource") or event.get("method") or event["kind"]
+    why = event.get("reason") or event.get("rule") or event["kind"]
+    line = Text(f"{_at(event)}  {_clean(who)}  {_clean(what)}  ")
+    return line.append(_clean(why), style="red")
+
+
+def _at(event: dict[str, Any]) -> str:
+    return _clean(event["time"][11:19])
+
+
+def _clean(text: object) -> str:
+    return "".join(character if character.isprintable() else "�" for character in str(text or ""))
