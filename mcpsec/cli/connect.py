@@ -26,6 +26,8 @@ app = typer.Typer(
         "mcpsec connect -c demo/mcpsec.toml --client agent",
         "mcpsec connect https://mcp.example.com:8443/mcp --cert chain.pem --key key.pem --ca server-ca.pem "
         "--key-id agent --secret-file agent.hmac",
+        "mcpsec connect -c demo/mcpsec.toml --client agent --install claude-desktop",
+        "mcpsec connect -c demo/mcpsec.toml --client agent --print",
     )
 )
 def connect(
@@ -56,14 +58,28 @@ def connect(
     client: Annotated[
         str | None, typer.Option("--client", metavar="NAME", help="The file's client to be. [default: its first]")
     ] = None,
+    install: Annotated[
+        str | None,
+        typer.Option("--install", metavar="CLIENT", help="Write this command into an MCP client's configuration."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="With --install: what the server is called there.")
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--print", help="Print the entry for a client's configuration; write nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --install: do not ask.")] = False,
 ) -> None:
     """Serve MCP on standard input and output, and pass it on to a hardened server.
 
     This is the [bold]command[/bold] of an MCP client's configuration: the client speaks plain stdio, the server sees
     mutual TLS and signed requests. A renewed certificate is picked up while it runs. It ends when its input ends.
+
+    [bold]--install[/bold] writes that entry: it shows the change, asks, and keeps a copy of the file.
     """
     from mcpsec.connect import Credentials
 
+    given = url
     if config is not None:
         from mcpsec.connect.credentials import url_of
         from mcpsec.deployment import load
@@ -79,7 +95,53 @@ def connect(
         )
     if url is None:
         raise UsageError("there is no URL", hint="mcpsec connect https://HOST:PORT/mcp, or -c FILE of a deployment")
+    if url.startswith("https:"):
+        credentials.ssl_context()  # a missing file is said now, not at the first request
+    if install is not None or show:
+        files = {"--cert": cert, "--key": key, "--ca": ca, "--secret-file": secret_file, "-c": config}
+        words = {"--key-id": key_id, "--scheme": scheme, "--client": client}
+        arguments = [] if given is None else [given]
+        arguments += [word for option, path in files.items() if path for word in (option, str(path.absolute()))]
+        arguments += [word for option, value in words.items() if value for word in (option, value)]
+        _install(install, name or _server_name(url), arguments, show=show, yes=yes)
+        return
     _run(url, credentials)
+
+
+def _server_name(url: str) -> str:
+    """A name for the server in a client's list: the host, or mcpsec for one on this machine."""
+    from urllib.parse import urlsplit
+
+    host = urlsplit(url).hostname or ""
+    return "mcpsec" if host in {"localhost", "127.0.0.1", "::1"} else host
+
+
+def _install(client_name: str | None, name: str, arguments: list[str], *, show: bool, yes: bool) -> None:
+    import json
+    import sys
+
+    from mcpsec.connect.install import entry_of, find_client, plan
+
+    client = find_client(client_name or "claude-desktop")
+    entry = entry_of(client, arguments)
+    if show:
+        document: dict[str, object] = {name: entry}
+        for key in reversed(client.keys):
+            document = {key: document}
+        out.result(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    change = plan(client, name, entry)
+    if change.before == change.after:
+        out.note(f"{change.file} has this entry already")
+        return
+    out.result(change.diff)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("nothing was written: there is nobody to ask", hint="add --yes")
+        typer.confirm(f"Write this to {change.file}?", abort=True, err=True)
+    backup = change.apply()
+    kept = f"; what was there is in {backup.name}" if backup is not None else ""
+    out.note(f"wrote {change.file}{kept}; restart {client.title} to see it")
 
 
 def _run(url: str, credentials: Credentials) -> None:
@@ -92,8 +154,6 @@ def _run(url: str, credentials: Credentials) -> None:
     from mcpsec.connect.stdio import StdioPipe
 
     client = HttpClient(url, credentials)
-    if url.startswith("https:"):
-        credentials.ssl_context()  # a missing file is said now, not at the first request
 
     async def main() -> None:
         pipe = StdioPipe(sys.stdin.fileno(), sys.stdout.fileno())
