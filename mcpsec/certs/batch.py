@@ -116,12 +116,15 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             else:
                 reader = csv.DictReader(file, restkey="(too many)", strict=True)
                 for row in reader:
-                    yield reader.line_num, {key: value.strip() if value else value for key, value in row.items()}
+                    yield (
+                        reader.line_num,
+                        {key: value.strip() if isinstance(value, str) else value for key, value in row.items()},
+                    )
     except OSError as error:
         raise ConfigurationError(f"can't be read ({error.strerror})", path=path) from error
     except json.JSONDecodeError as error:
         raise ConfigurationError(f"this is no JSON: {error.msg}", path=path, line=error.lineno) from error
-    except (csv.Error, UnicodeDecodeError, AttributeError) as error:
+    except (csv.Error, UnicodeDecodeError) as error:
         raise ConfigurationError(f"this is no CSV: {error}", path=path) from error
 
 
