@@ -150,7 +150,7 @@ def explain(
     """
     from mcpsec.gateway.policy import Call, Context, Policy
 
-    deployment = _load(config)
+    deployment, client = _load(config), _text(client)
     targets = {"tool": tool, "resource": resource, "prompt": prompt, "complete": complete, "method": method}
     kind, upstream, name = _target(targets)
     call = Call(upstream, kind, name, _arguments(arg or [], arguments))
@@ -170,7 +170,7 @@ def _target(targets: dict[str, str | None]) -> tuple[Any, str, str]:
         names = ", ".join(f"--{option}" for option in targets)
         raise UsageError("say what the call is about, once", hint=f"one of {names}")
     option, value = given[0]
-    upstream, slash, name = value.partition("/")
+    upstream, slash, name = _text(value).partition("/")
     if not slash:
         raise UsageError(f"--{option} is written UPSTREAM/NAME", hint="as in tickets/get_ticket")
     return TARGETS[option], upstream, name
@@ -182,20 +182,34 @@ def _arguments(pairs: list[str], whole: str | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if whole is not None:
         try:
-            found = json.loads(whole)
+            found = json.loads(_text(whole), parse_constant=_no_constant)
         except (ValueError, RecursionError):
             raise UsageError("--arguments is not JSON", hint='as in \'{"project": "WEB"}\'') from None
         if not isinstance(found, dict):
             raise UsageError("--arguments must be a JSON object")
     for pair in pairs:
-        name, equals, text = pair.partition("=")
+        name, equals, text = _text(pair).partition("=")
         if not equals or not name:
             raise UsageError("--arg is written NAME=VALUE", hint="as in --arg project=WEB")
         try:
-            found[name] = json.loads(text)
+            found[name] = json.loads(text, parse_constant=_no_constant)
         except (ValueError, RecursionError):
             found[name] = text
     return found
+
+
+def _no_constant(name: str) -> None:
+    """NaN and Infinity are Python's additions to JSON; no message can hold them."""
+    raise ValueError(name)
+
+
+def _text(value: str) -> str:
+    """A word of the command line, which the system may hand over with bytes that are no text."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the command line holds something that is not UTF-8") from None
+    return value
 
 
 def _moment(text: str | None) -> datetime:

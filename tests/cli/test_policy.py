@@ -43,6 +43,7 @@ roles = ["reader"]
 certificate = { san = "spiffe://example.com/reports" }
 [clients.resource_filters]
 "tickets/get_ticket".project = ["WEB", "API-*"]
+"tickets/get_bill" = { amount = { max = 500 }, key = { regex = "[A-Z]+-[0-9]+" } }
 
 [[clients]]
 id = "ops"
@@ -90,6 +91,7 @@ def explain(capsys: Any, config: Path, *arguments: str) -> tuple[int, dict[str, 
 
 
 GET = ("--client", "reports", "--tool", "tickets/get_ticket")
+BILL = ("--client", "reports", "--tool", "tickets/get_bill")
 DELETE = ("--client", "ops", "--tool", "tickets/delete_old")
 SUNDAY = ("--at", "2026-11-22T02:30:00+01:00", "--address", "10.0.0.1")
 
@@ -104,6 +106,10 @@ SUNDAY = ("--at", "2026-11-22T02:30:00+01:00", "--address", "10.0.0.1")
         ((*GET, "--arguments", '{"project": "WEB"}'), 0, "granted"),
         ((*GET, "--arguments", '{"project": "WEB"}', "--arg", "project=HR"), 1, "argument-not-allowed"),
         (GET, 1, "argument-not-allowed"),
+        ((*BILL, "--arg", "amount=500", "--arg", "key=WEB-1"), 0, "granted"),
+        ((*BILL, "--arg", "amount=501", "--arg", "key=WEB-1"), 1, "argument-not-allowed"),
+        ((*BILL, "--arg", "amount=NaN", "--arg", "key=WEB-1"), 1, "argument-not-allowed"),
+        ((*BILL, "--arg", "amount=5", "--arg", "key=WEB"), 1, "argument-not-allowed"),
         ((*DELETE, *SUNDAY), 0, "granted"),
         ((*DELETE, *SUNDAY, "--certificate-sha256", "CD:" * 31 + "CD"), 1, "context-certificate"),
         ((*DELETE, *SUNDAY[:2]), 1, "context-network"),
@@ -143,6 +149,10 @@ def test_explain_prints_nothing_that_a_terminal_obeys(capsys: Any, config: Path)
         (*GET, "--arg", "project"),
         (*GET, "--arguments", "[1]"),
         (*GET, "--arguments", "{"),
+        (*GET, "--arguments", '{"project": NaN}'),
+        (*GET, "--arg", "project=\udcff"),
+        ("--client", "reports", "--tool", "tickets/\udcff"),
+        ("--client", "\udcff", "--tool", "tickets/x"),
         (*GET, "--at", "2026-11-22T02:30:00"),
         (*GET, "--at", "noon"),
         ("--tool", "tickets/get_ticket"),

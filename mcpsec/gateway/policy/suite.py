@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -112,8 +113,12 @@ class _Reader:
 
     def _arguments(self, table: dict[str, Any]) -> dict[str, Any]:
         arguments = table.get("arguments", {})
-        if not isinstance(arguments, dict):
-            raise self._wrong("arguments must be a table", "arguments")
+        try:
+            if not isinstance(arguments, dict):
+                raise TypeError
+            json.dumps(arguments, allow_nan=False)
+        except (TypeError, ValueError):
+            raise self._wrong("arguments must be a table of JSON values: no dates, inf or nan", "arguments") from None
         return arguments
 
     def _moment(self, table: dict[str, Any]) -> datetime:

@@ -96,6 +96,8 @@ def test_what_a_test_can_be_about(tmp_path: Path, target: str, allowed: bool) ->
         (GOOD.replace('tool = "t/get_x"', 'tool = "t/get_x"\nprompt = "t/p"'), 2, "exactly one"),
         (GOOD.replace('"t/get_x"', '"get_x"'), 5, "UPSTREAM/NAME"),
         (GOOD.replace('{ a = "1" }', "[1]"), 6, "arguments must be a table"),
+        (GOOD.replace('{ a = "1" }', "{ a = inf }"), 6, "arguments must be a table of JSON values"),
+        (GOOD.replace('{ a = "1" }', "{ a = [2026-01-01] }"), 6, "arguments must be a table of JSON values"),
         (GOOD.replace("+01:00", ""), 12, "with its offset"),
         (GOOD.replace('"allowed"', '"yes"'), 7, "expect must be"),
         (GOOD.replace('expect = "allowed"\n', ""), 2, "lacks expect"),
