@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 
 from mcpsec.leaks import assignments, connections, keyblocks, slots
-from mcpsec.leaks.detection import confirm, finish, merge
-from mcpsec.leaks.rulebook import read_cache, write_cache
+from mcpsec.leaks.detection import NAMED_BEFORE, NAMED_REACH, _near_values, confirm, finish, merge
+from mcpsec.leaks.rulebook import FREQUENT, SLOT_WORDS, is_common, read_cache, write_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,17 +33,8 @@ GATES = (
 """Detector, the expression that finds where it has something to look at, and how far before the hit's end that begins."""
 
 LONGEST = 4096
-RARE, RARE_IN_CODE = 5, 5
-"""From this length on a keyword is looked for as it stands: for rules with a format of their own, for named values."""
-FREQUENT = frozenset(
-    """
-    token secret bearer basic password access digital google azure amazon apple intel python stream vault session security
-    storage account accountkey account_key subscription github gitlab checkout agent agent: user: spaces together cognitive test_
-    live_ test- access_ access- _auth _password search consul redis mongo oauth client webhook slack docker nuget maven travis
-    heroku stripe linear notion figma shopify twitter facebook instagram linkedin discord telegram yandex square plaid segment
-    pusher front asana trello dropbox intercom branch bridge signal kraken mapbox alibaba ibmcloud watson object storage
-    """.split()
-)
+RARE = 5
+"""From this length on a keyword is looked for as it stands."""
 
 
 def available() -> bool:
@@ -64,18 +55,25 @@ class Plan:
 
     def __init__(self, book: Rulebook) -> None:
         literals: dict[str, list[int]] = {}
+        common: dict[str, list[int]] = {}
         self.sources: list[str] = []
         self.wakes: list[tuple[str, list[int]]] = []
         for index, rule in enumerate(book.rules):
             if not rule.pattern:
                 continue
-            if all(len(k) >= (RARE_IN_CODE if rule.gate else RARE) and k not in FREQUENT for k in rule.keywords):
-                for keyword in rule.keywords:
-                    literals.setdefault(keyword, []).append(index)
-            else:
-                self._add(rule.gate or rule.pattern, "gate" if rule.gate else "pattern", [index])
+            if not rule.gate and any(len(k) < RARE or k in FREQUENT for k in rule.keywords):
+                self._add(rule.pattern, "pattern", [index])
+                continue
+            for keyword in rule.keywords:
+                wakes = common if rule.gate and is_common(keyword) else literals
+                wakes.setdefault(keyword, []).append(index)
         for keyword, indexes in literals.items():
             self._add("(?i)" + re.escape(keyword), "literal", indexes)
+        if common:
+            names = "|".join(re.escape(keyword) for keyword in common)
+            self._add(rf"(?i)(?:{names})[\w .:-]{{0,16}}(?:{SLOT_WORDS})", "common", [])
+            self._add(rf"(?i)(?:{SLOT_WORDS})[\w.-]{{0,12}}(?:{names})", "common", [])
+        self.common = [(keyword.encode(), indexes) for keyword, indexes in common.items()]
         for number, (_, gate, _) in enumerate(GATES):
             self._add(gate, "detector", [number])
         for mark in slots.MARKS:
@@ -109,6 +107,7 @@ class Bulk:
         self.book = book
         plan = Plan(book)
         self._wakes = plan.wakes
+        self._common = plan.common
         name = plan.key()
         self._db = self._load(name)
         if self._db is None:
@@ -152,8 +151,13 @@ class Bulk:
         areas: dict[int, list[tuple[int, int]]] = {}
         detections: dict[int, list[tuple[int, int]]] = {}
         marked = False
+        lower = b""
         for number, places in ends.items():
             how, wakes = self._wakes[number]
+            if how == "common":
+                lower = lower or data.lower()
+                self._wake_common(lower, places, areas)
+                continue
             if how == "mark":
                 marked = True
                 continue
@@ -168,10 +172,8 @@ class Bulk:
                 before, after = width, 64 if how == "pattern" else width
                 areas.setdefault(index, []).extend((at - before, at + after) for at in places)
         matches: list[Match] = []
-        lower = b""
         for index, spans in areas.items():
-            if len(self.book.rules[index].keywords) > 1:
-                spans.sort()
+            spans.sort()
             for begin, end in merge(spans, size):
                 matches.extend(confirm(self.book, index, data, begin, end))
         if detections:
@@ -181,6 +183,17 @@ class Bulk:
                 places = merge(spans, size)
                 matches.extend(_DETECTORS[number].detect(self.book, data, lower, where, places))
         return finish(self.book, data, lower or data.lower(), path, matches, floor) if matches or marked else []
+
+
+    def _wake_common(self, lower: bytes, places: list[int], areas: dict[int, list[tuple[int, int]]]) -> None:
+        """Add the stretches around hits of the one expression for providers with everyday names."""
+        spans = [(begin, end) for begin, end in merge(((at - NAMED_REACH, at + NAMED_BEFORE) for at in sorted(places)), len(lower))]
+        spans = [span for begin, end in spans for span in _near_values(lower, begin, end)]
+        for begin, end in merge(spans, len(lower)):
+            for keyword, indexes in self._common:
+                if lower.find(keyword, begin, end) >= 0:
+                    for index in indexes:
+                        areas.setdefault(index, []).append((begin, end))
 
 
 _DETECTORS = (assignments, connections, keyblocks)

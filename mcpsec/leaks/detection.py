@@ -11,7 +11,7 @@ import re
 
 from mcpsec.leaks import assignments, connections, keyblocks, slots
 from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask
-from mcpsec.leaks.rulebook import packaged
+from mcpsec.leaks.rulebook import SLOT_WORDS, is_common, packaged
 from mcpsec.leaks.values import entropy, is_counted, randomness
 
 TYPE_CHECKING = False
@@ -26,6 +26,10 @@ DETECTORS = (assignments, connections, keyblocks)
 MEDIUM = 1
 NAMED_BEFORE = 360
 """The most text from a provider's name to the value that a template finds beside it."""
+NAMED_REACH = 96
+"""How far a provider's name and a secret-like word may be apart, with the words themselves."""
+_SLOT_AFTER = re.compile(rb"[\w .:-]{0,16}?(?:" + SLOT_WORDS.encode() + rb")")
+_SLOT_BEFORE = re.compile(rb"(?:" + SLOT_WORDS.encode() + rb")[\w.-]{0,12}$")
 _RUN = re.compile(rb"[A-Za-z0-9_+/=.~-]{12,}")
 _DIGIT = re.compile(rb"[0-9]")
 WHOLE = 16 * 1024
@@ -50,7 +54,7 @@ def finish(
     book: Rulebook, data: bytes, lower: bytes, path: str | None, matches: list[Match], floor: int
 ) -> list[Match]:
     """What both ways of looking end with: the slots of client configurations, then one match a place."""
-    if slots.is_configuration(lower):
+    if assignments.surroundings(path) != "code" and slots.is_configuration(lower):
         found, quiet = slots.detect(book, data, path)
         if quiet:
             matches = [m for m in matches if not any(a <= m.start and m.end <= b for a, b in quiet)]
@@ -62,6 +66,12 @@ def _awake(book: Rulebook, lower: bytes) -> Iterator[tuple[int, list[tuple[int, 
     """Each rule with a keyword in the text, and where its pattern may match."""
     size = len(lower)
     for index, keywords in book.awake(lower).items():
+        rule = book.rules[index]
+        if rule.gate:
+            spans = _named(lower, keywords)
+            if spans:
+                yield index, spans
+            continue
         width = book.pattern(index).width
         if size <= WHOLE or width * 4 > size:
             yield index, [(0, size)]
@@ -77,6 +87,21 @@ def _windows(lower: bytes, keywords: Iterable[bytes], reach: int) -> list[tuple[
             places.append(at)
             at = lower.find(keyword, at + len(keyword))
     return merge(((at - reach, at + reach) for at in sorted(places)), len(lower))
+
+
+def _named(lower: bytes, keywords: Iterable[bytes]) -> list[tuple[int, int]]:
+    """Where a provider's name stands, for an everyday name only beside a secret-like word."""
+    spans: list[tuple[int, int]] = []
+    for keyword in keywords:
+        everyday = is_common(keyword.decode())
+        at = lower.find(keyword)
+        while at >= 0:
+            after = at + len(keyword)
+            if not everyday or _SLOT_AFTER.match(lower, after) or _SLOT_BEFORE.search(lower, max(0, at - 24), at):
+                spans.append((at - NAMED_REACH, after + NAMED_REACH + NAMED_BEFORE))
+            at = lower.find(keyword, after)
+    spans.sort()
+    return merge(spans, len(lower))
 
 
 def merge(spans: Iterable[tuple[int, int]], size: int) -> list[tuple[int, int]]:
@@ -95,13 +120,13 @@ def confirm(book: Rulebook, index: int, data: bytes, begin: int, end: int) -> It
     """The matches of one rule in a window, each judged."""
     rule, pattern = book.rules[index], book.pattern(index)
     if rule.gate:
-        for inner_begin, inner_end in _near_values(data, begin, end, pattern.width):
+        for inner_begin, inner_end in _near_values(data, begin, end):
             yield from _matches(rule, pattern, data, inner_begin, inner_end)
     else:
         yield from _matches(rule, pattern, data, begin, end)
 
 
-def _near_values(data: bytes, begin: int, end: int, width: int) -> list[tuple[int, int]]:
+def _near_values(data: bytes, begin: int, end: int) -> list[tuple[int, int]]:
     """Where a named value may stand: before the end of a run of characters that has a digit or is long."""
     spans = []
     for run in _RUN.finditer(data, begin, end):

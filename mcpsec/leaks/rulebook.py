@@ -48,6 +48,24 @@ FORMAT = 4
 """Counts changes of what the caches hold."""
 
 
+FREQUENT = frozenset(
+    """
+    token secret bearer basic password access digital google azure amazon apple intel python stream vault session security
+    storage account accountkey account_key subscription github gitlab checkout agent agent: user: spaces together cognitive test_
+    live_ test- access_ access- _auth _password search consul redis mongo oauth client webhook slack docker nuget maven travis
+    heroku stripe linear notion figma shopify twitter facebook instagram linkedin discord telegram yandex square plaid segment
+    pusher front asana trello dropbox intercom branch bridge signal kraken mapbox alibaba ibmcloud watson object storage
+    """.split()
+)
+"""Keywords that are everyday words in programs: alone they say too little to wake a rule that needs a name and a slot."""
+SLOT_WORDS = "key|token|secret|passw|pwd|cred|auth|access|pat"
+
+
+def is_common(keyword: str) -> bool:
+    """True for a provider's name so short or so ordinary that a secret-like word has to stand beside it."""
+    return len(keyword) < 5 or keyword in FREQUENT
+
+
 class Rule:
     """One rule, as its TOML table has it; ``confidence`` is 0 (low) to 2 (high)."""
 
