@@ -12,12 +12,12 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from mcpsec.clientfiles.toml import KeyPath
-from mcpsec.deployment.literals import looks_secret, url_holds_secret
+from mcpsec.deployment.literals import argument_holds_secret, looks_secret, url_holds_secret
 from mcpsec.deployment.model import Address, Rate
 from mcpsec.deployment.problems import Report, dotted
 from mcpsec.deployment.shapes import Kind, Scalar, Schema, Wrong, kind_of, suggestion, text_of
 from mcpsec.errors import SecretError
-from mcpsec.secretrefs import SecretRef
+from mcpsec.secretrefs import CommandSource, SecretRef
 
 __all__ = [
     "AddressKind",
@@ -444,9 +444,19 @@ class Secret(Kind):
         if isinstance(value, str):
             return self._plain(value, at, report)
         try:
-            return SecretRef.parse(value, report.base)
+            reference = SecretRef.parse(value, report.base)
         except SecretError as error:
             return report.add(at, f"{name}: {error.message}", error.hint)
+        if looks_secret(reference.prefix):
+            return report.add(
+                at, f"{name}: the prefix holds a secret itself", 'write only what stands before it, as "Bearer "'
+            )
+        arguments = list(reference.source.arguments) if isinstance(reference.source, CommandSource) else []
+        if any(argument_holds_secret(arguments, index) for index in range(len(arguments))):
+            return report.add(
+                at, f"{name}: the command holds a secret itself", "let the program find its own credential"
+            )
+        return reference
 
     def _plain(self, value: str, at: KeyPath, report: Report) -> Any:
         if looks_secret(value) or (value and self.is_secret(str(at[-1]))):

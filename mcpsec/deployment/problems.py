@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mcpsec.clientfiles.toml import KeyPath, Location
+from mcpsec.deployment.literals import looks_secret
 from mcpsec.errors import ConfigurationError
 
 __all__ = ["INVALID", "Invalid", "Problem", "Report", "dotted"]
@@ -35,9 +36,9 @@ def dotted(at: KeyPath) -> str:
 
 
 def _key(name: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name):
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name) and not looks_secret(name):
         return name
-    return f'"{name}"' if len(name) <= 80 and name.isprintable() else "…"
+    return f'"{name}"' if len(name) <= 80 and name.isprintable() and not looks_secret(name) else "…"
 
 
 @dataclass(frozen=True, slots=True)

@@ -578,6 +578,28 @@ def test_a_signing_secret(tmp_path: Path) -> None:
     assert load(file(tmp_path, f'{start}[{{ id = "a", secret = {{ env = "A" }} }}]\n')).clients
 
 
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        (f'env = "A", prefix = "Bearer {SECRET}"', "the prefix holds a secret itself"),
+        (f'command = ["vault", "--token", "{SECRET}"]', "the command holds a secret itself"),
+        (f'command = ["curl", "https://u:{SECRET}@h/"]', "the command holds a secret itself"),
+        (f'env = "{SECRET}"', "env must be the name of an environment variable"),
+        (f'file = "x", encoding = "{SECRET}"', "encoding must be one of text, base64url, hex"),
+    ],
+)
+def test_a_secret_inside_a_reference(tmp_path: Path, reference: str, message: str) -> None:
+    header = f'[upstreams.a]\nurl = "https://x/"\n[upstreams.a.headers]\nx-y-key = {{ {reference} }}\n'
+    check(tmp_path, f"{MINIMAL}{header}# !! upstreams.a.headers.x-y-key: {message}\n")
+
+
+def test_a_secret_as_a_key(tmp_path: Path) -> None:
+    token = "ghp_" + SECRET.replace("-", "")
+    _, problems = read(f'{MINIMAL}{token} = "x"\n', tmp_path / "mcpsec.toml")
+    assert [problem.message for problem in problems] == ["log has no key …"]
+    assert token not in repr(problems)
+
+
 def test_no_model_value_holds_a_resolved_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TICKETS_TOKEN", SECRET)
     assert SECRET not in repr(load(file(tmp_path, FULL)))
