@@ -74,6 +74,7 @@ class Baselines:
         pattern = self._patterns.get(client)
         if pattern is None:
             pattern = self._add(client, when)
+        self._patterns.move_to_end(client)
         pattern.requests += 1
         learned = pattern.requests > self._requests and _day(when) - pattern.first_day >= self._days
         resource = record.get("resource")

@@ -22,6 +22,7 @@ __all__ = ["CommandChannel", "SlackChannel", "SyslogChannel", "WebhookChannel"]
 
 _TIMEOUT = 10.0
 _TRIES = 3
+_PAUSE = 2.0
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _EMOJI = {"low": ":information_source:", "medium": ":warning:", "high": ":rotating_light:", "critical": ":fire:"}
 
@@ -60,7 +61,7 @@ class WebhookChannel:
         ) as client:
             for attempt in range(_TRIES):
                 if attempt:
-                    await asyncio.sleep(2.0 * attempt)
+                    await asyncio.sleep(_PAUSE * attempt)
                 headers = {"content-type": "application/json", **self._signature(body)}
                 try:
                     answer = await client.post(self._url, content=body, headers=headers)

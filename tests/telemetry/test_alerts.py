@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcpsec.telemetry import Event
+from mcpsec.telemetry.alerts import RULES, Alert, AlertEngine, Thresholds
+from mcpsec.telemetry.baseline import Baselines
+from mcpsec.telemetry.clean import Cleaner
+from tests.telemetry.conftest import plain, request
+
+_cleaner = Cleaner(plain)
+
+
+class Watch:
+    """An engine at a clock of its own."""
+
+    def __init__(self, **options: Any) -> None:
+        self.now = 1_795_400_000.0
+        self.engine = AlertEngine(clock=lambda: self.now, **options)
+
+    def __call__(self, event: Event, seconds: float = 1.0) -> list[str]:
+        """Feed one event; the rules that fired."""
+        self.now += seconds
+        event.time = self.now
+        self.engine.feed(_cleaner.record(event, 1, ""))
+        return [alert.rule for alert in self.engine.take()]
+
+
+def refused(method_class: str = "write", **fields: Any) -> Event:
+    return request(kind="authorization", decision="refused", status=403, method_class=method_class, **fields)
+
+
+def test_repeated_authentication_failures_alert_once_per_cooldown() -> None:
+    watch = Watch()
+    fired = [watch(Event("authentication-failed", claimed="ops", status=401, reason="replayed")) for _ in range(20)]
+    assert fired == [[]] * 4 + [["authentication-failures"]] + [[]] * 15
+    watch.now += 901
+    for _ in range(4):
+        watch(Event("authentication-failed", claimed="ops", status=401))
+    watch.now += 1
+    watch.engine.feed(_cleaner.record(Event("authentication-failed", claimed="ops", status=401), 1, ""))
+    (alert,) = watch.engine.take()
+    assert alert.suppressed == 15
+    assert "ops" in alert.summary
+
+
+def test_failures_far_apart_or_of_different_clients_are_no_attack() -> None:
+    watch = Watch()
+    for _ in range(20):
+        assert watch(Event("authentication-failed", claimed="ops"), seconds=200) == []
+    for number in range(20):
+        assert watch(Event("handshake-refused", address=f"192.0.2.{number}")) == []
+
+
+def test_a_reader_that_tries_to_write() -> None:
+    watch = Watch(readers={"configured"})
+    watch(request(client="writer", method_class="write"))
+    assert watch(refused(client="writer")) == []
+    assert watch(refused("read", client="reader")) == []
+    assert watch(refused(client="reader")) == ["write-by-reader"]
+    assert watch(refused(client="reader")) == []
+    assert watch(refused("execute", client="configured")) == ["write-by-reader"]
+
+
+def test_other_rules() -> None:
+    watch = Watch()
+    assert [watch(Event("rate-limited", client="busy", status=429)) for _ in range(20)][-1] == ["rate-limit-hits"]
+    assert watch(Event("breaker", upstream="files", state="half-open")) == []
+    assert watch(Event("breaker", upstream="files", state="open")) == ["breaker-open"]
+    assert watch(Event("upstream", upstream="files", state="up")) == []
+    assert watch(Event("upstream", upstream="files", state="down")) == ["upstream-down"]
+    assert watch(Event("pin", upstream="files", resource="files/x")) == ["pin-changed"]
+    watch.engine.feed({"kind": "log-gap", "time": "2026-11-23T08:00:00.000000Z", "detail": "events lost"})
+    assert [alert.severity for alert in watch.engine.take()] == ["critical"]
+
+
+def test_a_disabled_rule_is_silent() -> None:
+    assert Watch(disabled={"breaker-open"})(Event("breaker", upstream="files", state="open")) == []
+
+
+def test_certificates_alert_once_at_each_threshold() -> None:
+    watch = Watch()
+    watch.engine.watch_certificate("server", watch.now + 40 * 86400)
+    fired = []
+    for _ in range(41 * 4):
+        asyncio.run(_quiet(watch.engine))
+        fired += [alert.severity for alert in watch.engine.recent][len(fired) :]
+        watch.now += 86400 / 4
+    assert fired == ["medium", "high", "critical"]
+
+
+async def _quiet(engine: AlertEngine) -> None:
+    await engine.maintain()
+
+
+def learned(**options: Any) -> Watch:
+    watch = Watch(baselines=Baselines(days=2, requests=100, **options))
+    for number in range(300):
+        assert watch(request(number), seconds=900) == []
+    return watch
+
+
+def test_what_is_outside_the_learned_pattern() -> None:
+    watch = learned()
+    assert watch(request(resource="files/never-before")) == ["new-resource"]
+    assert watch(request(resource="files/never-before")) == []
+    fired = [rule for number in range(200) for rule in watch(request(number), seconds=0.01)]
+    assert fired == ["rate-above-baseline"]
+
+
+def test_a_new_hour() -> None:
+    watch = Watch(baselines=Baselines(days=2, requests=100))
+    watch.now = 1_795_392_000.0
+    for day in range(4):
+        watch.now = 1_795_392_000.0 + day * 86400
+        for number in range(50):
+            assert watch(request(number), seconds=60) == []
+    watch.now += 6 * 3600
+    assert watch(request()) == ["new-hour"]
+    assert watch(request()) == []
+
+
+def test_a_baseline_is_explainable_bounded_and_outlives_the_process(tmp_path: Path) -> None:
+    baselines = Baselines(tmp_path / "b.json", clients=50, resources=10)
+    for number in range(1000):
+        record = _cleaner.record(
+            request(number, client=f"c{number % 40 if number > 100 else number}", resource=f"r/{number}"), 1, ""
+        )
+        list(baselines.observe(record))
+    assert len(baselines._patterns) == 50
+    facts = baselines.explain("c39")
+    assert facts is not None
+    assert len(facts["resources"]) == 10
+    baselines.save()
+    assert (tmp_path / "b.json").stat().st_mode & 0o777 == 0o600
+    assert Baselines(tmp_path / "b.json").explain("c39") == facts
+    (tmp_path / "b.json").write_bytes(b"{")
+    assert Baselines(tmp_path / "b.json").explain("c39") is None
+
+
+class Collecting:
+    name = "collecting"
+
+    def __init__(self) -> None:
+        self.got: list[Alert] = []
+
+    async def send(self, alert: Alert) -> None:
+        self.got.append(alert)
+
+
+class Broken:
+    name = "broken"
+
+    async def send(self, alert: Alert) -> None:
+        raise OSError("no route")
+
+
+def test_delivery_reaches_every_channel_and_the_log() -> None:
+    recorded: list[Event] = []
+    good = Collecting()
+    watch = Watch(channels=[Broken(), good], record=recorded.append)
+
+    async def run() -> None:
+        watch.engine.watch_log(lambda: "disk full")
+        watch.engine.raise_alert("breaker-open", "high", "files", "it opened")
+        await watch.engine.maintain()
+        await watch.engine.drain()
+
+    asyncio.run(run())
+    assert [alert.rule for alert in good.got] == ["breaker-open", "log-trouble"]
+    assert watch.engine.failed_deliveries == 2
+    assert [event.name for event in recorded if event.reason is None] == ["breaker-open", "log-trouble"]
+    assert all("no route" in (event.detail or "") for event in recorded if event.reason == "undelivered")
+
+
+def test_tables_are_bounded() -> None:
+    watch = Watch(thresholds=Thresholds(authentication_failures=1))
+    for number in range(12_000):
+        watch.engine.feed(_cleaner.record(Event("authentication-failed", claimed=f"c{number}"), 1, ""))
+    assert len(watch.engine._times) <= 10_000
+    assert len(watch.engine._fired) <= 10_000
+    assert len(watch.engine.take()) <= 1000
+    assert watch.engine.lost > 0
+
+
+def test_every_alert_is_a_documented_rule_and_json() -> None:
+    alert = Alert("breaker-open", "high", "files", "it opened", 1.0, 2, {"seq": 1})
+    assert json.loads(json.dumps(alert.document()))["meaning"] == RULES["breaker-open"]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rules_have_a_meaning(rule: str) -> None:
+    assert RULES[rule].endswith(".")

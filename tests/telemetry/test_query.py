@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mcpsec.errors import ConfigurationError, UsageError
+from mcpsec.telemetry import AuditLog, Event
+from mcpsec.telemetry.query import Query, follow, last, parse_time, read
+from mcpsec.telemetry.stats import collect
+from tests.telemetry.conftest import request
+
+Open = Callable[..., AuditLog]
+NOON = 1_795_435_200.0 - 86_400
+
+
+@pytest.fixture
+def log(open_log: Open) -> Path:
+    """120 events, one a minute, over several compressed parts."""
+
+    async def run() -> Path:
+        log = open_log(rotate_bytes=6000)
+        for number in range(120):
+            fields: dict[str, object] = {"time": NOON + 60 * number, "client": f"agent-{number % 3}"}
+            if number % 10 == 0:
+                fields |= {"kind": "authorization", "decision": "refused", "status": 403, "rule": "default-deny"}
+            log.write(request(number, **fields))
+            await log.maintain()
+        log.close()
+        return log.path
+
+    return asyncio.run(run())
+
+
+def test_filters(log: Path) -> None:
+    assert len(list(read(log, Query()))) == 120
+    assert len(list(read(log, Query(clients=("agent-1",))))) == 40
+    assert len(list(read(log, Query(clients=("agent-[12]",))))) == 80
+    assert len(list(read(log, Query(decisions=("refused",))))) == 12
+    assert len(list(read(log, Query(statuses=(403,), rules=("default-*",))))) == 12
+    assert len(list(read(log, Query(resources=("files/tool_0",))))) == 18
+    assert (
+        len(list(read(log, Query(since=parse_time("2026-11-22T13:00:00Z"), until=parse_time("2026-11-22T13:30:00Z")))))
+        == 30
+    )
+    assert [each["request_id"] for each in read(log, Query(request_id=f"{7:032x}"))] == [f"{7:032x}"]
+    assert len(list(read(log, Query(text="DEFAULT-DENY")))) == 12
+    assert len(list(read(log, Query(kinds=("log-part",))))) > 2
+    assert len(list(read(log, Query(own=True)))) > 120
+
+
+def test_the_newest_come_from_the_end(log: Path) -> None:
+    for count in (1, 5, 100, 1000):
+        found = last(log, Query(), count)
+        assert [each["request_id"] for each in found] == [f"{number:032x}" for number in range(120)][-count:]
+
+
+def test_a_missing_log_is_said(tmp_path: Path) -> None:
+    for reader in (lambda path: list(read(path, Query())), lambda path: last(path, Query(), 3)):
+        with pytest.raises(ConfigurationError, match="no such log"):
+            reader(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("15m", NOON - 900), ("2h", NOON - 7200), ("7d", NOON - 7 * 86400), ("2026-11-22T12:00:00Z", NOON)],
+)
+def test_times(text: str, seconds: float) -> None:
+    assert parse_time(text, NOON)[:19] == time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+def test_what_is_no_time_is_refused() -> None:
+    with pytest.raises(UsageError, match="no time"):
+        parse_time("yesterday")
+
+
+def test_following_goes_on_over_a_rotation(open_log: Open) -> None:
+    log = open_log()
+    log.write(request(0))
+    log.flush()
+    seen: list[str] = []
+    ready = threading.Event()
+
+    def watch() -> None:
+        for event in follow(log.path, Query(), poll=0.01):
+            ready.set()
+            if event is not None:
+                seen.append(event["request_id"])
+            if len(seen) == 20:
+                return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    assert ready.wait(10)
+
+    async def write() -> None:
+        for number in range(1, 21):
+            log.write(request(number))
+            log.flush()
+            if number % 7 == 0:
+                await asyncio.sleep(0.1)
+                await log.rotate()
+
+    asyncio.run(write())
+    thread.join(20)
+    assert not thread.is_alive()
+    assert seen == [f"{number:032x}" for number in range(1, 21)]
+
+
+def test_statistics(log: Path) -> None:
+    statistics = collect(read(log, Query()))
+    document = statistics.document()
+    assert (document["requests"], document["decisions"]) == (120, {"allowed": 108, "refused": 12})
+    assert document["clients"] == {f"agent-{number}": 40 for number in range(3)}
+    assert document["duration_ms"]["p95"] == 1.25
+    assert sum(point[1] for point in statistics.series(10)) == 120
+    assert len(statistics.series(10)) == 10
+    json.dumps(document)
+
+
+def test_statistics_are_bounded() -> None:
+    events = (
+        {"time": "2026-11-23T12:00:00Z", "kind": "request", "status": 200, "client": f"c{n}"} for n in range(20_000)
+    )
+    statistics = collect(events)
+    assert len(statistics.clients) <= 10_001
+    assert statistics.clients["(others)"] == 10_000
+
+
+def test_empty_statistics(open_log: Open) -> None:
+    log = open_log()
+    log.write(Event("server-start"))
+    log.close()
+    statistics = collect(read(log.path, Query()))
+    assert statistics.percentile(0.5) is None
+    assert statistics.series() == []
