@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
-from mcpsec.leaks import assignments, connections, keyblocks, slots
-from mcpsec.leaks.detection import NAMED_BEFORE, NAMED_REACH, _near_values, confirm, finish, merge
+from mcpsec.leaks import assignments, connections, decoding, keyblocks, slots
+from mcpsec.leaks.detection import NAMED_BEFORE, NAMED_REACH, _near_values, confirm, direct, finish, merge, resolve
 from mcpsec.leaks.rulebook import FREQUENT, SLOT_WORDS, is_common, read_cache, write_cache
 
 TYPE_CHECKING = False
@@ -76,6 +76,8 @@ class Plan:
         self.common = [(keyword.encode(), indexes) for keyword, indexes in common.items()]
         for number, (_, gate, _) in enumerate(GATES):
             self._add(gate, "detector", [number])
+        for gate in decoding.GATES:
+            self._add(gate, "encoded", [])
         for mark in slots.MARKS:
             self._add("(?i)" + re.escape(mark.decode()), "mark", [])
 
@@ -151,12 +153,16 @@ class Bulk:
         areas: dict[int, list[tuple[int, int]]] = {}
         detections: dict[int, list[tuple[int, int]]] = {}
         marked = False
+        encoded: list[int] = []
         lower = b""
         for number, places in ends.items():
             how, wakes = self._wakes[number]
             if how == "common":
                 lower = lower or data.lower()
                 self._wake_common(lower, places, areas)
+                continue
+            if how == "encoded":
+                encoded += places
                 continue
             if how == "mark":
                 marked = True
@@ -182,6 +188,14 @@ class Bulk:
                 spans.sort()
                 places = merge(spans, size)
                 matches.extend(_DETECTORS[number].detect(self.book, data, lower, where, places))
+        if encoded:
+            book = self.book
+            spans = merge(sorted(decoding.around(data, end) for end in encoded), size)
+            matches.extend(
+                decoding.hidden(
+                    data, lambda plain: resolve(direct(book, plain, plain.lower(), None), floor), spans=spans
+                )
+            )
         return finish(self.book, data, lower or data.lower(), path, matches, floor) if matches or marked else []
 
 

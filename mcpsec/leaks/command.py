@@ -55,6 +55,8 @@ def _notes(result: Result, request: Request) -> None:
         write(f"warning: {problem.path}: not scanned: {problem.reason}\n")
     if len(result.problems) > 20:
         write(f"warning: and {len(result.problems) - 20} more that could not be scanned\n")
+    for text in result.warnings:
+        write(f"warning: {text}\n")
     if request.quiet:
         return
     left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(result.skipped.counts.items()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from mcpsec.leaks import assignments, connections, keyblocks, slots
+from mcpsec.leaks import assignments, connections, decoding, keyblocks, slots
 from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask
 from mcpsec.leaks.rulebook import SLOT_WORDS, is_common, packaged
 from mcpsec.leaks.values import entropy, is_counted, randomness
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mcpsec.leaks.rulebook import Pattern, Rule, Rulebook
 
-__all__ = ["DETECTORS", "confirm", "find", "finish", "locate", "resolve", "scan_bytes"]
+__all__ = ["DETECTORS", "confirm", "direct", "find", "finish", "locate", "resolve", "scan_bytes"]
 
 DETECTORS = (assignments, connections, keyblocks)
 MEDIUM = 1
@@ -40,6 +40,14 @@ def find(data: bytes, *, path: str | None = None, floor: int = 1, book: Rulebook
     """Every secret in ``data`` at or above the confidence ``floor``, in order, each place once."""
     book = book or packaged()
     lower = data.lower()
+    matches = direct(book, data, lower, path)
+    if len(data) >= 32:
+        matches.extend(decoding.hidden(data, lambda plain: resolve(direct(book, plain, plain.lower(), None), floor)))
+    return finish(book, data, lower, path, matches, floor)
+
+
+def direct(book: Rulebook, data: bytes, lower: bytes, path: str | None) -> list[Match]:
+    """Every match in the text as it stands, overlaps and all tiers included."""
     where = assignments.surroundings(path)
     matches: list[Match] = []
     for index, spans in _awake(book, lower):
@@ -47,7 +55,7 @@ def find(data: bytes, *, path: str | None = None, floor: int = 1, book: Rulebook
             matches.extend(confirm(book, index, data, begin, end))
     for detector in DETECTORS:
         matches.extend(detector.detect(book, data, lower, where, [(0, len(data))]))
-    return finish(book, data, lower, path, matches, floor)
+    return matches
 
 
 def finish(

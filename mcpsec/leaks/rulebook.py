@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["FIELDS", "Rule", "Rulebook", "cache_directory", "packaged", "parse_rules", "rule_files"]
+__all__ = ["FIELDS", "Rule", "Rulebook", "cache_directory", "packaged", "parse_rules", "row_of", "rule_files"]
 
 FIELDS = (
     "id",
@@ -109,10 +109,11 @@ def parse_rules(text: str, where: str) -> list[tuple[object, ...]]:
         raise ConfigurationError(f"not TOML: {error}", path=where) from error
     if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
         raise ConfigurationError("[[rules]] must be an array of tables", path=where)
-    return [_row(table, where) for table in tables]
+    return [row_of(table, where) for table in tables]
 
 
-def _row(table: dict[str, object], where: str) -> tuple[object, ...]:
+def row_of(table: dict[str, object], where: str) -> tuple[object, ...]:
+    """One rule's table as a row of :data:`FIELDS`. Raises ConfigurationError naming file and rule."""
     from mcpsec.errors import ConfigurationError
 
     name = str(table.get("id", "?"))

@@ -9,19 +9,22 @@ from time import perf_counter
 from mcpsec.leaks.detection import find, locate
 from mcpsec.leaks.files import Problem, Skipped, is_binary, read, walk
 from mcpsec.leaks.findings import Finding, level
-from mcpsec.leaks.rulebook import packaged
+from mcpsec.leaks.rulebook import FIELDS, Rulebook, packaged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from mcpsec.leaks.allow import Allowed
+    from mcpsec.leaks.baseline import Baseline
     from mcpsec.leaks.bulk import Bulk
+    from mcpsec.leaks.configuration import Configuration
     from mcpsec.leaks.findings import Match
     from mcpsec.leaks.options import Request
-    from mcpsec.leaks.rulebook import Rulebook
 
 __all__ = ["Result", "Scanner", "execute"]
 
+BASELINE = ".mcpsec-secrets-baseline"
 SMALL = 256 << 10
 """Up to here keywords and single patterns are quicker than loading the database."""
 PARALLEL = 2 << 20
@@ -42,6 +45,8 @@ class Result:
         self.problems: list[Problem] = []
         self.skipped = Skipped()
         self.suppressed = 0
+        self.warnings: list[str] = []
+        self.for_baseline: list[tuple[str, str, str, str]] = []
 
     def pack(self) -> object:
         """Plain values for another process."""
@@ -52,11 +57,15 @@ class Result:
             [(p.path, p.reason) for p in self.problems],
             self.skipped.counts,
             self.suppressed,
+            self.warnings,
+            self.for_baseline,
         )
 
     def add(self, packed: Any, book: Rulebook) -> None:
         """Take in what another process packed."""
-        findings, files, size, problems, skipped, suppressed = packed
+        findings, files, size, problems, skipped, suppressed, warnings, for_baseline = packed
+        self.warnings += [text for text in warnings if text not in self.warnings]
+        self.for_baseline += for_baseline
         self.findings += [Finding.unpack(row, book) for row in findings]
         self.files += files
         self.bytes += size
@@ -75,8 +84,14 @@ def execute(request: Request) -> Result:
     """Scan what the request names. Raises mcpsec.errors.Error for what can't be asked."""
     started = perf_counter()
     result = Result()
+    configuration = _configuration(request)
     book = packaged()
-    scanner = Scanner(book, level(request.confidence), request, result)
+    if configuration is not None:
+        book = configuration.book(book)
+        result.warnings += configuration.warnings
+    if request.rule:
+        book = _only(book, request.rule)
+    scanner = Scanner(book, level(request.confidence), request, result, configuration)
     in_git = request.staged or request.since is not None or request.history
     if request.stdin or "-" in request.paths:
         scanner.text(sys.stdin.buffer.read(), "<stdin>")
@@ -84,19 +99,81 @@ def execute(request: Request) -> Result:
         from mcpsec.leaks import gitscan
 
         gitscan.scan(request, scanner)
+    elif request.discover:
+        from mcpsec.clientfiles.clients import configurations
+
+        for _client, path in configurations():
+            _paths_of(request, scanner, [path])
     elif not request.stdin or request.paths:
         _paths(request, scanner)
     result.findings.sort(key=lambda f: (f.path, f.line, f.column, f.rule.id))
+    if request.update_baseline:
+        _update_baseline(request, result)
     result.seconds = perf_counter() - started
     book.keep()
     return result
 
 
+def _update_baseline(request: Request, result: Result) -> None:
+    from mcpsec.leaks import baseline
+
+    first = request.paths[0] if request.paths and request.paths[0] != "-" else "."
+    path = request.baseline or os.path.join(_top(first), BASELINE)  # noqa: PTH118
+    known = baseline.load(path) if os.path.exists(path) else None  # noqa: PTH110
+    count = baseline.write(path, result.for_baseline, known)
+    result.warnings.append(f"{path}: {count} known findings written; rotate them, the baseline only hides them")
+
+
+def _configuration(request: Request) -> Configuration | None:
+    if request.config:
+        from mcpsec.leaks.configuration import load
+
+        return load(request.config)
+    if request.no_config:
+        return None
+    first = request.paths[0] if request.paths and request.paths[0] != "-" else "."
+    directory = first if os.path.isdir(first) else os.path.dirname(first) or "."  # noqa: PTH112,PTH120
+    from mcpsec.leaks.configuration import find as find_configuration
+
+    path = find_configuration(directory)
+    if path is None:
+        return None
+    from mcpsec.leaks.configuration import load
+
+    return load(path)
+
+
+def _only(book: Rulebook, names: list[str]) -> Rulebook:
+    from mcpsec.errors import UsageError
+
+    unknown = [name for name in names if name not in book.by_id]
+    if unknown:
+        raise UsageError(f"no such rule: {', '.join(unknown)}", hint="mcpsec scan-secrets rules list")
+    return Rulebook([[getattr(book.by_id[name], field) for field in FIELDS] for name in names])
+
+
+def _top(path: str) -> str:
+    """The repository's top above a path, else the directory itself: where ignore files and baselines stand."""
+    start = os.path.abspath(path)  # noqa: PTH100
+    start = start if os.path.isdir(start) else os.path.dirname(start)  # noqa: PTH112,PTH120
+    at = start
+    while not os.path.exists(os.path.join(at, ".git")):  # noqa: PTH110,PTH118
+        parent = os.path.dirname(at)  # noqa: PTH120
+        if parent == at:
+            return start
+        at = parent
+    return at
+
+
 def _paths(request: Request, scanner: Scanner) -> None:
+    _paths_of(request, scanner, request.paths or ["."])
+
+
+def _paths_of(request: Request, scanner: Scanner, paths: list[str]) -> None:
     result = scanner.result
     found: list[tuple[str, int]] = []
     limit = request.max_size << 20
-    for path in request.paths or ["."]:
+    for path in paths:
         if path == "-":
             continue
         if not os.path.isdir(path):  # noqa: PTH112
@@ -148,12 +225,17 @@ def deal(found: list[tuple[str, int]], jobs: int) -> list[list[tuple[str, int]]]
 class Scanner:
     """Scans files and texts into one result."""
 
-    def __init__(self, book: Rulebook, floor: int, request: Request, result: Result) -> None:
+    def __init__(
+        self, book: Rulebook, floor: int, request: Request, result: Result, configuration: Configuration | None = None
+    ) -> None:
         self.book = book
         self.floor = floor
         self.request = request
         self.full = request.redact == "full"
         self.result = result
+        self._configuration = configuration
+        self._allowed: Allowed | None = None
+        self._baseline: Baseline | None = None
         self._bulk: Bulk | None = None
         self._slow_bytes = 0
 
@@ -188,11 +270,53 @@ class Scanner:
     def text(self, data: bytes, path: str, offset: int = 0) -> list[Finding]:
         """Scan one buffer and keep its findings."""
         self.result.bytes += len(data)
-        if is_binary(data):
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            from mcpsec.leaks.decoding import utf16
+
+            data = utf16(data) or data
+        if is_binary(data) or data.startswith(b"# mcpsec secrets baseline"):
             return []
         matches = self.matches(data, path)
-        if not matches:
-            return []
-        findings = locate(data, matches, path, full=self.full)
-        self.result.findings += findings
+        return self.keep(data, matches, path) if matches else []
+
+    def keep(self, data: bytes, matches: list[Match], path: str) -> list[Finding]:
+        """Turn matches into findings, without those that are known or allowed."""
+        if self._allowed is None:
+            self._load_allowed()
+        allowed, baseline = self._allowed, self._baseline
+        result = self.result
+        meant = []
+        for match in matches:
+            if allowed is not None and allowed.match(match, data, path):
+                result.suppressed += 1
+            elif self.request.update_baseline:
+                result.for_baseline.append((match.rule.family, match.value, match.rule.id, path))
+                result.suppressed += 1
+            elif baseline is not None and baseline.knows(match.rule.family, match.value):
+                result.suppressed += 1
+            else:
+                meant.append(match)
+        findings = []
+        for finding in locate(data, meant, path, full=self.full):
+            if allowed is not None and allowed.finding(finding):
+                result.suppressed += 1
+            else:
+                findings.append(finding)
+        result.findings += findings
         return findings
+
+    def _load_allowed(self) -> None:
+        from mcpsec.leaks.allow import Allowed
+
+        request = self.request
+        first = request.paths[0] if request.paths and request.paths[0] != "-" else "."
+        from time import gmtime, strftime
+
+        root = "" if request.no_config else _top(first)
+        self._allowed = Allowed(root, self._configuration, today=strftime("%Y-%m-%d", gmtime()), warn=self.result.warnings)
+        usual = "" if request.no_config else os.path.join(root, BASELINE)  # noqa: PTH118
+        path = request.baseline or (usual if os.path.exists(usual) else "")  # noqa: PTH110
+        if path and not request.update_baseline:
+            from mcpsec.leaks.baseline import load
+
+            self._baseline = load(path)

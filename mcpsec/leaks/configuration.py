@@ -1,0 +1,219 @@
+"""A repository's own rules and allow-lists: ``.mcpsec-secrets.toml``, ``[tool.mcpsec.secrets]`` of pyproject.toml, or a
+``.gitleaks.toml`` as it is.
+
+::
+
+    extend = true                          # false: only the rules below
+    disable = ["generic-key"]
+    [allow]
+    paths = ["docs/**", "*.example"]       # as in .gitignore
+    values = ['^AKIA.{12}TEST$']           # expressions over the value
+    lines = ['sample-only']                # expressions over its line
+    stopwords = ["dev-cluster"]
+    [[rules]]                              # as the packaged rules
+    …
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mcpsec.leaks.findings import Match
+    from mcpsec.leaks.rulebook import Rulebook
+
+__all__ = ["NAMES", "Configuration", "find", "load"]
+
+NAMES = (".mcpsec-secrets.toml", "pyproject.toml", ".gitleaks.toml")
+_KEYS = frozenset(("extend", "disable", "allow", "rules"))
+_ALLOW_KEYS = frozenset(("paths", "values", "lines", "stopwords", "description"))
+
+
+class Configuration:
+    """Own rules and what is allowed; made by :func:`load`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.extend = True
+        self.disable: set[str] = set()
+        self.rows: list[tuple[object, ...]] = []
+        self.paths: list[re.Pattern[str]] = []
+        self.values: list[re.Pattern[str]] = []
+        self.lines: list[re.Pattern[str]] = []
+        self.stopwords: list[str] = []
+        self.warnings: list[str] = []
+
+    def allows(self, match: Match, data: bytes, path: str) -> bool:
+        """True when an allow-list covers the match."""
+        if any(pattern.search(path) for pattern in self.paths):
+            return True
+        low = match.value.lower()
+        if any(word in low for word in self.stopwords) or any(p.search(match.value) for p in self.values):
+            return True
+        if self.lines:
+            begin = data.rfind(b"\n", 0, match.start) + 1
+            end = data.find(b"\n", match.end)
+            line = data[begin : end if end >= 0 else len(data)][:20_000].decode("utf-8", "replace")
+            return any(pattern.search(line) for pattern in self.lines)
+        return False
+
+    def allows_path(self, path: str) -> bool:
+        """True when nothing in this file is to be reported."""
+        return any(pattern.search(path) for pattern in self.paths)
+
+    def book(self, packaged: Rulebook) -> Rulebook:
+        """The rules of a run under this configuration. ConfigurationError when none is left."""
+        from mcpsec.errors import ConfigurationError
+        from mcpsec.leaks.rulebook import FIELDS, Rulebook
+
+        if self.extend and not self.disable and not self.rows:
+            return packaged
+        unknown = sorted(name for name in self.disable if name not in packaged.by_id)
+        if unknown:
+            raise ConfigurationError(
+                f"disable names no rule: {', '.join(unknown)}", path=self.path, hint="mcpsec scan-secrets rules list"
+            )
+        rows: list[Any] = []
+        if self.extend:
+            rows = [[getattr(r, name) for name in FIELDS] for r in packaged.rules if r.id not in self.disable]
+        own = {row[0] for row in self.rows}
+        rows = [row for row in rows if row[0] not in own] + list(self.rows)
+        if not rows:
+            raise ConfigurationError(
+                "this configuration leaves no rule", path=self.path, hint="remove extend = false, or add [[rules]]"
+            )
+        return Rulebook(rows)
+
+
+def find(directory: str) -> str | None:
+    """The configuration file that governs a directory: in it or above, up to the repository's top."""
+    at = os.path.abspath(directory)  # noqa: PTH100
+    while True:
+        for name in NAMES:
+            path = os.path.join(at, name)  # noqa: PTH118
+            if os.path.isfile(path) and (name != "pyproject.toml" or _mentions_us(path)):  # noqa: PTH113
+                return path
+        parent = os.path.dirname(at)  # noqa: PTH120
+        if parent == at or os.path.exists(os.path.join(at, ".git")):  # noqa: PTH110,PTH118
+            return None
+        at = parent
+
+
+def _mentions_us(path: str) -> bool:
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123
+            return b"tool.mcpsec" in stream.read(1 << 20)
+    except OSError:
+        return False
+
+
+def load(path: str) -> Configuration:
+    """Read a configuration. Raises ConfigurationError naming the file."""
+    import tomllib
+
+    from mcpsec.errors import ConfigurationError
+
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123
+            document = tomllib.load(stream)
+    except OSError as error:
+        raise ConfigurationError(f"can't be read: {error.strerror}", path=path) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"not TOML: {error}", path=path) from error
+    name = os.path.basename(path)  # noqa: PTH119
+    if name == "pyproject.toml":
+        document = document.get("tool", {}).get("mcpsec", {}).get("secrets", {})
+    elif "gitleaks" in name or "allowlist" in document or "allowlists" in document or "extend" in document and isinstance(document["extend"], dict):
+        return _gitleaks(path, document)
+    return _own(path, document)
+
+
+def _own(path: str, document: dict[str, Any]) -> Configuration:
+    from mcpsec.errors import ConfigurationError
+    from mcpsec.leaks.allow import glob
+    from mcpsec.leaks.rulebook import row_of
+
+    unknown = sorted(set(document) - _KEYS) + sorted(set(document.get("allow", {})) - _ALLOW_KEYS)
+    if unknown:
+        raise ConfigurationError(f"unknown keys: {', '.join(unknown)}", path=path)
+    made = Configuration(path)
+    made.extend = bool(document.get("extend", True))
+    made.disable = set(document.get("disable", []))
+    allow = document.get("allow", {})
+    made.paths = [glob(text) for text in allow.get("paths", [])]
+    made.values = [_expression(text, path) for text in allow.get("values", [])]
+    made.lines = [_expression(text, path) for text in allow.get("lines", [])]
+    made.stopwords = [str(word).lower() for word in allow.get("stopwords", [])]
+    for table in document.get("rules", []):
+        full = {"risk": "A secret of your own kind.", "rotate": "As your own procedure says.", "title": table.get("id", ""), **table}
+        made.rows.append(row_of(full, path))
+        if full.get("pattern"):
+            _expression(full["pattern"], path)
+    return made
+
+
+def _expression(text: str, path: str) -> re.Pattern[str]:
+    from mcpsec.errors import ConfigurationError
+
+    try:
+        return re.compile(text)
+    except (re.error, TypeError) as error:
+        raise ConfigurationError(f"not a regular expression: {text!r}: {error}", path=path) from error
+
+
+def _gitleaks(path: str, document: dict[str, Any]) -> Configuration:
+    """Take over a gitleaks configuration: its rules beside ours, its allow-lists.
+
+    An ``[extend]`` without ``useDefault`` would leave gitleaks without rules; ours stay on.
+    """
+    from mcpsec.leaks.rulebook import row_of
+
+    made = Configuration(path)
+    lists = [document.get("allowlist", {}), *document.get("allowlists", [])]
+    for allow in lists:
+        targets = made.lines if allow.get("regexTarget") in ("line", "match") else made.values
+        for source, text in [(made.paths, t) for t in allow.get("paths", [])] + [(targets, t) for t in allow.get("regexes", [])]:
+            compiled = _from_go(text)
+            if compiled is None:
+                made.warnings.append(f"{path}: an expression that Python can't read is not applied")
+            else:
+                source.append(compiled)
+        made.stopwords += [str(word).lower() for word in allow.get("stopwords", [])]
+    for table in document.get("rules", []):
+        pattern = _from_go(table.get("regex", ""))
+        keywords = [k.lower() for k in table.get("keywords", [])]
+        if pattern is None or not table.get("regex") or not keywords:
+            made.warnings.append(f"{path}: rule {table.get('id', '?')} has no keyword or no readable expression; not applied")
+            continue
+        made.rows.append(
+            row_of(
+                {
+                    "id": table.get("id", "gitleaks-rule"),
+                    "title": table.get("description") or table.get("id", ""),
+                    "risk": "As the rule of your gitleaks configuration says.",
+                    "rotate": "Revoke it where it was issued.",
+                    "confidence": "medium",
+                    "keywords": keywords,
+                    "pattern": pattern.pattern,
+                    "entropy": float(table.get("entropy", 0)),
+                },
+                path,
+            )
+        )
+    return made
+
+
+def _from_go(text: str) -> re.Pattern[str] | None:
+    """Compile an RE2 expression with :mod:`re`: flags in the middle become scoped, ``\\z`` becomes ``\\Z``."""
+    text = text.replace("\\z", "\\Z").replace("[[:alnum:]]", "[A-Za-z0-9]").replace("[:alnum:]", "A-Za-z0-9")
+    place = text.find("(?i)")
+    if place > 0:
+        text = "(?i)" + text.replace("(?i)", "")
+    try:
+        return re.compile(text)
+    except (re.error, TypeError):
+        return None

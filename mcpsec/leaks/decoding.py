@@ -1,0 +1,116 @@
+"""Secrets behind an encoding: base64 (twice), percent, hex, ``\\u`` escapes, UTF-16.
+
+Only stretches that can hide something are decoded, each once, and only printable results are looked at; so the cost is
+that of one expression over the text.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mcpsec.leaks.findings import Match
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["GATES", "around", "hidden", "utf16"]
+
+DEPTH = 2
+LONGEST = 64 * 1024
+_BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{32,}={0,2}(?![A-Za-z0-9+/_-])")
+_HEX = re.compile(rb"(?<![0-9A-Za-z])(?:[2-7][0-9a-fA-F]){24,}(?![0-9A-Za-z])")
+_ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
+_URL_TEXT = re.compile(rb"[\w.~!$&'()*+,;=:@/?%-]{8,4096}")
+_URL_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~!$&'()*+,;=:@/?%-")
+_UNICODE = re.compile(rb"(?:\\u00[2-7][0-9a-fA-F]){4,}(?:\\u00[2-7][0-9a-fA-F]|[\w.+/=-]){0,400}")
+GATES = (
+    r"(?:[A-Za-z0-9+/_-]{4}){8}[A-Za-z0-9+/_-]{0,3}[^A-Za-z0-9+/_-]",
+    r"(?:[2-7][0-9a-fA-F]){24}",
+    r"%[0-9A-Fa-f]{2}[^\s%]{0,80}%[0-9A-Fa-f]{2}",
+    r"(?:\\u00[2-7][0-9a-fA-F]){4}",
+)
+_PRINTABLE = re.compile(rb"[\t\n\r -~]*\Z")
+
+
+def utf16(data: bytes) -> bytes | None:
+    """The text as UTF-8 when it begins with a UTF-16 byte order mark."""
+    if data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        return None
+    return data.decode("utf-16", "replace").encode("utf-8", "replace")
+
+
+def hidden(
+    data: bytes,
+    look: Callable[[bytes], list[Match]],
+    *,
+    depth: int = DEPTH,
+    spans: Sequence[tuple[int, int]] | None = None,
+) -> Iterator[Match]:
+    """Matches of ``look`` in what the text hides; each stands where its encoded form does."""
+    for start, end, plain, how in _encoded(data, spans or [(0, len(data))]):
+        for match in look(plain):
+            yield Match(match.rule, start, end, match.value, match.confidence, f"{how} {match.note}".strip())
+        if depth > 1:
+            for match in hidden(plain, look, depth=depth - 1):
+                yield Match(match.rule, start, end, match.value, match.confidence, f"{how} in {match.note}".strip())
+
+
+def around(data: bytes, end: int) -> tuple[int, int]:
+    """The stretch without delimiters that ends near ``end``: where a gate's hit may have begun."""
+    floor = max(0, end - LONGEST)
+    start = max(data.rfind(mark, floor, end - 8) for mark in (b"\n", b" ", b'"', b"'", b":", b",", b">", b"=", b"(", b"`"))
+    return max(floor, start), min(len(data), end + 1024)
+
+
+def _encoded(data: bytes, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, bytes, str]]:
+    for begin, stop in spans:
+        for found in _BASE64.finditer(data, begin, stop):
+            plain = _base64(found.group())
+            if plain is not None:
+                yield found.start(), found.end(), plain, "base64"
+        for found in _HEX.finditer(data, begin, stop):
+            plain = bytes.fromhex(found.group()[: LONGEST * 2].decode())
+            if _readable(plain):
+                yield found.start(), found.end(), plain, "hex"
+        if data.find(b"%", begin, stop) >= 0:
+            yield from _percent(data, begin, stop)
+        if data.find(b"\\u00", begin, stop) >= 0:
+            for found in _UNICODE.finditer(data, begin, stop):
+                plain = re.sub(rb"\\u00([0-9a-fA-F]{2})", lambda m: bytes.fromhex(m[1].decode()), found.group())
+                if _readable(plain):
+                    yield found.start(), found.end(), plain, "unicode escapes"
+
+
+def _percent(data: bytes, begin: int, stop: int) -> Iterator[tuple[int, int, bytes, str]]:
+    from mcpsec.leaks.urlquote import unquote
+
+    done = begin
+    for mark in _ESCAPE.finditer(data, begin, stop):
+        if mark.start() < done:
+            continue
+        start = mark.start()
+        while start > done and data[start - 1] in _URL_BYTES and mark.start() - start < 200:
+            start -= 1
+        found = _URL_TEXT.match(data, start, stop)
+        if found is None:
+            continue
+        done = found.end()
+        if found.group().count(b"%") >= 2:
+            plain = unquote(found.group().decode("latin-1")).encode("utf-8", "replace")
+            if _readable(plain):
+                yield start, done, plain, "percent"
+
+
+def _base64(text: bytes) -> bytes | None:
+    from mcpsec.leaks.checks import unbase64
+
+    sample = unbase64(text[:32].decode())
+    if sample is None or not _readable(sample):
+        return None
+    plain = unbase64(text[:LONGEST].decode())
+    return plain if plain is not None and _readable(plain) else None
+
+
+def _readable(plain: bytes) -> bool:
+    return len(plain) >= 8 and _PRINTABLE.match(plain) is not None
