@@ -9,6 +9,7 @@ stage when everything had arrived. So a crash at any moment, ``kill -9`` or a po
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -90,14 +91,28 @@ def stage(place: Path) -> Iterator[Stage]:
     """
     with _readable_errors(place):
         clean(place)
-        directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
-        with _locked(directory):
+        with _new_directory(place) as directory:
             made = Stage(place, directory)
             try:
                 made.content.mkdir(mode=0o700)
                 yield made
             finally:
                 made.undo()
+
+
+@contextlib.contextmanager
+def _new_directory(place: Path) -> Iterator[Path]:
+    """Make a directory and hold its lock; another run's ``clean`` may come between the two, so look and try again."""
+    while True:
+        directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(_locked(directory))
+            except (BlockingIOError, FileNotFoundError):
+                continue
+            if directory.is_dir():
+                yield directory
+                return
 
 
 def clean(place: Path) -> None:
@@ -111,17 +126,19 @@ def clean(place: Path) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Rename, but never over something that is there."""
+    """Rename, but never over something that is there. Raises FileExistsError that names ``target``."""
+    taken = FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     if source.is_dir():
-        source.rename(target)  # fails unless the target is missing or an empty directory
+        try:
+            source.rename(target)  # fails unless the target is missing or an empty directory
+        except OSError as error:
+            raise taken if os.path.lexists(target) else error from None
         return
     try:
         os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
+    except OSError:  # taken, or a file system without hard links
         if os.path.lexists(target):
-            raise FileExistsError(target) from None
+            raise taken from None
         source.rename(target)
     else:
         source.unlink()
@@ -183,8 +200,8 @@ def _readable_errors(place: Path) -> Iterator[None]:
     except Error:
         raise
     except OSError as error:
-        if isinstance(error.filename2 or error.filename, str | Path) and isinstance(error, FileExistsError):
-            raise exists(Path(error.filename2 or error.filename)) from None
+        if isinstance(error, FileExistsError):
+            raise exists(Path(error.filename)) from None
         raise ConfigurationError(f"can't write there: {error.strerror}", path=error.filename or place) from None
 
 

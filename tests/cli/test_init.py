@@ -51,6 +51,17 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["mcpsec.toml"]
 
 
+@pytest.mark.parametrize("directory", ["new", "."])
+def test_of_several_at_once_one_wins(tmp_path: Path, directory: str) -> None:
+    command = [sys.executable, "-m", "mcpsec", "init", directory]
+    started = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [one.communicate()[1] for one in started]
+    assert sorted(one.returncode for one in started) == [0, 2, 2], said
+    assert all("already exists" in text for one, text in zip(started, said, strict=True) if one.returncode)
+    assert run("config", "check", "-c", f"{directory}/mcpsec.toml", cwd=tmp_path).returncode == 0
+    assert not list(tmp_path.glob(".mcpsec-init-*"))
+
+
 def test_a_bad_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", str(tmp_path / "new"), "--client", "a/b"]) == 2
     assert "'a/b' is not a client name" in capsys.readouterr().err

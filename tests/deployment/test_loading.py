@@ -269,6 +269,24 @@ def test_loopback_addresses(tmp_path: Path, listen: str) -> None:
     assert load(file(tmp_path, text)).auth.require == ()
 
 
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [
+        ("Sun 2:00-4:00 UTC", "is not a time window"),
+        ("Sunday 02:00-04:00 UTC", "is not a time window"),
+        ("Sun 02:00-24:00 UTC", "is not a time window"),
+        ("Sun 02:00-02:00 UTC", "is an empty time window"),
+        ("Sun 02:00-04:00 Europe/Berln", "names an unknown time zone"),
+        ("Sun 02:00-04:00 Europe", "names an unknown time zone"),
+        ("Sun 02:00-04:00", "is not a time window"),
+    ],
+)
+def test_windows(tmp_path: Path, window: str, message: str) -> None:
+    rule = '[[rules]]\nresources = ["a/*"]\n[rules.require]\nwindow = '
+    check(tmp_path, f'{MINIMAL}{rule}"{window}" # !! rules[0].require.window {message}\n')
+    assert load(file(tmp_path, f'{MINIMAL}{rule}"daily 22:00-06:00 UTC"\n')).rules
+
+
 def test_upstreams(tmp_path: Path) -> None:
     check(
         tmp_path,

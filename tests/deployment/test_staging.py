@@ -59,7 +59,7 @@ def test_killed_before_each_step(tmp_path: Path, where: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_appears_meanwhile_stays_and_the_rest_is_taken_back(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigurationError), stage(tmp_path) as staged:
+    with pytest.raises(ConfigurationError, match=f"/{name}: already exists"), stage(tmp_path) as staged:
         fill(staged.content)
         if name == "pki":
             (tmp_path / "pki").mkdir()
