@@ -47,8 +47,8 @@ _BRIDGE = (
     r")?"
 )
 
-# What hands the value over: = : := => ::= ||= ?= == != <- :- > , ( || ?? "is" or a blank (options, Tcl, netrc, prose).
-_OPERATOR = r"\s{0,8}(?:is:?\s|[|?:!<=+-]{0,2}[=:>-]|[,(\s]|\|\||\?\?|or\b)"
+# What hands the value over: = : := => ::= .= ||= ?= == != <- :- > , ( || ?? "is" or a blank (options, Tcl, netrc, prose).
+_OPERATOR = r"\s{0,8}(?:is:?\s|[|?:!<=+.-]{0,3}[=:>-]|[,(\s]|\|\||\?\?|or\b)"
 
 # What opens the value: blanks, quotes (also escaped), brackets, a YAML block marker, a string prefix, an HTTP scheme.
 _OPEN = r"[\s\\\"'`(\[{|>]{0,12}(?:[brfu@$][\"'])?(?:(?:bearer|basic|token|key|apikey)[\s=:]{1,2})?"
