@@ -93,11 +93,9 @@ class Message(NamedTuple):
     error: JsonObject | None = None
 
 
-_ENVELOPE = {
-    Kind.REQUEST: frozenset({"jsonrpc", "id", "method", "params"}),
-    Kind.NOTIFICATION: frozenset({"jsonrpc", "method", "params"}),
-    Kind.RESPONSE: frozenset({"jsonrpc", "id", "result", "error"}),
-}
+_REQUEST_MEMBERS = frozenset({"jsonrpc", "id", "method", "params"})
+_NOTIFICATION_MEMBERS = frozenset({"jsonrpc", "method", "params"})
+_RESPONSE_MEMBERS = frozenset({"jsonrpc", "id", "result", "error"})
 # Members of `params` that decide what a request does. Some decoders match names without regard to letter case.
 _DECISIVE = frozenset(
     {
@@ -156,17 +154,19 @@ def parse(body: bytes, *, max_depth: int = MAX_DEPTH) -> Message:
 def _call(value: JsonObject, method: object, body: bytes) -> Message:
     """A request or notification: told apart by the presence of ``id`` (JSON-RPC 2.0, section 4.1)."""
     if "id" in value:
-        kind, ident = Kind.REQUEST, _checked_id(value["id"])
+        kind, members, ident = Kind.REQUEST, _REQUEST_MEMBERS, _checked_id(value["id"])
     else:
-        kind, ident = Kind.NOTIFICATION, None
+        kind, members, ident = Kind.NOTIFICATION, _NOTIFICATION_MEMBERS, None
     if type(method) is not str or not 0 < len(method) <= MAX_METHOD_LENGTH:
         raise _refused(INVALID_REQUEST, "the method must be a string of reasonable length", ident)
-    if not value.keys() <= _ENVELOPE[kind]:
+    if not members.issuperset(value):
         raise _refused(INVALID_REQUEST, "the message has a member that is not part of a request", ident)
     params = value.get("params", {})
     if type(params) is not dict:
         raise _refused(INVALID_REQUEST, "params must be an object", ident)
-    if not params.keys() <= _DECISIVE and any(name not in _DECISIVE and name.casefold() in _FOLDED for name in params):
+    if not _DECISIVE.issuperset(params) and any(
+        name not in _DECISIVE and name.casefold() in _FOLDED for name in params
+    ):
         raise _refused(INVALID_REQUEST, "params has a member that is a known name in other letters", ident)
     return Message(kind, ident, method, params, body)
 
@@ -174,7 +174,7 @@ def _call(value: JsonObject, method: object, body: bytes) -> Message:
 def _response(value: JsonObject, body: bytes) -> Message:
     if "method" in value:
         raise _refused(INVALID_REQUEST, "the method must be a string of reasonable length")
-    if not value.keys() <= _ENVELOPE[Kind.RESPONSE]:
+    if not _RESPONSE_MEMBERS.issuperset(value):
         raise _refused(INVALID_REQUEST, "the message has a member that is not part of a response")
     if ("result" in value) == ("error" in value):
         raise _refused(INVALID_REQUEST, "the message is not exactly one of request, notification, result and error")
@@ -229,11 +229,20 @@ def _check_depth(body: bytes, max_depth: int) -> None:
 
 
 def _check_nothing_lost(body: bytes, written: bytes) -> None:
-    """Refuse duplicate members (``written`` has each once), and integers that the parser had to round."""
-    structure = _without_strings(body)
-    if structure.count(b":") != _without_strings(written).count(b":"):
+    """Refuse duplicate members (``written`` has each once), and integers that the parser had to round.
+
+    Every member has its colon. Without escapes, strings are written as they were read, colons and all, so the colons of
+    the whole text can be counted; with escapes, those outside of strings.
+    """
+    if b"\\" in body:
+        lost = _without_strings(body).count(b":") - _without_strings(written).count(b":")
+    else:
+        lost = body.count(b":") - written.count(b":")
+    if lost:
         raise _refused(INVALID_REQUEST, "an object has two members of the same name")
-    for number in _LONG_NUMBER.findall(structure):
+    if _LONG_NUMBER.search(body) is None:
+        return
+    for number in _LONG_NUMBER.findall(_without_strings(body)):
         if number.strip(b"-0123456789"):
             continue  # a fraction or exponent: a floating-point number, and its range was the parser's business
         if not -(2**63) <= int(number) < 2**64:
