@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from mcpsec.cli import root
+from mcpsec.telemetry import AuditLog, Event
+from mcpsec.telemetry.alerts import RULES
+from tests.telemetry.conftest import plain
+
+
+@pytest.fixture(autouse=True)
+def commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("alerts", "monitor", "monitoring"):
+        monkeypatch.setitem(root.COMMANDS, name, name)
+
+
+def test_rules_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert root.main(["alerts", "rules"]) == 0
+    out = capsys.readouterr().out
+    assert all(rule in out for rule in RULES)
+
+
+def test_a_test_alert_is_sent_and_a_failure_is_exit_code_1(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    script = tmp_path / "take"
+    script.write_text(f"#!{sys.executable}\nimport sys\nopen({str(tmp_path / 'got')!r}, 'w').write(sys.stdin.read())\n")
+    script.chmod(0o755)
+    assert root.main(["alerts", "test", "--command", str(script)]) == 0
+    assert json.loads((tmp_path / "got").read_text())["rule"] == "test"
+    assert root.main(["alerts", "test", "--command", str(tmp_path / "missing")]) == 1
+    assert root.main(["alerts", "test", "--syslog", "tcp://127.0.0.1:1"]) == 1
+    assert root.main(["alerts", "test"]) == 2
+    assert root.main(["alerts", "test", "--webhook", "http://example.com/"]) == 2
+
+
+def test_replay_shows_what_would_have_been_alerted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    log = AuditLog.open(tmp_path / "events.jsonl", redact=plain)
+    for _ in range(10):
+        log.write(Event("authentication-failed", claimed="eve", status=401, decision="refused"))
+    log.write(Event("breaker", upstream="files", state="open"))
+    log.close()
+    assert root.main(["alerts", "replay", str(log.path), "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [alert["rule"] for alert in document["alerts"]] == ["authentication-failures", "breaker-open"]
+    assert root.main(["alerts", "replay", str(log.path)]) == 0
+    assert "eve" in capsys.readouterr().out
+
+
+def test_monitoring_files_are_written_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    target = tmp_path / "m"
+    assert root.main(["monitoring", "export", str(target)]) == 0
+    written = capsys.readouterr().out.split()
+    assert [Path(name).exists() for name in written] == [True, True]
+    assert root.main(["monitoring", "export", str(target)]) == 2
+    assert root.main(["monitoring", "export", str(target), "--force"]) == 0
+
+
+def test_a_picture_in_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    log = AuditLog.open(tmp_path / "events.jsonl", redact=plain)
+    for _ in range(5):
+        log.write(
+            Event("request", client="agent", decision="allowed", status=200, resource="files/x", upstream="files")
+        )
+    log.write(Event("authorization", client="bad\x1b[2J", decision="refused", status=403, rule="default-deny"))
+    log.write(Event("alert", name="breaker-open", detail="it opened", severity="high"))
+    log.close()
+    assert root.main(["monitor", str(log.path), "--once"]) == 0
+    out = capsys.readouterr().out
+    assert "agent" in out
+    assert "default-deny" in out
+    assert "breaker-open" in out
+    assert "\x1b" not in out
