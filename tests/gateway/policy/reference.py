@@ -96,10 +96,10 @@ def allows(wanted: Any, value: Any) -> bool:
     if isinstance(wanted, list):
         return any(glob(pattern, text_of(value)) for pattern in wanted)
     if "regex" in wanted:
-        return re.fullmatch(wanted["regex"], text_of(value), re.DOTALL) is not None
+        return bool(re.fullmatch(wanted["regex"], text_of(value), re.DOTALL))
     if isinstance(value, bool | str):
         return False
-    return wanted.get("min", value) <= value <= wanted.get("max", value)
+    return bool(wanted.get("min", value) <= value <= wanted.get("max", value))
 
 
 def same_to_a_lax_reader(one: str, other: str) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mcpsec.gateway.policy import Call, Context, Policy
 from mcpsec.gateway.policy.engine import Access
+from mcpsec.gateway.policy.globs import has_dot_segment
 from mcpsec.gateway.policy.windows import Window
 from tests.gateway.policy import reference
 from tests.gateway.policy.build import call, deployment
@@ -158,6 +159,17 @@ def test_windows_are_open_like_the_page(window: str, moments: list[datetime]) ->
     compiled = Window.parse(window)
     for moment in moments:
         assert compiled.contains(moment) is reference.in_window(window, moment)
+
+
+PARTS = st.sampled_from([*"./\\%; ?#a", "%2e", "%2F", "%25", "2e", "25", "..", "/../", "%00", "%2", "\n", "%ff", "%C0"])
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(PARTS, max_size=14).map("".join), st.integers(0, 9))
+def test_dot_segments_are_those_of_the_page(text: str, rounds: int) -> None:
+    for _ in range(rounds):
+        text = text.replace("%", "%25")
+    assert has_dot_segment(text) is reference.has_dot_segment(text)
 
 
 @settings(max_examples=250, deadline=None)
