@@ -130,6 +130,19 @@ async def test_an_upstream_that_dies_at_start(deployment: Any, gateway: Any) -> 
     assert "the licence file is missing" in running.stderr()
 
 
+async def test_a_silent_upstream_does_not_silence_the_others(deployment: Any, gateway: Any) -> None:
+    silent = [sys.executable, "-c", "import time; time.sleep(900)"]
+    running: Gateway = gateway(
+        deployment({"silent": {"command": silent, "timeout": "2s"}, "fixture": {"command": fixture_command()}}),
+        expected=(r".*silent.*",),
+    )
+    async with sdk_client(running.endpoint("fixture"), running.deployment.client, mode=MODERN) as client:
+        assert (await client.call_tool("echo", {"text": "hi"})).content[0].text == "hi"
+    with pytest.raises((MCPError, ExceptionGroup)):
+        async with sdk_client(running.endpoint("silent"), running.deployment.client, mode=MODERN) as client:
+            await asyncio.wait_for(client.list_tools(), PATIENCE)
+
+
 async def test_an_http_upstream_that_is_not_there(deployment: Any, gateway: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]

@@ -201,3 +201,26 @@ async def test_children_do_not_outlive_a_killed_gateway(deployment: Any, gateway
             running.process.wait()
             await client.call_tool("echo", {"text": "hi"})
     await asyncio.to_thread(wait_until, lambda: not leftovers(children), "the children to end")
+
+
+async def test_a_stubborn_child_does_not_outlive_a_killed_gateway(deployment: Any, gateway: Any) -> None:
+    """One that takes the end of its pipes and the polite signal for nothing."""
+    running: Gateway = gateway(deployment({"fixture": {"command": fixture_command("--stubborn")}}))
+    with pytest.raises((MCPError, httpx2.HTTPError, ExceptionGroup)):
+        async with sdk_client(running.url, running.deployment.client, mode=MODERN) as client:
+            await client.call_tool("echo", {"text": "hi"})
+            children = running.children()
+            assert children
+            running.exit_code = -9
+            running.process.kill()
+            running.process.wait()
+            await client.call_tool("echo", {"text": "hi"})
+    await asyncio.to_thread(wait_until, lambda: not leftovers(children), "the children to end")
+
+
+async def test_a_stubborn_child_ends_with_the_gateway(deployment: Any, gateway: Any) -> None:
+    running: Gateway = gateway(deployment({"fixture": {"command": fixture_command("--stubborn")}}))
+    async with sdk_client(running.url, running.deployment.client, mode=MODERN) as client:
+        await client.call_tool("echo", {"text": "hi"})
+        assert running.children()
+    await asyncio.to_thread(running.stop)
