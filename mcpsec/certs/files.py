@@ -17,11 +17,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcpsec.certs.exchange import exchange
+from mcpsec.certs.syscalls import exchange
 from mcpsec.errors import ConfigurationError, Error, SecretError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = [
     "PRIVATE",
@@ -35,6 +35,7 @@ __all__ = [
     "readable_errors",
     "stage",
     "sync_directory",
+    "sync_staged",
     "write_atomic",
 ]
 
@@ -119,15 +120,16 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    """Create ``path`` with ``data`` on the disk; never follows or reuses what is there."""
+def _write_new(path: Path | str, data: bytes, mode: int, *, flush: bool = True) -> None:
+    """Create ``path`` with ``data``, on the disk unless the caller flushes; never follows or reuses what is there."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), mode)
     try:
         os.fchmod(descriptor, mode) if hasattr(os, "fchmod") else None
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
+        if flush:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -149,24 +151,46 @@ def write_atomic(path: Path, data: bytes, mode: int = PUBLIC) -> None:
         sync_directory(path.parent)
 
 
-def stage(target: Path, files: dict[str, tuple[bytes, int]]) -> Path:
-    """Write ``files`` (name → contents, mode) into a hidden directory beside ``target`` and return it, flushed.
+def stage(target: Path, files: dict[str, tuple[bytes, int]], *, flush: bool = True) -> Path:
+    """Write ``files`` (name → contents, mode) into a hidden directory beside ``target`` and return it.
+
+    It is on the disk then, unless the caller flushes many at once.
 
     Raises:
         ConfigurationError: it can't be written; nothing is left behind.
     """
     staged = target.with_name(f"{_STAGED}{target.name}")
     with readable_errors(target):
-        shutil.rmtree(staged, ignore_errors=True)
         try:
-            staged.mkdir(mode=0o700)
+            _make_empty(staged)
             for name, (data, mode) in files.items():
-                _write_new(staged / name, data, mode)
-            sync_directory(staged)
+                _write_new(f"{staged}/{name}", data, mode, flush=flush)
+            if flush:
+                sync_directory(staged)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
     return staged
+
+
+def _make_empty(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700)
+    except FileExistsError:  # of a process that died
+        shutil.rmtree(directory)
+        directory.mkdir(mode=0o700)
+
+
+def sync_staged(staged: Iterable[Path]) -> None:
+    """Flush what was staged without a flush, where the whole file system can't be flushed at once."""
+    for directory in staged:
+        for path in directory.iterdir():
+            descriptor = os.open(path, os.O_RDWR)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_directory(directory)
 
 
 def install(staged: Path, target: Path) -> None:

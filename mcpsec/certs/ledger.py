@@ -38,7 +38,8 @@ CREATE TABLE certificates (
     signer TEXT NOT NULL, state TEXT NOT NULL, has_key INTEGER NOT NULL,
     revoked INTEGER, reason TEXT, der BLOB NOT NULL
 );
-CREATE INDEX by_name ON certificates (name COLLATE NOCASE, state);
+CREATE INDEX by_name ON certificates (name, state);
+CREATE INDEX by_spelling ON certificates (name COLLATE NOCASE);
 CREATE INDEX by_state ON certificates (state) WHERE state = 'pending';
 CREATE INDEX by_revocation ON certificates (revoked) WHERE revoked IS NOT NULL;
 CREATE TABLE signers (

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AuthorityInfo", "Pki", "Renewal"]
 
-_CHUNK = 128
+_CHUNK = 256
 _JITTER = 1 / 20
 """The part of a life over which the renewals of certificates issued together are spread."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mcpsec.certs import files
-from mcpsec.certs.exchange import exchange
+from mcpsec.certs.syscalls import exchange
 from mcpsec.errors import ConfigurationError, Error
 
 

@@ -1,6 +1,7 @@
-"""Swapping two names of one file system in a single step: ``renameat2`` on Linux, ``renamex_np`` on macOS.
+"""Two system calls that Python's ``os`` lacks: swapping two names in a single step, and flushing one file system.
 
-Python's ``os`` has neither, and a plain ``rename`` can't replace a directory that holds files.
+A plain ``rename`` can't replace a directory that holds files; ``renameat2`` (Linux) and ``renamex_np`` (macOS) swap it
+with another. ``syncfs`` (Linux) flushes a thousand new files at the price of a few single flushes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["exchange"]
+__all__ = ["exchange", "sync_filesystem"]
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
@@ -25,7 +26,7 @@ _UNABLE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV, errno.EPERM}
 
 
 @cache
-def _system_call() -> Callable[[bytes, bytes], int] | None:
+def _rename_call() -> Callable[[bytes, bytes], int] | None:
     """The C library's call on this platform, None when it has none."""
     if sys.platform not in ("linux", "darwin"):
         return None
@@ -43,7 +44,7 @@ def exchange(one: Path, other: Path) -> bool:
     Raises:
         OSError: anything else went wrong (no permission, one of them is gone).
     """
-    call = _system_call()
+    call = _rename_call()
     if call is None:
         return False
     if call(os.fsencode(one), os.fsencode(other)) == 0:
@@ -52,3 +53,24 @@ def exchange(one: Path, other: Path) -> bool:
     if number in _UNABLE:
         return False
     raise OSError(number, os.strerror(number), str(other))
+
+
+def sync_filesystem(directory: Path) -> bool:
+    """Flush everything written to the file system that ``directory`` is on; False when this platform can't.
+
+    Raises:
+        OSError: something could not be written (Linux 5.8 and later report that here).
+    """
+    if sys.platform != "linux":
+        return False
+    library: Any = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "syncfs"):
+        return False
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if library.syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(directory))
+    finally:
+        os.close(descriptor)
+    return True
