@@ -77,35 +77,35 @@ def connect(
 
     [bold]--install[/bold] writes that entry: it shows the change, asks, and keeps a copy of the file.
     """
-    from mcpsec.connect import Credentials
+    from mcpsec.connect.selection import Selection
 
-    given = url
-    if config is not None:
-        from mcpsec.connect.credentials import url_of
-        from mcpsec.deployment import load
-
-        deployment = load(config)
-        credentials = Credentials.from_deployment(deployment, client)
-        url = url or url_of(deployment)
-    elif client is not None:
-        raise UsageError("--client names a client of a deployment file", hint="give it with -c FILE")
-    else:
-        credentials = Credentials.load(
-            certificate=cert, key=key, ca=ca, key_id=key_id, secret_file=secret_file, scheme=scheme
-        )
-    if url is None:
+    selection = Selection(
+        url=url,
+        certificate=cert,
+        key=key,
+        ca=ca,
+        scheme=scheme,
+        key_id=key_id,
+        secret_file=secret_file,
+        config=config,
+        client=client,
+    )
+    credentials, place = selection.load()
+    if place is None:
         raise UsageError("there is no URL", hint="mcpsec connect https://HOST:PORT/mcp, or -c FILE of a deployment")
-    if url.startswith("https:"):
+    if place.startswith("http:") and _server_name(place) != "mcpsec":
+        raise UsageError(f"plain HTTP to another machine: {place}", hint="a hardened server speaks https://")
+    if place.startswith("https:"):
         credentials.ssl_context()  # a missing file is said now, not at the first request
     if install is not None or show:
-        files = {"--cert": cert, "--key": key, "--ca": ca, "--secret-file": secret_file, "-c": config}
+        files = {"--cert": cert, "--key": key, "--ca": ca, "--secret-file": secret_file, "-c": selection.file}
         words = {"--key-id": key_id, "--scheme": scheme, "--client": client}
-        arguments = [] if given is None else [given]
+        arguments = [] if url is None else [url]
         arguments += [word for option, path in files.items() if path for word in (option, str(path.absolute()))]
         arguments += [word for option, value in words.items() if value for word in (option, value)]
-        _install(install, name or _server_name(url), arguments, show=show, yes=yes)
+        _install(install, name or _server_name(place), arguments, show=show, yes=yes)
         return
-    _run(url, credentials)
+    _run(place, credentials)
 
 
 def _server_name(url: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,8 +14,7 @@ from mcpsec.cli.output import examples, out
 from mcpsec.errors import ConfigurationError, ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from mcpsec.connect import Credentials
-    from mcpsec.signing import Headers, SignedMessage, Signer, VerificationKey
+    from mcpsec.signing import Headers, SignedMessage, VerificationKey
 
 app = typer.Typer(
     add_completion=False,
@@ -137,10 +135,22 @@ def sign(
         return
     from mcpsec.cli.sign_output import show_answer, show_request
     from mcpsec.connect.draft import Draft
+    from mcpsec.connect.selection import Selection
 
-    keys = _Keys(scheme, key_id, secret_file, key_file)
-    credentials, place = _credentials(keys, (cert, key, ca), config, client)
-    if (url := url or place) is None:
+    selection = Selection(
+        url=url,
+        certificate=cert,
+        key=key,
+        ca=ca,
+        scheme=None if scheme is None else scheme.value,
+        key_id=key_id,
+        secret_file=secret_file,
+        key_file=key_file,
+        config=config,
+        client=client,
+    )
+    credentials, url = selection.load()
+    if url is None:
         raise UsageError("there is no URL", hint="give --url, or -c FILE of a deployment")
     if credentials.signer is None:
         raise UsageError("there is no key to sign with", hint="give --key-id and --secret-file, or -c FILE")
@@ -163,7 +173,8 @@ def sign(
     from mcpsec.connect.draft import LegacySession
     from mcpsec.connect.exchange import Exchange
 
-    with Exchange(url, credentials.ssl_context() if url.startswith("https:") else None, timeout=timeout) as exchange:
+    context = credentials.ssl_context() if url.startswith("https:") else None
+    with Exchange(url, context, timeout=timeout, presents=credentials.certificate is not None) as exchange:
         session = LegacySession(exchange, signer, url)
         if tool is not None and era is Revision.legacy:
             session.open()
@@ -173,62 +184,6 @@ def sign(
         session.close()
     show_answer(answer, draft, signature, as_json=format_ is Format.json)
     raise typer.Exit(ExitCode.OK if answer.good else ExitCode.NO)
-
-
-@dataclass(frozen=True)
-class _Keys:
-    """The options that say what to sign with."""
-
-    scheme: Scheme | None
-    key_id: str | None
-    secret_file: Path | None
-    key_file: Path | None
-
-
-def _credentials(
-    keys: _Keys, tls: tuple[Path | None, Path | None, Path | None], config: Path | None, client: str | None
-) -> tuple[Credentials, str | None]:
-    """Who signs and connects, and the deployment's URL; single options win over what the deployment says."""
-    from mcpsec.connect import Credentials
-
-    made, place = Credentials(), None
-    default = Path("mcpsec.toml")
-    if config is None and default.is_file() and (client is not None or not (keys.secret_file or keys.key_file)):
-        config = default
-    if config is not None:
-        from mcpsec.connect.credentials import url_of
-        from mcpsec.deployment import load
-
-        deployment = load(config)
-        made, place = Credentials.from_deployment(deployment, client), url_of(deployment)
-    elif client is not None:
-        raise UsageError("--client names a client of a deployment file", hint="give it with -c FILE")
-    cert, key, ca = tls
-    if cert is not None:
-        made.certificate, made.key = cert, key or cert
-    made.ca = ca or made.ca
-    made.signer = _signer(keys, made)
-    return made, place
-
-
-def _signer(keys: _Keys, credentials: Credentials) -> Signer | None:
-    from mcpsec.signing import Signer, SigningKey, load_private_key, load_secret
-
-    scheme = None if keys.scheme is None else keys.scheme.value
-    if keys.secret_file is not None and keys.key_file is not None:
-        raise UsageError("give --secret-file or --key-file, not both")
-    if keys.secret_file is not None:
-        return Signer(SigningKey(keys.key_id, secret=load_secret(keys.secret_file)), scheme or "hmac-sha256")
-    if keys.key_file is not None:
-        key_id = keys.key_id or credentials.thumbprint()
-        return Signer(SigningKey(key_id, private_key=load_private_key(keys.key_file)), scheme or "rfc9421")
-    deployed = credentials.signer
-    if scheme == "rfc9421" and keys.key_id is None and credentials.certificate is not None:
-        return credentials.certificate_signer()
-    if deployed is None:
-        return None
-    own = SigningKey(keys.key_id or deployed.key.id, secret=deployed.key.secret, private_key=deployed.key.private_key)
-    return Signer(own, scheme or deployed.scheme)
 
 
 def _body(body_file: Path | None, tool: str | None, arguments: list[str], era: Revision) -> bytes:

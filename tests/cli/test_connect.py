@@ -122,3 +122,18 @@ def test_mistakes_are_named(arguments: list[str], said: str, capsys: pytest.Capt
 def test_there_must_be_a_url(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert root.main(["connect"]) == 2
     assert "https://HOST:PORT/mcp" in capsys.readouterr().err
+
+
+def test_the_deployment_in_the_current_directory_is_named_in_the_entry(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert root.main(["init", ".", "--client", "agent"]) == 0
+    capsys.readouterr()
+    assert root.main(["connect", "--print"]) == 0
+    entry = json.loads(capsys.readouterr().out)["mcpServers"]["mcpsec"]
+    assert entry["args"][-2:] == ["-c", str(home / "mcpsec.toml")]
+
+
+def test_plain_http_to_another_machine_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert root.main(["connect", "http://mcp.example.com/mcp"]) == 2
+    assert "https://" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import httpx
 import httpx2
 import mcp_types as types
 import pytest
-from mcp import Client
+from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
 from mcpsec.connect import Credentials
@@ -89,6 +89,22 @@ async def test_the_server_asks_the_client_in_the_earlier_era(name: str, gateway:
 
     async with bridged(gateway.endpoint(name), gateway.deployment, mode="legacy", sampling_callback=sample) as client:
         assert "sampled" in texts(await client.call_tool("test_sampling", {"prompt": "hi"}))
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+async def test_the_npm_server_everything(mode: str, node_parts: Any, tmp_path: Any) -> None:
+    server = node_parts.command("@modelcontextprotocol/server-everything", "stdio")
+    deployment = make_deployment(tmp_path, {"all": {"command": server}}, require=("mtls", "signature"))
+    async with Client(StdioServerParameters(command=server[0], args=server[1:]), mode=mode) as direct:
+        expected = [tool.model_dump() for tool in (await direct.list_tools()).tools]
+    running = await asyncio.to_thread(start_gateway, deployment)
+    try:
+        async with bridged(running.url, deployment, mode=mode) as client:
+            assert client.protocol_version == LEGACY
+            assert [tool.model_dump() for tool in (await client.list_tools()).tools] == expected
+            assert "42" in texts(await client.call_tool("get-sum", {"a": 19, "b": 23}))
+    finally:
+        await asyncio.to_thread(running.stop)
 
 
 async def test_multi_round_trips_of_the_current_era(gateway: Gateway) -> None:
