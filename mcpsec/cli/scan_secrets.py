@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import typer
 from typer.core import TyperGroup
@@ -89,3 +89,88 @@ app.command(
         "mcpsec scan-secrets --discover",
     ),
 )(scan)
+
+rules = typer.Typer(add_completion=False, no_args_is_help=True, help="List, show and test the rules.")
+app.add_typer(rules, name="rules")
+
+
+@rules.command(
+    "list", epilog=examples("mcpsec scan-secrets rules list", "mcpsec scan-secrets rules list --format json")
+)
+def rules_list(
+    output_format: Annotated[
+        Literal["console", "json"], typer.Option("--format", "-f", help="How they are written.")
+    ] = "console",
+) -> None:
+    """Name every rule with its confidence, provider and title."""
+    from mcpsec.leaks.findings import LEVELS
+    from mcpsec.leaks.rulebook import packaged
+
+    book = packaged()
+    if output_format == "json":
+        rows = [_described(rule) for rule in book.rules]
+        out.json({"schema": "mcpsec.secret-rules/1", "rules": rows})
+        return
+    for rule in sorted(book.rules, key=lambda r: r.id):
+        out.result(f"{rule.id:44} {LEVELS[rule.confidence]:7} {rule.title}")
+    out.note(f"{len(book.rules)} rules")
+
+
+@rules.command("show", epilog=examples("mcpsec scan-secrets rules show github-personal-access-token"))
+def rules_show(name: Annotated[str, typer.Argument(help="A rule's id.")]) -> None:
+    """Show one rule: what a leak allows, how to rotate, what the pattern is."""
+    for key, value in _described(_rule(name)).items():
+        if value:
+            out.result(f"{key:11} {', '.join(value) if isinstance(value, tuple) else value}")
+
+
+@rules.command(
+    "test", epilog=examples("mcpsec scan-secrets rules test", "mcpsec scan-secrets rules test npm-access-token")
+)
+def rules_test(
+    name: Annotated[str | None, typer.Argument(help="A rule's id; all rules by default.", show_default=False)] = None,
+) -> None:
+    """Run the examples that each rule carries: those it must find, and near misses that it must not."""
+    from mcpsec.leaks.examples import check
+
+    failures = check(name if name is None else _rule(name).id)
+    for text in failures:
+        out.result(text)
+    out.note(f"{len(failures)} failures")
+    raise typer.Exit(1 if failures else 0)
+
+
+def _rule(name: str) -> Any:
+    from mcpsec.errors import UsageError
+    from mcpsec.leaks.rulebook import packaged
+
+    book = packaged()
+    if name not in book.by_id:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, book.by_id, n=3)
+        raise UsageError(f"no rule {name}", hint=f"did you mean {', '.join(near)}?" if near else "see: rules list")
+    return book.by_id[name]
+
+
+def _described(rule: Any) -> dict[str, Any]:
+    from mcpsec.leaks.findings import LEVELS
+    from mcpsec.leaks.rulebook import FIELDS
+
+    row = {field: getattr(rule, field) for field in FIELDS if field != "gate"}
+    row["confidence"] = LEVELS[rule.confidence]
+    return row
+
+
+@app.command(
+    "install-hook", epilog=examples("mcpsec scan-secrets install-hook", "mcpsec scan-secrets install-hook --pre-push")
+)
+def install_hook(
+    pre_push: Annotated[bool, typer.Option("--pre-push", help="Scan what a push would publish, too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a hook that is there.")] = False,
+) -> None:
+    """Put the scan into this repository's git hooks, so that a commit with a secret is refused."""
+    from mcpsec.leaks.hooks import install
+
+    for path in install(pre_push=pre_push, force=force):
+        out.result(f"installed {path}")

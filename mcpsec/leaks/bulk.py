@@ -12,7 +12,7 @@ import re
 
 from mcpsec.leaks import assignments, connections, decoding, keyblocks, slots
 from mcpsec.leaks.detection import NAMED_BEFORE, NAMED_REACH, _near_values, confirm, direct, finish, merge, resolve
-from mcpsec.leaks.rulebook import FREQUENT, SLOT_WORDS, is_common, read_cache, write_cache
+from mcpsec.leaks.rulebook import FREQUENT, SLOT_GAP, SLOT_WORDS, is_common, read_cache, write_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,13 +71,13 @@ class Plan:
             self._add("(?i)" + re.escape(keyword), "literal", indexes)
         if common:
             names = "|".join(re.escape(keyword) for keyword in common)
-            self._add(rf"(?i)(?:{names})[\w .:-]{{0,16}}(?:{SLOT_WORDS})", "common", [])
+            self._add(rf"(?i)(?:{names}){SLOT_GAP}(?:{SLOT_WORDS})", "common", [])
             self._add(rf"(?i)(?:{SLOT_WORDS})[\w.-]{{0,12}}(?:{names})", "common", [])
         self.common = [(keyword.encode(), indexes) for keyword, indexes in common.items()]
         for number, (_, gate, _) in enumerate(GATES):
             self._add(gate, "detector", [number])
-        for gate in decoding.GATES:
-            self._add(gate, "encoded", [])
+        for number, gate in enumerate(decoding.GATES):
+            self._add(gate, "encoded", [number])
         for mark in slots.MARKS:
             self._add("(?i)" + re.escape(mark.decode()), "mark", [])
 
@@ -153,7 +153,7 @@ class Bulk:
         areas: dict[int, list[tuple[int, int]]] = {}
         detections: dict[int, list[tuple[int, int]]] = {}
         marked = False
-        encoded: list[int] = []
+        encoded: list[tuple[int, int]] = []
         lower = b""
         for number, places in ends.items():
             how, wakes = self._wakes[number]
@@ -162,7 +162,10 @@ class Bulk:
                 self._wake_common(lower, places, areas)
                 continue
             if how == "encoded":
-                encoded += places
+                for at in places:
+                    span = decoding.around(data, wakes[0], at)
+                    if span is not None:
+                        encoded.append(span)
                 continue
             if how == "mark":
                 marked = True
@@ -190,7 +193,7 @@ class Bulk:
                 matches.extend(_DETECTORS[number].detect(self.book, data, lower, where, places))
         if encoded:
             book = self.book
-            spans = merge(sorted(decoding.around(data, end) for end in encoded), size)
+            spans = merge(sorted(encoded), size)
             matches.extend(
                 decoding.hidden(
                     data, lambda plain: resolve(direct(book, plain, plain.lower(), None), floor), spans=spans
@@ -198,10 +201,12 @@ class Bulk:
             )
         return finish(self.book, data, lower or data.lower(), path, matches, floor) if matches or marked else []
 
-
     def _wake_common(self, lower: bytes, places: list[int], areas: dict[int, list[tuple[int, int]]]) -> None:
         """Add the stretches around hits of the one expression for providers with everyday names."""
-        spans = [(begin, end) for begin, end in merge(((at - NAMED_REACH, at + NAMED_BEFORE) for at in sorted(places)), len(lower))]
+        spans = [
+            (begin, end)
+            for begin, end in merge(((at - NAMED_REACH, at + NAMED_BEFORE) for at in sorted(places)), len(lower))
+        ]
         spans = [span for begin, end in spans for span in _near_values(lower, begin, end)]
         for begin, end in merge(spans, len(lower)):
             for keyword, indexes in self._common:

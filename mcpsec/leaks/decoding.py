@@ -18,15 +18,18 @@ __all__ = ["GATES", "around", "hidden", "utf16"]
 
 DEPTH = 2
 LONGEST = 64 * 1024
-_BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{32,}={0,2}(?![A-Za-z0-9+/_-])")
-_HEX = re.compile(rb"(?<![0-9A-Za-z])(?:[2-7][0-9a-fA-F]){24,}(?![0-9A-Za-z])")
+_BASE64 = re.compile(
+    rb"(?:(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/]{32,}={0,2}|(?<![A-Za-z0-9+/_-])[A-Za-z0-9_-]{36,}={0,2})(?![A-Za-z0-9+/_-])"
+)
+_HEX = re.compile(rb"(?<![0-9A-Za-z])(?:0[9aAdD]|[2-7][0-9a-fA-F]){24,}(?![0-9A-Za-z])")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _URL_TEXT = re.compile(rb"[\w.~!$&'()*+,;=:@/?%-]{8,4096}")
 _URL_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~!$&'()*+,;=:@/?%-")
 _UNICODE = re.compile(rb"(?:\\u00[2-7][0-9a-fA-F]){4,}(?:\\u00[2-7][0-9a-fA-F]|[\w.+/=-]){0,400}")
 GATES = (
-    r"(?:[A-Za-z0-9+/_-]{4}){8}[A-Za-z0-9+/_-]{0,3}[^A-Za-z0-9+/_-]",
-    r"(?:[2-7][0-9a-fA-F]){24}",
+    r"(?:^|[^A-Za-z0-9+/_-])[A-Za-z0-9+/]{32}",
+    r"(?:^|[^A-Za-z0-9+/_-])[A-Za-z0-9_-]{36}",
+    r"(?:0[9aAdD]|[2-7][0-9a-fA-F]){24}",
     r"%[0-9A-Fa-f]{2}[^\s%]{0,80}%[0-9A-Fa-f]{2}",
     r"(?:\\u00[2-7][0-9a-fA-F]){4}",
 )
@@ -56,11 +59,23 @@ def hidden(
                 yield Match(match.rule, start, end, match.value, match.confidence, f"{how} in {match.note}".strip())
 
 
-def around(data: bytes, end: int) -> tuple[int, int]:
-    """The stretch without delimiters that ends near ``end``: where a gate's hit may have begun."""
-    floor = max(0, end - LONGEST)
-    start = max(data.rfind(mark, floor, end - 8) for mark in (b"\n", b" ", b'"', b"'", b":", b",", b">", b"=", b"(", b"`"))
-    return max(floor, start), min(len(data), end + 1024)
+def around(data: bytes, gate: int, end: int) -> tuple[int, int] | None:
+    """The stretch to look at for a hit of a gate; None when its beginning already says that nothing is hidden there."""
+    if gate < 2:
+        start = end - (32, 36)[gate]
+        if _hides_nothing(data[start : start + 16]):
+            return None
+        return start - 1, min(len(data), start + LONGEST)
+    return max(0, end - 256), min(len(data), end + 4096)
+
+
+def _hides_nothing(sample: bytes) -> bool:
+    from binascii import Error, a2b_base64
+
+    try:
+        return not _PRINTABLE.match(a2b_base64(sample.replace(b"-", b"+").replace(b"_", b"/")))
+    except Error:
+        return True
 
 
 def _encoded(data: bytes, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, bytes, str]]:

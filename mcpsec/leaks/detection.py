@@ -11,7 +11,7 @@ import re
 
 from mcpsec.leaks import assignments, connections, decoding, keyblocks, slots
 from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask
-from mcpsec.leaks.rulebook import SLOT_WORDS, is_common, packaged
+from mcpsec.leaks.rulebook import SLOT_GAP, SLOT_WORDS, is_common, packaged
 from mcpsec.leaks.values import entropy, is_counted, randomness
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ NAMED_BEFORE = 360
 """The most text from a provider's name to the value that a template finds beside it."""
 NAMED_REACH = 96
 """How far a provider's name and a secret-like word may be apart, with the words themselves."""
-_SLOT_AFTER = re.compile(rb"[\w .:-]{0,16}?(?:" + SLOT_WORDS.encode() + rb")")
+_SLOT_AFTER = re.compile(SLOT_GAP.encode() + rb"(?:" + SLOT_WORDS.encode() + rb")")
 _SLOT_BEFORE = re.compile(rb"(?:" + SLOT_WORDS.encode() + rb")[\w.-]{0,12}$")
 _RUN = re.compile(rb"[A-Za-z0-9_+/=.~-]{12,}")
 _DIGIT = re.compile(rb"[0-9]")

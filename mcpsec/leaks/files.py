@@ -41,6 +41,7 @@ ARCHIVES = frozenset(
 BLOCK = 8 << 20
 """Bytes read at once; larger files are scanned in blocks that overlap."""
 OVERLAP = 64 << 10
+LARGEST_ARCHIVE = 64 << 20
 BINARY_PROBE = 2048
 
 
@@ -163,14 +164,26 @@ def _load(path: str) -> Ignore | None:
         return None
 
 
-def read(path: str) -> Iterator[tuple[bytes, int]]:
-    """A file's text in overlapping blocks, each with its offset; nothing for a binary file. OSError when unreadable."""
+def read(path: str, *, archives: bool = True) -> Iterator[tuple[bytes, int]]:
+    """A file's text in overlapping blocks, each with its offset; nothing for a binary file. OSError when unreadable.
+
+    An archive comes whole, with the offset -1.
+    """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(0, "not a regular file")
         data = os.read(handle, BLOCK)
-        if is_binary(data):
+        if is_binary(data) or data.startswith((b"\x1f\x8b", b"BZh", b"PK\x03\x04")):
+            from mcpsec.leaks.archives import is_archive
+
+            if archives and is_archive(data[:262]):
+                chunks = [data]
+                while chunk := os.read(handle, BLOCK):
+                    chunks.append(chunk)
+                    if len(chunks) > LARGEST_ARCHIVE // BLOCK:
+                        raise OSError(0, "archive too large")
+                yield b"".join(chunks), -1
             return
         offset = 0
         while data:

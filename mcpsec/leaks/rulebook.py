@@ -60,6 +60,9 @@ FREQUENT = frozenset(
 """Keywords that are everyday words in programs: alone they say too little to wake a rule that needs a name and a slot."""
 SLOT_WORDS = "key|token|secret|passw|pwd|cred|auth|access|pat"
 
+SLOT_GAP = r"(?:[\w .:-]{0,16}|[\"']?[:={ ]{1,4}\s{0,16}[\"'{]{0,2}[\w.-]{0,16})"
+"""What may stand between such a name and that word: the rest of an identifier, or the opening of a nested block."""
+
 
 def is_common(keyword: str) -> bool:
     """True for a provider's name so short or so ordinary that a secret-like word has to stand beside it."""

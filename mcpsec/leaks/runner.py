@@ -7,7 +7,7 @@ import sys
 from time import perf_counter
 
 from mcpsec.leaks.detection import find, locate
-from mcpsec.leaks.files import Problem, Skipped, is_binary, read, walk
+from mcpsec.leaks.files import BLOCK, OVERLAP, Problem, Skipped, is_binary, read, walk
 from mcpsec.leaks.findings import Finding, level
 from mcpsec.leaks.rulebook import FIELDS, Rulebook, packaged
 
@@ -93,6 +93,10 @@ def execute(request: Request) -> Result:
         book = _only(book, request.rule)
     scanner = Scanner(book, level(request.confidence), request, result, configuration)
     in_git = request.staged or request.since is not None or request.history
+    if request.follow:
+        from mcpsec.leaks.following import follow
+
+        return follow(request, scanner)
     if request.stdin or "-" in request.paths:
         scanner.text(sys.stdin.buffer.read(), "<stdin>")
     if in_git:
@@ -237,7 +241,7 @@ class Scanner:
         self._allowed: Allowed | None = None
         self._baseline: Baseline | None = None
         self._bulk: Bulk | None = None
-        self._slow_bytes = 0
+        self._lines_before = 0
 
     def prepare(self, expected: int) -> None:
         """Load the database for large input, or make it when there is so much to do that it pays."""
@@ -252,12 +256,43 @@ class Scanner:
         """Scan one file; what can't be read becomes a problem."""
         result = self.result
         try:
-            for data, offset in read(path):
-                self.text(data, path, offset)
+            for data, offset in read(path, archives=not self.request.no_archives):
+                if offset < 0:
+                    self._archive(data, path)
+                else:
+                    self._block(data, path, offset)
         except OSError as error:
             result.problems.append(Problem(path, error.strerror or str(error)))
             return
         result.files += 1
+
+    def _archive(self, data: bytes, path: str) -> None:
+        from mcpsec.leaks.archives import ArchiveProblem, members
+
+        try:
+            for name, content in members(data, path):
+                before = len(self.result.findings)
+                self.text(content, name)
+                for finding in self.result.findings[before:]:
+                    finding.path, _, finding.origin = finding.path.partition("!")
+        except ArchiveProblem as problem:
+            self.result.problems.append(Problem(path, str(problem)))
+
+    def _block(self, data: bytes, path: str, offset: int) -> None:
+        """Scan one block of a file; later blocks begin with the end of the one before, which is not counted twice."""
+        if not offset:
+            self._lines_before = 0
+        before = len(self.result.findings)
+        findings = self.text(data, path)
+        if offset:
+            fresh = [f for f in findings if f.start >= OVERLAP // 2]
+            del self.result.findings[before:]
+            for finding in fresh:
+                finding.line += self._lines_before
+            self.result.findings += fresh
+        elif len(data) >= BLOCK:
+            self.result.findings[before:] = [f for f in findings if f.start < len(data) - OVERLAP // 2]
+        self._lines_before += data.count(b"\n", 0, max(0, len(data) - OVERLAP))
 
     def matches(self, data: bytes, path: str) -> list[Match]:
         """The engine's answer for one text, by the way that suits its size."""
@@ -267,7 +302,7 @@ class Scanner:
             return self._bulk.find(data, path=path, floor=self.floor)
         return find(data, path=path, floor=self.floor, book=self.book)
 
-    def text(self, data: bytes, path: str, offset: int = 0) -> list[Finding]:
+    def text(self, data: bytes, path: str) -> list[Finding]:
         """Scan one buffer and keep its findings."""
         self.result.bytes += len(data)
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -313,7 +348,9 @@ class Scanner:
         from time import gmtime, strftime
 
         root = "" if request.no_config else _top(first)
-        self._allowed = Allowed(root, self._configuration, today=strftime("%Y-%m-%d", gmtime()), warn=self.result.warnings)
+        self._allowed = Allowed(
+            root, self._configuration, today=strftime("%Y-%m-%d", gmtime()), warn=self.result.warnings
+        )
         usual = "" if request.no_config else os.path.join(root, BASELINE)  # noqa: PTH118
         path = request.baseline or (usual if os.path.exists(usual) else "")  # noqa: PTH110
         if path and not request.update_baseline:

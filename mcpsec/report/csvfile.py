@@ -13,7 +13,21 @@ if TYPE_CHECKING:
 
 __all__ = ["render"]
 
-COLUMNS = ("rule", "title", "severity", "confidence", "path", "line", "column", "fingerprint", "message", "commit", "author", "date", "help")
+COLUMNS = (
+    "rule",
+    "title",
+    "severity",
+    "confidence",
+    "path",
+    "line",
+    "column",
+    "fingerprint",
+    "message",
+    "commit",
+    "author",
+    "date",
+    "help",
+)
 
 
 def render(entries: Sequence[Entry]) -> str:

@@ -17,7 +17,9 @@ SCHEMA_VERSION = "15.2.1"
 _NAMESPACE = uuid.UUID("6f1d5c0e-4b0a-5c8e-9d39-6a1f2f0f7a11")
 
 
-def render(entries: Sequence[Entry], *, tool: str, version: str, started: str, ended: str, complete: bool = True) -> str:
+def render(
+    entries: Sequence[Entry], *, tool: str, version: str, started: str, ended: str, complete: bool = True
+) -> str:
     """The whole report; ``started`` and ``ended`` are times as ``2026-11-23T07:00:00``."""
     scanner = {"id": "mcpsec", "name": tool, "version": version, "vendor": {"name": "mcpsec"}}
     document = {
@@ -37,7 +39,11 @@ def render(entries: Sequence[Entry], *, tool: str, version: str, started: str, e
 
 def _vulnerability(entry: Entry) -> dict[str, object]:
     name = f"{entry.topic.id}:{entry.fingerprint}:{entry.path}:{entry.line}:{entry.column}"
-    location: dict[str, object] = {"file": entry.path.removeprefix("./"), "start_line": entry.line, "end_line": entry.line}
+    location: dict[str, object] = {
+        "file": entry.path.removeprefix("./"),
+        "start_line": entry.line,
+        "end_line": entry.line,
+    }
     location["commit"] = {"sha": entry.commit or "0" * 40}
     if entry.author:
         location["commit"] = {"sha": entry.commit, "author": entry.author, "date": entry.date}

@@ -22,13 +22,13 @@ def render(entries: Sequence[Entry], *, suite: str, seconds: float, problems: Se
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         f'<testsuites tests="{total}" failures="{len(entries)}" errors="{len(problems)}" time="{seconds:.3f}">',
-        f"  <testsuite name={_attribute(suite)} tests=\"{total}\" failures=\"{len(entries)}\" errors=\"{len(problems)}\""
+        f'  <testsuite name={_attribute(suite)} tests="{total}" failures="{len(entries)}" errors="{len(problems)}"'
         f' skipped="0" time="{seconds:.3f}">',
     ]
     for entry in entries:
         where = f"{entry.path}:{entry.line}:{entry.column}"
         lines += [
-            f"    <testcase classname={_attribute(entry.topic.id)} name={_attribute(where)} time=\"0\">",
+            f'    <testcase classname={_attribute(entry.topic.id)} name={_attribute(where)} time="0">',
             f"      <failure message={_attribute(entry.message)} type={_attribute(entry.severity)}>"
             f"{_text(where)}\n{_text(entry.message)}\n{_text(entry.topic.help)}</failure>",
             "    </testcase>",

@@ -89,7 +89,12 @@ def _result(entry: Entry, index: int) -> dict[str, object]:
         result["partialFingerprints"] = {"mcpsec/v1": entry.fingerprint}
     properties = {
         key: value
-        for key, value in (("commit", entry.commit), ("author", entry.author), ("date", entry.date), ("confidence", entry.confidence))
+        for key, value in (
+            ("commit", entry.commit),
+            ("author", entry.author),
+            ("date", entry.date),
+            ("confidence", entry.confidence),
+        )
         if value
     }
     if properties:

@@ -1,0 +1,57 @@
+"""The examples inside the rules: read, joined, and run against the engine."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+from mcpsec.leaks.detection import direct
+from mcpsec.leaks.rulebook import packaged, rule_files
+
+__all__ = ["check", "examples", "text_of"]
+
+
+def text_of(example: str | dict[str, Any]) -> str:
+    """An example's text; ``{ parts = [...] }`` is joined, which keeps other scanners quiet about the rule files."""
+    return example if isinstance(example, str) else "".join(example["parts"])
+
+
+def examples() -> list[tuple[str, list[str], list[str]]]:
+    """Each packaged rule's id, what it must find and what it must not."""
+    found = []
+    for file in rule_files():
+        with open(file, "rb") as stream:  # noqa: PTH123
+            for table in tomllib.load(stream).get("rules", []):
+                found.append(
+                    (
+                        table["id"],
+                        [text_of(e) for e in table.get("examples", [])],
+                        [text_of(e) for e in table.get("counter_examples", [])],
+                    )
+                )
+    return found
+
+
+def check(name: str | None = None) -> list[str]:
+    """What fails: one line for each example that its rule does not find, or counter-example that it finds.
+
+    A counter-example counts as refused when the rule gives it less than its own confidence (a wrong checksum).
+    """
+    book = packaged()
+    failures = []
+    for rule_id, wanted, unwanted in examples():
+        if name not in (None, rule_id):
+            continue
+        rule = book.by_id[rule_id]
+        for number, text in enumerate(wanted, 1):
+            if not any(m.rule.id == rule_id for m in _matches(text)):
+                failures.append(f"{rule_id}: example {number} is not found")
+        for number, text in enumerate(unwanted, 1):
+            if any(m.rule.id == rule_id and m.confidence >= max(1, rule.confidence) for m in _matches(text)):
+                failures.append(f"{rule_id}: counter-example {number} is found")
+    return failures
+
+
+def _matches(text: str) -> list[Any]:
+    data = text.encode()
+    return direct(packaged(), data, data.lower(), None)
