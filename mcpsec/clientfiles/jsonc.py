@@ -48,7 +48,7 @@ def unescape(text: str) -> str:
     return _ESCAPE.sub(lambda m: chr(int(m[1], 16)) if m[1] else _PLAIN.get(m[2], m[2]), text)
 
 
-def leaves(text: str, start: int = 0, end: int | None = None) -> Iterator[Leaf]:
+def leaves(text: str, start: int = 0, end: int | None = None) -> Iterator[Leaf]:  # noqa: PLR0912
     """Every scalar of the text between two offsets, in order. Nothing is raised; what makes no sense is passed over."""
     stack: list[tuple[bool, str | int]] = []  # (is an object, current key or index)
     pending: tuple[str, int, int, bool] | None = None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["toml_leaves", "yaml_leaves"]
 
 _LINE = re.compile(
-    r"(?P<indent>[ \t]*)(?P<dashes>(?:- +)*)(?:(?P<key>\"[^\"\n]*\"|'[^'\n]*'|[^\s#:\[\]{},\"'][^:#\n]*?) *:(?= |$))?(?P<value>[^\n]*)"
+    r"(?P<indent>[ \t]*)(?P<dashes>(?:- +)*)(?:(?P<key>\"[^\"\n]*\"|'[^'\n]*'|[^\s#:\[\]{},\"'][^:#\n]*?) *:(?= |$))?(?P<value>[^\n]*)"  # noqa: E501
 )
 _HEADER = re.compile(r"\s*\[\[?([^\[\]\n]+)\]\]?\s*(?:#.*)?$")
 _PAIR = re.compile(r"\s*(?P<key>\"[^\"\n]*\"|'[^'\n]*'|[A-Za-z0-9_.-]+)\s*=\s*")

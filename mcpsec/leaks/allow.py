@@ -17,11 +17,13 @@ __all__ = ["IGNORE_FILE", "Allowed", "inline"]
 
 IGNORE_FILE = ".mcpsec-secrets-ignore"
 _INLINE = re.compile(
-    rb"(?i)mcpsec:allow(?:[= ]\s*(?P<rules>[a-z0-9-]+(?:,[a-z0-9-]+)*))?(?:\s|[*/\->;)]|$)|(?:gitleaks|betterleaks):allow"
+    rb"(?i)mcpsec:allow(?:[= ]\s*(?P<rules>[a-z0-9-]+(?:,[a-z0-9-]+)*))?(?:\s|[*/\->;)]|$)|(?:gitleaks|betterleaks):allow"  # noqa: E501
     rb"|pragma: ?(?:white|allow)list secret"
 )
 _NEXT_LINE = re.compile(rb"(?i)pragma: ?(?:white|allow)list nextline secret|mcpsec:allow-next-line")
-_ENTRY = re.compile(r"(?P<what>\S+)(?:\s+rule=(?P<rule>[\w-]+))?(?:\s+until=(?P<until>\d{4}-\d\d-\d\d))?(?:\s+(?P<reason>\S.*))?$")
+_ENTRY = re.compile(
+    r"(?P<what>\S+)(?:\s+rule=(?P<rule>[\w-]+))?(?:\s+until=(?P<until>\d{4}-\d\d-\d\d))?(?:\s+(?P<reason>\S.*))?$"
+)
 
 
 def inline(data: bytes, match: Match) -> bool:

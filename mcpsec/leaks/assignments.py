@@ -68,27 +68,28 @@ _FOREIGN = "|".join(re.escape(k.decode()) for k in KEYWORDS if not k.isascii())
 _PASSWORDS = "pass|pw|psw|senha|contrase|kennwort|parola|haslo|wachtwoord|losenord|mdp"
 _TO_VALUE = (
     r"[\w.$-]{0,40}(?:\\?[\"'`\]]){0,3}"
-    r"(?:[ \t]{0,24}(?::[ \t]{0,4}[A-Za-z_][\w.<>\[\]|?&'*]{0,40}[ \t]{0,4}=|[|?!:<=+-]{0,2}[=:>-]|[,(<]|\bis|\bwas|\bare)[ \t]{0,12}(?:[\\(>|-]{0,2}\r?\n[ \t]{0,24})?"
-    r"|[\r\n, ][ \t\r\n,]{0,29}\\?[\"']?(?:[Vv]alue|default|content|val)\\?[\"']?[ \t]{0,4}[:=][ \t]{0,4}|</[a-z]{3,6}>\s{0,30}<[a-z]{5,6}[^<>]{0,20}>)"
+    r"(?:[ \t]{0,24}(?::[ \t]{0,4}[A-Za-z_][\w.<>\[\]|?&'*]{0,40}[ \t]{0,4}=|[|?!:<=+-]{0,2}[=:>-]|[,(<]|\bis|\bwas|\bare)[ \t]{0,12}(?:[\\(>|-]{0,2}\r?\n[ \t]{0,24})?"  # noqa: E501
+    r"|[\r\n, ][ \t\r\n,]{0,29}\\?[\"']?(?:[Vv]alue|default|content|val)\\?[\"']?[ \t]{0,4}[:=][ \t]{0,4}|</[a-z]{3,6}>\s{0,30}<[a-z]{5,6}[^<>]{0,20}>)"  # noqa: E501
 )
 _BARE_START = r"[^\s\"'`<>(){}0-9!@#%^*+~?$/=&-]{0,40}[0-9!@#%^*+~?$/=&-]"
 GATES = (
-    rf"(?i)(?:{_WORDS}){_TO_VALUE}(?:[bru@$fl]{{0,2}}(?:\\?[\"'`]|&quot;){{1,3}}[^\s\"'`]{{4}}|[A-Za-z_][\w. ]{{0,44}}\([ \t]{{0,2}}[\"'][^\s\"']{{4}}|{_BARE_START})",
+    rf"(?i)(?:{_WORDS}){_TO_VALUE}(?:[bru@$fl]{{0,2}}(?:\\?[\"'`]|&quot;){{1,3}}[^\s\"'`]{{4}}|[A-Za-z_][\w. ]{{0,44}}\([ \t]{{0,2}}[\"'][^\s\"']{{4}}|{_BARE_START})",  # noqa: E501
     rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}[^\s\"'`<>(){{}}]{{5}}",
     rf"(?i)-[\w-]{{0,40}}(?:{_WORDS})[\w-]{{0,40}}[ \t]{{1,4}}[^\s-]",
     rf"(?i)(?:{_WORDS})[\w.$-]{{0,40}}[ \t]{{1,3}}[A-Za-z0-9_+/=-]{{20}}",
     rf"(?:{_FOREIGN})",
 )
-"""The same walk as expressions, for engines that look for all rules at once; they may find more than it does, not less."""
+"""The same walk as expressions, for engines that look for all rules at once; they may find more than it does, not less."""  # noqa: E501
 
 CODE = frozenset(
     """
-    py pyi js mjs cjs ts tsx jsx java kt kts scala groovy go rs c h cc cpp cxx hpp hh m mm cs fs vb swift rb erb php pl
-    pm lua dart ex exs erl hs ml clj cljs elm r jl nim zig v sol proto d pas coffee vue svelte gradle as hx
-    """.split()
+    py pyi js mjs cjs ts tsx jsx java kt kts scala groovy go rs c h cc cpp cxx hpp hh m mm cs fs vb swift rb erb
+    php pl pm lua dart ex exs erl hs ml clj cljs elm r jl nim zig v sol proto d pas coffee vue svelte gradle as
+    hx
+    """.split()  # noqa: SIM905
 )
 CONFIG = frozenset(
-    "env ini cfg conf cnf properties yaml yml toml json jsonc json5 tfvars xml plist config npmrc netrc".split()
+    "env ini cfg conf cnf properties yaml yml toml json jsonc json5 tfvars xml plist config npmrc netrc".split()  # noqa: SIM905
 )
 
 

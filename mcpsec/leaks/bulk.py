@@ -30,7 +30,7 @@ GATES = (
     (connections, connections.CURL_GATE, 32),
     (keyblocks, keyblocks.GATE, 96),
 )
-"""Detector, the expression that finds where it has something to look at, and how far before the hit's end that begins."""
+"""Detector, the expression that finds where it has something to look at, and how far before the hit's end that begins."""  # noqa: E501
 
 LONGEST = 4096
 RARE = 5
@@ -91,7 +91,8 @@ class Plan:
 
         import hyperscan
 
-        text = "\0".join((hyperscan.__version__, *self.sources))
+        version = str(getattr(hyperscan, "__version__", ""))
+        text = "\0".join((version, *self.sources))
         return "hyperscan-" + sha256(text.encode()).hexdigest()[:32]
 
 
@@ -139,7 +140,7 @@ class Bulk:
 
         return collect
 
-    def find(self, data: bytes, *, path: str | None, floor: int) -> list[Match]:
+    def find(self, data: bytes, *, path: str | None, floor: int) -> list[Match]:  # noqa: PLR0912
         """The same answer as :func:`mcpsec.leaks.detection.find`."""
         hits = self._hits
         hits.clear()
@@ -189,8 +190,8 @@ class Bulk:
             lower, where = data.lower(), assignments.surroundings(path)
             for number, spans in detections.items():
                 spans.sort()
-                places = merge(spans, size)
-                matches.extend(_DETECTORS[number].detect(self.book, data, lower, where, places))
+                regions = merge(spans, size)
+                matches.extend(_DETECTORS[number].detect(self.book, data, lower, where, regions))
         if encoded:
             book = self.book
             spans = merge(sorted(encoded), size)

@@ -48,7 +48,7 @@ Names that rules may use
 ``mixed``                     has a digit and a letter
 ``strong``                    has three of: lower, upper, digit, other; or at least 20 characters
 ============================  =========================================================================================
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -299,7 +299,7 @@ def basic(value: str) -> Verdict:
         user, colon, password = raw.decode().partition(":")
     except UnicodeDecodeError:
         return False
-    if not colon or not password or not (user + password).isprintable() or is_placeholder(password):
+    if not colon or not password or not (user + password).isprintable() or is_placeholder(password):  # noqa: SIM103
         return False
     return True
 

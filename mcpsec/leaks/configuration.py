@@ -1,5 +1,6 @@
-"""A repository's own rules and allow-lists: ``.mcpsec-secrets.toml``, ``[tool.mcpsec.secrets]`` of pyproject.toml, or a
-``.gitleaks.toml`` as it is.
+"""A repository's own rules and allow-lists.
+
+They stand in ``.mcpsec-secrets.toml``, in ``[tool.mcpsec.secrets]`` of pyproject.toml, or in a ``.gitleaks.toml``.
 
 ::
 
@@ -98,7 +99,7 @@ def find(directory: str) -> str | None:
             if os.path.isfile(path) and (name != "pyproject.toml" or _mentions_us(path)):  # noqa: PTH113
                 return path
         parent = os.path.dirname(at)  # noqa: PTH120
-        if parent == at or os.path.exists(os.path.join(at, ".git")):  # noqa: PTH110,PTH118
+        if parent == at or os.path.exists(os.path.join(at, ".git")):  # noqa: PTH110, PTH118
             return None
         at = parent
 
@@ -127,7 +128,12 @@ def load(path: str) -> Configuration:
     name = os.path.basename(path)  # noqa: PTH119
     if name == "pyproject.toml":
         document = document.get("tool", {}).get("mcpsec", {}).get("secrets", {})
-    elif "gitleaks" in name or "allowlist" in document or "allowlists" in document or "extend" in document and isinstance(document["extend"], dict):
+    elif (
+        "gitleaks" in name
+        or "allowlist" in document
+        or "allowlists" in document
+        or ("extend" in document and isinstance(document["extend"], dict))
+    ):
         return _gitleaks(path, document)
     return _own(path, document)
 
@@ -149,7 +155,12 @@ def _own(path: str, document: dict[str, Any]) -> Configuration:
     made.lines = [_expression(text, path) for text in allow.get("lines", [])]
     made.stopwords = [str(word).lower() for word in allow.get("stopwords", [])]
     for table in document.get("rules", []):
-        full = {"risk": "A secret of your own kind.", "rotate": "As your own procedure says.", "title": table.get("id", ""), **table}
+        full = {
+            "risk": "A secret of your own kind.",
+            "rotate": "As your own procedure says.",
+            "title": table.get("id", ""),
+            **table,
+        }
         made.rows.append(row_of(full, path))
         if full.get("pattern"):
             _expression(full["pattern"], path)
@@ -176,7 +187,9 @@ def _gitleaks(path: str, document: dict[str, Any]) -> Configuration:
     lists = [document.get("allowlist", {}), *document.get("allowlists", [])]
     for allow in lists:
         targets = made.lines if allow.get("regexTarget") in ("line", "match") else made.values
-        for source, text in [(made.paths, t) for t in allow.get("paths", [])] + [(targets, t) for t in allow.get("regexes", [])]:
+        for source, text in [(made.paths, t) for t in allow.get("paths", [])] + [
+            (targets, t) for t in allow.get("regexes", [])
+        ]:
             compiled = _from_go(text)
             if compiled is None:
                 made.warnings.append(f"{path}: an expression that Python can't read is not applied")
@@ -187,7 +200,9 @@ def _gitleaks(path: str, document: dict[str, Any]) -> Configuration:
         pattern = _from_go(table.get("regex", ""))
         keywords = [k.lower() for k in table.get("keywords", [])]
         if pattern is None or not table.get("regex") or not keywords:
-            made.warnings.append(f"{path}: rule {table.get('id', '?')} has no keyword or no readable expression; not applied")
+            made.warnings.append(
+                f"{path}: rule {table.get('id', '?')} has no keyword or no readable expression; not applied"
+            )
             continue
         made.rows.append(
             row_of(

@@ -1,5 +1,6 @@
-"""Credentials that travel with an address or a request: ``scheme://user:password@host``, connection strings' own
-``user:password`` forms, ``Authorization`` headers and ``curl -u``.
+"""Credentials that travel with an address or a request.
+
+That is ``scheme://user:password@host``, ``Authorization`` headers and ``curl -u user:password``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _HEADER = re.compile(
     rb"(?:[ \t]{1,3}|\\?[\"'] ?[+.,&] ?\\?[\"']|%20|\+)(?P<value>[A-Za-z0-9_.~+/:=|!@$%*-]{8,4096})"
 )
 _AUTHORIZATION = re.compile(
-    rb"(?i)authorization[\"'`\]\\]{0,4}[ \t]{0,4}(?:=>|:=|[:=,(])[ \t]{0,4}\\?[\"'`]?(?P<value>[A-Za-z0-9_.~+/=-]{16,4096})(?=[\"'`\s\\]|$)"
+    rb"(?i)authorization[\"'`\]\\]{0,4}[ \t]{0,4}(?:=>|:=|[:=,(])[ \t]{0,4}\\?[\"'`]?(?P<value>[A-Za-z0-9_.~+/=-]{16,4096})(?=[\"'`\s\\]|$)"  # noqa: E501
 )
 _CURL_USER = re.compile(
     rb"(?:^|[\s\"'=])(?:-u|--user|--proxy-user|-U)(?:[ \t=]{1,3}|\\?[\"'],\s{0,8}\\?[\"'])?[\"']?"
@@ -86,8 +87,7 @@ def _url(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
     if (
         is_reference(plain)
         or is_placeholder(plain)
-        or any(c in plain for c in "{}<>$(")
-        and not _dollar_is_literal(plain)
+        or (any(c in plain for c in "{}<>$(") and not _dollar_is_literal(plain))
     ):
         return
     strength = password_strength(plain)

@@ -116,7 +116,7 @@ def merge(spans: Iterable[tuple[int, int]], size: int) -> list[tuple[int, int]]:
     """Join overlapping spans, given in order of their starts, cut to the text."""
     joined: list[tuple[int, int]] = []
     for begin, end in spans:
-        begin, end = max(0, begin), min(size, end)  # noqa: PLW2901 # cut to the text
+        begin, end = max(0, begin), min(size, end)  # cut to the text  # noqa: PLW2901
         if joined and begin <= joined[-1][1]:
             joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
         else:
@@ -184,7 +184,7 @@ def _body(rule: Rule, value: str) -> str:
 
 
 def resolve(matches: list[Match], floor: int) -> list[Match]:
-    """Drop what is below the floor, and keep the best of matches that overlap: surest, then provider's, then longest."""
+    """Drop what is below the floor, and keep the best of matches that overlap: surest, then provider's, then longest."""  # noqa: E501
     kept: list[Match] = []
     ranked = sorted(
         matches,

@@ -22,7 +22,7 @@ def examples() -> list[tuple[str, list[str], list[str]]]:
     for file in rule_files():
         with open(file, "rb") as stream:  # noqa: PTH123
             for table in tomllib.load(stream).get("rules", []):
-                found.append(
+                found.append(  # noqa: PERF401
                     (
                         table["id"],
                         [text_of(e) for e in table.get("examples", [])],

@@ -15,28 +15,29 @@ __all__ = ["BLOCK", "OVERLAP", "Problem", "Skipped", "read", "walk"]
 
 VENDORED = frozenset(
     """
-    .git .hg .svn .bzr node_modules bower_components jspm_packages .venv venv site-packages __pycache__ .tox .nox .mypy_cache
-    .ruff_cache .pytest_cache .gradle .terraform .yarn .pnpm-store .cache .eggs Pods DerivedData .dart_tool .parcel-cache .next
-    .nuxt .svelte-kit
-    """.split()
+    .git .hg .svn .bzr node_modules bower_components jspm_packages .venv venv site-packages __pycache__ .tox
+    .nox .mypy_cache .ruff_cache .pytest_cache .gradle .terraform .yarn .pnpm-store .cache .eggs Pods
+    DerivedData .dart_tool .parcel-cache .next .nuxt .svelte-kit
+    """.split()  # noqa: SIM905
 )
 """Directories that hold other people's code or caches; scanned with --no-ignore (but never .git and its kin)."""
 REPOSITORIES = frozenset((".git", ".hg", ".svn", ".bzr"))
 SKIPPED_SUFFIXES = frozenset(
     """
-    png jpg jpeg gif bmp ico webp avif tif tiff psd heic mp3 mp4 m4a mov avi mkv webm wav flac ogg ttf otf woff woff2 eot so dylib
-    dll exe o a lib obj pyc pyo class wasm bin dat iso img dmg deb rpm msi pdf ai eps lockb node pack idx
-    min.js min.css map snap
-    """.split()
+    png jpg jpeg gif bmp ico webp avif tif tiff psd heic mp3 mp4 m4a mov avi mkv webm wav flac ogg ttf otf woff
+    woff2 eot so dylib dll exe o a lib obj pyc pyo class wasm bin dat iso img dmg deb rpm msi pdf ai eps lockb
+    node pack idx min.js min.css map snap
+    """.split()  # noqa: SIM905
 )
 LOCK_FILES = frozenset(
     """
-    package-lock.json yarn.lock pnpm-lock.yaml poetry.lock pipfile.lock cargo.lock go.sum composer.lock gemfile.lock uv.lock
-    npm-shrinkwrap.json packages.lock.json mix.lock flake.lock pubspec.lock podfile.lock bun.lock pdm.lock
-    """.split()
+    package-lock.json yarn.lock pnpm-lock.yaml poetry.lock pipfile.lock cargo.lock go.sum composer.lock
+    gemfile.lock uv.lock npm-shrinkwrap.json packages.lock.json mix.lock flake.lock pubspec.lock podfile.lock
+    bun.lock pdm.lock
+    """.split()  # noqa: SIM905
 )
 ARCHIVES = frozenset(
-    "zip gz tgz tar bz2 xz whl jar war ear aar apk nupkg egg docx xlsx pptx odt ods vsix crate bz tbz2 txz".split()
+    "zip gz tgz tar bz2 xz whl jar war ear aar apk nupkg egg docx xlsx pptx odt ods vsix crate bz tbz2 txz".split()  # noqa: SIM905
 )
 BLOCK = 8 << 20
 """Bytes read at once; larger files are scanned in blocks that overlap."""
@@ -75,7 +76,7 @@ def uninteresting(name: str) -> str:
     return "lock file" if low in LOCK_FILES else ""
 
 
-def walk(root: str, *, skipped: Skipped, problems: list[Problem], ignore: bool = True) -> Iterator[tuple[str, int]]:
+def walk(root: str, *, skipped: Skipped, problems: list[Problem], ignore: bool = True) -> Iterator[tuple[str, int]]:  # noqa: PLR0912
     """Every file below ``root`` with its size, in name order, symbolic links left alone (so no loop can form)."""
     pending: list[tuple[str, str, tuple[tuple[str, Ignore], ...]]] = [(root, "", _outer(root) if ignore else ())]
     while pending:
@@ -130,7 +131,7 @@ def _outer(root: str) -> tuple[tuple[str, Ignore], ...]:
     parents = []
     at = absolute
     while True:
-        if os.path.exists(os.path.join(at, ".git")):  # noqa: PTH110,PTH118
+        if os.path.exists(os.path.join(at, ".git")):  # noqa: PTH110, PTH118
             break
         parent = os.path.dirname(at)  # noqa: PTH120
         if parent == at:

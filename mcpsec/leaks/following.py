@@ -18,7 +18,7 @@ CHUNK = 1 << 20
 
 
 def follow(request: Request, scanner: Scanner) -> Result:
-    """Report findings line by line until interrupted. Starts at the file's end; a rotated file is read from its start."""
+    """Report findings line by line until interrupted. Starts at the file's end; a rotated file is read from its start."""  # noqa: E501
     from mcpsec.errors import UsageError
 
     if len(request.paths) != 1:

@@ -38,7 +38,9 @@ def render(name: str, result: Result) -> str:
 
         now = time()
         started, ended = (strftime("%Y-%m-%dT%H:%M:%S", gmtime(t)) for t in (now - result.seconds, now))
-        return gitlab.render(entries, tool=TOOL, version=__version__, started=started, ended=ended, complete=not problems)
+        return gitlab.render(
+            entries, tool=TOOL, version=__version__, started=started, ended=ended, complete=not problems
+        )
     from mcpsec.report import csvfile
 
     return csvfile.render(entries)

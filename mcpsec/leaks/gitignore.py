@@ -7,7 +7,7 @@ import re
 __all__ = ["Ignore", "translate"]
 
 
-def translate(pattern: str) -> str | None:
+def translate(pattern: str) -> str | None:  # noqa: PLR0912
     """Turn one line of a .gitignore into a regular expression over the path relative to its directory.
 
     Directories are given with a trailing ``/``. None for blank lines and comments.

@@ -26,9 +26,7 @@ def output(*arguments: str, cwd: str | None = None) -> bytes:
     import subprocess
 
     try:
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False
-        )
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
     except OSError as error:
         raise GitFailed(error.strerror or "git can't be started") from error
     if done.returncode:

@@ -43,7 +43,7 @@ def blobs(directory: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-def contents(
+def contents(  # noqa: PLR0912
     directory: str, groups: list[tuple[str, list[str]]], max_size: int, skip: Callable[[str], None]
 ) -> Iterator[tuple[str, str, bytes]]:
     """Path, object name and content of each blob, in the order of the groups."""
@@ -95,7 +95,7 @@ def _feed(stream: object, groups: list[tuple[str, list[str]]]) -> None:
 
 
 def changed(old: bytes, new: bytes) -> tuple[int, int]:
-    """The stretch of ``new`` that is not in ``old`` at the same distance from either end, with a margin, whole lines."""
+    """The stretch of ``new`` that is not in ``old`` at the same distance from either end, with a margin, whole lines."""  # noqa: E501
     limit = min(len(old), len(new))
     head = 0
     while head + STEP <= limit and old[head : head + STEP] == new[head : head + STEP]:

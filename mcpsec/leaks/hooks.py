@@ -31,7 +31,7 @@ while read -r _ local _ remote; do
   if [ -n "$base" ]; then {command} --since "$base" || status=$?; else {command} --history || status=$?; fi
 done
 exit $status
-"""
+"""  # noqa: E501
 
 
 def install(*, pre_push: bool = False, force: bool = False, directory: str | None = None) -> list[Path]:

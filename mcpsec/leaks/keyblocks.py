@@ -2,7 +2,7 @@
 
 The blocks appear whole, inside JSON strings with ``\\n``, indented in YAML, or cut off in a log; so a block is judged by
 what its body decodes to, and a cut one is reported with less confidence.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BODY = 16 * 1024
 _BEGIN = re.compile(rb"-{4,5} ?BEGIN (?P<label>(?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?) ?-{4,5}")
 _END = re.compile(rb"-{4,5} ?END (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
 _PUTTY = re.compile(
-    rb"PuTTY-User-Key-File-[123]: [\w-]{3,40}[\s\S]{0,8192}?Private-Lines: \d{1,4}\s{1,8}(?P<body>[A-Za-z0-9+/=\s]{16,8192})"
+    rb"PuTTY-User-Key-File-[123]: [\w-]{3,40}[\s\S]{0,8192}?Private-Lines: \d{1,4}\s{1,8}(?P<body>[A-Za-z0-9+/=\s]{16,8192})"  # noqa: E501
 )
 _NOISE = re.compile(r"\\r|\\n|\\t|[\s\"'+,\\>|;#*]")
 _HEADERS = re.compile(r"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|MessageID)[:=][^\r\n\\]{0,120}")

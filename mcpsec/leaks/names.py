@@ -1,4 +1,4 @@
-"""Judging a name: does ``dbPassword``, ``X-Api-Key`` or ``csrf_token_name`` announce a secret, and of what kind?"""
+"""Judging a name: does ``dbPassword``, ``X-Api-Key`` or ``csrf_token_name`` announce a secret, and of what kind."""
 
 from __future__ import annotations
 
@@ -64,38 +64,39 @@ _JOINED_AFTER = re.compile(
 )
 _NOT_AFTER = frozenset(
     """
-    id ids name names file files filename path paths dir url uri urls endpoint type types length len size count field
-    fields label hint header headers prefix suffix expiry expires expire expiration ttl timeout policy policies regex
-    pattern format error errors message msg title placeholder ref refs arn manager provider providers store class column
-    param parameter params enabled required min max age env var variable rule rules strategy mode method
-    description desc info help status state valid invalid validator validation validate check strength reset forgot
-    forgotten confirm confirmation changed change link page form input box view screen widget button icon image
-    usage limit limits rate index indices position start end offset version algorithm alg algo bits
-    kind scope scopes audience issuer source location service server host port user username email account owner
-    group domain list map set array table dict schema model entity dto request response handler factory builder
-    interface impl helper util utils callback listener event generator encoder decoder parser reader writer
-    symbol separator delimiter selector spec template holder exists missing incorrect mismatch failed failure success
-    required requirements hasher hashing salt rotation interval duration date time timestamp created updated
-    accessor getter setter property properties constant display tooltip character chars char digest fingerprint
-    thumbprint grant flow code uses
-    """.split()
+    id ids name names file files filename path paths dir url uri urls endpoint type types length len size count
+    field fields label hint header headers prefix suffix expiry expires expire expiration ttl timeout policy
+    policies regex pattern format error errors message msg title placeholder ref refs arn manager provider
+    providers store class column param parameter params enabled required min max age env var variable rule rules
+    strategy mode method description desc info help status state valid invalid validator validation validate
+    check strength reset forgot forgotten confirm confirmation changed change link page form input box view
+    screen widget button icon image usage limit limits rate index indices position start end offset version
+    algorithm alg algo bits kind scope scopes audience issuer source location service server host port user
+    username email account owner group domain list map set array table dict schema model entity dto request
+    response handler factory builder interface impl helper util utils callback listener event generator encoder
+    decoder parser reader writer symbol separator delimiter selector spec template holder exists missing
+    incorrect mismatch failed failure success required requirements hasher hashing salt rotation interval
+    duration date time timestamp created updated accessor getter setter property properties constant display
+    tooltip character chars char digest fingerprint thumbprint grant flow code uses
+    """.split()  # noqa: SIM905
 )
 _NOT_BEFORE_KEY = frozenset(
     """
-    public pub publishable primary foreign cache sort partition index unique row object map lookup group hot shortcut keyboard
-    translation i18n item entry field column dict hash site locale label react parent child arrow function escape enter
-    tab shift ctrl control alt meta up down left right any press next prev last first current new old this some
-    composite natural surrogate range bucket s3 blob file message error title text string menu option config setting
-    settings property preference preferences registry sub super trans event routing metric dimension tag query param
-    header attribute attr style theme color icon state sorting order filter min max search anon idempotency dedup
-    """.split()
+    public pub publishable primary foreign cache sort partition index unique row object map lookup group hot
+    shortcut keyboard translation i18n item entry field column dict hash site locale label react parent child
+    arrow function escape enter tab shift ctrl control alt meta up down left right any press next prev last
+    first current new old this some composite natural surrogate range bucket s3 blob file message error title
+    text string menu option config setting settings property preference preferences registry sub super trans
+    event routing metric dimension tag query param header attribute attr style theme color icon state sorting
+    order filter min max search anon idempotency dedup
+    """.split()  # noqa: SIM905
 )
 _NOT_BEFORE_TOKEN = frozenset(
     """
-    csrf xsrf page next previous continuation cancel cancellation pad eos bos unk mask sep cls start end max min num
-    total count parser syntax lexer stop special input output prompt completion design concurrency sync ct current
-    peek skip pagination resume lookahead first last antiforgery antiforgerytoken requestverification
-    """.split()
+    csrf xsrf page next previous continuation cancel cancellation pad eos bos unk mask sep cls start end max min
+    num total count parser syntax lexer stop special input output prompt completion design concurrency sync ct
+    current peek skip pagination resume lookahead first last antiforgery antiforgerytoken requestverification
+    """.split()  # noqa: SIM905
 )
 _WORDS = re.compile(r"[A-Z]?[a-z\u00df-\uffff]+|[A-Z]+(?![a-z])|\d+")
 

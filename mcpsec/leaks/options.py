@@ -6,7 +6,7 @@ __all__ = ["OPTIONS", "Option", "Request"]
 
 
 class Option:
-    """``names`` as typed; ``kind`` is flag, text, many, number or choice; ``metavar`` and ``help`` for the help page."""
+    """``names`` as typed; ``kind`` is flag, text, many, number or choice; ``metavar`` and ``help`` for the help page."""  # noqa: E501
 
     __slots__ = ("attribute", "choices", "default", "help", "kind", "metavar", "names", "panel")
 
@@ -14,7 +14,7 @@ class Option:
         self,
         *names: str,
         kind: str = "flag",
-        help: str,  # noqa: A002 # the word that every option table uses
+        help: str,  # the word that every option table uses
         metavar: str = "",
         choices: tuple[str, ...] = (),
         default: object = None,

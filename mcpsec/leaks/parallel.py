@@ -59,7 +59,7 @@ def share(work: Callable[[int], Any], jobs: int) -> Iterator[Any]:
             _, status = os.waitpid(pid, 0)
             if status or not content:
                 raise RuntimeError("a scanning process ended before its work was done")
-            yield marshal.loads(content)  # noqa: S302 # our own child's answer
+            yield marshal.loads(content)  # our own child's answer  # noqa: S302
     finally:
         import signal
 

@@ -7,12 +7,11 @@ and nobody else may write there (``marshal`` must not read what another user wro
 
 from __future__ import annotations
 
+import _sre  # type: ignore[import-not-found]
 import marshal
 import os
 import re
 import sys
-
-import _sre
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ REQUIRED = ("id", "title", "risk", "rotate", "confidence", "keywords")
 TEMPLATE = ("names", "slots", "value")
 EXTRA = (*TEMPLATE, "examples", "counter_examples", "allow", "paths", "description", "tags")
 LEVELS = {"low": 0, "medium": 1, "high": 2}
-RULES = os.path.join(os.path.dirname(__file__), "rules")  # noqa: PTH118,PTH120 # pathlib costs a hook 4 ms
+RULES = os.path.join(os.path.dirname(__file__), "rules")  # pathlib costs a hook 4 ms  # noqa: PTH118, PTH120
 SMALL = 1024
 """Texts up to this size are looked through by their three-byte groups."""
 FORMAT = 4
@@ -50,14 +49,15 @@ FORMAT = 4
 
 FREQUENT = frozenset(
     """
-    token secret bearer basic password access digital google azure amazon apple intel python stream vault session security
-    storage account accountkey account_key subscription github gitlab checkout agent agent: user: spaces together cognitive test_
-    live_ test- access_ access- _auth _password search consul redis mongo oauth client webhook slack docker nuget maven travis
-    heroku stripe linear notion figma shopify twitter facebook instagram linkedin discord telegram yandex square plaid segment
-    pusher front asana trello dropbox intercom branch bridge signal kraken mapbox alibaba ibmcloud watson object storage
-    """.split()
+    token secret bearer basic password access digital google azure amazon apple intel python stream vault
+    session security storage account accountkey account_key subscription github gitlab checkout agent agent:
+    user: spaces together cognitive test_ live_ test- access_ access- _auth _password search consul redis mongo
+    oauth client webhook slack docker nuget maven travis heroku stripe linear notion figma shopify twitter
+    facebook instagram linkedin discord telegram yandex square plaid segment pusher front asana trello dropbox
+    intercom branch bridge signal kraken mapbox alibaba ibmcloud watson object storage
+    """.split()  # noqa: SIM905
 )
-"""Keywords that are everyday words in programs: alone they say too little to wake a rule that needs a name and a slot."""
+"""Keywords that are everyday words in programs: alone they say too little to wake a rule that needs a name and a slot."""  # noqa: E501
 SLOT_WORDS = "key|token|secret|passw|pwd|cred|auth|access|pat"
 
 SLOT_GAP = r"(?:[\w .:-]{0,16}|[\"']?[:={ ]{1,4}\s{0,16}[\"'{]{0,2}[\w.-]{0,16})"
@@ -253,7 +253,7 @@ def _packaged_rows() -> list[tuple[object, ...]]:
     cached = read_cache(f"rules-{_tag()}")
     if cached:
         try:
-            known, rows = marshal.loads(cached)  # noqa: S302 # only what this user wrote
+            known, rows = marshal.loads(cached)  # only what this user wrote  # noqa: S302
             if known == stamp:
                 return rows  # type: ignore[no-any-return]
         except (ValueError, EOFError, TypeError):
@@ -352,7 +352,7 @@ def _read_codes() -> dict[str, tuple[object, ...]]:
     cached = read_cache(f"patterns-{_tag()}")
     if cached:
         try:
-            return marshal.loads(cached)  # type: ignore[no-any-return] # noqa: S302 # only what this user wrote
+            return marshal.loads(cached)  # type: ignore[no-any-return] # only what this user wrote  # noqa: S302
         except (ValueError, EOFError, TypeError):
             pass
     return {}
@@ -372,7 +372,7 @@ def compile_row(source: str) -> tuple[re.Pattern[bytes], tuple[object, ...]]:
     for name, number in index.items():
         names[number] = name
     row = (int(flags), code, groups, dict(index), tuple(names), min(int(width), 1 << 20))
-    return _sre.compile(text, int(flags), code, groups, dict(index), tuple(names)), row  # type: ignore[attr-defined]
+    return _sre.compile(text, int(flags), code, groups, dict(index), tuple(names)), row
 
 
 _packaged: Rulebook | None = None
@@ -380,7 +380,7 @@ _packaged: Rulebook | None = None
 
 def packaged() -> Rulebook:
     """The rules that come with mcpsec; read once a process."""
-    global _packaged  # noqa: PLW0603 # one rule book a process
+    global _packaged  # one rule book a process  # noqa: PLW0603
     if _packaged is None:
         _packaged = Rulebook(_packaged_rows())
     return _packaged

@@ -136,7 +136,7 @@ def _configuration(request: Request) -> Configuration | None:
     if request.no_config:
         return None
     first = request.paths[0] if request.paths and request.paths[0] != "-" else "."
-    directory = first if os.path.isdir(first) else os.path.dirname(first) or "."  # noqa: PTH112,PTH120
+    directory = first if os.path.isdir(first) else os.path.dirname(first) or "."  # noqa: PTH112, PTH120
     from mcpsec.leaks.configuration import find as find_configuration
 
     path = find_configuration(directory)
@@ -159,9 +159,9 @@ def _only(book: Rulebook, names: list[str]) -> Rulebook:
 def _top(path: str) -> str:
     """The repository's top above a path, else the directory itself: where ignore files and baselines stand."""
     start = os.path.abspath(path)  # noqa: PTH100
-    start = start if os.path.isdir(start) else os.path.dirname(start)  # noqa: PTH112,PTH120
+    start = start if os.path.isdir(start) else os.path.dirname(start)  # noqa: PTH112, PTH120
     at = start
-    while not os.path.exists(os.path.join(at, ".git")):  # noqa: PTH110,PTH118
+    while not os.path.exists(os.path.join(at, ".git")):  # noqa: PTH110, PTH118
         parent = os.path.dirname(at)  # noqa: PTH120
         if parent == at:
             return start

@@ -1,4 +1,4 @@
-"""Judging a name and a value together: which generic rule applies, and how sure are we?"""
+"""Judging a name and a value together: which generic rule applies, and how sure that is."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RULES = {
 SHORTEST = {"password": 4, "secret": 8, "token": 10, "apikey": 10, "key": 16, "auth": 10, "weak": 16}
 
 _COMMON = re.compile(
-    r"(?i)^(?:(?:my|the|your|new|old|super|some|top|db|database|user|admin|root|test|default|pg|postgres|mysql|secure)?[-_. ]?"
+    r"(?i)^(?:(?:my|the|your|new|old|super|some|top|db|database|user|admin|root|test|default|pg|postgres|mysql|secure)?[-_. ]?"  # noqa: E501
     r"(?:pass(?:wor[dt]|wd|phrase)?|pa(?:\$\$|ss)w(?:0|o)rd|pwd|secret|admin(?:istrator)?|root|user(?:name)?|test(?:ing|er)?|guest"
     r"|default|changeit|welcome|letmein|login|hello|demo|token|key|credential|postgres|mysql|mongo(?:db)?|redis|rabbitmq|oracle"
     r"|sa|toor|abc|value|string|none|example|temp|sample|private|public|server|client|auth|minio(?:admin)?|elastic|grafana))"
@@ -45,7 +45,7 @@ _FILE = re.compile(
 )
 _REGEX = re.compile(r"\\[dwsSDWb]|\[\^?[\w]-[\w]|\(\?[:=!P<]|\.\*|\.\+|\{\d+,\d*\}|\]\+|\]\*")
 _EXPRESSION = re.compile(
-    r"\$\{[\w.:\[\]@ -]*\}|\{\{[^{}]*\}\}|\$\([^()]*\)|#\{[^{}]*\}|<%|%>|%\(\w+\)|[\"'] ?\+|\+ ?[\"']|\|\||&&|=>|::|->|\(\)|\[\d*\]|\[['\"]|^[A-Za-z_$][\w$.]*\(|^!+[A-Za-z]|^&[A-Za-z]\w*$"
+    r"\$\{[\w.:\[\]@ -]*\}|\{\{[^{}]*\}\}|\$\([^()]*\)|#\{[^{}]*\}|<%|%>|%\(\w+\)|[\"'] ?\+|\+ ?[\"']|\|\||&&|=>|::|->|\(\)|\[\d*\]|\[['\"]|^[A-Za-z_$][\w$.]*\(|^!+[A-Za-z]|^&[A-Za-z]\w*$"  # noqa: E501
     r"|^\w+\.\w+\.\w+$(?<![0-9a-fA-F]{8})|^new |^function|^lambda|\\[nrt]$|%[sdv]$|^%[sdv]|\{[A-Za-z_]\w*\}|\{\d?\}"
 )
 _IDENTIFIER = re.compile(r"^[A-Za-z_$@][A-Za-z0-9_$]*(?:(?:\.|::|->|-|:|\?\.)[A-Za-z_$][A-Za-z0-9_$]*)*[;,)]*$")
@@ -58,10 +58,11 @@ _BARE_MARK = re.compile(r"[0-9!@#%^*+~?$/=&-]")
 _UUID = re.compile(r"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$")
 _TYPES = frozenset(
     """
-    string str text integer int number boolean bool object array bytes byte char varchar true false yes no on off null
-    none nil undefined void any unknown optional required secret password hidden masked auto random generated generate
-    disabled enabled enable disable basic bearer digest token plain plaintext sha256 sha512 md5 bcrypt argon2 scrypt aes hs256 rs256
-    """.split()
+    string str text integer int number boolean bool object array bytes byte char varchar true false yes no on
+    off null none nil undefined void any unknown optional required secret password hidden masked auto random
+    generated generate disabled enabled enable disable basic bearer digest token plain plaintext sha256 sha512
+    md5 bcrypt argon2 scrypt aes hs256 rs256
+    """.split()  # noqa: SIM905
 )
 
 
@@ -81,7 +82,7 @@ def is_code(value: str, *, quoted: bool) -> bool:
         return True
     if quoted:
         return False
-    if value.startswith(("(", "[", "{")) or re.match(r"[\w.$]*[({\[]", value) and re.search(r"[)}\]]\W{0,3}$", value):
+    if value.startswith(("(", "[", "{")) or (re.match(r"[\w.$]*[({\[]", value) and re.search(r"[)}\]]\W{0,3}$", value)):
         return True
     if value.startswith(("&", "*", "!")) and value[1:2].isalpha() and wordiness(value) > 0.3:
         return True
@@ -125,7 +126,7 @@ def password_strength(value: str) -> int | None:
     return MEDIUM if size >= 5 else LOW
 
 
-def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: str) -> tuple[str, int] | None:
+def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: str) -> tuple[str, int] | None:  # noqa: PLR0912
     """The generic rule and its confidence for a value beside a name of this kind, or None."""
     value = value.strip()
     size = len(value)

@@ -55,7 +55,7 @@ _SAMPLE = re.compile(r"(?i)secret|token|password|passwd|api[-_]?key|apikey|\bkey
 
 
 def is_configuration(lower: bytes) -> bool:
-    """A cheap look: could this text hold an MCP client configuration?"""
+    """A cheap look: whether this text could hold an MCP client configuration."""
     return any(mark in lower for mark in MARKS) and (
         b"env" in lower or b"headers" in lower or b"args" in lower or b"url" in lower
     )

@@ -1,4 +1,4 @@
-"""Judging a value: is it a reference, a placeholder, code, words, or does it look like a secret?
+"""Judging a value: a reference, a placeholder, words, or what looks like a secret.
 
 This is the grammar on which precision rests. It works on text and knows nothing of rules or files.
 """
@@ -31,21 +31,21 @@ _BIGRAMS = (
     "JKIHJIHFJFGKKMHJFLKLFGFFFFKFGFMFFFJFFFGFHGFFGFFFFFFFJFGGJFFHJEFGFHIFFIIGFFFFFEGFHGHGFFHEFGGFGJFGHJFFFGGF"
     "HGHGHGGFHFFHIIHKFGIIGGGFGGHFFFKFFFHFFFFFGFFFFGFFFFFG"
 )
-"""How much likelier than chance a letter follows another in English and program text, 26 x 26, log2 in steps of 1/1.6."""
+"""How much likelier than chance a letter follows another in English and program text, 26 x 26, log2 in steps of 1/1.6."""  # noqa: E501
 
 _ALPHABET_ORDERS = ("abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "asdfghjkl", "zxcvbnm", "01234567890", "9876543210")
 
 PLACEHOLDER_WORDS = frozenset(
     """
-    your yours my placeholder example examples sample samples dummy fake mock mocked changeme change replace replaceme
-    replaced insert enter fill redacted removed hidden masked censored sanitized todo fixme tbd xxx xxxx none null nil
-    undefined unset empty blank default foo bar baz foobar qux lorem ipsum here goes something whatever anything
-    secretsecret notreal notasecret notarealkey invalid bogus nonsense test testing tests tester demo
-    deadbeef cafebabe badc0ffee abc123 abcd1234 asdf asdfgh qwerty obfuscated snip truncated
-    votre ton mon mettre ici remplacer exemple ihr ihre dein deine mein beispiel platzhalter ersetzen hier
-    tu su mi aqui ejemplo reemplazar cambiar clave seu sua exemplo substituir chave tuo tua esempio inserisci
-    uw jouw voorbeeld din ditt exempel twoj twoje przyklad vasha primer
-    """.split()
+    your yours my placeholder example examples sample samples dummy fake mock mocked changeme change replace
+    replaceme replaced insert enter fill redacted removed hidden masked censored sanitized todo fixme tbd xxx
+    xxxx none null nil undefined unset empty blank default foo bar baz foobar qux lorem ipsum here goes
+    something whatever anything secretsecret notreal notasecret notarealkey invalid bogus nonsense test testing
+    tests tester demo deadbeef cafebabe badc0ffee abc123 abcd1234 asdf asdfgh qwerty obfuscated snip truncated
+    votre ton mon mettre ici remplacer exemple ihr ihre dein deine mein beispiel platzhalter ersetzen hier tu su
+    mi aqui ejemplo reemplazar cambiar clave seu sua exemplo substituir chave tuo tua esempio inserisci uw jouw
+    voorbeeld din ditt exempel twoj twoje przyklad vasha primer
+    """.split()  # noqa: SIM905
 )
 """Words that, standing alone between separators, say that a value is to be filled in."""
 
@@ -85,7 +85,7 @@ _REFERENCE = re.compile(
     | enc:v\d: | AQIC[A-Za-z0-9+/] | \$ANSIBLE_VAULT | \{(?:AES|SSHA\d*|SHA\d*|noop|bcrypt|MD5|CRYPT)\}
     | \$2[abxy]?\$\d\d\$ | \$[156y]\$ | \$argon2 | \$pbkdf2 | pbkdf2[:_] | scrypt: | sha256: | sha512: | sha1: | md5:
     | sha(?:256|384|512)-                    # subresource integrity, hashes
-    )""",
+    )""",  # noqa: E501
     re.X | re.I | re.S,
 )
 
@@ -124,7 +124,7 @@ def wordiness(text: str) -> float:
     """Mean log2 odds of its letter pairs against chance: above 0.5 for words, below -0.3 for random letters."""
     total = pairs = 0
     text = text.lower()
-    for a, b in zip(text, text[1:], strict=False):
+    for a, b in zip(text, text[1:], strict=False):  # noqa: RUF007
         if "a" <= a <= "z" and "a" <= b <= "z":
             pairs += 1
             total += ord(_BIGRAMS[(ord(a) - 97) * 26 + ord(b) - 97]) - 74
@@ -199,7 +199,7 @@ def is_filler(text: str) -> bool:
 
 
 def is_counted(text: str) -> bool:
-    """True for values typed by counting or repeating: ``abcd1234``, ``a1b2c3d4``, ``0123456789abcdef``, ``abcabcabc``."""
+    """True for values typed by counting or repeating: ``abcd1234``, ``a1b2c3d4``, ``0123456789abcdef``, ``abcabcabc``."""  # noqa: E501
     text = text.strip()
     if _COUNTED.search(text) or _is_pattern(text):
         return True
