@@ -1,0 +1,169 @@
+"""The sandbox from inside: a hostile program says what it could do, and a harmless one runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcpsec.deployment.model import Sandbox
+from mcpsec.gateway.sandbox import child_environment, launch_command
+
+linux_only = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() not in {"x86_64", "aarch64"}, reason="the sandbox is Linux only"
+)
+
+HOSTILE = r"""
+import ctypes, json, os, socket, subprocess, sys
+inside, outside, readable, port, confined = sys.argv[1:6]
+done = {}
+def attempt(name, act):
+    try:
+        act()
+        done[name] = True
+    except OSError:
+        done[name] = False
+libc = ctypes.CDLL(None, use_errno=True)
+def syscall(result):
+    if result != 0:
+        raise OSError(ctypes.get_errno(), "refused")
+attempt("read the named directory", lambda: open(os.path.join(readable, "file")).read())
+attempt("write the named directory", lambda: open(os.path.join(inside, "new"), "w").write("x"))
+attempt("run a program", lambda: subprocess.run(["true"], check=True))
+attempt("talk to itself", lambda: socket.socketpair())
+attempt("read /etc/shadow", lambda: open("/etc/shadow").read())
+attempt("list the home directory", lambda: os.listdir(os.path.expanduser("~")))
+attempt("read elsewhere", lambda: open(os.path.join(outside, "file")).read())
+attempt("write elsewhere", lambda: open(os.path.join(outside, "new"), "w"))
+attempt("write what is readable", lambda: open(os.path.join(readable, "new"), "w"))
+attempt("leave by a link", lambda: (os.symlink(outside, os.path.join(inside, "link")), open(os.path.join(inside, "link", "file")).read()))
+attempt("connect", lambda: socket.create_connection(("127.0.0.1", int(port)), 2).close())
+attempt("send a datagram", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 9)))
+attempt("listen", lambda: socket.create_server(("127.0.0.1", 0)).close())
+attempt("read the parent's environment", lambda: open(f"/proc/{os.getppid()}/environ").read())
+attempt("signal the parent", lambda: os.kill(os.getppid(), 0))
+if confined == "True":  # where it would work, the parent would stop: that is the test itself
+    attempt("trace the parent", lambda: syscall(libc.ptrace(16, os.getppid(), 0, 0)))
+    attempt("leave the namespaces", lambda: syscall(libc.unshare(0x10000000)))
+print(json.dumps(done))
+"""
+
+HARMLESS = {"read the named directory", "write the named directory", "run a program", "talk to itself"}
+NETWORK = {"connect", "send a datagram", "listen"}
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> dict[str, Path]:
+    made = {name: tmp_path / name for name in ("inside", "outside", "readable", "program")}
+    for path in made.values():
+        path.mkdir()
+        (path / "file").write_text("content")
+    (made["program"] / "hostile.py").write_text(HOSTILE)
+    return made
+
+
+def attempts(places: dict[str, Path], sandbox: Sandbox | None) -> set[str]:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        words = [str(places[name]) for name in ("inside", "outside", "readable")]
+        command = [sys.executable, str(places["program"] / "hostile.py"), *words]
+        command += [str(server.getsockname()[1]), str(sandbox is not None)]
+        run = subprocess.run(
+            launch_command(command, sandbox),
+            env=child_environment({}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert run.returncode == 0, run.stderr
+    outcome: dict[str, Any] = json.loads(run.stdout)
+    return {name for name, worked in outcome.items() if worked}
+
+
+@linux_only
+def test_a_hostile_program_gets_what_is_named_and_nothing_else(places: dict[str, Path]) -> None:
+    sandbox = Sandbox(read=(places["readable"],), write=(places["inside"],), network=False)
+    assert attempts(places, sandbox) == HARMLESS
+
+
+@linux_only
+def test_the_network_is_open_unless_the_file_closes_it(places: dict[str, Path]) -> None:
+    sandbox = Sandbox(read=(places["readable"],), write=(places["inside"],), network=True)
+    assert attempts(places, sandbox) == HARMLESS | NETWORK
+
+
+@linux_only
+def test_without_a_sandbox_the_program_is_free_but_for_privileges(places: dict[str, Path]) -> None:
+    assert attempts(places, None) >= HARMLESS | NETWORK | {"read elsewhere", "write elsewhere", "leave by a link"}
+
+
+@linux_only
+@pytest.mark.parametrize("sandbox", [None, Sandbox(network=False)])
+def test_no_new_privileges_and_limits_always(sandbox: Sandbox | None, tmp_path: Path) -> None:
+    code = (
+        "import resource; status = open('/proc/self/status').read();"
+        "print(status.split('NoNewPrivs:')[1].split()[0], resource.getrlimit(resource.RLIMIT_CORE)[0],"
+        "resource.getrlimit(resource.RLIMIT_NOFILE)[1])"
+    )
+    run = subprocess.run(
+        launch_command([sys.executable, "-c", code], sandbox), capture_output=True, text=True, check=True
+    )
+    privileges, core, files = run.stdout.split()
+    assert (privileges, core) == ("1", "0")
+    assert int(files) <= 1024
+
+
+def test_only_named_variables_are_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not for children")
+    monkeypatch.setenv("LD_PRELOAD", "x.so")
+    monkeypatch.setenv("HOME", "/home/x")
+    made = child_environment({"NAMED": "1"})
+    assert made["NAMED"] == "1"
+    assert made["HOME"] == "/home/x"
+    assert made.keys().isdisjoint({"AWS_SECRET_ACCESS_KEY", "LD_PRELOAD", "PYTHONPATH"})
+
+
+@linux_only
+def test_a_child_dies_with_its_gateway(tmp_path: Path) -> None:
+    """The kernel kills it, so kill -9 of the gateway leaves no orphan."""
+    parent = tmp_path / "parent.py"
+    parent.write_text(
+        "import subprocess, sys, time\n"
+        "from mcpsec.gateway.sandbox import launch_command\n"
+        "child = subprocess.Popen(launch_command([sys.executable, '-c', 'import time; time.sleep(60)'], None))\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, str(parent)], stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        pid = int(running.stdout.readline())
+        deadline = time.monotonic() + 20
+        while "time.sleep(60)" not in Path(f"/proc/{pid}/cmdline").read_text() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        running.send_signal(signal.SIGKILL)
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return
+        except FileNotFoundError:
+            return
+        time.sleep(0.02)
+    os.kill(pid, signal.SIGKILL)
+    raise AssertionError("the child outlived its parent")
+
+
+def test_a_missing_program_is_said(tmp_path: Path) -> None:
+    run = subprocess.run(launch_command(["no-such-program"], None), capture_output=True, text=True, check=False)
+    assert run.returncode == 127
+    assert run.stderr == "no-such-program: No such file or directory\n"
