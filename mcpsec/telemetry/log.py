@@ -248,24 +248,20 @@ class AuditLog:
         self._unsynced = self._unsynced or done > 0
 
     async def maintain(self) -> None:
-        """Flush, sign, rotate: the gateway awaits this about every 200 ms. Slow I/O is done in a thread."""
-        had_trouble = self._trouble is not None
-        self.flush()
-        if self._trouble is not None:
-            return
-        if self._dropped_since_gap:
-            self._own("log-gap", {"count": self._dropped_since_gap, "detail": "events lost while the log was full"})
-            self._dropped_since_gap = 0
-        elif had_trouble:
-            self._own("log-recovered", {"detail": "the log can be written again; nothing was lost"})
-        if self._seq > self._signed_seq and time.monotonic() - self._signed_at >= self._checkpoint_seconds:
-            self._checkpoint()
-        self.flush()
-        if self._signed_line != self._head_written and not self._buffer:
-            signed = self._signed_line
-            await asyncio.to_thread(self._settle, signed, os.dup(self._fd))
-        if self._rotation_due():
-            await self.rotate()
+        """Flush, sign, rotate: the gateway awaits this about every 200 ms. Slow I/O is done in a thread.
+
+        Raises nothing; what goes wrong is kept in ``trouble`` and tried again.
+        """
+        trouble, self._trouble = self._trouble, None
+        try:
+            self.flush()
+            if self._trouble is None:
+                await self._sign_and_settle()
+                self._after_trouble(trouble)
+                if self._rotation_due():
+                    await self.rotate()
+        except OSError as error:
+            self._trouble = error
 
     async def rotate(self) -> None:
         """Put the current file aside as a part, begin the next, and delete what retention no longer keeps."""
@@ -288,6 +284,21 @@ class AuditLog:
             with contextlib.suppress(OSError):
                 self._settle(self._signed_line, os.dup(self._fd))
         self._abandon()
+
+    def _after_trouble(self, trouble: OSError | None) -> None:
+        """Say in the log what the time without it cost."""
+        if self._dropped_since_gap:
+            self._own("log-gap", {"count": self._dropped_since_gap, "detail": "events lost while the log was full"})
+            self._dropped_since_gap = 0
+        elif trouble is not None:
+            self._own("log-recovered", {"detail": "the log can be written again; nothing was lost"})
+
+    async def _sign_and_settle(self) -> None:
+        if self._seq > self._signed_seq and time.monotonic() - self._signed_at >= self._checkpoint_seconds:
+            self._checkpoint()
+        self.flush()
+        if self._trouble is None and self._signed_line != self._head_written:
+            await asyncio.to_thread(self._settle, self._signed_line, os.dup(self._fd))
 
     # -- the chain -------------------------------------------------------------------------------------------------
 

@@ -315,6 +315,26 @@ def test_a_full_disk_may_also_cost_events_and_the_log_says_how_many(
     assert verify(log.path).intact
 
 
+def test_a_failing_fsync_is_trouble_and_not_an_exception(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = open_log(checkpoint_seconds=0)
+    fsync = os.fsync
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("mcpsec.telemetry.log.os.fsync", broken)
+    for _ in range(3):
+        log.write(request())
+        asyncio.run(log.maintain())
+        assert not log.available
+        assert log.trouble == os.strerror(errno.EIO)
+    monkeypatch.setattr("mcpsec.telemetry.log.os.fsync", fsync)
+    asyncio.run(log.maintain())
+    assert log.available
+    log.close()
+    assert verify(log.path).intact
+
+
 def test_a_real_full_disk(tmp_path: Path) -> None:
     """The same on a file system that is really full."""
     mount = tmp_path / "small"
