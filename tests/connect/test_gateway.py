@@ -17,6 +17,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
 from mcpsec.connect import Credentials
+from mcpsec.signing import SignedMessage
 from tests.connect.bridges import INITIALIZED, Pipes, bridged, call, command, initialize
 from tests.fixtures.deployments import Deployment, fixture_command, make_deployment
 from tests.fixtures.gateway import Gateway, start_gateway
@@ -216,6 +217,35 @@ async def test_httpx_in_three_lines(gateway: Gateway) -> None:
         assert (await unsigned.post(gateway.endpoint("web"), json=request, headers=headers)).status_code == 401
     with httpx.Client(verify=own.ssl_context(), auth=own.httpx_auth()) as client:
         assert client.post(gateway.endpoint("web"), json=request, headers=headers).status_code == 200
+
+
+async def test_of_500_concurrent_copies_of_a_signed_request_one_is_served(tmp_path: Any) -> None:
+    deployment = make_deployment(tmp_path, {"demo": {"builtin": "demo"}}, require=("mtls", "signature"))
+    running = await asyncio.to_thread(start_gateway, deployment)
+    try:
+        statuses = await _copies(running, 500)
+    finally:
+        await asyncio.to_thread(running.stop)
+    assert statuses.count(200) == 1
+    assert set(statuses) <= {200, 401, 429}  # 429: one client at one address failed too often
+
+
+async def _copies(gateway: Gateway, number: int) -> list[int]:
+    own, url = credentials(gateway.deployment), gateway.url
+    assert own.signer is not None
+    headers = [
+        ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"),
+        ("mcp-protocol-version", MODERN),
+        ("mcp-method", "tools/call"),
+        ("mcp-name", "echo"),
+    ]
+    body = json.dumps(call(1, name="echo", arguments={"text": "once"})).encode()
+    signature = own.signer.sign(SignedMessage.from_url("POST", url, headers=headers, body=body))
+    limits = httpx.Limits(max_connections=40)
+    async with httpx.AsyncClient(verify=own.ssl_context(), limits=limits, timeout=60) as client:
+        copies = [client.post(url, content=body, headers=[*headers, *signature.items()]) for _ in range(number)]
+        return [answer.status_code for answer in await asyncio.gather(*copies)]
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
