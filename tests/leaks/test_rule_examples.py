@@ -153,6 +153,10 @@ def test_titles_are_unique() -> None:
     assert not twice
 
 
+def test_there_are_three_hundred_families() -> None:
+    assert len({rule["family"] for rule in RULES}) >= 300
+
+
 @pytest.mark.parametrize("public", PUBLIC, ids=lambda public: public["pattern"])
 def test_publishable_identifiers_are_described(public: dict[str, Any]) -> None:
     assert set(public) - {"file"} == {"pattern", "why", "source"}
