@@ -66,9 +66,12 @@ class Authorise:
         elif method == "completion/complete":
             yield self._completion(exchange, params.get("ref"))
         elif method == "subscriptions/listen":
-            wanted = params.get("notifications")
-            uris = wanted.get("resourceSubscriptions") if isinstance(wanted, dict) else None
-            for uri in uris if isinstance(uris, list) else ():
+            wanted = params.get("notifications", {})
+            uris = wanted.get("resourceSubscriptions", []) if isinstance(wanted, dict) else None
+            if not isinstance(uris, list):
+                yield None
+                return
+            for uri in uris:
                 yield self._named(exchange, "resource", uri)
         else:
             exchange.kind = "method"
