@@ -19,15 +19,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mcpsec.errors import ConfigurationError, Error, ExitCode
-from mcpsec.telemetry.chain import GENESIS, Damage, line_hash, parse, seal
+from mcpsec.telemetry.chain import GENESIS, line_hash, seal
 from mcpsec.telemetry.clean import Cleaner
 from mcpsec.telemetry.events import SCHEMA, Event, timestamp
+from mcpsec.telemetry.head import head_path, read_head, write_head
 from mcpsec.telemetry.keys import LogKey, key_paths
 from mcpsec.telemetry.lock import Lock
-from mcpsec.telemetry.parts import compress, part_path, rotated_parts
+from mcpsec.telemetry.parts import compress, expired, part_path, rotated_parts
 from mcpsec.telemetry.tail import Tail, read_tail
 
-__all__ = ["AuditLog", "LogUnavailable", "head_path"]
+__all__ = ["AuditLog", "LogUnavailable"]
 
 Fsync = Literal["never", "checkpoint", "event"]
 OnFull = Literal["refuse", "drop"]
@@ -40,11 +41,6 @@ class LogUnavailable(Error):
     """The log can't be written and the deployment says: then no request is served."""
 
     exit_code = ExitCode.NO
-
-
-def head_path(log: Path) -> Path:
-    """Where the last signed line of ``log`` is kept beside it: what shows that a tail was cut away."""
-    return log.with_name(log.name + ".head")
 
 
 class AuditLog:
@@ -421,13 +417,13 @@ class AuditLog:
 
     def _note_missing_chain(self) -> list[dict[str, Any]]:
         """A head file without its log: the log was taken away. Say so in the new chain."""
-        before = _read_head(self.path)
+        before = read_head(self.path)
         if before is None:
             return []
         return [{"name": before["chain"], "count": before["seq"], "detail": "the log that was here before is gone"}]
 
     def _refuse_if_cut(self) -> None:
-        before = _read_head(self.path)
+        before = read_head(self.path)
         if before is not None and before["chain"] == self._chain and before["seq"] > self._seq:
             raise ConfigurationError(
                 f"the audit log was cut: it ends at event {self._seq}, and event {before['seq']} was written",
@@ -447,14 +443,8 @@ class AuditLog:
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        target = head_path(self.path)
-        partial = target.with_name(target.name + ".tmp")
-        try:
-            partial.write_bytes(signed + b"\n")
-            partial.replace(target)
-        except OSError:
-            return  # a full disk: the next checkpoint tries again, and the log itself reports the trouble
-        self._head_written = signed
+        if write_head(self.path, signed):  # else the next checkpoint tries again; the log itself reports a full disk
+            self._head_written = signed
 
     def _sync(self) -> None:
         if self._unsynced and self._trouble is None:
@@ -494,7 +484,7 @@ class AuditLog:
     def _retain(self) -> None:
         """Delete parts beyond retention, oldest first; the chain records it before they go."""
         parts = rotated_parts(self.path)
-        doomed = [number for number in parts if self._is_past(number, parts)]
+        doomed = expired(parts, self._part, keep=self._keep_parts, seconds=self._keep_seconds)
         if not doomed:
             return
         fields = {"through_part": max(doomed), "count": len(doomed), "detail": "rotated parts deleted by retention"}
@@ -505,15 +495,6 @@ class AuditLog:
                 with contextlib.suppress(OSError):
                     parts[number].unlink()
 
-    def _is_past(self, number: int, parts: Mapping[int, Path]) -> bool:
-        if self._keep_parts is not None and number <= self._part - 1 - self._keep_parts:
-            return True
-        if self._keep_seconds is None:
-            return False
-        return all(
-            time.time() - parts[older].stat().st_mtime > self._keep_seconds for older in parts if older <= number
-        )
-
     def _remove_leftovers(self) -> None:
         for leftover in self.path.parent.glob(f"{self.path.stem}.*.gz.tmp"):
             leftover.unlink(missing_ok=True)
@@ -523,15 +504,6 @@ class AuditLog:
             os.close(self._fd)
             self._fd = -1
         self._lock.release()
-
-
-def _read_head(log: Path) -> dict[str, Any] | None:
-    """The last signed line's fields as kept beside the log; None when there is none or it is not readable."""
-    try:
-        line = parse(head_path(log).read_bytes().rstrip(b"\n"))
-    except (OSError, Damage):
-        return None
-    return line.fields if isinstance(line.fields.get("chain"), str) else None
 
 
 def _unwritable(path: Path, error: OSError) -> ConfigurationError:

@@ -10,10 +10,12 @@ import gzip
 import os
 import re
 import shutil
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, cast
 
-__all__ = ["base_of", "compress", "open_part", "part_path", "rotated_parts"]
+__all__ = ["base_of", "compress", "expired", "open_part", "part_path", "rotated_parts"]
 
 
 def part_path(log: Path, number: int) -> Path:
@@ -59,3 +61,15 @@ def base_of(path: Path) -> Path:
     name = path.name.removesuffix(".gz")
     match = re.fullmatch(r"(.+)\.\d{6,}(\.[^.]*)?", name)
     return path.with_name(match[1] + (match[2] or "")) if match else path
+
+
+def expired(parts: Mapping[int, Path], current: int, *, keep: int | None, seconds: float | None) -> list[int]:
+    """The oldest rotated parts that retention no longer keeps: beyond ``keep``, or written ``seconds`` ago."""
+    doomed: list[int] = []
+    for number, path in sorted(parts.items()):
+        too_many = keep is not None and number <= current - 1 - keep
+        too_old = seconds is not None and time.time() - path.stat().st_mtime > seconds
+        if not (too_many or too_old):
+            break
+        doomed.append(number)
+    return doomed

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from mcpsec.errors import ConfigurationError
 from mcpsec.telemetry.chain import GENESIS, MAX_LINE, SIGNED_KINDS, Damage, Line, parse
+from mcpsec.telemetry.head import head_path
 from mcpsec.telemetry.keys import PublicKey, key_paths
-from mcpsec.telemetry.log import head_path
 from mcpsec.telemetry.parts import base_of, open_part, rotated_parts
 
 __all__ = ["Finding", "Verification", "raw_line", "verify"]

@@ -12,7 +12,7 @@ import pytest
 
 from mcpsec.cli.root import main
 from mcpsec.telemetry import AuditLog, Event
-from mcpsec.telemetry.log import head_path
+from mcpsec.telemetry.head import head_path
 from tests.telemetry.conftest import plain, request
 
 Run = Callable[..., tuple[int, str, str]]

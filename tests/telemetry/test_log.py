@@ -16,7 +16,7 @@ import pytest
 
 from mcpsec.errors import ConfigurationError
 from mcpsec.telemetry import AuditLog, Event, LogUnavailable
-from mcpsec.telemetry.log import head_path
+from mcpsec.telemetry.head import head_path
 from mcpsec.telemetry.verify import verify
 from tests.telemetry.conftest import plain, request
 

@@ -12,8 +12,8 @@ import pytest
 from mcpsec.errors import ConfigurationError
 from mcpsec.telemetry import AuditLog
 from mcpsec.telemetry.chain import seal
+from mcpsec.telemetry.head import head_path
 from mcpsec.telemetry.keys import LogKey, key_paths
-from mcpsec.telemetry.log import head_path
 from mcpsec.telemetry.verify import Verification, verify
 from tests.telemetry.conftest import request
 

@@ -1,0 +1,36 @@
+"""The head file: the log's last signed line, kept beside it, so that a tail that was cut away shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mcpsec.telemetry.chain import Damage, parse
+
+__all__ = ["head_path", "read_head", "write_head"]
+
+
+def head_path(log: Path) -> Path:
+    """Where the last signed line of ``log`` is kept."""
+    return log.with_name(log.name + ".head")
+
+
+def read_head(log: Path) -> dict[str, Any] | None:
+    """The last signed line's fields as kept beside the log; None when there is none or it is not readable."""
+    try:
+        line = parse(head_path(log).read_bytes().rstrip(b"\n"))
+    except (OSError, Damage):
+        return None
+    return line.fields if isinstance(line.fields.get("chain"), str) else None
+
+
+def write_head(log: Path, signed: bytes) -> bool:
+    """Keep ``signed``, whole or not at all; False when the disk does not take it."""
+    target = head_path(log)
+    partial = target.with_name(target.name + ".tmp")
+    try:
+        partial.write_bytes(signed + b"\n")
+        partial.replace(target)
+    except OSError:
+        return False
+    return True
