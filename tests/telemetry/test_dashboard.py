@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import time
@@ -229,3 +230,35 @@ def test_the_page_finds_the_gateway_again(feed: Feed, tab: Browser) -> None:
     tab.wait("state.last && document.getElementById('live').textContent === 'live'")
     server.close()
     tab.wait("document.getElementById('live').textContent === 'reconnecting'")
+
+
+def test_the_page_is_accessible(feed: Feed, tab: Browser) -> None:
+    """axe-core finds nothing in light and wide, nor in dark and narrow."""
+    found = importlib.util.find_spec("axe_core_python")
+    if found is None or found.origin is None:
+        pytest.skip("needs axe-core; install with: pip install axe-core-python")
+    feed.aggregate._clock = time.time
+    for number in range(20):
+        feed(request(number))
+    feed(request(kind="authorization", decision="refused", status=403, rule="default-deny", detail="no grant"))
+    feed(Event("authentication-failed", decision="refused", status=401, reason="replayed", claimed="someone"))
+    feed(Event("rate-limited", decision="refused", status=429, client="busy"))
+    feed(Event("alert", name="breaker-open", severity="high", detail="it opened"))
+    feed.aggregate.set_certificate("server", time.time() + 86400)
+    server = Server(Dashboard(feed.aggregate))
+    try:
+        tab.call("Page.setBypassCSP", enabled=True)
+        tab.call("Page.navigate", url=server.url + "/dashboard")
+        tab.wait("state.last && document.getElementById('live').textContent === 'live'")
+        tab.evaluate(Path(found.origin).with_name("axe.min.js").read_text() + ";0")
+        for width in (1280, 390):
+            tab.size(width, 900)
+            tab.evaluate("document.getElementById('theme').click()")
+            tab.evaluate("new Promise((done) => setTimeout(done, 1800))")
+            violations = tab.evaluate(
+                "axe.run().then((result) => result.violations.map((each) =>"
+                " [each.id, each.nodes.map((node) => node.html.slice(0, 120) + node.failureSummary).slice(0, 3)]))"
+            )
+            assert violations == []
+    finally:
+        server.close()
