@@ -24,9 +24,13 @@ COMMANDS: dict[str, str] = {
     "config": "Check, show and describe the deployment file.",
     "certs": "Run the private CA: issue, renew, revoke, check.",
     "sign": "Sign a request, send it, or verify one.",
+    "connect": "Let an MCP client that knows no mutual TLS reach a gateway.",
     "scan-secrets": "Find leaked secrets in files, git history and client configurations.",
-    "log": "Read and verify the audit log.",
     "policy": "Explain, test and document who may do what.",
+    "log": "Read and verify the audit log.",
+    "alerts": "Alert rules: list them, try a channel, replay a log.",
+    "monitor": "A gateway at a glance, in the terminal.",
+    "monitoring": "Dashboards and alert rules for Grafana and Prometheus.",
 }
 """Each subcommand and its one-line help; its module is ``mcpsec.cli.<name>`` and holds a Typer ``app``."""
 

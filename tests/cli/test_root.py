@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,20 @@ def test_every_command_has_help_with_an_example(name: str, capsys: pytest.Captur
     assert main([name, "--help"]) == 0
     text = re.sub(r"\s+", " ", capsys.readouterr().out)
     assert "Usage: mcpsec" in text
-    command = root.load(name)
-    commands = getattr(command, "commands", {}) or {name: command}
-    for sub, each in commands.items():
-        words = [name] if sub == name else [name, sub]
+    for words, command in leaves(root.load(name), [name]):
         assert main([*words, "--help"]) == 0
         text = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
         assert f"$ mcpsec {name}" in text, f"mcpsec {' '.join(words)} --help shows no example"
-        assert each.help, words
+        assert command.help, words
+
+
+def leaves(command: Any, words: list[str]) -> Iterator[tuple[list[str], Any]]:
+    """The commands below a group, however deep."""
+    below = getattr(command, "commands", {})
+    if not below:
+        yield words, command
+    for name, each in below.items():
+        yield from leaves(each, [*words, name])
 
 
 def test_typos_get_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
