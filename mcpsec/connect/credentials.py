@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from mcpsec.connect.trust import client_context, load_certificate
 from mcpsec.errors import ConfigurationError, UsageError
-from mcpsec.signing import Signer, SigningKey, load_private_key, load_secret, thumbprint
+from mcpsec.signing import Signer, SigningKey, load_private_key, load_public_key, load_secret, thumbprint
 
 if TYPE_CHECKING:
     import ssl
@@ -69,8 +69,18 @@ class Credentials:
         return made
 
     @classmethod
-    def from_deployment(cls, deployment: Deployment, name: str | None = None) -> Self:
+    def from_deployment(
+        cls,
+        deployment: Deployment,
+        name: str | None = None,
+        *,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        ca: Path | None = None,
+    ) -> Self:
         """The credentials that ``mcpsec init`` made for the client ``name`` (the first one when it is None).
+
+        ``certificate``, ``key`` and ``ca`` are used instead of the files that ``init`` puts beside the deployment file.
 
         Raises:
             Error: the deployment has no such client, or its files are not where ``init`` puts them.
@@ -80,7 +90,8 @@ class Credentials:
         client = _client(deployment, name)
         base = deployment.path.parent / "pki"
         home = base / "client" / client.id
-        made = cls(home / "chain.pem", home / "key.pem", base / "server-ca.pem")
+        own = (certificate, key or certificate) if certificate is not None else (home / "chain.pem", home / "key.pem")
+        made = cls(*own, ca or base / "server-ca.pem")
         for path in (made.certificate, made.key, made.ca):
             if path is not None and not path.is_file():
                 raise ConfigurationError(
@@ -88,7 +99,7 @@ class Credentials:
                     path=path,
                     hint="its certificate was issued elsewhere: give --cert, --key and --ca",
                 )
-        if "signature" in deployment.auth.require:
+        if "signature" in deployment.auth.require or any(key.secret is not None for key in client.signing_keys):
             made.signer = made._signer_of(deployment, client)
         return made
 
@@ -98,6 +109,10 @@ class Credentials:
             if key.secret is not None:
                 scheme = "hmac-sha256" if "hmac-sha256" in schemes else schemes[0]
                 return Signer(SigningKey(key.id, secret=key.secret.resolve()), scheme)
+            if key.public_key is not None and self.key is not None:
+                private = load_private_key(self.key)
+                if private.public_key() == load_public_key(key.public_key):
+                    return Signer(SigningKey(key.id, private_key=private), "rfc9421")
         return self.certificate_signer()
 
     def certificate_signer(self, scheme: str = "rfc9421") -> Signer:

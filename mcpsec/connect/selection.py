@@ -43,12 +43,12 @@ class Selection:
         """
         deployment = self._deployment()
         if deployment is None:
-            credentials, url = Credentials(), self.url
+            credentials, url = Credentials(self.certificate, self.key or self.certificate, self.ca), self.url
         else:
-            credentials, url = Credentials.from_deployment(deployment, self.client), self.url or url_of(deployment)
-        if self.certificate is not None:
-            credentials.certificate, credentials.key = self.certificate, self.key or self.certificate
-        credentials.ca = self.ca or credentials.ca
+            credentials = Credentials.from_deployment(
+                deployment, self.client, certificate=self.certificate, key=self.key, ca=self.ca
+            )
+            url = self.url or url_of(deployment)
         credentials.signer = self._signer(credentials)
         return credentials, url
 

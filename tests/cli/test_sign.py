@@ -244,6 +244,17 @@ def test_a_refused_certificate_is_explained(run: Run, send: list[str], deployed:
     assert "certificate" in run.err
 
 
+def test_a_deployment_whose_client_files_are_elsewhere(
+    run: Run, send: list[str], deployed: tuple[Deployment, Gateway]
+) -> None:
+    deployment, _ = deployed
+    files = send[1:7]  # --cert, --key, --ca
+    call = send[send.index("--url") :]
+    run("--send", "-c", deployment.config, *files, *call)
+    run("--send", "-c", deployment.config, *call, code=2)
+    assert "--cert, --key and --ca" in run.err
+
+
 def test_an_untrusted_or_absent_server(run: Run, send: list[str], deployed: tuple[Deployment, Gateway]) -> None:
     deployment, _ = deployed
     wrong = list(send)
@@ -273,5 +284,22 @@ def test_the_short_line_of_a_deployment_made_by_init(run: Run, tmp_path: Path) -
         run(*common, "--tool", "echo", "--arg", "text=hello", "--tamper", "body", code=1)
         run("-c", "demo/mcpsec.toml", "--client", "nobody", "--tool", "echo", code=2)
         assert "it has agent" in run.err
+    finally:
+        gateway.stop()
+
+
+def test_a_client_whose_registered_key_is_its_certificates(run: Run, tmp_path: Path) -> None:
+    deployment = make_deployment(tmp_path, {"demo": {"builtin": "demo"}}, require=("mtls", "signature"))
+    public = str(deployment.client.certificate)
+    deployment.document["clients"][0]["signing_keys"] = [{"id": "own-key", "public_key": public}]
+    deployment.write()
+    gateway = start_gateway(deployment)
+    try:
+        who = deployment.client
+        tls = ["--cert", who.certificate, "--key", who.key, "--ca", who.ca]
+        common = ["--send", "-c", deployment.config, *tls, "--url", gateway.url, "--tool", "echo", "--arg", "text=x"]
+        document = json.loads(run(*common, "--format", "json"))
+        assert 'keyid="own-key";alg="ecdsa-p256-sha256"' in document["headers"]["signature-input"]
+        run(*common, "--tamper", "body", code=1)
     finally:
         gateway.stop()

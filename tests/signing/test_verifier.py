@@ -148,6 +148,16 @@ def test_field_syntax(name: bytes, value: bytes | None, expected: str) -> None:
     assert rule(verifier("hmac-sha256").verify(field(signed(), name, value), now=NOW)) == expected
 
 
+def test_every_digit_of_the_signature_counts() -> None:
+    message, judge = signed(), verifier()
+    good = value_of(message, b"x-signature")
+    for at in range(64):
+        other = b"0" if good[at : at + 1] != b"0" else b"1"
+        wrong = field(message, b"x-signature", good[:at] + other + good[at + 1 :])
+        assert rule(judge.verify(wrong, now=NOW)) == "signature-invalid", at
+    assert rule(judge.verify(message, now=NOW)) == "accepted"
+
+
 def test_upper_case_hex_is_refused() -> None:
     message = signed()
     shouted = field(message, b"x-signature", value_of(message, b"x-signature").upper())
