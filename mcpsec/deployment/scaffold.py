@@ -18,7 +18,8 @@ from mcpsec.errors import ConfigurationError, UsageError
 __all__ = ["CONFIG", "Created", "client_san", "create", "template"]
 
 CONFIG = "mcpsec.toml"
-_ENTRIES = ("pki", "secrets", "log", ".gitignore", CONFIG)
+_IGNORE = ".gitignore"
+_ENTRIES = ("pki", "secrets", "log", _IGNORE, CONFIG)
 """What a deployment consists of; the file comes last, because without it the rest is none."""
 _TRUST_DOMAIN = "mcpsec.local"
 _SERVER_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -28,7 +29,7 @@ _SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A deployment that was just written. All paths are absolute; ``files`` names every one."""
+    """A deployment that was just written. All paths are absolute; ``files`` names all but locks and journals."""
 
     directory: Path
     config: Path
@@ -59,12 +60,17 @@ def create(directory: Path, clients: Sequence[str] = ("agent",)) -> Created:
         else:
             names = [directory.name]
             _build(_new_directory(staged.content / directory.name), clients, _ENTRIES)
-        written = [path.relative_to(staged.content) for path in sorted(staged.content.rglob("*")) if path.is_file()]
+        written = [path.relative_to(staged.content) for path in sorted(staged.content.rglob("*")) if _is_told(path)]
         staged.publish(names)
     made = [place / path for path in written]
     config = directory / CONFIG
     made.sort(key=lambda path: (path != config, path.parent != directory, path))
     return Created(directory, config, tuple(clients), tuple(made))
+
+
+def _is_told(path: Path) -> bool:
+    """Leave out what nobody has to know of: the ledger's lock and journal."""
+    return path.is_file() and path.name != "lock" and not path.name.endswith("-journal")
 
 
 def template(clients: Sequence[str]) -> str:
@@ -106,8 +112,10 @@ def _prepare(place: Path) -> None:
 
 
 def _free_entries(directory: Path) -> list[str]:
-    """Return what is to be written; an empty place for the log may be there, everything else must not."""
-    names = [name for name in _ENTRIES if not (name == "log" and (directory / name).is_dir())]
+    """Return what is to be written; a place for the log and a .gitignore may be there, everything else must not."""
+    kept = {name for name in ("log",) if (directory / name).is_dir()}
+    kept |= {name for name in (_IGNORE,) if (directory / name).is_file()}
+    names = [name for name in _ENTRIES if name not in kept]
     for name in reversed(names):
         if os.path.lexists(directory / name):
             raise exists(directory / name)
@@ -122,8 +130,12 @@ def _build(directory: Path, clients: Sequence[str], names: Sequence[str]) -> Non
         _write(folder / f"{name}.hmac", text + b"\n", 0o600)
     if "log" in names:
         _new_directory(directory / "log")
-    ignored = (files("mcpsec.deployment") / "data" / "gitignore").read_bytes()
-    _write(directory / ".gitignore", ignored, 0o644)
+    if _IGNORE in names:
+        ignored = (files("mcpsec.deployment") / "data" / "gitignore").read_bytes()
+        _write(directory / _IGNORE, ignored, 0o644)
+    else:  # the repository's own stays as it is, so each directory keeps its secrets out of it by itself
+        for name in {"pki", "secrets", "log"} & set(names):
+            _write(directory / name / _IGNORE, b"*\n", 0o644)
     _write(directory / CONFIG, template(clients).encode(), 0o644)
 
 

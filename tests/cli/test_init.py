@@ -30,7 +30,9 @@ def test_a_deployment_without_a_question(tmp_path: Path) -> None:
     *wrote, following = done.stderr.splitlines()
     said = {line.removeprefix("wrote my deployment/") for line in wrote}
     made = tmp_path / "my deployment"
-    assert said == {str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()}
+    silent = ("lock", "ledger.sqlite3-journal")
+    written = {str(path.relative_to(made)) for path in made.rglob("*") if path.is_file() and path.name not in silent}
+    assert said == written
     assert {"mcpsec.toml", ".gitignore", "secrets/agent.hmac", "pki/client/agent/key.pem"} <= said
     assert following == "next: mcpsec serve -c 'my deployment/mcpsec.toml'"
     assert run("config", "check", "-c", "my deployment/mcpsec.toml", cwd=tmp_path).returncode == 0

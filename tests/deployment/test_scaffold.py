@@ -26,7 +26,8 @@ def made(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_every_file_is_said(made) -> None:
-    assert {str(path.relative_to(made.directory)) for path in made.files} == tree(made.directory)
+    silent = {path for path in tree(made.directory) if path.endswith(("/lock", "-journal"))}
+    assert {str(path.relative_to(made.directory)) for path in made.files} == tree(made.directory) - silent
     assert made.files[0] == made.config == made.directory / "mcpsec.toml"
     assert made.clients == ("agent", "ci")
     assert sorted(path.name for path in made.directory.iterdir()) == [
@@ -128,7 +129,19 @@ def test_git_leaves_out_what_is_private(tmp_path: Path) -> None:
 # ---- nothing is overwritten
 
 
-@pytest.mark.parametrize("name", ["mcpsec.toml", ".gitignore", "pki", "secrets"])
+def test_a_repositorys_own_gitignore_stays_and_nothing_secret_can_be_added(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("mine\n")
+    made = create(tmp_path)
+    git = ["git", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "-A"], check=True)
+    added = subprocess.run([*git, "ls-files"], check=True, capture_output=True, text=True).stdout.split()
+    assert added == [".gitignore", "mcpsec.toml"]
+    assert (tmp_path / ".gitignore").read_text() == "mine\n"
+    assert made.config.is_file()
+
+
+@pytest.mark.parametrize("name", ["mcpsec.toml", "pki", "secrets"])
 def test_what_is_there_stays(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
     (tmp_path / "other.txt").write_text("mine too")
