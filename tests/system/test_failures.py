@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -18,6 +19,7 @@ from mcp.shared.exceptions import MCPError
 from tests.fixtures.deployments import fixture_command
 from tests.fixtures.gateway import Gateway, sdk_client
 from tests.fixtures.processes import PATIENCE
+from tests.fixtures.upstreams import HttpServer, start_http_server
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +65,31 @@ async def test_a_killed_child_fails_its_call_and_not_the_next(
     # In the earlier era the session died with its process: a client begins a new one.
     async with sdk_client(running.url, running.deployment.client, mode=mode) as client:
         assert (await client.call_tool("echo", {"text": "again"})).content[0].text == "again"
+
+
+@pytest.mark.parametrize("mode", ["legacy", MODERN])
+async def test_a_killed_http_server_fails_its_call_and_not_the_next(
+    mode: str, deployment: Any, gateway: Any, http_server: HttpServer, tmp_path: Path
+) -> None:
+    running: Gateway = gateway(
+        deployment({"fixture": {"url": http_server.url, "timeout": f"{FOREVER}s"}}), expected=(r".*fixture.*",)
+    )
+    marker = tmp_path / "started"
+    with pytest.raises((MCPError, httpx2.HTTPError)) as failure:
+        async with sdk_client(running.url, running.deployment.client, mode=mode) as client:
+            call = asyncio.create_task(client.call_tool("slow", {"seconds": FOREVER, "started": str(marker)}))
+            await begun(marker)
+            http_server.process.kill()
+            http_server.process.wait()
+            await asyncio.wait_for(call, PATIENCE)
+    port = urlsplit(http_server.url).port
+    assert str(port) not in str(failure.value)
+    again = start_http_server(tmp_path / "again", port)
+    try:
+        async with sdk_client(running.url, running.deployment.client, mode=mode) as client:
+            assert (await client.call_tool("echo", {"text": "again"})).content[0].text == "again"
+    finally:
+        again.stop()
 
 
 @pytest.mark.parametrize("mode", ["legacy", MODERN])
