@@ -127,6 +127,7 @@ class Authority:
         self.bundle = root / f"{purpose}-ca.pem"
         self.crl_file = root / f"{purpose}-ca.crl"
         self.ledger = Ledger(self.ledger_path(root, purpose), purpose)
+        self.unpublished: set[Path] = set()
         self._keys: dict[str, keys.PrivateKey] = {}
 
     @staticmethod
@@ -175,7 +176,10 @@ class Authority:
         return serial_text(found.serial_number) == entry.serial
 
     def publish(self) -> None:
-        """Write the CA bundle and the CRLs as the ledger has them, where they differ and this account may."""
+        """Write the CA bundle and the CRLs as the ledger has them, where they differ.
+
+        What this account may not write is left to one that may, and named in ``unpublished``.
+        """
         live = [signer for signer in self.ledger.signers() if signer.state != "retired"]
         lists = [stored.pem for signer in live if (stored := self.ledger.crl(signer.id)) is not None]
         roots = dict.fromkeys(signer.root for signer in live)
@@ -183,9 +187,12 @@ class Authority:
             (self.bundle, pem(*(signer.der for signer in live), *roots)),
             (self.crl_file, b"".join(lists)),
         ):
-            same = path.is_file() and path.read_bytes() == data
-            if not same and data and os.access(path.parent, os.W_OK):
+            if not data or (path.is_file() and path.read_bytes() == data):
+                continue
+            if os.access(path.parent, os.W_OK):
                 write_atomic(path, data, PUBLIC)
+            else:
+                self.unpublished.add(path)
 
     # CA certificates and keys
 

@@ -182,6 +182,10 @@ class Pki:
             raise failure
         return found
 
+    def unpublished(self) -> list[Path]:
+        """The bundles and CRLs that lag behind the ledger because this account may not write them."""
+        return sorted(path for authority in self._authorities.values() for path in authority.unpublished)
+
     def unreadable_purposes(self) -> list[Purpose]:
         """The authorities whose ledger this account may not read."""
         seen = [authority.purpose for authority in self.readable_authorities()]
@@ -460,7 +464,8 @@ class Pki:
     def refresh_crls(self, purpose: Purpose | None = None, *, force: bool = False) -> list[Path]:
         """Sign CRLs again that are due (or all, with ``force``); return the files that were written."""
         chosen = [self.authority(purpose)] if purpose else [a for a in self.readable_authorities() if a.ledger.writable]
-        return [authority.crl_file for authority in chosen if authority.refresh_crl(force=force)]
+        signed = [authority for authority in chosen if authority.refresh_crl(force=force)]
+        return [authority.crl_file for authority in signed if authority.crl_file not in authority.unpublished]
 
 
 def renewal_moment(entry: Entry) -> datetime:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from mcpsec.cli.certs.context import Format, context, purpose_of
-from mcpsec.cli.certs.rendering import SCHEMA, authority_json, moment
+from mcpsec.cli.certs.rendering import SCHEMA, authority_json, moment, warn_unpublished
 from mcpsec.cli.output import out
 from mcpsec.errors import UsageError
 
@@ -136,6 +136,7 @@ def crl(
 
     with context(ctx).open() as pki:
         written = pki.refresh_crls(purpose_of(client, server), force=not if_due)
+        warn_unpublished(pki)
         if format == "json":
             lists = []
             for path in written:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mcpsec.cli.certs.context import CertsContext, context
+from mcpsec.cli.certs.context import CertsContext, context, purpose_of
 from mcpsec.cli.certs.rendering import SCHEMA, moment, show_table
 from mcpsec.cli.output import out
 from mcpsec.errors import ExitCode, NotAssessedError
 
 if TYPE_CHECKING:
     from mcpsec.certs.expiry import Item, Margin
+    from mcpsec.certs.ledger import Purpose
 
 __all__ = ["check"]
 
@@ -32,6 +33,8 @@ def check(
     fail: Annotated[
         str | None, typer.Option(metavar="TIME", help="Late when less is left [default: a tenth of the life].")
     ] = None,
+    client: Annotated[bool, typer.Option("--client", help="Of the PKI: only the client authority.")] = False,
+    server: Annotated[bool, typer.Option("--server", help="Of the PKI: only the server authority.")] = False,
     exit_on: Annotated[
         Literal["due", "late"], typer.Option(help="Exit 1 for what is due, or only for what is late or expired.")
     ] = "due",
@@ -52,7 +55,7 @@ def check(
 
     margins = tuple(None if text is None else expiry.parse_margin(text) for text in (warn, fail))
     now = now_utc()
-    items, unread = _collect(context(ctx), targets or [], margins)
+    items, unread = _collect(context(ctx), targets or [], margins, purpose_of(client, server))
     items.sort(key=lambda item: item.not_after)
     code = _exit_code(items, unread, exit_on)
     match format:
@@ -82,7 +85,9 @@ def check(
         raise typer.Exit(code)
 
 
-def _collect(own: CertsContext, targets: list[str], margins: tuple[Margin | None, ...]) -> tuple[list[Item], list[str]]:
+def _collect(
+    own: CertsContext, targets: list[str], margins: tuple[Margin | None, ...], purpose: Purpose | None
+) -> tuple[list[Item], list[str]]:
     from mcpsec.certs import expiry
     from mcpsec.certs.reading import read_target
 
@@ -91,8 +96,10 @@ def _collect(own: CertsContext, targets: list[str], margins: tuple[Margin | None
     unread: list[str] = []
     if not targets:
         with own.open() as pki:
-            items.extend(expiry.check_pki(pki, warn=warn, fail=fail))
-            unread += [f"the {purpose} authority's ledger" for purpose in pki.unreadable_purposes()]
+            found = expiry.check_pki(pki, warn=warn, fail=fail)
+            items.extend(item for item in found if purpose is None or item.purpose in (purpose, "root"))
+            hidden = [other for other in pki.unreadable_purposes() if purpose in (None, other)]
+            unread += [f"the {other} authority's ledger" for other in hidden]
         return items, unread
     for target in targets:
         try:

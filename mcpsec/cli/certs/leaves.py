@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mcpsec.cli.certs.context import Format, context, purpose_of
-from mcpsec.cli.certs.rendering import SCHEMA, authority_json, entry_json, progress, show_entries, show_issued
+from mcpsec.cli.certs.rendering import (
+    SCHEMA,
+    authority_json,
+    entry_json,
+    progress,
+    show_entries,
+    show_issued,
+    warn_unpublished,
+)
 from mcpsec.cli.output import out
 from mcpsec.errors import UsageError
 
@@ -185,6 +193,7 @@ def revoke(
 
     with context(ctx).open() as pki:
         revoked = pki.revoke(which, reason, purpose_of(client, server))
+        warn_unpublished(pki)
         if format == "json":
             now = now_utc()
             out.json({"schema": SCHEMA, "certificates": [entry_json(pki, entry, now) for entry in revoked]})

@@ -71,6 +71,14 @@ def entry_json(pki: Pki, entry: Entry, now: datetime) -> dict[str, Any]:
     }
 
 
+def warn_unpublished(pki: Pki) -> None:
+    """Say which published files lag behind the ledger because this account may not write them."""
+    for path in pki.unpublished():
+        out.warn(
+            f"{path} lags behind the ledger: this account may not write it (run any certs command as one that may)"
+        )
+
+
 def authority_json(info: AuthorityInfo) -> dict[str, Any]:
     """One CA certificate."""
     from mcpsec.certs.identity import sha256_of
