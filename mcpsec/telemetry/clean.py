@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Cleaner"]
 
-_LIMITS = {"detail": 1024, "resource": 512}
+_LIMITS = {"detail": 512, "resource": 512}
 _LIMIT = 256
 """Characters kept of a text; what is longer is cut and marked."""
-_SCAN = 2560
-_EDGE = 1536
+_SCAN = 1024
+_EDGE = 512
 """Only the first ``_SCAN`` characters of a text are looked at, and what is kept stays ``_EDGE`` away from that cut, so
-that no secret is kept because the cut made it unrecognisable."""
+that no secret is kept because the cut made it unrecognisable. It bounds what a peer with long names can cost."""
 _REMEMBERED = 4096
 """Clean texts remembered, each of at most ``_LIMIT`` characters: at most a few MiB."""
 _OPAQUE = frozenset({"session", "certificate"})
