@@ -61,7 +61,7 @@ class Chain:
             answer = outcome
         exchange.status = answer.status
         if isinstance(answer, StreamAnswer):
-            return StreamAnswer(answer.status, answer.headers, self._recorded(exchange, answer.parts))
+            return StreamAnswer(answer.status, answer.headers, self._recorded(exchange, answer.parts), answer.endless)
         exchange.answer_bytes = len(answer.body)
         self._recorder.request(exchange)
         return answer

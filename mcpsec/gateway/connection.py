@@ -82,8 +82,9 @@ class Connection(asyncio.Protocol):
     """One client's connection. Requests are served one after the other, pipelined ones wait their turn."""
 
     __slots__ = (
-        "_body", "_body_bytes", "_deadline", "_drained", "_head_bytes", "_identify", "_loop", "_lost", "_parser",
-        "_queue", "_registry", "_request", "_state", "_task", "_transport", "_url", "_waiter", "made", "peer",
+        "_body", "_body_bytes", "_deadline", "_drained", "_endless", "_head_bytes", "_identify", "_loop", "_lost",
+        "_parser", "_queue", "_registry", "_request", "_state", "_task", "_transport", "_url", "_waiter", "made",
+        "peer",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +104,7 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Request | Refusal] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
+        self._endless = False
         self._state = "idle"  # idle → head → body → busy → idle; or linger / closing at the end
         self._deadline = self._loop.time() + registry.limits.header_timeout
 
@@ -311,6 +313,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(b"".join(parts))
 
     async def _stream(self, answer: StreamAnswer, *, keep_alive: bool) -> bool:
+        self._endless = answer.endless
         head = self._head(answer.status, answer.headers, keep_alive=keep_alive)
         head.append(b"transfer-encoding: chunked\r\n\r\n")
         self._transport.write(b"".join(head))
@@ -321,6 +324,7 @@ class Connection(asyncio.Protocol):
                 if self._drained is not None:
                     await self._flushed()
         finally:
+            self._endless = False
             await answer.parts.aclose()
         self._transport.write(b"0\r\n\r\n")
         return keep_alive
@@ -357,8 +361,8 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def close_when_idle(self) -> None:
-        """Close now if nothing is being served, else after the running answer."""
-        if self._state in {"idle", "head"}:
+        """Close now if nothing is being served, or nothing that has an end; else after the running answer."""
+        if self._state in {"idle", "head"} or self._endless:
             self._close()
 
     def enforce_deadline(self, now: float) -> None:

@@ -90,11 +90,15 @@ class Answer:
 
 @dataclass(slots=True)
 class StreamAnswer:
-    """An answer that arrives in parts; the generator is closed when the caller goes away."""
+    """An answer that arrives in parts; the generator is closed when the caller goes away.
+
+    ``endless`` marks a stream that answers no call (of a session, of a subscription): nobody waits for its end.
+    """
 
     status: int
     headers: Headers
     parts: AsyncGenerator[bytes, None]
+    endless: bool = False
 
 
 class Exchange:

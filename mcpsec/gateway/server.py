@@ -24,6 +24,7 @@ from mcpsec.gateway.listener import Listener, bind
 from mcpsec.gateway.policy import Policy
 from mcpsec.gateway.record import Recorder
 from mcpsec.gateway.sessions import SessionTable
+from mcpsec.gateway.startup import start_upstreams
 from mcpsec.gateway.steps.authorise import Authorise
 from mcpsec.gateway.steps.hygiene import Hygiene
 from mcpsec.gateway.steps.identity import CertificateIdentity, ClientDirectory
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 __all__ = ["Gateway", "with_run_upstream"]
 
 _SWEEP_SECONDS = 0.2
+_RECYCLE_SECONDS = 5.0
 _RUN_ROLE = "(this run)"
 _FAILED_AUTHENTICATIONS = Rate(count=30, seconds=60.0, burst=30)
 
@@ -141,29 +143,22 @@ class Gateway:
             raise
         self._started = True
         loop = asyncio.get_running_loop()
-        self._tasks.append(loop.create_task(self._maintain()))
+        self._tasks += [loop.create_task(self._maintain()), loop.create_task(self._recycle())]
         self._recorder.event("server-start", pid=os.getpid(), version=__version__, detail=f"serving {self.url}")
 
     async def _start_upstreams(self) -> None:
-        outcomes = await asyncio.gather(*(each.start() for each in self._upstreams.values()), return_exceptions=True)
-        failed: dict[str, BaseException] = {}
-        for name, outcome in zip(self._upstreams, outcomes, strict=True):
-            if isinstance(outcome, UpstreamStartError):
-                failed[name] = outcome
-            elif isinstance(outcome, BaseException):
-                raise outcome
-        if not failed:
-            return
-        if len(failed) == len(self._upstreams):
-            name, fault = next(iter(failed.items()))
+        try:
+            self._tasks += await start_upstreams(self._upstreams, failed=self._upstream_failed)
+        except UpstreamStartError as fault:
             raise ConfigurationError(
-                f"the upstream {name!r} can't be started: {fault}",
+                f"the upstream {fault.upstream!r} can't be started: {fault}",
                 path=self._deployment.path,
                 hint="run its command by hand to see what it says",
-            )
-        for name, fault in failed.items():
-            self._say(f"the upstream {name!r} can't be started, the others serve without it: {fault}")
-            self._recorder.event("upstream", upstream=name, state="down", detail="it could not be started")
+            ) from None
+
+    def _upstream_failed(self, name: str, fault: UpstreamStartError) -> None:
+        self._say(f"the upstream {name!r} can't be started, the others serve without it: {fault}")
+        self._recorder.event("upstream", upstream=name, state="down", detail="it could not be started")
 
     def _open(self, listening: Any) -> None:
         server = self._deployment.server
@@ -261,20 +256,22 @@ class Gateway:
             ticks += 1
             if ticks % 2 == 0 and self._trust.changed():
                 self._reload_trust()
-            if ticks % 25 == 0:
-                await self._recycle(now)
             await asyncio.sleep(_SWEEP_SECONDS)
 
-    async def _recycle(self, now: float) -> None:
-        for session in self._sessions.expired(now, self._is_busy):
-            upstream = self._upstreams.get(session.upstream)
-            if isinstance(upstream, StdioUpstream):
-                await upstream.end_session(session)
-            else:
-                self._sessions.close(session)
-        for upstream in self._upstreams.values():
-            if isinstance(upstream, StdioUpstream):
-                await upstream.recycle(now)
+    async def _recycle(self) -> None:
+        """End what is idle. A task of its own: a child that won't go takes seconds, deadlines and trust don't wait."""
+        while True:
+            await asyncio.sleep(_RECYCLE_SECONDS)
+            now = asyncio.get_running_loop().time()
+            endings = []
+            for session in self._sessions.expired(now, self._is_busy):
+                upstream = self._upstreams.get(session.upstream)
+                if isinstance(upstream, StdioUpstream):
+                    endings.append(upstream.end_session(session))
+                else:
+                    self._sessions.close(session)
+            endings += [each.recycle(now) for each in self._upstreams.values() if isinstance(each, StdioUpstream)]
+            await asyncio.gather(*endings)
 
     def _is_busy(self, session: Any) -> bool:
         upstream = self._upstreams.get(session.upstream)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mcpsec.gateway.message import Exchange
 from mcpsec.gateway.message import Refusal as GatewayRefusal
 from mcpsec.protocol import codes
-from mcpsec.signing import Refusal, SignedMessage
+from mcpsec.signing import Refusal, SignedMessage, certificate_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from mcpsec.signing import Verifier
 
 __all__ = ["SignatureCheck"]
+
+_keys_of = lru_cache(maxsize=1024)(certificate_keys)
 
 
 class SignatureCheck:
@@ -48,7 +51,13 @@ class SignatureCheck:
             request.headers,
             request.body,
         )
-        outcome = self._verifier.verify(message, owner=None if client is None else client.id)
+        der = exchange.peer.der
+        if client is None:
+            outcome = self._verifier.verify(message)
+        elif der is None or b"signature-input" not in request.fields:
+            outcome = self._verifier.verify(message, owner=client.id)
+        else:  # the key of the connection's own certificate may sign too
+            outcome = self._verifier.verify(message, owner=client.id, certificate_keys=_keys_of(der, client.id))
         if isinstance(outcome, Refusal):
             self._failures.take(failure_key)
             status = 503 if outcome.rule == "store-unavailable" else 401

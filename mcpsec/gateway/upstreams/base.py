@@ -22,6 +22,10 @@ __all__ = ["Catalogue", "RpcError", "Upstream", "UpstreamStartError", "unavailab
 class UpstreamStartError(Exception):
     """An upstream that can't be used from the beginning; the text is for the operator, not for clients."""
 
+    def __init__(self, upstream: str, fault: str) -> None:
+        super().__init__(fault)
+        self.upstream = upstream
+
 
 class RpcError(Exception):
     """An upstream answered one of the gateway's own requests with a JSON-RPC error."""
@@ -31,6 +35,14 @@ class RpcError(Exception):
         self.code = code
         self.message = message
         self.data = data
+
+    @classmethod
+    def read(cls, error: dict[str, Any]) -> RpcError:
+        """From the error object of an answer; an upstream may have put anything into it."""
+        code = error.get("code")
+        return cls(
+            code if type(code) is int else codes.INTERNAL_ERROR, str(error.get("message", "")), error.get("data")
+        )
 
 
 @dataclass(slots=True)

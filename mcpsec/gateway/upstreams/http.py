@@ -164,7 +164,9 @@ class HttpUpstream:
             headers.append((b"mcp-session-id", session.id.encode()))
         if response.stream is not None:
             headers.append((b"x-accel-buffering", b"no"))
-            return StreamAnswer(response.status, headers, self._relay_stream(exchange, session, response.stream))
+            endless = exchange.message is None or exchange.message.method in _LONG_LIVED
+            parts = self._relay_stream(exchange, session, response.stream)
+            return StreamAnswer(response.status, headers, parts, endless)
         if not response.body:
             return Answer(response.status, headers)
         if response.content_type != b"application/json":
@@ -407,7 +409,7 @@ def _result(body: bytes, status: int) -> dict[str, Any]:
         value = None
     if isinstance(value, dict) and isinstance(value.get("error"), dict):
         error = value["error"]
-        raise RpcError(int(error.get("code", 0)), str(error.get("message", "")), error.get("data"))
+        raise RpcError.read(error)
     if isinstance(value, dict) and isinstance(value.get("result"), dict):
         return dict(value["result"])
     if 400 <= status < 500:

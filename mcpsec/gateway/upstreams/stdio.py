@@ -103,13 +103,13 @@ class StdioUpstream:
         """Run the program once, see that it speaks MCP and in which eras. Raises UpstreamStartError."""
         program = self._command[0]
         if shutil.which(program, path=self._environment.get("PATH")) is None:
-            raise UpstreamStartError(f"there is no program {program!r} (looked in PATH)")
+            raise UpstreamStartError(self.name, f"there is no program {program!r} (looked in PATH)")
         conversation = self._new_conversation(takes_server_requests=False)
         try:
             await self._spawn(conversation)
             await self._probe(conversation)
         except (ChildStartError, UpstreamFault) as fault:
-            raise UpstreamStartError(self._start_fault(conversation, fault)) from None
+            raise UpstreamStartError(self.name, self._start_fault(conversation, fault)) from None
         finally:
             if conversation.child is not None:
                 await self._stop(conversation.child)
@@ -173,8 +173,9 @@ class StdioUpstream:
         if time.monotonic() < self._last_failure + pause:
             raise UpstreamFault("the server's process keeps failing; it gets a pause", sent=False)
         channel = conversation.channel
+        channel.answered = False
 
-        def ended() -> None:
+        def ended(child: Child) -> None:
             self._children.discard(child)
             if channel.answered:
                 self._failures = 0
@@ -191,7 +192,8 @@ class StdioUpstream:
             received=channel.received,
             ended=ended,
         )
-        self._children.add(child)
+        if child.alive:
+            self._children.add(child)
         conversation.child = child
         channel.attach(child)
 
@@ -226,7 +228,7 @@ class StdioUpstream:
             channel.end(call)
         error = frame.get("error")
         if isinstance(error, dict):
-            raise RpcError(int(error.get("code", 0)), str(error.get("message", "")), error.get("data"))
+            raise RpcError.read(error)
         result = frame.get("result")
         return result if isinstance(result, dict) else {}
 
@@ -350,7 +352,8 @@ class StdioUpstream:
                 settled = True
                 return json_answer(_status(exchange, frame), orjson.dumps(frame))
             settled = True
-            return StreamAnswer(200, list(_SSE_HEADERS), self._stream(exchange, channel, call, frame))
+            parts = self._stream(exchange, channel, call, frame)
+            return StreamAnswer(200, list(_SSE_HEADERS), parts, call.long_lived)
         except TimeoutError:
             channel.cancel(call, "timeout")
             settled = True
@@ -423,7 +426,7 @@ class StdioUpstream:
         listener = channel.listen()
         if listener is None:
             return Refusal(409, codes.INVALID_REQUEST, "the session has a stream already", "stream-open")
-        return StreamAnswer(200, list(_SSE_HEADERS), self._general_stream(exchange, channel, listener))
+        return StreamAnswer(200, list(_SSE_HEADERS), self._general_stream(exchange, channel, listener), endless=True)
 
     async def _general_stream(
         self, exchange: Exchange, channel: Channel, listener: Call
@@ -469,12 +472,14 @@ class StdioUpstream:
     async def recycle(self, now: float) -> None:
         """Stop shared children that nobody has used for ``session_idle_timeout`` seconds."""
         oldest = now - self._limits.session_idle_timeout
+        idle: list[Child] = []
         for group in (self._modern, self._own):
             for client_id, conversation in tuple(group.items()):
                 if conversation.last_used < oldest and not conversation.channel.busy:
                     del group[client_id]
                     if conversation.child is not None:
-                        await self._stop(conversation.child)
+                        idle.append(conversation.child)
+        await asyncio.gather(*(self._stop(child) for child in idle))
 
     # --- what the gateway asks of its own --------------------------------------------------------------------------
 

@@ -1,0 +1,69 @@
+"""Starting all upstreams at once, without letting a slow or silent one keep the others from serving."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from mcpsec.gateway.upstreams.base import UpstreamStartError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mcpsec.gateway.upstreams.base import Upstream
+
+__all__ = ["start_upstreams"]
+
+_PATIENCE_SECONDS = 10.0
+
+
+async def start_upstreams(
+    upstreams: Mapping[str, Upstream], *, failed: Callable[[str, UpstreamStartError], None]
+) -> list[asyncio.Task[None]]:
+    """Start every upstream and return when the gateway may serve; what still starts then is returned.
+
+    That is when all have started, or when one has and the others have had ten seconds. ``failed`` hears of each that
+    can't be started while another can. Raises the UpstreamStartError of the first when none can.
+    """
+    tasks = {asyncio.ensure_future(upstream.start()): name for name, upstream in upstreams.items()}
+    waiting = set(tasks)
+    faults: dict[str, UpstreamStartError] = {}
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _PATIENCE_SECONDS
+    try:
+        while waiting:
+            serving = len(upstreams) - len(waiting) - len(faults)
+            timeout = max(0.0, end - loop.time()) if serving else None
+            done, waiting = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                break
+            faults |= {tasks[task]: fault for task in done if (fault := _fault_of(task)) is not None}
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+    if faults and len(faults) == len(upstreams):
+        raise next(iter(faults.values()))
+    for name, fault in faults.items():
+        failed(name, fault)
+    return [asyncio.ensure_future(_later(task, tasks[task], failed)) for task in waiting]
+
+
+def _fault_of(task: asyncio.Task[None]) -> UpstreamStartError | None:
+    """The fault of a finished start; any other exception is raised."""
+    fault = task.exception()
+    if fault is None or isinstance(fault, UpstreamStartError):
+        return fault
+    raise fault
+
+
+async def _later(task: asyncio.Task[None], name: str, failed: Callable[[str, UpstreamStartError], None]) -> None:
+    try:
+        await task
+    except UpstreamStartError as fault:
+        failed(name, fault)
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
