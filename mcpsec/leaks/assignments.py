@@ -25,7 +25,7 @@ VALUE_BYTES = 2048
 REACH = 224
 """How far before and after a gate's hit the walk may look, not counting the value."""
 
-_NAME_REST = re.compile(rb"[\w.$-]{0,64}")
+_NAME_REST = re.compile(rb"[\w.$\x80-\xff-]{0,64}")
 _NAME_BACK = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-") | frozenset(
     range(128, 256)
 )
@@ -67,16 +67,16 @@ _WORDS = "|".join(re.escape(k.decode()) for k in KEYWORDS if k.isascii())
 _FOREIGN = "|".join(re.escape(k.decode()) for k in KEYWORDS if not k.isascii())
 _PASSWORDS = "pass|pw|psw|senha|contrase|kennwort|parola|haslo|wachtwoord|losenord|mdp"
 _TO_VALUE = (
-    r"[\w.$-]{0,40}(?:\\?[\"'`\]]){0,3}"
+    r"[\w.$\x80-\xff-]{0,40}(?:\\?[\"'`\]]){0,3}"
     r"(?:[ \t]{0,24}(?::[ \t]{0,4}[A-Za-z_][\w.<>\[\]|?&'*]{0,40}[ \t]{0,4}=|[|?!:<=+-]{0,2}[=:>-]|[,(<]|\bis|\bwas|\bare)[ \t]{0,12}(?:[\\(>|-]{0,2}\r?\n[ \t]{0,24})?"  # noqa: E501
     r"|[\r\n, ][ \t\r\n,]{0,29}\\?[\"']?(?:[Vv]alue|default|content|val)\\?[\"']?[ \t]{0,4}[:=][ \t]{0,4}|</[a-z]{3,6}>\s{0,30}<[a-z]{5,6}[^<>]{0,20}>)"  # noqa: E501
 )
 _BARE_START = r"[^\s\"'`<>(){}0-9!@#%^*+~?$/=&-]{0,40}[0-9!@#%^*+~?$/=&-]"
 GATES = (
     rf"(?i)(?:{_WORDS}){_TO_VALUE}(?:[bru@$fl]{{0,2}}(?:\\?[\"'`]|&quot;){{1,3}}[^\s\"'`]{{4}}|[A-Za-z_][\w. ]{{0,44}}\([ \t]{{0,2}}[\"'][^\s\"']{{4}}|{_BARE_START})",  # noqa: E501
-    rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}[^\s\"'`<>(){{}}]{{5}}",
+    rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}[^\s\"'`<>(){{}}]{{4}}",
     rf"(?i)-[\w-]{{0,40}}(?:{_WORDS})[\w-]{{0,40}}[ \t]{{1,4}}[^\s-]",
-    rf"(?i)(?:{_WORDS})[\w.$-]{{0,40}}[ \t]{{1,3}}[A-Za-z0-9_+/=-]{{20}}",
+    rf"(?i)(?:{_WORDS})[\w.$\x80-\xff-]{{0,40}}[ \t]{{1,3}}[A-Za-z0-9_+/=-]{{20}}",
     rf"(?:{_FOREIGN})",
 )
 """The same walk as expressions, for engines that look for all rules at once; they may find more than it does, not less."""  # noqa: E501

@@ -16,7 +16,7 @@ __all__ = ["perform", "render"]
 def perform(request: Request) -> int:
     """Run the request; results go to standard output or ``--output``, everything else to standard error."""
     result = execute(request)
-    text = render(result, request)
+    text = render(result, request).encode("utf-8", "replace").decode()  # a path may hold bytes that are no UTF-8
     if request.output:
         _write(request.output, text)
     elif text:

@@ -17,6 +17,8 @@ VISIBLE = 4
 
 def level(name: str) -> int:
     """The rank of a confidence name; ValueError for anything else."""
+    if name not in LEVELS:
+        raise ValueError(f"no such confidence: {name}")
     return LEVELS.index(name)
 
 

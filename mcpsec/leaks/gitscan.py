@@ -164,12 +164,13 @@ def _attributed(directory: str, found: list[tuple[str, Finding]]) -> list[Findin
     from mcpsec.leaks import history
 
     origins = history.attribute(directory, {name for name, _ in found})
-    first: dict[tuple[str, str], Finding] = {}
+    first: dict[tuple[str, str], tuple[int, Finding]] = {}
     for name, finding in found:
+        age = -1
         if name in origins:
-            finding.commit, finding.author, finding.email, finding.date, finding.path = origins[name]
+            finding.commit, finding.author, finding.email, finding.date, finding.path, age = origins[name]
         key = (finding.fingerprint, finding.path)
         known = first.get(key)
-        if known is None or (finding.date and finding.date < known.date):
-            first[key] = finding
-    return list(first.values())
+        if known is None or age > known[0]:
+            first[key] = (age, finding)
+    return [finding for _, finding in first.values()]

@@ -20,8 +20,8 @@ __all__ = ["Attribution", "attribute", "blobs", "contents", "slices"]
 STEP = 4096
 MARGIN = 1024
 BATCH = 400
-Attribution = tuple[str, str, str, str, str]
-"""Commit, author, e-mail address, date (ISO 8601), path."""
+Attribution = tuple[str, str, str, str, str, int]
+"""Commit, author, e-mail address, date (ISO 8601), path, place in the log (the larger the older)."""
 
 
 def blobs(directory: str) -> list[tuple[str, list[str]]]:
@@ -136,7 +136,7 @@ def attribute(directory: str, names: set[str]) -> dict[str, Attribution]:
         "--format=%x01%H%x02%an%x02%ae%x02%aI", cwd=directory,
     )  # fmt: skip
     found: dict[str, Attribution] = {}
-    for entry in log.split(b"\x01")[1:]:
+    for place, entry in enumerate(log.split(b"\x01")[1:]):
         head, _, body = entry.partition(b"\0")
         commit = ["", "", "", ""]
         for number, field in enumerate(head.strip(b"\n").split(b"\x02")[:4]):
@@ -148,5 +148,5 @@ def attribute(directory: str, names: set[str]) -> dict[str, Attribution]:
                 name = row.split(b" ")[3].decode()
                 if name in names:
                     path = fields[number + 1].decode("utf-8", "surrogateescape")
-                    found[name] = (commit[0], commit[1], commit[2], commit[3], path)
+                    found[name] = (commit[0], commit[1], commit[2], commit[3], path, place)
     return found

@@ -25,7 +25,7 @@ _END = re.compile(rb"-{4,5} ?END (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,
 _PUTTY = re.compile(
     rb"PuTTY-User-Key-File-[123]: [\w-]{3,40}[\s\S]{0,8192}?Private-Lines: \d{1,4}\s{1,8}(?P<body>[A-Za-z0-9+/=\s]{16,8192})"  # noqa: E501
 )
-_NOISE = re.compile(r"\\r|\\n|\\t|[\s\"'+,\\>|;#*]")
+_NOISE = re.compile(r"\\r|\\n|\\t|[\"']\s{0,9}\+|[\s\"',\\>|;#*]")
 _HEADERS = re.compile(r"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|MessageID)[:=][^\r\n\\]{0,120}")
 _BASE64_TEXT = re.compile(r"[A-Za-z0-9+/=_-]+")
 

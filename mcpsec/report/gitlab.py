@@ -48,7 +48,7 @@ def _vulnerability(entry: Entry) -> dict[str, object]:
     if entry.author:
         location["commit"] = {"sha": entry.commit, "author": entry.author, "date": entry.date}
     return {
-        "id": str(uuid.uuid5(_NAMESPACE, name)),
+        "id": str(uuid.uuid5(_NAMESPACE, name.encode("utf-8", "replace").decode())),
         "category": "secret_detection",
         "name": entry.topic.title,
         "description": entry.message,

@@ -1,0 +1,105 @@
+import pytest
+
+from mcpsec.leaks import scan_bytes
+from mcpsec.leaks.bulk import Bulk, available
+from mcpsec.leaks.detection import find
+from mcpsec.leaks.rulebook import packaged
+
+from .samples import ENV, HEX, OPAQUE, PASSWORD
+
+
+def found(text, path=None, confidence="medium"):
+    data = text.encode()
+    return [data[f.start : f.end].decode() for f in scan_bytes(data, path=path, confidence=confidence)]
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "value"),
+    [
+        (ENV, ".env", PASSWORD),
+        (f'password = "{PASSWORD}"', "a.py", PASSWORD),
+        (f"spring.datasource.password: {PASSWORD}", "a.yml", PASSWORD),
+        (f"<password>{PASSWORD}</password>", "a.xml", PASSWORD),
+        (f'<add key="ApiSecret" value="{OPAQUE}"/>', "a.config", OPAQUE),
+        (f"- name: API_TOKEN\n  value: {OPAQUE}\n", "deploy.yaml", OPAQUE),
+        (f'run(["tool", "--api-key", "{OPAQUE}"])', "a.py", OPAQUE),
+        (f"tool --api-key {OPAQUE} --verbose", "notes.txt", OPAQUE),
+        (f"postgres://app:{PASSWORD}@db.acme.io/x", None, PASSWORD),
+        (f"curl -H 'Authorization: Bearer {OPAQUE}' https://acme.io", None, OPAQUE),
+        (f"curl -u admin:{PASSWORD} https://acme.io", None, PASSWORD),
+        (f"contrase\u00f1a: {PASSWORD}", "a.yml", PASSWORD),
+        (f'token: str = "{OPAQUE}"', "a.py", OPAQUE),
+    ],
+)
+def test_a_secret_is_found_where_it_stands(text, path, value):
+    assert value in found(text, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("password = os.environ['DB_PASSWORD']", "a.py"),
+        ('password = "${DB_PASSWORD}"', "a.yml"),
+        ("password: <your-password>", "a.yml"),
+        ('api_key = "your_api_key_here_123"', "a.py"),
+        ('api_key = "xxxxxxxxxxxxxxxxxxxxxxxx"', "a.py"),
+        ('token = "abcdefghijklmnop1234567890"', "a.py"),
+        ("postgresql://user:pass@host/db", None),
+        ("postgres://admin:password123@localhost:5432/production", None),
+        ("max_tokens: 4096", "a.yml"),
+        ("token = request.headers.get('x')", "a.py"),
+        ('"primary_key": "a8s7d6f5g4h3j2k1"', "a.json"),
+        ('"key": "ctrl+shift+down"', "keys.json"),
+        ("MYSQL_SECRET_ARN=arn:aws:secretsmanager:eu-west-1:123456789012:secret:db", ".env"),
+        ("password_file = /run/secrets/db", "a.ini"),
+        ('token = "VOTRE_CLE_ICI"', "a.py"),
+    ],
+)
+def test_what_only_looks_like_one_is_not(text, path):
+    assert found(text, path) == []
+
+
+def test_positions_are_those_of_the_first_byte():
+    text = "# h\u00e9\n\n  api_key: " + OPAQUE + "\n"
+    finding = scan_bytes(text.encode(), path="a.yml")[0]
+    assert (finding.line, finding.column) == (3, 12)
+    assert text.encode()[finding.start : finding.end].decode() == OPAQUE
+
+
+def test_the_finding_never_holds_the_secret():
+    finding = scan_bytes(ENV.encode(), path=".env")[0]
+    assert PASSWORD not in repr(finding)
+    assert PASSWORD not in str(finding.as_dict())
+
+
+def test_tiers_nest():
+    text = f"password: 'swordfish'\npassword: dragon2019\napi_token: {OPAQUE}\n"
+    sizes = [len(found(text, "a.yml", tier)) for tier in ("high", "medium", "low")]
+    assert sizes == [1, 2, 3]
+    with pytest.raises(ValueError, match="certain"):
+        scan_bytes(b"", confidence="certain")
+
+
+@pytest.mark.skipif(not available(), reason="no Hyperscan for this platform; install with: pip install hyperscan")
+def test_both_engines_find_the_same():
+    from mcpsec.leaks.examples import examples
+
+    texts = [text for _, wanted, unwanted in examples() for text in (*wanted, *unwanted)]
+    texts += [ENV, f"postgres://app:{PASSWORD}@db.acme.io/x", f'{{"args": ["--access-token", "{HEX}"]}}']
+    whole = "\n\n----\n\n".join(texts).encode()
+    bulk = Bulk(packaged())
+
+    def places(matches):
+        return [(m.start, m.end, m.rule.id, m.confidence) for m in matches]
+
+    assert places(bulk.find(whole, path="all.txt", floor=0)) == places(find(whole, path="all.txt", floor=0))
+    for text in texts:
+        data = text.encode()
+        assert places(bulk.find(data, path="a.txt", floor=0)) == places(find(data, path="a.txt", floor=0))
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 100])
+def test_any_bytes_are_taken(size):
+    scan_bytes(bytes(range(256)) * size)
+    scan_bytes(b'password="' * size)
+    scan_bytes(b'{"mcpServers":' * size)

@@ -1,0 +1,139 @@
+import json
+import shutil
+
+import pytest
+
+from mcpsec.leaks import hook
+
+from .conftest import git
+from .samples import ENV, OPAQUE, PASSWORD
+
+
+def run(capsys, *arguments):
+    code = hook.main([*arguments, "--format", "json", "-q"])
+    captured = capsys.readouterr()
+    return code, (json.loads(captured.out) if captured.out.startswith("{") else None), captured.err
+
+
+def test_staged_lines_with_their_numbers(repo, capsys):
+    (repo / "a.txt").write_text("one\ntwo\nthree\n")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "x")
+    assert run(capsys, "--staged")[0] == 0
+    (repo / "a.txt").write_text(f"one\n{ENV}two\nthree\n--- not a header\n+++ b/other\napi_token: {OPAQUE}\n")
+    (repo / "b \u00e9.txt").write_text(ENV)
+    git(repo, "add", ".")
+    (repo / "c.txt").write_text(ENV)
+    code, document, _ = run(capsys, "--staged")
+    assert code == 1
+    assert [(f["path"], f["line"]) for f in document["findings"]] == [("a.txt", 2), ("a.txt", 7), ("b \u00e9.txt", 1)]
+
+
+def test_removed_lines_do_not_count(repo, capsys):
+    (repo / "a.txt").write_text(ENV)
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "x")
+    (repo / "a.txt").write_text("clean\n")
+    git(repo, "add", ".")
+    assert run(capsys, "--staged")[0] == 0
+
+
+def test_history_finds_what_was_removed_and_who_brought_it(repo, capsys):
+    (repo / "a.env").write_text(ENV)
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "first")
+    first = git(repo, "rev-parse", "HEAD")
+    (repo / "a.env").write_text(ENV + "X=1\n")
+    git(repo, "commit", "-qam", "second")
+    git(repo, "rm", "-q", "a.env")
+    git(repo, "commit", "-qm", "third")
+    git(repo, "checkout", "-qb", "side")
+    (repo / "b.env").write_text(f"API_TOKEN={OPAQUE}\n")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "side")
+    git(repo, "checkout", "-q", "main")
+    code, document, _ = run(capsys, "--history")
+    assert code == 1
+    rows = [(f["path"], f["line"], f["author"], f["email"]) for f in document["findings"]]
+    assert rows == [("a.env", 1, "Ada", "ada@example.com"), ("b.env", 1, "Ada", "ada@example.com")]
+    assert document["findings"][0]["commit"] == first
+    assert PASSWORD not in json.dumps(document)
+
+
+def test_a_change_in_a_big_file_is_seen_at_its_line(repo, capsys):
+    lines = [f"line {n} of a file that is long enough" for n in range(2000)]
+    (repo / "big.txt").write_text("\n".join(lines) + "\n")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "x")
+    lines[1500] = ENV.strip()
+    (repo / "big.txt").write_text("\n".join(lines) + "\n")
+    git(repo, "commit", "-qam", "y")
+    assert [f["line"] for f in run(capsys, "--history")[1]["findings"]] == [1501]
+
+
+def test_since(repo, capsys):
+    (repo / "old.env").write_text(ENV)
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "x")
+    git(repo, "tag", "base")
+    (repo / "new.env").write_text(f"API_TOKEN={OPAQUE}\n")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "y")
+    git(repo, "rm", "-q", "new.env")
+    git(repo, "commit", "-qm", "z")
+    code, document, _ = run(capsys, "--since", "base")
+    assert (code, [f["path"] for f in document["findings"]]) == (1, ["new.env"])
+    assert document["findings"][0]["author"] == "Ada"
+    assert run(capsys, "--since", "nosuch")[0] == 2
+    assert run(capsys, "--since=--output=x")[0] == 2
+
+
+def test_no_repository_and_a_damaged_one(tmp_path, monkeypatch, capsys, repo):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    code, _, error = run(capsys, "--history", str(outside))
+    assert code == 3
+    assert "not a git repository" in error
+    (repo / "a.env").write_text("x\n")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "x")
+    shutil.rmtree(repo / ".git" / "objects")
+    (repo / ".git" / "objects").mkdir()
+    assert run(capsys, "--history")[0] == 3
+
+
+def test_a_shallow_clone_is_said_to_be_one(repo, tmp_path, capsys):
+    for n in range(3):
+        (repo / "a.txt").write_text(f"{n}\n")
+        git(repo, "add", ".")
+        git(repo, "commit", "-qm", "x")
+    clone = tmp_path / "clone"
+    git(repo, "clone", "-q", "--depth", "1", f"file://{repo}", str(clone))
+    code, document, error = run(capsys, "--history", str(clone))
+    assert code == 3
+    assert "shallow" in error
+    assert document["summary"]["problems"]
+
+
+def test_the_hook_refuses_the_commit(repo):
+    from mcpsec.leaks.hooks import install
+
+    paths = install(pre_push=True)
+    assert [p.name for p in paths] == ["pre-commit", "pre-push"]
+    (repo / "a.env").write_text(ENV)
+    git(repo, "add", ".")
+    import subprocess
+
+    refused = subprocess.run(["git", "commit", "-qm", "x"], cwd=repo, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "a.env:1:13" in refused.stdout + refused.stderr
+    assert PASSWORD not in refused.stdout + refused.stderr
+    (repo / "a.env").write_text("DB_PASSWORD=${DB_PASSWORD}\n")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "x")
+    from mcpsec.errors import UsageError
+
+    (repo / ".git/hooks/pre-commit").write_text("#!/bin/sh\nexit 0\n")
+    with pytest.raises(UsageError, match="exists"):
+        install()

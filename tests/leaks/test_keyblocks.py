@@ -1,0 +1,46 @@
+import subprocess
+
+import pytest
+
+from mcpsec.leaks import scan_bytes
+
+
+def rules(text, path=None):
+    return [(f.rule.id, f.confidence) for f in scan_bytes(text.encode(), path=path)]
+
+
+@pytest.fixture(scope="module")
+def pem():
+    from cryptography.hazmat.primitives import serialization as s
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
+    return (
+        ed25519.Ed25519PrivateKey.generate()
+        .private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
+        .decode()
+    )
+
+
+def test_whole_escaped_and_indented(pem):
+    for text in (
+        pem,
+        '{"private_key": "' + pem.replace("\n", "\\n") + '"}',
+        "  " + pem.replace("\n", "\n  "),
+        pem.replace("\n", "\r\n"),
+    ):
+        assert rules(text) == [("private-key", "high")]
+
+
+def test_a_cut_block_is_less_sure_and_a_sample_none(pem):
+    long = subprocess.run(["openssl", "genrsa", "2048"], capture_output=True, text=True, check=True).stdout
+    assert rules(long) == [("private-key", "high")]
+    assert rules("\n".join(long.splitlines()[:12])) == [("private-key", "medium")]
+    assert rules("-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----\n") == []
+    assert rules("-----BEGIN PRIVATE KEY-----\nYOUR KEY HERE\n-----END PRIVATE KEY-----\n") == []
+    assert rules(pem.replace("PRIVATE", "PUBLIC")) == []
+
+
+def test_openssh(tmp_path):
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "id")], check=True)
+    assert rules((tmp_path / "id").read_text()) == [("private-key", "high")]
+    assert rules((tmp_path / "id.pub").read_text()) == []

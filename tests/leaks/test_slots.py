@@ -1,0 +1,59 @@
+import json
+
+import pytest
+
+from mcpsec.leaks import scan_bytes
+
+from .samples import HEX, OPAQUE, PASSWORD
+
+
+def values(server, name="mcp.json"):
+    text = json.dumps({"mcpServers": {"a": {"command": "npx", **server}}}, indent=1)
+    return [text.encode()[f.start : f.end].decode() for f in scan_bytes(text.encode(), path=name)]
+
+
+@pytest.mark.parametrize(
+    ("server", "value"),
+    [
+        ({"env": {"VENDOR_API_KEY": HEX}}, HEX),
+        ({"args": ["-y", "x", "--access-token", OPAQUE]}, OPAQUE),
+        ({"args": [f"--api-key={HEX}"]}, HEX),
+        ({"args": ["run", "-e", f"DB_PASSWORD={PASSWORD}", "image"]}, PASSWORD),
+        ({"args": ["mcp-remote", "https://acme.io", "--header", f"Authorization: Bearer {OPAQUE}"]}, OPAQUE),
+        ({"headers": {"Authorization": f"Bearer {OPAQUE}"}}, OPAQUE),
+        ({"headers": {"X-Vendor-Key": OPAQUE}}, OPAQUE),
+        ({"url": f"https://mcp.acme.io/mcp?api_key={OPAQUE}"}, OPAQUE),
+        ({"args": [f"postgresql://app:{PASSWORD}@db.acme.io/x"]}, PASSWORD),
+    ],
+)
+def test_each_slot(server, value):
+    assert value in values(server)
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        {"env": {"API_KEY": "${API_KEY}", "TOKEN": "$TOKEN", "SECRET": "${input:secret}", "KEY": "${env:KEY}"}},
+        {"env": {"API_KEY": "your-api-key", "GITHUB_TOKEN": "<token>", "X_TOKEN": "abc123xyz456", "A_KEY": "..."}},
+        {"env": {"OPENAI_API_KEY": "sk-" + "proj1234567890abcdefghijklmnopqrstuvwxyz"}},
+        {"env": {"API_KEY": "FAKE-db-server-key-abc123def456", "STRIPE_KEY": "VOTRE_CLE_STRIPE_ICI"}},
+        {"env": {"KEY_FILE": "/home/me/key.json", "SECRET_NAME": "prod/db/9f8e7d6c5b4a"}},
+        {"headers": {"X-Odoo-Password": "secret", "Authorization": "Bearer YOUR_TOKEN"}},
+        {"url": "https://mcp.example.com/api?token=abc123secret&api_key=sk-1234567890"},
+        {"args": ["-e", "TAG_KEY=optional-tag-key-to-filter-kbs", "postgresql://user:pass@host/db"]},
+    ],
+)
+def test_references_and_placeholders_are_quiet(server):
+    assert values(server) == []
+
+
+def test_jsonc_fragment_toml_yaml_and_readme():
+    texts = {
+        "settings.jsonc": f'// mine\n"mcpServers": {{ "a": {{ /* x */ "args": ["--token", "{OPAQUE}",], }}, }}',
+        "config.toml": f'[mcp_servers.a]\nargs = [\n  "--token",\n  "{OPAQUE}",\n]\n',
+        "config.yaml": f"mcpServers:\n  - name: a\n    args:\n      - --token\n      - {OPAQUE}\n",
+        "README.md": f'Put this there:\n\n```json\n{{"mcpServers": {{"a": {{"args": ["--token", "{OPAQUE}"]}}}}}}\n```\n',
+    }
+    for name, text in texts.items():
+        found = scan_bytes(text.encode(), path=name)
+        assert [text.encode()[f.start : f.end].decode() for f in found] == [OPAQUE], name
