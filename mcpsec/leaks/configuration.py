@@ -87,7 +87,7 @@ class Configuration:
             raise ConfigurationError(
                 "this configuration leaves no rule", path=self.path, hint="remove extend = false, or add [[rules]]"
             )
-        return Rulebook(rows)
+        return Rulebook(rows, packaged.public)
 
 
 def find(directory: str) -> str | None:

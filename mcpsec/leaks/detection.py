@@ -67,7 +67,7 @@ def finish(
         if quiet:
             matches = [m for m in matches if not any(a <= m.start and m.end <= b for a, b in quiet)]
         matches = matches + found
-    return resolve(matches, floor) if matches else []
+    return [m for m in resolve(matches, floor) if not book.is_public(m.value)] if matches else []
 
 
 def _awake(book: Rulebook, lower: bytes) -> Iterator[tuple[int, list[tuple[int, int]]]]:

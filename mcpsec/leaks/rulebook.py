@@ -43,7 +43,7 @@ LEVELS = {"low": 0, "medium": 1, "high": 2}
 RULES = os.path.join(os.path.dirname(__file__), "rules")  # pathlib costs a hook 4 ms  # noqa: PTH118, PTH120
 SMALL = 1024
 """Texts up to this size are looked through by their three-byte groups."""
-FORMAT = 4
+FORMAT = 5
 """Counts changes of what the caches hold."""
 
 
@@ -247,23 +247,28 @@ def _tag() -> str:
     return f"{sys.implementation.cache_tag}-{_sre.MAGIC}-{FORMAT}"
 
 
-def _packaged_rows() -> list[tuple[object, ...]]:
+def _packaged_rows() -> tuple[list[tuple[object, ...]], list[str]]:
     files = rule_files()
     stamp = _stamp(files)
     cached = read_cache(f"rules-{_tag()}")
     if cached:
         try:
-            known, rows = marshal.loads(cached)  # only what this user wrote  # noqa: S302
+            known, rows, public = marshal.loads(cached)  # only what this user wrote  # noqa: S302
             if known == stamp:
-                return rows  # type: ignore[no-any-return]
+                return rows, public
         except (ValueError, EOFError, TypeError):
             pass
-    rows = []
+    rows, public = [], []
     for file in files:
         with open(file, encoding="utf-8") as stream:  # noqa: PTH123
-            rows += parse_rules(stream.read(), file)
-    write_cache(f"rules-{_tag()}", marshal.dumps((stamp, rows)))
-    return rows
+            text = stream.read()
+        rows += parse_rules(text, file)
+        if file.endswith("publishable.toml"):
+            import tomllib
+
+            public = [table["pattern"] for table in tomllib.loads(text).get("publishable", [])]
+    write_cache(f"rules-{_tag()}", marshal.dumps((stamp, rows, public)))
+    return rows, public
 
 
 class Pattern:
@@ -280,7 +285,9 @@ class Pattern:
 class Rulebook:
     """Rules in order, what keyword wakes which of them, and their compiled patterns."""
 
-    def __init__(self, rows: Iterable[Sequence[object]]) -> None:
+    def __init__(self, rows: Iterable[Sequence[object]], public: Sequence[str] = ()) -> None:
+        self.public = list(public)
+        self._public: re.Pattern[str] | None = None
         self.rules = [Rule(row) for row in rows]
         self.by_id = {rule.id: rule for rule in self.rules}
         wake: dict[str, list[int]] = {}
@@ -294,6 +301,12 @@ class Rulebook:
         self._patterns: dict[int, Pattern] = {}
         self._codes: dict[str, tuple[object, ...]] | None = None
         self._fresh = False
+
+    def is_public(self, value: str) -> bool:
+        """True for identifiers that are made to stand in public pages: publishable keys, site keys."""
+        if self._public is None:
+            self._public = re.compile("|".join(f"(?:{source})" for source in self.public) or r"(?!)")
+        return self._public.fullmatch(value) is not None
 
     def awake(self, lower: bytes) -> dict[int, list[bytes]]:
         """Which rules have a keyword in this lower-case text, and which keywords."""
@@ -382,5 +395,5 @@ def packaged() -> Rulebook:
     """The rules that come with mcpsec; read once a process."""
     global _packaged  # one rule book a process  # noqa: PLW0603
     if _packaged is None:
-        _packaged = Rulebook(_packaged_rows())
+        _packaged = Rulebook(*_packaged_rows())
     return _packaged

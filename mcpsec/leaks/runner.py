@@ -153,7 +153,7 @@ def _only(book: Rulebook, names: list[str]) -> Rulebook:
     unknown = [name for name in names if name not in book.by_id]
     if unknown:
         raise UsageError(f"no such rule: {', '.join(unknown)}", hint="mcpsec scan-secrets rules list")
-    return Rulebook([[getattr(book.by_id[name], field) for field in FIELDS] for name in names])
+    return Rulebook([[getattr(book.by_id[name], field) for field in FIELDS] for name in names], book.public)
 
 
 def _top(path: str) -> str:
