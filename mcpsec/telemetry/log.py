@@ -15,6 +15,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,6 +95,9 @@ class AuditLog:
         self._buffered = 0
         self._oldest = 0.0
         self._unsynced = False
+        self._uncompressed: list[Path] = []
+        self._compression: asyncio.Task[None] | None = None
+        self._compressing: Path | None = None
         self._head_written = b""
         self._trouble: OSError | None = None
         self._dropped = 0
@@ -256,18 +260,17 @@ class AuditLog:
                 self._after_trouble(trouble)
                 if self._rotation_due():
                     await self.rotate()
+            self._compress_next()
         except OSError as error:
             self._trouble = error
 
     async def rotate(self) -> None:
         """Put the current file aside as a part, begin the next, and delete what retention no longer keeps."""
         old = self._turn_over()
-        if old is None:
-            return
-        if self._compress:
-            with contextlib.suppress(OSError):  # an uncompressed part is a whole part; the next start tries again
-                await asyncio.to_thread(compress, old)
-        self._retain()
+        if old is not None:
+            if self._compress:
+                self._uncompressed.append(old)
+            self._retain()
 
     def close(self) -> None:
         """Sign the head, write everything out, release the log. Harmless when repeated."""
@@ -280,6 +283,12 @@ class AuditLog:
             with contextlib.suppress(OSError):
                 self._settle(self._signed_line, os.dup(self._fd))
         self._abandon()
+
+    def _compress_next(self) -> None:
+        """Compress one part beside everything else; until it is done, and if it fails, the part is whole as it is."""
+        if self._uncompressed and (self._compression is None or self._compression.done()):
+            self._compressing = self._uncompressed.pop(0)
+            self._compression = asyncio.get_running_loop().create_task(_compressed(self._compressing))
 
     def _after_trouble(self, trouble: OSError | None) -> None:
         """Say in the log what the time without it cost."""
@@ -353,6 +362,8 @@ class AuditLog:
         """Open the current file: continue its chain, or the last part's, or begin a new one."""
         parts = rotated_parts(self.path)
         self._remove_leftovers()
+        if self._compress:
+            self._uncompressed = [part for part in parts.values() if part.suffix != ".gz"]
         tail = read_tail(self.path, self._key.public) if self.path.exists() else None
         notes: list[dict[str, Any]] = []
         if tail is not None:
@@ -485,6 +496,7 @@ class AuditLog:
         """Delete parts beyond retention, oldest first; the chain records it before they go."""
         parts = rotated_parts(self.path)
         doomed = expired(parts, self._part, keep=self._keep_parts, seconds=self._keep_seconds)
+        doomed = list(takewhile(lambda number: parts[number] != self._compressing, doomed))  # it would come back
         if not doomed:
             return
         fields = {"through_part": max(doomed), "count": len(doomed), "detail": "rotated parts deleted by retention"}
@@ -504,6 +516,11 @@ class AuditLog:
             os.close(self._fd)
             self._fd = -1
         self._lock.release()
+
+
+async def _compressed(part: Path) -> None:
+    with contextlib.suppress(OSError):  # no space: the next start tries what is left
+        await asyncio.to_thread(compress, part)
 
 
 def _unwritable(path: Path, error: OSError) -> ConfigurationError:

@@ -104,6 +104,28 @@ def test_a_damaged_end_is_refused_with_what_to_do(open_log: Open, victim: int) -
     assert "mcpsec log verify" in (caught.value.hint or "")
 
 
+def test_a_line_taken_out_of_the_end_is_refused(open_log: Open) -> None:
+    log = open_log()
+    for number in range(10):
+        log.write(request(number))
+    log.close()
+    content = log.path.read_bytes().splitlines(keepends=True)
+    log.path.write_bytes(b"".join(content[:5] + content[6:]))
+    with pytest.raises(ConfigurationError, match="does not follow"):
+        open_log()
+
+
+def test_a_current_file_taken_away_after_a_rotation_is_refused(open_log: Open) -> None:
+    log = open_log()
+    log.write(request())
+    asyncio.run(log.rotate())
+    log.write(request(1))
+    log.close()
+    log.path.unlink()
+    with pytest.raises(ConfigurationError, match="was cut"):
+        open_log()
+
+
 def test_a_log_cut_between_runs_is_refused(open_log: Open) -> None:
     log = open_log(checkpoint_every=5)
     for number in range(20):
@@ -199,12 +221,30 @@ def test_fsync_event_loses_nothing(open_log: Open) -> None:
     assert lines(log.path)[-1]["kind"] == "request"
 
 
+async def compressed(log: AuditLog) -> None:
+    """Wait until the rotated parts are compressed."""
+    while list(log.path.parent.glob("events.0*.jsonl")):
+        await log.maintain()
+        await asyncio.sleep(0.01)
+
+
+def test_a_part_left_uncompressed_is_compressed_after_the_next_start(open_log: Open, tmp_path: Path) -> None:
+    log = open_log()
+    log.write(request())
+    asyncio.run(log.rotate())
+    log.close()
+    assert [path.suffix for path in tmp_path.glob("events.0*")] == [".jsonl"]
+    asyncio.run(compressed(open_log()))
+    assert [path.suffix for path in tmp_path.glob("events.0*")] == [".gz"]
+
+
 def test_rotation_keeps_one_chain_over_compressed_parts(open_log: Open, tmp_path: Path) -> None:
     async def run() -> None:
         log = open_log(rotate_bytes=4000, checkpoint_every=7)
         for number in range(60):
             log.write(request(number))
             await log.maintain()
+        await compressed(log)
         log.close()
 
     asyncio.run(run())
@@ -234,6 +274,7 @@ def test_a_missing_part_is_found_and_retention_is_not_damage(open_log: Open, tmp
         for number in range(60):
             log.write(request(number))
             await log.maintain()
+        await compressed(log)
         log.close()
 
     asyncio.run(run(keep_parts=2))
