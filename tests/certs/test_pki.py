@@ -194,6 +194,19 @@ def test_the_serving_account_works_without_the_client_authority(pki: Pki) -> Non
             serving.issue("other", Purpose.CLIENT)
 
 
+def test_a_published_file_that_lags_behind_is_named(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    pki.issue("gw", Purpose.SERVER, ["127.0.0.1"])
+    crl = pki.directory / "server-ca.crl"
+    before = crl.read_bytes()
+    monkeypatch.setattr("mcpsec.certs.authority.os.access", lambda path, mode: path != pki.directory)
+    pki.revoke("gw")
+    assert crl.read_bytes() == before and pki.unpublished() == [crl] and pki.refresh_crls(force=True)[1:] == []
+    monkeypatch.undo()
+    with Pki.open(pki.directory) as another:
+        another.refresh_crls()
+        assert another.unpublished() == [] and len(load_crl(crl).revoked) == 1
+
+
 # renewing
 
 

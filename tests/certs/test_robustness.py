@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
 from mcpsec.certs import Pki, Purpose, keys, load_crl
 from mcpsec.certs.identity import serial_text
+from mcpsec.errors import ConfigurationError
 from tests.certs.helpers import load
 
 _ISSUE = """
@@ -111,3 +118,77 @@ def _consistent(directory: Path, revoked_before: set[str] = frozenset()) -> set[
         assert {serial for _, serial in crl.revoked} == revoked >= revoked_before
     assert not list(directory.glob(".*"))
     return revoked
+
+
+def test_a_reader_never_finds_a_key_beside_another_keys_certificate(pki: Pki) -> None:
+    issued = pki.issue("steady", Purpose.CLIENT)
+    stop, seen = threading.Event(), []
+
+    def read() -> None:
+        while not stop.is_set():
+            directory = os.open(issued.certificate.parent, os.O_RDONLY)
+            try:
+                texts = [_text(name, directory) for name in ("cert.pem", "key.pem", "chain.pem")]
+            except FileNotFoundError:  # the old directory was removed while it was read
+                continue
+            finally:
+                os.close(directory)
+            certificate = x509.load_pem_x509_certificate(texts[0])
+            key = serialization.load_pem_private_key(texts[1], None)
+            same = keys.same_public_key(key.public_key(), certificate.public_key())  # type: ignore[arg-type]
+            seen.append((same and texts[2].startswith(texts[0]), certificate.serial_number))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for _ in range(100):
+            pki.renew("steady")
+    finally:
+        stop.set()
+        reader.join()
+    assert {good for good, _ in seen} == {True} and len({serial for _, serial in seen}) > 5
+
+
+def _text(name: str, directory: int) -> bytes:
+    descriptor = os.open(name, os.O_RDONLY, dir_fd=directory)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
+
+
+def test_a_full_disk_is_one_clear_error_and_nothing_is_half_written(pki: Pki, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("a small file system is needed; run as root where mount is allowed")
+    try:
+        shutil.copytree(pki.directory, disk / "pki")
+        with Pki.open(disk / "pki") as full:
+            with pytest.raises(ConfigurationError) as caught:
+                for number in range(1000):
+                    full.issue(f"agent-{number}", Purpose.CLIENT)
+            assert "full" in str(caught.value) or "no space" in str(caught.value)
+            names = [entry.name for entry in full.entries()]
+            filler = disk / "filler"
+            with pytest.raises(OSError), filler.open("wb", buffering=0) as file:
+                while True:
+                    file.write(b"x" * 512)
+            for attempt in (
+                lambda: full.renew(names[0]),
+                lambda: full.revoke(names[0]),
+                lambda: full.refresh_crls(force=True),
+            ):
+                with pytest.raises(ConfigurationError):
+                    attempt()
+            filler.unlink()
+            shutil.rmtree(disk / "pki" / "client" / names[-1])  # give it some room
+            full.revoke(names[-1])
+            shutil.rmtree(disk / "pki" / "server")
+            (disk / "pki" / "server").mkdir()
+            full.refresh_crls(Purpose.CLIENT, force=True)
+        with Pki.open(disk / "pki") as after:
+            current = {entry.name for entry in after.entries()}
+            on_disk = {path.name for path in (disk / "pki" / "client").iterdir()}
+            assert on_disk == current - {names[-1]} and not list((disk / "pki").glob(".*"))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
