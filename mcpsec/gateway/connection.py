@@ -82,9 +82,9 @@ class Connection(asyncio.Protocol):
     """One client's connection. Requests are served one after the other, pipelined ones wait their turn."""
 
     __slots__ = (
-        "_body", "_body_bytes", "_deadline", "_drained", "_endless", "_head_bytes", "_identify", "_loop", "_lost",
-        "_parser", "_queue", "_registry", "_request", "_state", "_task", "_transport", "_url", "_waiter", "made",
-        "peer",
+        "_body", "_body_bytes", "_continue", "_deadline", "_drained", "_endless", "_head_bytes", "_identify", "_loop",
+        "_lost", "_parser", "_part", "_queue", "_registry", "_request", "_state", "_task", "_transport", "_url",
+        "_waiter", "made", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +106,9 @@ class Connection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._endless = False
         self._state = "idle"  # idle → head → body → busy → idle; or linger / closing at the end
+        self._part = ""  # "head" or "body" of the message being read: while busy, that is the next request already
+        self._head_bytes = 0
+        self._continue = False
         self._deadline = self._loop.time() + registry.limits.header_timeout
 
     # --- asyncio.Protocol ------------------------------------------------------------------------------------------
@@ -135,9 +138,7 @@ class Connection(asyncio.Protocol):
         if state == "idle":
             self._state = "head"
             self._deadline = self._loop.time() + self._registry.limits.header_timeout
-            self._head_bytes = 0
-        if self._state == "head":
-            self._head_bytes += len(data)
+        before = self._progress()
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -145,9 +146,14 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(400, "malformed HTTP request", "http-malformed")
         else:
-            # Everything that came is head: the cap holds even when no single header line ever ends.
-            if self._state == "head" and self._head_bytes > self._registry.limits.header_bytes:
-                self._refuse(431, "request header too large", "header-too-large")
+            # Everything that came is head or trailer: the cap holds even when no single line of it ever ends.
+            if self._part and (self._state == "head" or before == self._progress()):
+                self._head_bytes += len(data)
+                if self._head_bytes > self._registry.limits.header_bytes and self._state != "linger":
+                    self._refuse(431, "request header too large", "header-too-large")
+
+    def _progress(self) -> tuple[Request | None, str, int]:
+        return (self._request, self._part, self._body_bytes) if self._part else (None, "", 0)
 
     def eof_received(self) -> bool:
         """A half-closed connection is closed (RFC 9112 section 9.6 leaves that to us)."""
@@ -167,6 +173,9 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A request line starts."""
         self._request = Request()
+        self._part = "head"
+        self._head_bytes = 0
+        self._continue = False
         self._url = b""
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -177,12 +186,13 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header line; trailers after a chunked body are ignored (RFC 9110 section 6.5.1)."""
-        if self._state != "body":
+        if self._part == "head":
             self._request.add_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is whole: refuse early what the body can't mend."""
         request, parser, limits = self._request, self._parser, self._registry.limits
+        self._part, self._head_bytes = "body", 0
         if self._state in {"linger", "closing", "closed"}:
             return
         if self._state == "busy" and len(self._queue) >= _PIPELINE_DEPTH:
@@ -216,11 +226,19 @@ class Connection(asyncio.Protocol):
             if expect.lower() != b"100-continue":
                 self._refuse(417, "unknown expectation", "expectation")
                 return
+            self._continue = True
+            self._say_continue()
+
+    def _say_continue(self) -> None:
+        """Ask for the body that was announced, but never in the middle of the answer before it."""
+        if self._continue and self._state == "body":
+            self._continue = False
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:
         """Part of the body."""
         self._body_bytes += len(data)
+        self._head_bytes = 0
         if self._body_bytes > self._registry.limits.body_bytes:
             if self._state not in {"linger", "closing", "closed"}:
                 self._refuse(413, "request body too large", "body-too-large")
@@ -230,6 +248,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        self._part = ""
         if self._state in {"linger", "closing", "closed"}:
             return
         request = self._request
@@ -292,8 +311,11 @@ class Connection(asyncio.Protocol):
         self._transport.resume_reading()
         if self._queue or self._state == "linger":
             return
-        self._state = "idle"
-        self._deadline = self._loop.time() + self._registry.limits.idle_timeout
+        limits = self._registry.limits
+        self._state = self._part or "idle"  # a pipelined request may have come in part
+        seconds = {"head": limits.header_timeout, "body": limits.body_timeout}.get(self._state, limits.idle_timeout)
+        self._deadline = self._loop.time() + seconds
+        self._say_continue()
 
     def _head(self, status: int, headers: Headers, *, keep_alive: bool) -> list[bytes]:
         parts = [_STATUS_LINES[status], self._registry.date, b"x-content-type-options: nosniff\r\n"]
