@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from mcpsec.certs import load_crl
+from mcpsec.errors import ConfigurationError
 from mcpsec.gateway.tls import server_context
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class TrustFiles:
         self._paths = (tls.certificate, tls.key, tls.client_ca, tls.crl)
         self._stamps = self._read_stamps()
         self.context: ssl.SSLContext = server_context(tls, require_certificate=require_certificate)
+        self._authorities = self._read_authorities()
 
     def _read_stamps(self) -> list[_Stamp | None]:
         return [_stamp(path) for path in self._paths]
@@ -58,16 +60,15 @@ class TrustFiles:
 
         Raises ConfigurationError when the files are unusable; the context stays the old one then.
         """
-        stamps = self._read_stamps()
-        self._stamps = stamps  # also after a failure: the same broken files are not tried again and again
-        self.context = server_context(self._tls, require_certificate=self._require)
-        return self._unwelcome()
-
-    def _unwelcome(self) -> Callable[[Peer], bool]:
+        self._stamps = self._read_stamps()  # also after a failure: the same broken files are not tried again and again
+        context = server_context(self._tls, require_certificate=self._require)
+        crl = None if self._tls.crl is None or not self._require else load_crl(self._tls.crl)
+        authorities = self._read_authorities()
+        removed = self._authorities - authorities
+        # Only now, when all files are known to be usable, does anything change.
+        self.context, self._authorities = context, authorities
         if not self._require:
             return lambda _peer: False
-        crl = None if self._tls.crl is None else load_crl(self._tls.crl)
-        authorities = x509.load_pem_x509_certificates(self._tls.client_ca.read_bytes())
 
         def unwelcome(peer: Peer) -> bool:
             if peer.der is None:
@@ -75,9 +76,19 @@ class TrustFiles:
             certificate = x509.load_der_x509_certificate(peer.der)
             if crl is not None and crl.covers(certificate):
                 return True
-            return not any(_issued_by(certificate, authority) for authority in authorities)
+            # A client that sent an intermediate has no issuer in the bundle, which matters only when trust shrinks:
+            # then it has to prove itself again.
+            return bool(removed) and not any(_issued_by(certificate, authority) for authority in authorities)
 
         return unwelcome
+
+    def _read_authorities(self) -> frozenset[x509.Certificate]:
+        if not self._require:
+            return frozenset()
+        try:
+            return frozenset(x509.load_pem_x509_certificates(self._tls.client_ca.read_bytes()))
+        except (OSError, ValueError):  # OpenSSL could read it a moment ago: it is being written, or it holds oddities
+            raise ConfigurationError("no client CA can be read from this file", path=self._tls.client_ca) from None
 
 
 def _issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:

@@ -40,9 +40,8 @@ class RpcError(Exception):
     def read(cls, error: dict[str, Any]) -> RpcError:
         """From the error object of an answer; an upstream may have put anything into it."""
         code = error.get("code")
-        return cls(
-            code if type(code) is int else codes.INTERNAL_ERROR, str(error.get("message", "")), error.get("data")
-        )
+        number = code if type(code) is int else codes.INTERNAL_ERROR
+        return cls(number, str(error.get("message", "")), error.get("data"))
 
 
 @dataclass(slots=True)

@@ -26,6 +26,7 @@ __all__ = ["Call", "Channel", "Frame"]
 _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 _BACKLOG = 256
 _METHOD_NOT_FOUND = -32601
+_WRITER_DEPTH = 250  # orjson reads 1024 levels of nesting and writes 254
 _CANCELLED = {"code": -32800, "message": "Request cancelled"}  # as the official SDK's servers say it over HTTP
 # What belongs to no call in particular even while one runs.
 _GENERAL = frozenset(
@@ -197,16 +198,28 @@ class Channel:
             return
         if not isinstance(frame, dict) or frame.get("jsonrpc") != "2.0":
             return
-        if "method" not in frame:
+        if line.count(b"{") + line.count(b"[") > _WRITER_DEPTH and not _is_writable(frame):
+            self._unusable(frame)
+        elif "method" not in frame:
             self._response(frame)
+        elif not isinstance(frame["method"], str) or not isinstance(frame.get("id", 0), int | str):
+            return  # no request and no notification (JSON-RPC 2.0 section 4)
         elif "id" in frame:
             self._server_request(frame)
         else:
             self._notification(frame)
 
+    def _unusable(self, frame: Frame) -> None:
+        call = self._call_of(frame.get("id")) if "method" not in frame else None
+        if call is not None:
+            self.end(call)
+            call.fail(UpstreamFault("the server's answer is nested too deeply"))
+
+    def _call_of(self, key: object) -> Call | None:
+        return self._calls.get(key) if type(key) is int else None
+
     def _response(self, frame: Frame) -> None:
-        key = frame.get("id")
-        call = self._calls.get(key) if isinstance(key, int) else None
+        call = self._call_of(frame.get("id"))
         if call is None:
             return
         if call.abandoned:
@@ -230,7 +243,7 @@ class Channel:
         method, params = frame["method"], frame.get("params")
         params = params if isinstance(params, dict) else {}
         if method == "notifications/progress":
-            call = self._calls.get(params.get("progressToken", 0))
+            call = self._call_of(params.get("progressToken"))
             if call is not None and not call.abandoned:
                 params["progressToken"] = call.progress_token
                 call.push(frame)
@@ -239,8 +252,7 @@ class Channel:
             self.list_changed()
         meta = params.get("_meta")
         if isinstance(meta, dict) and _SUBSCRIPTION in meta:
-            call = self._calls.get(meta[_SUBSCRIPTION]) if isinstance(meta[_SUBSCRIPTION], int | str) else None
-            call = call or self._calls.get(_as_int(meta[_SUBSCRIPTION]))
+            call = self._call_of(_as_int(meta[_SUBSCRIPTION]))
             if call is not None:
                 meta[_SUBSCRIPTION] = call.id
                 call.push(frame)
@@ -283,8 +295,16 @@ class Channel:
         self.server_requests.clear()
 
 
-def _as_int(value: Any) -> int:
-    return int(value) if isinstance(value, str) and value.isdecimal() else 0
+def _as_int(value: object) -> object:
+    return int(value) if isinstance(value, str) and len(value) < 20 and value.isdecimal() else value
+
+
+def _is_writable(frame: Frame) -> bool:
+    try:
+        orjson.dumps(frame)
+    except orjson.JSONEncodeError:
+        return False
+    return True
 
 
 def _put_back_subscription(result: Frame, call: Call) -> None:

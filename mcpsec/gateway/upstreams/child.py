@@ -30,10 +30,13 @@ class ChildStartError(Exception):
 
 
 class Child(asyncio.SubprocessProtocol):
-    """A running child. ``received`` gets each line, ``ended`` is called once, when it is gone."""
+    """A running child. ``received`` gets each line, ``ended`` is called once, with the child, when it is gone.
+
+    A program can end before ``start`` has returned: all that its end needs is there from ``connection_made`` on.
+    """
 
     def __init__(
-        self, *, line_bytes: int, received: Callable[[bytes | Oversize], None], ended: Callable[[], None]
+        self, *, line_bytes: int, received: Callable[[bytes | Oversize], None], ended: Callable[[Child], None]
     ) -> None:
         self._framer = LineFramer(line_bytes)
         self._received = received
@@ -54,12 +57,12 @@ class Child(asyncio.SubprocessProtocol):
         cwd: Path | None,
         line_bytes: int,
         received: Callable[[bytes | Oversize], None],
-        ended: Callable[[], None],
+        ended: Callable[[Child], None],
     ) -> Child:
         """Start ``command`` in a session of its own. Raises ChildStartError."""
         loop = asyncio.get_running_loop()
         try:
-            transport, child = await loop.subprocess_exec(
+            _, child = await loop.subprocess_exec(
                 lambda: cls(line_bytes=line_bytes, received=received, ended=ended),
                 *command,
                 env=environment,
@@ -69,10 +72,13 @@ class Child(asyncio.SubprocessProtocol):
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it can't be run"
             raise ChildStartError(f"{command[0]}: {reason}") from None
-        child._transport = transport
-        child._stdin = transport.get_pipe_transport(0)  # type: ignore[assignment] # pipe 0 is the one we write to
-        child.pid = transport.get_pid()
         return child
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The program runs."""
+        self._transport = transport  # type: ignore[assignment] # a subprocess protocol gets a SubprocessTransport
+        self._stdin = self._transport.get_pipe_transport(0)  # type: ignore[assignment] # pipe 0 is the one we write to
+        self.pid = self._transport.get_pid()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Lines of standard output are messages, standard error is for people."""
@@ -88,7 +94,7 @@ class Child(asyncio.SubprocessProtocol):
         self._kill_group(signal.SIGKILL)
         if not self.gone.done():
             self.gone.set_result(None)
-            self._ended()
+            self._ended(self)
 
     @property
     def alive(self) -> bool:
@@ -113,6 +119,8 @@ class Child(asyncio.SubprocessProtocol):
         return True
 
     def _kill_group(self, signum: signal.Signals) -> None:
+        if self.pid <= 0:  # to killpg, 0 is the gateway's own group
+            return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signum)
 

@@ -1,0 +1,278 @@
+"""TLS files change under a running gateway: what is revoked goes at once, what is fine never notices."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mcpsec.certs import Issued, Pki, Purpose
+from tests.fixtures.deployments import EVERYTHING, make_deployment
+from tests.fixtures.gateway import Gateway, start_gateway
+from tests.fixtures.pki import Authority, Identity
+from tests.fixtures.processes import wait_until
+from tests.fixtures.raw import RawClient, call
+
+DEMO = {"demo": {"builtin": "demo"}}
+ECHO = call("echo", {"text": "hello"})
+LOOPBACK = ["127.0.0.1", "localhost"]
+CHANGED, REFUSED = r".*in use now, \d+ open connections cut", r".*changed TLS files can't be used, the old ones stay.*"
+
+
+@dataclass
+class Site:
+    """A gateway whose certificates are mcpsec's own. ``files`` is what it reads; bob is never revoked."""
+
+    pki: Pki
+    running: Gateway
+    files: Path
+    bob: Identity
+    names: list[str]
+
+    def take(self) -> tuple[str, Identity]:
+        """A client of the gateway that no other test has used."""
+        name = self.names.pop()
+        return name, identity_of(self.pki.issue(name, Purpose.CLIENT), self.bob.ca)
+
+    def file(self, name: str) -> Path:
+        return self.files / name
+
+    def publish(self, name: str, content: bytes) -> None:
+        """Replace a file as certificate tools do: whole, by a rename."""
+        new = self.files / f".{name}.new"
+        new.touch(mode=0o600)
+        new.write_bytes(content)
+        new.replace(self.files / name)
+
+    def publish_server(self, issued: Issued) -> None:
+        assert issued.key is not None
+        self.publish("server.key", issued.key.read_bytes())
+        self.publish("server.pem", issued.chain.read_bytes())
+
+    def publish_crl(self) -> None:
+        self.publish("client.crl", self.pki.authority(Purpose.CLIENT).crl_file.read_bytes())
+
+    def reloads(self) -> int:
+        return self.running.stderr().count("in use now")
+
+    def refusals(self) -> int:
+        return self.running.stderr().count("the old ones stay")
+
+
+def identity_of(issued: Issued, ca: Path) -> Identity:
+    assert issued.key is not None
+    return Identity(issued.chain, issued.key, ca)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    directory = tmp_path_factory.mktemp("trust")
+    made = make_deployment(directory, DEMO)
+    files = directory / "tls"
+    files.mkdir()
+    with Pki.create(directory / "ca") as pki:
+        server, bob = pki.issue("gateway", Purpose.SERVER, LOOPBACK), pki.issue("bob", Purpose.CLIENT)
+        site = Site(pki, None, files, identity_of(bob, pki.authority(Purpose.SERVER).bundle), list("abcdefgh"))  # type: ignore[arg-type]
+        site.publish_server(server)
+        site.publish("client-ca.pem", pki.authority(Purpose.CLIENT).bundle.read_bytes())
+        site.publish_crl()
+        made.document["server"]["tls"] = {
+            "certificate": str(files / "server.pem"),
+            "key": str(files / "server.key"),
+            "client_ca": str(files / "client-ca.pem"),
+            "crl": str(files / "client.crl"),
+        }
+        made.document["clients"] = [
+            {"id": name, "certificate": {"san": f"spiffe://mcp.internal/client/{name}"}, **EVERYTHING}
+            for name in ("bob", *site.names)
+        ]
+        made.write()
+        site.running = start_gateway(made, expected=(CHANGED, REFUSED, r"\s*hint.*"))
+        yield site
+        site.running.stop()
+
+
+def opened(site: Site, identity: Identity) -> RawClient:
+    """A connection that has served a request and stays open."""
+    client = RawClient(site.running, identity)
+    assert client.post(ECHO).status == 200
+    return client
+
+
+def is_refused(site: Site, identity: Identity) -> bool:
+    """With TLS 1.3 a client learns of its refusal with the first read."""
+    try:
+        with RawClient(site.running, identity) as client:
+            return client.post(ECHO).status == 0
+    except OSError:
+        return True
+
+
+def test_revocation_cuts_open_connections_and_refuses_new_ones(site: Site) -> None:
+    name, identity = site.take()
+    with contextlib.closing(opened(site, identity)) as alice, contextlib.closing(opened(site, site.bob)) as bob:
+        site.pki.revoke(name, "keyCompromise", Purpose.CLIENT)
+        site.publish_crl()
+        assert alice.is_closed(), "a revoked client's connection goes on"
+        assert is_refused(site, identity)
+        assert bob.post(ECHO).status == 200
+        assert not is_refused(site, site.bob)
+
+
+def test_revocation_cuts_a_request_that_is_being_sent(site: Site) -> None:
+    name, identity = site.take()
+    with contextlib.closing(opened(site, identity)) as alice:
+        alice.send(b"POST /mcp HTTP/1.1\r\nHost: ")
+        site.pki.revoke(name, purpose=Purpose.CLIENT)
+        site.publish_crl()
+        assert alice.is_closed()
+
+
+def test_a_new_server_certificate_costs_no_request(site: Site) -> None:
+    """Two certificates take turns while requests run on kept and on new connections."""
+    old = served_serial(site, site.bob)
+    stop, failures = threading.Event(), []
+
+    def loop(keep: bool) -> None:
+        client: RawClient | None = None
+        while not stop.is_set():
+            try:
+                client = client or RawClient(site.running, site.bob)
+                if client.post(ECHO).status != 200:
+                    failures.append("no answer")
+                if not keep:
+                    client.close()
+                    client = None
+            except (OSError, AssertionError) as error:
+                failures.append(repr(error))
+                client = None
+            stop.wait(0.01)
+        if client is not None:
+            client.close()
+
+    threads = [threading.Thread(target=loop, args=(keep,)) for keep in (True, False)]
+    for thread in threads:
+        thread.start()
+    try:
+        for turn in range(3):
+            new = site.pki.issue("gateway", Purpose.SERVER, LOOPBACK, replace=True)
+            site.publish_server(new)
+            serial = x509.load_pem_x509_certificate(new.certificate.read_bytes()).serial_number
+            wait_until(lambda wanted=serial: served_serial(site, site.bob) == wanted, f"certificate {turn}")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+    assert not failures
+    assert old != serial
+
+
+def served_serial(site: Site, identity: Identity) -> int:
+    with RawClient(site.running, identity) as client:
+        der = client.socket.getpeercert(binary_form=True)
+        assert der is not None
+        return x509.load_der_x509_certificate(der).serial_number
+
+
+def test_a_removed_ca_takes_its_clients_along(site: Site, tmp_path: Path) -> None:
+    ours, our_crl = site.file("client-ca.pem").read_bytes(), site.file("client.crl").read_bytes()
+    second = Authority(tmp_path / "second", "Second CA")
+    carol = second.client("carol", "spiffe://mcp.internal/client/bob", trusts=site.bob.ca)
+    assert is_refused(site, carol)
+    # Where revocation is checked, a CA without a list is no CA.
+    site.publish("client-ca.pem", ours + second.certificate.read_bytes())
+    site.publish("client.crl", our_crl + crl_of(second))
+    wait_until(lambda: not is_refused(site, carol), "the second CA to be trusted")
+    with contextlib.closing(opened(site, carol)) as guest, contextlib.closing(opened(site, site.bob)) as bob:
+        site.publish("client-ca.pem", ours)
+        assert guest.is_closed()
+        assert is_refused(site, carol)
+        assert bob.post(ECHO).status == 200
+
+
+def crl_of(authority: Authority) -> bytes:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority._name)
+        .last_update(now - datetime.timedelta(hours=1))
+        .next_update(now + datetime.timedelta(days=1))
+        .add_extension(x509.CRLNumber(1), critical=False)
+        .add_extension(authority._identifier, critical=False)
+        .sign(authority._key, SHA256())
+        .public_bytes(Encoding.PEM)
+    )
+
+
+def test_a_client_of_an_intermediate_survives_a_reload(site: Site) -> None:
+    """The bundle may hold only the root: clients send their intermediate, and a reload is no reason to cut them."""
+    ours, before = site.file("client-ca.pem").read_bytes(), site.reloads()
+    site.publish("client-ca.pem", site.pki.root_file.read_bytes())
+    wait_until(lambda: site.reloads() > before, "the reload")
+    with contextlib.closing(opened(site, site.bob)) as bob:
+        before = site.reloads()
+        os.kill(site.running.process.pid, signal.SIGHUP)
+        wait_until(lambda: site.reloads() > before, "the reload")
+        assert bob.post(ECHO).status == 200
+    site.publish("client-ca.pem", ours)
+
+
+def broken_files(site: Site) -> dict[str, tuple[str, Callable[[bytes], bytes]]]:
+    other_key, certificate = site.bob.key.read_bytes(), site.bob.certificate.read_bytes()
+    return {
+        "garbage certificate": ("server.pem", lambda _: b"\x00garbage"),
+        "empty certificate": ("server.pem", lambda _: b""),
+        "half a certificate": ("server.pem", lambda old: old[:200]),
+        "key of another": ("server.key", lambda _: other_key),
+        "half a key": ("server.key", lambda old: old[: len(old) // 2]),
+        "no client CA": ("client-ca.pem", lambda _: b"# none\n"),
+        "half of the client CAs": ("client-ca.pem", lambda old: old[: len(old) - 300]),
+        "garbage CA": ("client-ca.pem", lambda _: b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+        "empty CRL": ("client.crl", lambda _: b""),
+        "half a CRL": ("client.crl", lambda old: old[: len(old) // 2]),
+        "a CRL that is a certificate": ("client.crl", lambda _: certificate),
+    }
+
+
+def test_files_that_cannot_be_used_change_nothing(site: Site) -> None:
+    client, identity = site.take()
+    with contextlib.closing(opened(site, site.bob)) as kept:
+        for name, (file, spoil) in broken_files(site).items():
+            good = site.file(file).read_bytes()
+            refusals, reloads = site.refusals(), site.reloads()
+            site.publish(file, spoil(good))
+            wait_until(lambda before=refusals: site.refusals() > before, f"the warning about {name}", 10)
+            assert kept.post(ECHO).status == 200, name
+            assert not is_refused(site, identity), name
+            site.publish(file, good)
+            wait_until(lambda before=reloads: site.reloads() > before, f"recovery from {name}", 10)
+            assert not is_refused(site, identity), name
+        refusals, reloads = site.refusals(), site.reloads()
+        gone = site.file("client.crl").rename(site.file("aside"))
+        wait_until(lambda: site.refusals() > refusals, "the warning about a file that is gone")
+        assert kept.post(ECHO).status == 200
+        assert not is_refused(site, identity)
+        gone.rename(site.file("client.crl"))
+        wait_until(lambda: site.reloads() > reloads, "recovery")
+    # After all of that, what matters still works.
+    with contextlib.closing(opened(site, identity)) as alice:
+        site.pki.revoke(client, purpose=Purpose.CLIENT)
+        site.publish_crl()
+        assert alice.is_closed()
+
+
+def test_sighup_reads_the_files_again(site: Site) -> None:
+    before = site.reloads()
+    os.kill(site.running.process.pid, signal.SIGHUP)
+    wait_until(lambda: site.reloads() > before, "the reload")
+    assert not is_refused(site, site.bob)

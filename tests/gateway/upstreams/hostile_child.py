@@ -1,0 +1,164 @@
+"""A stdio MCP server of both eras that misbehaves on demand: each tool is one kind of misbehaviour.
+
+``--fail-while FILE`` ends it at once while FILE exists, ``--stubborn FILE`` makes it ignore SIGTERM and the end of its
+input, and write down in FILE when it was asked to go.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Message = dict[str, Any]
+
+
+def write(message: Message | str) -> None:
+    sys.stdout.write((message if isinstance(message, str) else json.dumps(message)) + "\n")
+    sys.stdout.flush()
+
+
+def answer(id: Any, text: str, **more: Any) -> None:
+    result = {"resultType": "complete", "content": [{"type": "text", "text": text}], "isError": False, **more}
+    write({"jsonrpc": "2.0", "id": id, "result": result})
+
+
+def fail(id: Any, code: Any, message: Any) -> None:
+    write({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
+
+
+def pid(id: Any) -> None:
+    answer(id, str(os.getpid()))
+
+
+def slow(id: Any) -> None:
+    time.sleep(1.5)
+    answer(id, "slow")
+
+
+def flood_stderr(id: Any) -> None:
+    for _ in range(64):
+        os.write(2, b"x" * 65_536)  # 4 MiB: it would block for ever if nobody read
+    answer(id, "flooded")
+
+
+def not_json(id: Any) -> None:
+    write("Listening on port 8080 ...")
+    write("{half")
+    write("[1, 2]")
+    write('{"jsonrpc": "1.0", "id": 1, "result": {}}')
+    sys.stdout.buffer.write(b"\xff\xfe\x00\n\n\r\n")
+    answer(id, "after noise")
+
+
+def huge_line(id: Any) -> None:
+    answer(id, "x" * 400_000)
+
+
+def endless_line(id: Any) -> None:
+    for _ in range(40):
+        sys.stdout.write("y" * 100_000)
+    write("")
+
+
+def twice(id: Any) -> None:
+    answer(id, "first")
+    answer(id, "second")
+
+
+def strangers(id: Any) -> None:
+    for other in (0, -1, id + 1, id + 2, str(id), None, True, 1.5, 10**30, [id], {"id": id}):
+        answer(other, "poison")
+    answer(id, "own")
+
+
+def bad_tokens(id: Any) -> None:
+    for token in ([], {}, [id], None, 1.5, "1" * 6000, True):
+        write({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token}})
+        meta = {"_meta": {"io.modelcontextprotocol/subscriptionId": token}}
+        write({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": meta})
+    answer(id, "progressed")
+
+
+def bad_members(id: Any) -> None:
+    for method in ([], {}, None, 7):
+        write({"jsonrpc": "2.0", "method": method})
+        write({"jsonrpc": "2.0", "method": method, "id": 5})
+    for other in ([], {}, None, 1.5):
+        write({"jsonrpc": "2.0", "method": "roots/list", "id": other})
+    for params in ([], 7, "x", None):
+        write({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
+    answer(id, "still there")
+
+
+def deep(id: Any) -> None:
+    write(f'{{"jsonrpc": "2.0", "id": {id}, "result": {{"content": {"[" * 600 + "]" * 600}}}}}')
+
+
+def odd_result(id: Any) -> None:
+    write({"jsonrpc": "2.0", "id": id, "result": [1]})
+
+
+def odd_error(id: Any) -> None:
+    fail(id, "not a number", ["x"])
+
+
+def neither(id: Any) -> None:
+    write({"jsonrpc": "2.0", "id": id})
+
+
+def die(id: Any) -> None:
+    os._exit(3)
+
+
+def mute(id: Any) -> None:
+    return
+
+
+TOOLS: dict[str, Callable[[Any], None]] = {
+    tool.__name__: tool
+    for tool in (
+        pid, slow, flood_stderr, not_json, huge_line, endless_line, twice, strangers, bad_tokens, bad_members, deep,
+        odd_result, odd_error, neither, die, mute,
+    )
+}  # fmt: skip
+
+
+def serve(message: Message) -> None:
+    method, id = message.get("method"), message.get("id")
+    if id is None:
+        return
+    if method == "server/discover":
+        answer(id, "", supportedVersions=["2026-07-28"], capabilities={"tools": {}}, ttlMs=0, cacheScope="private")
+    elif method == "initialize":
+        info = {"name": "hostile", "version": "1"}
+        answer(id, "", protocolVersion="2025-11-25", capabilities={"tools": {}}, serverInfo=info)
+    elif method == "tools/list":
+        tools = [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]
+        answer(id, "", tools=tools, ttlMs=0, cacheScope="private")
+    elif method == "tools/call" and message["params"]["name"] in TOOLS:
+        TOOLS[message["params"]["name"]](id)
+    else:
+        fail(id, -32601, "Method not found")
+
+
+def main(arguments: list[str]) -> None:
+    if arguments[:1] == ["--fail-while"] and Path(arguments[1]).exists():
+        sys.exit("no licence")
+    stubborn = arguments[:1] == ["--stubborn"]
+    if stubborn:
+        path = Path(f"{arguments[1]}.{os.getpid()}")
+        signal.signal(signal.SIGTERM, lambda *_: path.write_text(repr(time.monotonic())))
+    for line in sys.stdin:
+        serve(json.loads(line))
+    while stubborn:
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
