@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "alerts": "Alert rules: list them, try a channel, replay a log.",
     "monitor": "A gateway at a glance, in the terminal.",
     "monitoring": "Dashboards and alert rules for Grafana and Prometheus.",
+    "completions": "Print a shell's completion script.",
 }
 """Each subcommand and its one-line help; its module is ``mcpsec.cli.<name>`` and holds a Typer ``app``."""
 

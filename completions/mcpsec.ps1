@@ -1,0 +1,72 @@
+# PowerShell completion for mcpsec; printed by `mcpsec completions powershell`
+Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+    $nodes = @{
+        'mcpsec' = @{ Commands = @('init', 'serve', 'config', 'certs', 'sign', 'connect', 'scan-secrets', 'policy', 'log', 'alerts', 'monitor', 'monitoring', 'completions'); Options = @('--help', '--no-color', '--quiet', '--version') }
+        'mcpsec init' = @{ Commands = @(); Options = @('--client', '--help') }
+        'mcpsec serve' = @{ Commands = @(); Options = @('--admin-listen', '--auth', '--config', '--grant', '--help', '--listen', '--quickstart', '--rate-limit', '--ready-file', '--upstream') }
+        'mcpsec config' = @{ Commands = @('check', 'show', 'schema', 'reference'); Options = @('--help') }
+        'mcpsec config check' = @{ Commands = @(); Options = @('--config', '--format', '--help') }
+        'mcpsec config show' = @{ Commands = @(); Options = @('--config', '--format', '--help') }
+        'mcpsec config schema' = @{ Commands = @(); Options = @('--help') }
+        'mcpsec config reference' = @{ Commands = @(); Options = @('--help') }
+        'mcpsec certs' = @{ Commands = @('init', 'issue', 'list', 'show', 'renew', 'revoke', 'crl', 'check', 'verify', 'lint', 'inspect', 'fingerprint', 'rotate-ca', 'schedule', 'request', 'export', 'ledger'); Options = @('--dir', '--help', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref') }
+        'mcpsec certs init' = @{ Commands = @(); Options = @('--ca-days', '--client-crl-url', '--crl-days', '--encrypt', '--external-key', '--format', '--help', '--key', '--organization', '--permit-client', '--permit-server', '--root-days', '--server-crl-url', '--trust-domain') }
+        'mcpsec certs issue' = @{ Commands = @(); Options = @('--batch', '--client', '--csr', '--days', '--format', '--help', '--key', '--key-passphrase-file', '--profile', '--replace', '--san', '--server', '--skip-existing') }
+        'mcpsec certs list' = @{ Commands = @(); Options = @('--all', '--client', '--format', '--help', '--server', '--state') }
+        'mcpsec certs show' = @{ Commands = @(); Options = @('--client', '--format', '--help', '--pem', '--server') }
+        'mcpsec certs renew' = @{ Commands = @(); Options = @('--all-due', '--client', '--csr', '--days', '--format', '--help', '--hook', '--interval', '--key', '--reuse-key', '--server', '--watch', '--within') }
+        'mcpsec certs revoke' = @{ Commands = @(); Options = @('--client', '--format', '--help', '--reason', '--server') }
+        'mcpsec certs crl' = @{ Commands = @(); Options = @('--client', '--format', '--help', '--if-due', '--server') }
+        'mcpsec certs check' = @{ Commands = @(); Options = @('--client', '--exit-on', '--fail', '--format', '--help', '--output', '--server', '--warn') }
+        'mcpsec certs verify' = @{ Commands = @(); Options = @('--at', '--ca', '--cert', '--client', '--crl', '--format', '--help', '--host', '--key', '--server') }
+        'mcpsec certs lint' = @{ Commands = @(); Options = @('--fail-on', '--format', '--help') }
+        'mcpsec certs inspect' = @{ Commands = @(); Options = @('--format', '--help') }
+        'mcpsec certs fingerprint' = @{ Commands = @(); Options = @('--format', '--help', '--spki') }
+        'mcpsec certs rotate-ca' = @{ Commands = @(); Options = @('--days', '--encrypt', '--external-key', '--format', '--help', '--key', '--retire', '--root-key') }
+        'mcpsec certs schedule' = @{ Commands = @(); Options = @('--help', '--hook', '--image', '--user') }
+        'mcpsec certs request' = @{ Commands = @(); Options = @('--help', '--key', '--key-passphrase-file', '--out', '--san') }
+        'mcpsec certs export' = @{ Commands = @(); Options = @('--bundle-passphrase-file', '--client', '--help', '--out', '--server') }
+        'mcpsec certs ledger' = @{ Commands = @(); Options = @('--help') }
+        'mcpsec sign' = @{ Commands = @('verify', 'keygen'); Options = @('--arg', '--body-file', '--ca', '--cert', '--client', '--config', '--era', '--format', '--header', '--help', '--key', '--key-file', '--key-id', '--method', '--nonce', '--scheme', '--secret-file', '--send', '--tamper', '--timeout', '--timestamp', '--tool', '--url') }
+        'mcpsec sign verify' = @{ Commands = @(); Options = @('--at', '--body-file', '--format', '--headers-file', '--help', '--key-file', '--key-id', '--max-age', '--method', '--scheme', '--secret-file', '--url') }
+        'mcpsec sign keygen' = @{ Commands = @(); Options = @('--help', '--kind') }
+        'mcpsec connect' = @{ Commands = @(); Options = @('--ca', '--cert', '--client', '--config', '--help', '--install', '--key', '--key-id', '--name', '--print', '--scheme', '--secret-file', '--yes') }
+        'mcpsec scan-secrets' = @{ Commands = @('install-hook', 'rules'); Options = @('--help') }
+        'mcpsec scan-secrets install-hook' = @{ Commands = @(); Options = @('--force', '--help', '--pre-push') }
+        'mcpsec scan-secrets rules' = @{ Commands = @('list', 'show', 'test'); Options = @('--help') }
+        'mcpsec scan-secrets rules list' = @{ Commands = @(); Options = @('--format', '--help') }
+        'mcpsec scan-secrets rules show' = @{ Commands = @(); Options = @('--help') }
+        'mcpsec scan-secrets rules test' = @{ Commands = @(); Options = @('--help') }
+        'mcpsec policy' = @{ Commands = @('check', 'explain', 'test', 'document', 'suggest'); Options = @('--help') }
+        'mcpsec policy check' = @{ Commands = @(); Options = @('--config', '--format', '--help', '--strict') }
+        'mcpsec policy explain' = @{ Commands = @(); Options = @('--address', '--arg', '--arguments', '--at', '--certificate-sha256', '--client', '--complete', '--config', '--format', '--help', '--method', '--prompt', '--resource', '--tool') }
+        'mcpsec policy test' = @{ Commands = @(); Options = @('--config', '--format', '--help') }
+        'mcpsec policy document' = @{ Commands = @(); Options = @('--config', '--help') }
+        'mcpsec policy suggest' = @{ Commands = @(); Options = @('--config', '--format', '--help', '--since') }
+        'mcpsec log' = @{ Commands = @('verify', 'head', 'tail', 'query', 'stats', 'export'); Options = @('--help') }
+        'mcpsec log verify' = @{ Commands = @(); Options = @('--checkpoint', '--config', '--expect', '--format', '--help', '--key', '--part') }
+        'mcpsec log head' = @{ Commands = @(); Options = @('--config', '--export', '--format', '--help') }
+        'mcpsec log tail' = @{ Commands = @(); Options = @('--all', '--client', '--config', '--decision', '--follow', '--format', '--help', '--kind', '--lines', '--request-id', '--resource', '--rule', '--status', '--text', '--upstream') }
+        'mcpsec log query' = @{ Commands = @(); Options = @('--all', '--client', '--config', '--decision', '--format', '--help', '--kind', '--limit', '--request-id', '--resource', '--rule', '--since', '--status', '--text', '--until', '--upstream') }
+        'mcpsec log stats' = @{ Commands = @(); Options = @('--client', '--config', '--decision', '--format', '--help', '--kind', '--resource', '--rule', '--since', '--status', '--top', '--until', '--upstream') }
+        'mcpsec log export' = @{ Commands = @(); Options = @('--all', '--ca', '--client', '--config', '--decision', '--format', '--help', '--kind', '--resource', '--since', '--to', '--to-format', '--until', '--upstream') }
+        'mcpsec alerts' = @{ Commands = @('rules', 'test', 'replay'); Options = @('--help') }
+        'mcpsec alerts rules' = @{ Commands = @(); Options = @('--format', '--help') }
+        'mcpsec alerts test' = @{ Commands = @(); Options = @('--ca', '--command', '--help', '--key-id', '--secret-file', '--slack-file', '--syslog', '--webhook') }
+        'mcpsec alerts replay' = @{ Commands = @(); Options = @('--config', '--format', '--help', '--since') }
+        'mcpsec monitor' = @{ Commands = @(); Options = @('--config', '--help', '--once') }
+        'mcpsec monitoring' = @{ Commands = @('export'); Options = @('--help') }
+        'mcpsec monitoring export' = @{ Commands = @(); Options = @('--force', '--help') }
+        'mcpsec completions' = @{ Commands = @(); Options = @('--help') }
+    }
+    $path = 'mcpsec'
+    foreach ($element in $commandAst.CommandElements | Select-Object -Skip 1) {
+        $next = "$path $element"
+        if ($nodes.ContainsKey($next)) { $path = $next }
+    }
+    $words = if ($wordToComplete.StartsWith('-')) { $nodes[$path].Options } else { $nodes[$path].Commands }
+    $words | Where-Object { $_.StartsWith($wordToComplete) } | ForEach-Object {
+        [System.Management.Automation.CompletionResult]::new($_, $_, 'ParameterValue', $_)
+    }
+}
