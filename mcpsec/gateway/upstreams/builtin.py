@@ -10,7 +10,7 @@ import urllib.parse
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mcpsec.gateway.upstreams.base import RpcError
 from mcpsec.gateway.upstreams.local import LocalServer, json_text, text_result
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["BUILTIN_SERVERS", "BuiltinServer"]
 
 _MAX_TEXT = 100_000
+_MAX_DEPTH = 32
+_TOO_DEEP = f"the text is nested more than {_MAX_DEPTH} levels deep"
 
 
 class _Tool(NamedTuple):
@@ -45,7 +47,7 @@ def _echo(text: str) -> str:
 def _time_now(zone: str = "UTC") -> str:
     try:
         place = ZoneInfo(zone)
-    except (ValueError, OSError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"unknown time zone: {zone!r}; use an IANA name such as Europe/Berlin") from None
     now = datetime.now(UTC).astimezone(place)
     return json_text({"zone": zone, "time": now.isoformat(timespec="seconds"), "weekday": now.strftime("%A")})
@@ -84,9 +86,27 @@ def _convert(text: str, encoding: str, direction: str = "encode") -> str:
 
 def _json_format(text: str) -> str:
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        value = json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    # Every line is indented by its depth: without a bound the answer grows with the square of the text.
+    if _depth(value) > _MAX_DEPTH:
+        raise ValueError(_TOO_DEEP)
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"not JSON: {name} is no JSON number")
+
+
+def _depth(value: Any) -> int:
+    level, depth = [value], 0
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        depth += 1
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+    return depth
 
 
 def _identifier(count: int = 1) -> str:
