@@ -53,7 +53,7 @@ __all__ = ["Authority", "Issued", "LeafRequest", "now_utc", "pem"]
 
 _MANY = 16
 """From so many certificates on, one flush of the file system is cheaper than four for each certificate."""
-_ROUNDING = timedelta(seconds=2)
+_ROUNDING = timedelta(minutes=1)
 
 
 def now_utc() -> datetime:

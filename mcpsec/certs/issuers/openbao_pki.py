@@ -8,7 +8,7 @@ checked against what was asked: a role that quietly drops a name or adds a usage
 from __future__ import annotations
 
 import re
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -27,6 +27,8 @@ __all__ = ["OpenBaoPki"]
 
 _REFERENCE = re.compile(r"openbao-pki:(?P<mount>[A-Za-z0-9_-]+)/(?P<role>[A-Za-z0-9_.-]+)")
 _SLACK = timedelta(minutes=2)
+_TRAVEL = timedelta(seconds=5)
+"""Taken off a lifetime, so that it still fits below the CA's end when the request arrives."""
 
 
 class OpenBaoPki:
@@ -61,13 +63,14 @@ class OpenBaoPki:
         kinds: dict[str, list[str]] = {"dns": [], "uri": [], "ip": [], "email": []}
         for kind, text in spec.sans:
             kinds[kind].append(text)
+        life = spec.not_after - datetime.now(UTC) - _TRAVEL
         body = {
             "csr": request.decode(),
             "common_name": spec.common_name,
             "alt_names": ",".join(kinds["dns"] + kinds["email"]),
             "ip_sans": ",".join(kinds["ip"]),
             "uri_sans": ",".join(kinds["uri"]),
-            "not_after": spec.not_after.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "ttl": f"{max(1, int(life.total_seconds()))}s",  # not_after would bypass the role's max_ttl
             "exclude_cn_from_sans": True,
         }
         answer = self._bao.post(f"{self._mount}/sign/{self._role}", body)
