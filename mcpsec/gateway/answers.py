@@ -55,6 +55,8 @@ class AnswerGuard:
             return Inspected(None, rule="answer-not-json")
         if not isinstance(frame, dict):
             return Inspected(None, rule="answer-not-a-message")
+        if not isinstance(frame.get("method", ""), str) or not isinstance(frame.get("id"), int | str | None):
+            return Inspected(None, rule="answer-not-a-message")
         passed, changed = self.check(exchange, frame)
         request = frame.get("id") if "method" in frame else None
         if not passed:
@@ -68,8 +70,10 @@ class AnswerGuard:
         result = frame.get("result")
         if not isinstance(result, dict) or result.keys().isdisjoint(_LISTS):
             return True, False
-        if exchange.kind == "tool":
-            return True, False  # a tool's own answer may have any members; no client reads a list out of it
+        if exchange.kind == "tool" and "content" in result:
+            # A tool's own answer may have any members; no client reads a list out of it. Without content it is none:
+            # a client that used one id twice may get the answer to its other request here.
+            return True, False
         for member, (kind, key) in _LISTS.items():
             if isinstance(result.get(member), list):
                 result[member] = self._visible(exchange, member, result[member], kind, key)

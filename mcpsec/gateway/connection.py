@@ -318,7 +318,8 @@ class Connection(asyncio.Protocol):
         self._say_continue()
 
     def _head(self, status: int, headers: Headers, *, keep_alive: bool) -> list[bytes]:
-        parts = [_STATUS_LINES[status], self._registry.date, b"x-content-type-options: nosniff\r\n"]
+        line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status  # an upstream may have numbers of its own
+        parts = [line, self._registry.date, b"x-content-type-options: nosniff\r\n"]
         for name, value in headers:
             parts += (name, b": ", value, b"\r\n")
         if not keep_alive:

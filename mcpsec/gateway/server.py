@@ -266,7 +266,7 @@ class Gateway:
             endings = []
             for session in self._sessions.expired(now, self._is_busy):
                 upstream = self._upstreams.get(session.upstream)
-                if isinstance(upstream, StdioUpstream):
+                if isinstance(upstream, StdioUpstream | HttpUpstream):
                     endings.append(upstream.end_session(session))
                 else:
                     self._sessions.close(session)
@@ -275,7 +275,7 @@ class Gateway:
 
     def _is_busy(self, session: Any) -> bool:
         upstream = self._upstreams.get(session.upstream)
-        return isinstance(upstream, StdioUpstream) and upstream.is_busy(session)
+        return isinstance(upstream, StdioUpstream | HttpUpstream) and upstream.is_busy(session)
 
     def _reload_trust(self) -> None:
         try:

@@ -23,6 +23,7 @@ from mcpsec.gateway.upstreams.base import Catalogue, RpcError, unavailable, upst
 from mcpsec.gateway.upstreams.http_client import HttpPool, UpstreamFault, UpstreamTimeout
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import LATEST_LEGACY, LATEST_MODERN, Era, era_of
+from mcpsec.protocol.headers import encode_value
 from mcpsec.protocol.jsonrpc import Kind, ProtocolError, encode_notification, encode_request, request_error
 from mcpsec.protocol.sse import SseParser, encode_event
 
@@ -52,6 +53,7 @@ _WITHOUT_EFFECTS = frozenset(
         "resources/read", "prompts/list", "prompts/get", "completion/complete",
     }
 )  # fmt: skip
+_BOM = b"\xef\xbb\xbf"  # what a reader skips may not hide a line from us
 _LONG_LIVED = frozenset({"subscriptions/listen"})
 _CLIENT_INFO = {"name": "mcpsec", "version": __version__}
 
@@ -59,10 +61,11 @@ _CLIENT_INFO = {"name": "mcpsec", "version": __version__}
 class _Tracked:
     """What the upstream keeps for one of our sessions: its own id, and the requests it sent that wait for an answer."""
 
-    __slots__ = ("id", "pending")
+    __slots__ = ("id", "pending", "streams")
 
     def __init__(self, id: bytes) -> None:
         self.id = id
+        self.streams = 0
         self.pending: set[Any] = set()
 
 
@@ -156,10 +159,15 @@ class HttpUpstream:
         if session is not None and (response.status == 404 or (exchange.request.method == b"DELETE" and _ok(response))):
             self._sessions.close(session)
         if response.status in {401, 403, 407} or response.status >= 500 or b"content-encoding" in response.fields:
+            _drop(response)
             return unavailable("upstream-status", f"the upstream answered {response.status}")
         headers: Headers = [(name, value) for name, value in response.fields.items() if name in _RETURNED]
         if opens_session and _ok(response):
-            session = self._open_session(exchange, response)
+            try:
+                session = self._open_session(exchange, response)
+            except TooManySessionsError:  # others were opened meanwhile
+                _drop(response)
+                return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
         if opens_session and session is not None:
             headers.append((b"mcp-session-id", session.id.encode()))
         if response.stream is not None:
@@ -187,9 +195,28 @@ class HttpUpstream:
         upstream_id = response.fields.get(b"mcp-session-id")
         if upstream_id is None or exchange.client is None:
             return None
-        session = self._sessions.open(exchange.client.id, self.name, _Tracked(upstream_id))
-        exchange.session = session
+        tracked = _Tracked(upstream_id)
+        try:
+            exchange.session = session = self._sessions.open(exchange.client.id, self.name, tracked)
+        except TooManySessionsError:
+            self._spawn(self._end_upstream_session(tracked))
+            raise
         return session
+
+    def is_busy(self, session: Session) -> bool:
+        """True while a stream of the session is open."""
+        return bool(session.state.streams)
+
+    async def end_session(self, session: Session) -> None:
+        """Forget a session and have the upstream forget it."""
+        self._sessions.close(session)
+        await self._end_upstream_session(session.state)
+
+    async def _end_upstream_session(self, tracked: _Tracked) -> None:
+        parts = [b"DELETE ", self._target, b" HTTP/1.1\r\n", self._own_headers]
+        parts += [b"mcp-session-id: ", tracked.id, b"\r\n\r\n"]
+        with contextlib.suppress(UpstreamFault):
+            _drop(await self._pool.send(b"".join(parts), timeout=self.timeout, repeatable=True))
 
     async def _relay_stream(
         self, exchange: Exchange, session: Session | None, stream: BodyStream
@@ -202,6 +229,8 @@ class HttpUpstream:
         parser = SseParser(max_event_bytes=self._limits.response_bytes)
         answered = False
         fault: Refusal | None = None
+        if session is not None:
+            session.state.streams += 1
         try:
             async with asyncio.timeout_at(min(hard_end, loop.time() + self.timeout) if waits else hard_end) as deadline:
                 async for piece in stream.pieces():
@@ -222,6 +251,8 @@ class HttpUpstream:
             fault = unavailable("upstream-stream-broken", "the stream broke off")
         finally:
             stream.close()
+            if session is not None:
+                session.state.streams -= 1
         if fault is not None and not answered and exchange.rpc_id is not None:
             exchange.decision, exchange.rule = "failed", fault.rule
             yield encode_event(request_error(exchange.rpc_id, fault.code, fault.message))
@@ -232,10 +263,11 @@ class HttpUpstream:
         """What to pass on for one event, and whether it answers the call."""
         inspected = self._guard.inspect(exchange, data)
         if inspected.server_request is not None and session is not None:
-            if inspected.data is None:
+            # One too many is refused, too: its answer would be.
+            if inspected.data is None or len(session.state.pending) >= self._limits.in_flight_per_client:
                 self._refuse_server_request(session, inspected.server_request)
-            elif len(session.state.pending) < self._limits.in_flight_per_client:
-                session.state.pending.add(inspected.server_request)
+                return None, False
+            session.state.pending.add(inspected.server_request)
         if inspected.data is None:
             return None, False
         return (raw if inspected.data is data else _with_data(raw, inspected.data)), inspected.answers
@@ -272,18 +304,18 @@ class HttpUpstream:
         if session is not None:
             headers.append((b"mcp-session-id", session.state.id))
         with contextlib.suppress(UpstreamFault):
-            response = await self._post(body, headers, self.timeout)
-            if response.stream is not None:
-                response.stream.close()
+            _drop(await self._post(body, headers, self.timeout))
 
-    async def _post(self, body: bytes, headers: Headers, timeout: float) -> UpstreamResponse:
+    async def _post(
+        self, body: bytes, headers: Headers, timeout: float, *, repeatable: bool = True
+    ) -> UpstreamResponse:
         parts = [b"POST ", self._target, b" HTTP/1.1\r\n", self._own_headers]
         parts += [b"accept: ", _BOTH, b"\r\ncontent-type: application/json\r\n"]
         for name, value in headers:
             parts += (name, b": ", value, b"\r\n")
         parts.append(b"content-length: %d\r\n\r\n" % len(body))
         parts.append(body)
-        return await self._pool.send(b"".join(parts), timeout=timeout, repeatable=True)
+        return await self._pool.send(b"".join(parts), timeout=timeout, repeatable=repeatable)
 
     async def ask(
         self, client: Client, method: str, params: dict[str, Any], session: Session | None = None
@@ -307,7 +339,8 @@ class HttpUpstream:
     async def _find_eras(self) -> None:
         try:
             result = await self._ask_modern("server/discover", {})
-            if any(era_of(str(version)) is Era.MODERN for version in result.get("supportedVersions", [])):
+            versions = result.get("supportedVersions")
+            if isinstance(versions, list) and any(era_of(str(version)) is Era.MODERN for version in versions):
                 self._eras = frozenset({Era.MODERN})
                 return
         except RpcError:
@@ -321,17 +354,21 @@ class HttpUpstream:
         response = await self._post(body, [], self.timeout)
         await self._result_of(response, self._own_id)
         id = response.fields.get(b"mcp-session-id", b"")
-        await self._post(
-            encode_notification("notifications/initialized"), _session_headers(id, LATEST_LEGACY), self.timeout
+        _drop(
+            await self._post(
+                encode_notification("notifications/initialized"), _session_headers(id, LATEST_LEGACY), self.timeout
+            )
         )
         return id
 
     async def _ask_legacy(self, session_id: bytes, version: str, method: str, params: dict[str, Any]) -> dict[str, Any]:
         id = self._next_id()
+        body = encode_request(id, method, params)
         response = await self._post(
-            encode_request(id, method, params), _session_headers(session_id, version), self.timeout
+            body, _session_headers(session_id, version), self.timeout, repeatable=method in _WITHOUT_EFFECTS
         )
         if response.status == 404 and session_id:
+            _drop(response)
             raise _SessionGoneError
         return await self._result_of(response, id)
 
@@ -344,9 +381,10 @@ class HttpUpstream:
         }
         headers = [(b"mcp-protocol-version", LATEST_MODERN.encode()), (b"mcp-method", method.encode())]
         if "name" in params:
-            headers.append((b"mcp-name", str(params["name"]).encode("ascii", "ignore")))
+            headers.append((b"mcp-name", encode_value(str(params["name"])).encode()))
         body = encode_request(id, method, {**params, "_meta": meta})
-        return await self._result_of(await self._post(body, headers, self.timeout), id)
+        response = await self._post(body, headers, self.timeout, repeatable=method in _WITHOUT_EFFECTS)
+        return await self._result_of(response, id)
 
     def _next_id(self) -> str:
         self._own_id += 1
@@ -359,6 +397,8 @@ class HttpUpstream:
                     return await self._result_in(response.stream, id)
             except TimeoutError:
                 raise UpstreamTimeout("no answer within the deadline") from None
+            except ProtocolError:
+                raise UpstreamFault("the upstream's stream can't be read") from None
             finally:
                 response.stream.close()
         return _result(response.body, response.status)
@@ -386,6 +426,12 @@ class _SessionGoneError(RpcError):
 
 def _ok(response: UpstreamResponse) -> bool:
     return 200 <= response.status < 300
+
+
+def _drop(response: UpstreamResponse) -> None:
+    """Let go of an answer that nobody reads."""
+    if response.stream is not None:
+        response.stream.close()
 
 
 def _session_headers(id: bytes, version: str) -> Headers:
@@ -419,7 +465,7 @@ def _result(body: bytes, status: int) -> dict[str, Any]:
 
 def _with_data(raw: bytes, data: bytes) -> bytes:
     """The same event (its id, name and retry lines) with other data."""
-    lines = [line for line in raw.splitlines() if line and not line.startswith(b"data")]
+    lines = [line for line in raw.removeprefix(_BOM).splitlines() if line and not line.startswith(b"data")]
     return b"".join(line + b"\n" for line in [*lines, b"data: " + data]) + b"\n"
 
 

@@ -99,7 +99,7 @@ class BodyStream:
             await self._ready
         data = self._chunks.popleft()
         self._size -= len(data)
-        if self._size <= _STREAM_BUFFER:
+        if self._size <= _STREAM_BUFFER and not self._ended:  # after its end the connection may serve another request
             self._connection.resume()
         return data
 
@@ -196,6 +196,7 @@ class _UpstreamConnection(asyncio.Protocol):
         if self._stream is not None:
             self._stream.finish()
             self._stream = None
+            self.resume()  # a slow reader of this answer must not hold up the next one on this connection
         else:
             response.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
             self._resolve(response)

@@ -74,7 +74,8 @@ class LocalServer(ABC):
         if exchange.era is Era.MODERN:
             info = {"name": f"mcpsec/{self.name}", "version": __version__}
             result = {"resultType": "complete", **result}
-            result["_meta"] = {**result.get("_meta", {}), "io.modelcontextprotocol/serverInfo": info}
+            meta = result.get("_meta")
+            result["_meta"] = {**(meta if isinstance(meta, dict) else {}), "io.modelcontextprotocol/serverInfo": info}
         return json_answer(200, encode_result(message.id, result))
 
     async def _result(self, client: Client, method: str, params: dict[str, Any], era: Era | None) -> dict[str, Any]:
