@@ -170,9 +170,7 @@ def verify(
     ],
     client: Annotated[bool, typer.Option("--client", help="As a TLS client.")] = False,
     server: Annotated[bool, typer.Option("--server", help="As a TLS server.")] = False,
-    ca: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Trusted CAs [default: the PKI's root-ca.pem].")
-    ] = None,
+    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="Trusted CAs [default: the PKI's own root].")] = None,
     crl: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CRL [default: the PKI's, if it is the issuer].")
     ] = None,
@@ -191,11 +189,13 @@ def verify(
     own = context(ctx)
     endpoint = endpoint_of(target)
     certificates = [found.certificate for found in found_in(own, target)]
-    anchors_file = ca or own.directory / "root-ca.pem"
+    purpose = purpose_of(client, server) or _purpose_of_leaf(certificates[0], endpoint is not None)
+    anchors_file = ca or own.directory / f"{purpose}-ca.pem"
     if ca is None and not anchors_file.is_file():
         raise UsageError("there is no CA to verify against", hint="--ca FILE")
     anchors = load_certificates(anchors_file)
-    purpose = purpose_of(client, server) or _purpose_of_leaf(certificates[0], endpoint is not None)
+    if ca is None:  # the whole path to the root is to be checked
+        anchors = [one for one in anchors if one.subject == one.issuer] or anchors
     verdict: Verdict = judge(
         certificates[0],
         [*certificates[1:], *_own_intermediates(own, purpose)],
