@@ -57,6 +57,9 @@ class InFlight:
         self._bound = bound
         self._running: dict[str, int] = {}
 
+    def __len__(self) -> int:
+        return sum(self._running.values())
+
     def enter(self, key: str) -> bool:
         """Count one more; False (and not counted) when the bound is reached."""
         running = self._running.get(key, 0)

@@ -86,7 +86,7 @@ class Recorder:
         self._metrics.observe(event)
         try:
             self._log.write(event)
-            self.healthy = True
+            self.healthy = self._log.available  # taken into the buffer is not yet written
         except LogUnavailable:
             self.healthy = False
 
@@ -94,7 +94,7 @@ class Recorder:
         """Flush, sign and rotate; called a few times a second."""
         try:
             await self._log.maintain()
-            self.healthy = self._log.trouble is None
+            self.healthy = self._log.available
         except LogUnavailable:
             self.healthy = False
 
