@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 
+from mcpsec.leaks.expressions import expression
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mcpsec.leaks.configuration import Configuration
@@ -16,12 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["IGNORE_FILE", "Allowed", "inline"]
 
 IGNORE_FILE = ".mcpsec-secrets-ignore"
-_INLINE = re.compile(
+_INLINE = expression(
     rb"(?i)mcpsec:allow(?:[= ]\s*(?P<rules>[a-z0-9-]+(?:,[a-z0-9-]+)*))?(?:\s|[*/\->;)]|$)|(?:gitleaks|betterleaks):allow"  # noqa: E501
     rb"|pragma: ?(?:white|allow)list secret"
 )
-_NEXT_LINE = re.compile(rb"(?i)pragma: ?(?:white|allow)list nextline secret|mcpsec:allow-next-line")
-_ENTRY = re.compile(
+_NEXT_LINE = expression(rb"(?i)pragma: ?(?:white|allow)list nextline secret|mcpsec:allow-next-line")
+_ENTRY = expression(
     r"(?P<what>\S+)(?:\s+rule=(?P<rule>[\w-]+))?(?:\s+until=(?P<until>\d{4}-\d\d-\d\d))?(?:\s+(?P<reason>\S.*))?$"
 )
 
@@ -130,7 +132,7 @@ def glob(pattern: str) -> re.Pattern[str]:
     from mcpsec.leaks.gitignore import translate
 
     source = translate(pattern)
-    return re.compile((source or r"(?!)").removesuffix(r"\Z") + r"(?:/.*)?\Z" if source else r"(?!)")
+    return expression((source or r"(?!)").removesuffix(r"\Z") + r"(?:/.*)?\Z" if source else r"(?!)")
 
 
 def _lines(path: str) -> list[str]:

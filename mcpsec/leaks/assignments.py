@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 from mcpsec.leaks.names import KEYWORDS, kind_of
 from mcpsec.leaks.secrecy import judge
@@ -25,12 +26,12 @@ VALUE_BYTES = 2048
 REACH = 224
 """How far before and after a gate's hit the walk may look, not counting the value."""
 
-_NAME_REST = re.compile(rb"[\w.$\x80-\xff-]{0,64}")
+_NAME_REST = expression(rb"[\w.$\x80-\xff-]{0,64}")
 _NAME_BACK = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-") | frozenset(
     range(128, 256)
 )
 
-_OPERATOR = re.compile(
+_OPERATOR = expression(
     rb"""
       (?P<arg>[ \t]{1,4}(?=[^\s-]))                                              # --password VALUE (only after a dash)
     | (?:\\?["'`\]]){0,3}
@@ -49,7 +50,7 @@ _OPERATOR = re.compile(
     """,
     re.X,
 )
-_QUOTED = re.compile(
+_QUOTED = expression(
     rb"""(?:[bBrRuUfFL@$]{1,2}(?=["'`]))?
     (?: \"\"\"(?P<q3>[^"\r\n]{0,2048})\"\"\" | '''(?P<a3>[^'\r\n]{0,2048})'''
       | \\"(?P<eq>[^"\\\r\n]{0,2048})\\" | \\'(?P<ea>[^'\\\r\n]{0,2048})\\'
@@ -57,9 +58,9 @@ _QUOTED = re.compile(
       | &quot;(?P<h>[^&\r\n]{0,2048})&quot; )""",
     re.X,
 )
-_BARE = re.compile(rb"[^\s\"'`<>]{1,2048}")
-_WRAPPER = re.compile(rb"(?:new )?[A-Za-z_][\w.]{0,40}\([ \t]{0,2}(?=[\"'])")
-_SAFE_WRAPPERS = re.compile(
+_BARE = expression(rb"[^\s\"'`<>]{1,2048}")
+_WRAPPER = expression(rb"(?:new )?[A-Za-z_][\w.]{0,40}\([ \t]{0,2}(?=[\"'])")
+_SAFE_WRAPPERS = expression(
     rb"(?i)secretstr|securestring|string|bytes|decode|quote|protect|password|credential|secret|buffer\.from|encode|key|token"
 )
 
@@ -182,7 +183,7 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
         yield Match(rule, begin, stop, value, verdict[1])
 
 
-_NO_ARGUMENT = re.compile(_OPERATOR.pattern.replace(rb"(?P<arg>[ \t]{1,4}(?=[^\s-]))", rb"(?P<arg>(?!))"), re.X)
+_NO_ARGUMENT = expression(_OPERATOR.pattern.replace(rb"(?P<arg>[ \t]{1,4}(?=[^\s-]))", rb"(?P<arg>(?!))"), re.X)
 
 
 def _value(data: bytes, at: int, how: str, where: str, name: bytes, head: int) -> tuple[int, int, bool] | None:

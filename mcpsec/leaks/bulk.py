@@ -12,7 +12,8 @@ import re
 
 from mcpsec.leaks import assignments, connections, decoding, keyblocks, slots
 from mcpsec.leaks.detection import NAMED_BEFORE, NAMED_REACH, _near_values, confirm, direct, finish, merge, resolve
-from mcpsec.leaks.rulebook import FREQUENT, SLOT_GAP, SLOT_WORDS, is_common, read_cache, write_cache
+from mcpsec.leaks.expressions import read_cache, write_cache
+from mcpsec.leaks.rulebook import FREQUENT, SLOT_GAP, SLOT_WORDS, is_common
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

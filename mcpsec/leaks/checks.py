@@ -52,10 +52,10 @@ Names that rules may use
 
 from __future__ import annotations
 
-import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, crc32
 
+from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.values import entropy, is_filler, is_placeholder, looks_random, randomness
 
 TYPE_CHECKING = False
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHECKS", "NAMES", "run"]
 
-_REPEATED = re.compile(r"([^=_-])\1{9}")
+_REPEATED = expression(r"([^=_-])\1{9}")
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"

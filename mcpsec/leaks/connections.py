@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from mcpsec.leaks import checks
+from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 from mcpsec.leaks.secrecy import HIGH, LOW, MEDIUM, is_code, is_weak_password, password_strength
 from mcpsec.leaks.values import is_placeholder, is_reference, looks_random, wordiness
@@ -20,23 +21,23 @@ if TYPE_CHECKING:
 
 __all__ = ["HEADER_GATE", "URL_GATE", "detect"]
 
-_URL = re.compile(
+_URL = expression(
     rb"(?P<user>[^\s:/?#\"'<>@\\`,()|]{0,128}):(?P<password>[^\s\"'<>`/?#]{1,256}|[^\s\"'<>`]{1,128}?)@"
     rb"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_.$%{}<-][A-Za-z0-9_.$%{}<>-]{0,253})"
 )
-_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{1,30}$")
-_HEADER = re.compile(
+_SCHEME = expression(rb"[A-Za-z][A-Za-z0-9+.-]{1,30}$")
+_HEADER = expression(
     rb"(?i)(?P<scheme>bearer|basic|token|apikey|api-key|digest|sso-key|splunk|key|bot|pat|oauth|genie[k]ey|ssws)"
     rb"(?:[ \t]{1,3}|\\?[\"'] ?[+.,&] ?\\?[\"']|%20|\+)(?P<value>[A-Za-z0-9_.~+/:=|!@$%*-]{8,4096})"
 )
-_AUTHORIZATION = re.compile(
+_AUTHORIZATION = expression(
     rb"(?i)authorization[\"'`\]\\]{0,4}[ \t]{0,4}(?:=>|:=|[:=,(])[ \t]{0,4}\\?[\"'`]?(?P<value>[A-Za-z0-9_.~+/=-]{16,4096})(?=[\"'`\s\\]|$)"  # noqa: E501
 )
-_CURL_USER = re.compile(
+_CURL_USER = expression(
     rb"(?:^|[\s\"'=])(?:-u|--user|--proxy-user|-U)(?:[ \t=]{1,3}|\\?[\"'],\s{0,8}\\?[\"'])?[\"']?"
     rb"(?P<user>[^\s:\"'`$<{@]{1,64}):(?P<value>[^\s\"'`]{3,128})"
 )
-HOSTS_OF_EXAMPLES = re.compile(
+HOSTS_OF_EXAMPLES = expression(
     r"(?i)^(?:(?:[\w-]+\.)*example\.(?:com|org|net)|.*\.(?:example|test|invalid)|host(?:name)?|server|localhost|127\.0\.0\.1|db|domain(?:\.com)?|\[::1\])$"
 )
 

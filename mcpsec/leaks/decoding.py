@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 
 TYPE_CHECKING = False
@@ -18,14 +19,14 @@ __all__ = ["GATES", "around", "hidden", "utf16"]
 
 DEPTH = 2
 LONGEST = 64 * 1024
-_BASE64 = re.compile(
+_BASE64 = expression(
     rb"(?:(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/]{32,}={0,2}|(?<![A-Za-z0-9+/_-])[A-Za-z0-9_-]{36,}={0,2})(?![A-Za-z0-9+/_-])"
 )
-_HEX = re.compile(rb"(?<![0-9A-Za-z])(?:0[9aAdD]|[2-7][0-9a-fA-F]){24,}(?![0-9A-Za-z])")
-_ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
-_URL_TEXT = re.compile(rb"[\w.~!$&'()*+,;=:@/?%-]{8,4096}")
+_HEX = expression(rb"(?<![0-9A-Za-z])(?:0[9aAdD]|[2-7][0-9a-fA-F]){24,}(?![0-9A-Za-z])")
+_ESCAPE = expression(rb"%[0-9A-Fa-f]{2}")
+_URL_TEXT = expression(rb"[\w.~!$&'()*+,;=:@/?%-]{8,4096}")
 _URL_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~!$&'()*+,;=:@/?%-")
-_UNICODE = re.compile(rb"(?:\\u00[2-7][0-9a-fA-F]){4,}(?:\\u00[2-7][0-9a-fA-F]|[\w.+/=-]){0,400}")
+_UNICODE = expression(rb"(?:\\u00[2-7][0-9a-fA-F]){4,}(?:\\u00[2-7][0-9a-fA-F]|[\w.+/=-]){0,400}")
 GATES = (
     r"(?:^|[^A-Za-z0-9+/_-])[A-Za-z0-9+/]{32}",
     r"(?:^|[^A-Za-z0-9+/_-])[A-Za-z0-9_-]{36}",
@@ -33,7 +34,7 @@ GATES = (
     r"%[0-9A-Fa-f]{2}[^\s%]{0,80}%[0-9A-Fa-f]{2}",
     r"(?:\\u00[2-7][0-9a-fA-F]){4}",
 )
-_PRINTABLE = re.compile(rb"[\t\n\r -~]*\Z")
+_PRINTABLE = expression(rb"[\t\n\r -~]*\Z")
 
 
 def utf16(data: bytes) -> bytes | None:

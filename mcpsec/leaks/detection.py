@@ -7,9 +7,8 @@ the same code, so both ways report the same findings.
 
 from __future__ import annotations
 
-import re
-
 from mcpsec.leaks import assignments, connections, decoding, keyblocks, slots
+from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask
 from mcpsec.leaks.rulebook import SLOT_GAP, SLOT_WORDS, is_common, packaged
 from mcpsec.leaks.values import entropy, is_counted, randomness
@@ -28,10 +27,10 @@ NAMED_BEFORE = 360
 """The most text from a provider's name to the value that a template finds beside it."""
 NAMED_REACH = 96
 """How far a provider's name and a secret-like word may be apart, with the words themselves."""
-_SLOT_AFTER = re.compile(SLOT_GAP.encode() + rb"(?:" + SLOT_WORDS.encode() + rb")")
-_SLOT_BEFORE = re.compile(rb"(?:" + SLOT_WORDS.encode() + rb")[\w.-]{0,12}$")
-_RUN = re.compile(rb"[A-Za-z0-9_+/=.~-]{12,}")
-_DIGIT = re.compile(rb"[0-9]")
+_SLOT_AFTER = expression(SLOT_GAP.encode() + rb"(?:" + SLOT_WORDS.encode() + rb")")
+_SLOT_BEFORE = expression(rb"(?:" + SLOT_WORDS.encode() + rb")[\w.-]{0,12}$")
+_RUN = expression(rb"[A-Za-z0-9_+/=.~-]{12,}")
+_DIGIT = expression(rb"[0-9]")
 WHOLE = 16 * 1024
 """Below this size a pattern runs over the whole text; above, only near its keywords."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 
 TYPE_CHECKING = False
@@ -20,14 +21,14 @@ __all__ = ["GATE", "detect", "judge"]
 
 GATE = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY|PuTTY-User-Key-File-\d"
 BODY = 16 * 1024
-_BEGIN = re.compile(rb"-{4,5} ?BEGIN (?P<label>(?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?) ?-{4,5}")
-_END = re.compile(rb"-{4,5} ?END (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
-_PUTTY = re.compile(
+_BEGIN = expression(rb"-{4,5} ?BEGIN (?P<label>(?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?) ?-{4,5}")
+_END = expression(rb"-{4,5} ?END (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
+_PUTTY = expression(
     rb"PuTTY-User-Key-File-[123]: [\w-]{3,40}[\s\S]{0,8192}?Private-Lines: \d{1,4}\s{1,8}(?P<body>[A-Za-z0-9+/=\s]{16,8192})"  # noqa: E501
 )
-_NOISE = re.compile(r"\\r|\\n|\\t|[\"']\s{0,9}\+|[\s\"',\\>|;#*]")
-_HEADERS = re.compile(r"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|MessageID)[:=][^\r\n\\]{0,120}")
-_BASE64_TEXT = re.compile(r"[A-Za-z0-9+/=_-]+")
+_NOISE = expression(r"\\r|\\n|\\t|[\"']\s{0,9}\+|[\s\"',\\>|;#*]")
+_HEADERS = expression(r"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|MessageID)[:=][^\r\n\\]{0,120}")
+_BASE64_TEXT = expression(r"[A-Za-z0-9+/=_-]+")
 
 
 def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from mcpsec.leaks.expressions import expression
+
 __all__ = ["KEYWORDS", "kind_of"]
 
 KEYWORDS = (
@@ -41,7 +43,7 @@ KEYWORDS = (
 )
 """Every name of a secret holds one of these, in lower case."""
 
-_STEM = re.compile(
+_STEM = expression(
     r"(?P<password>pass(?:[-_]?(?:w(?:or[dt]|d|rd)?|phrase|code|key))?|pwd|p?sswd|pswd?|psw|senha|contrase(?:n|\u00f1)a"
     r"|kennwort|parola|haslo|wachtwoord|losenord|mdp|pw(?![a-z])"
     r"|\u043f\u0430\u0440\u043e\u043b\u044c?|\u5bc6\u7801|\u5bc6\u78bc|\ube44\ubc00\ubc88\ud638|\u30d1\u30b9\u30ef\u30fc\u30c9)"
@@ -55,11 +57,11 @@ _STEM = re.compile(
     r"|(?P<auth>auth(?:orization|entication)?|cred(?:ential)?s?)"
     r"|(?P<weak>salt|nonce|cookie|signature|webhook|dsn|(?<![a-z])pin(?![a-z]))"
 )
-_JOINED_BEFORE_PASS = re.compile(
+_JOINED_BEFORE_PASS = expression(
     r"(?:^|[^a-z])(?:by|com|sur|en|tres|under|over|tree|ecom|low|high|band|all|multi|single|first|second|two|one|render|re|im)$"
 )
-_JOINED_BEFORE_KEY = re.compile(r"[a-z]$")
-_JOINED_AFTER = re.compile(
+_JOINED_BEFORE_KEY = expression(r"[a-z]$")
+_JOINED_AFTER = expression(
     r"^(?:s|es|word|words|phrase|code|str|string|val|value|text|txt|plain|data|enc|b64|base64|hash)?(?![a-z])"
 )
 _NOT_AFTER = frozenset(
@@ -98,7 +100,7 @@ _NOT_BEFORE_TOKEN = frozenset(
     current peek skip pagination resume lookahead first last antiforgery antiforgerytoken requestverification
     """.split()  # noqa: SIM905
 )
-_WORDS = re.compile(r"[A-Z]?[a-z\u00df-\uffff]+|[A-Z]+(?![a-z])|\d+")
+_WORDS = expression(r"[A-Z]?[a-z\u00df-\uffff]+|[A-Z]+(?![a-z])|\d+")
 
 
 def kind_of(name: str) -> str:

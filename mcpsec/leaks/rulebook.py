@@ -7,17 +7,17 @@ and nobody else may write there (``marshal`` must not read what another user wro
 
 from __future__ import annotations
 
-import _sre  # type: ignore[import-not-found]
 import marshal
 import os
 import re
-import sys
+
+from mcpsec.leaks.expressions import compiled, read_cache, tag, write_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["FIELDS", "Rule", "Rulebook", "cache_directory", "packaged", "parse_rules", "row_of", "rule_files"]
+__all__ = ["FIELDS", "Rule", "Rulebook", "packaged", "parse_rules", "row_of", "rule_files"]
 
 FIELDS = (
     "id",
@@ -41,10 +41,8 @@ TEMPLATE = ("names", "slots", "value")
 EXTRA = (*TEMPLATE, "examples", "counter_examples", "allow", "paths", "description", "tags")
 LEVELS = {"low": 0, "medium": 1, "high": 2}
 RULES = os.path.join(os.path.dirname(__file__), "rules")  # pathlib costs a hook 4 ms  # noqa: PTH118, PTH120
-SMALL = 1024
+SMALL = 64 << 10
 """Texts up to this size are looked through by their three-byte groups."""
-FORMAT = 5
-"""Counts changes of what the caches hold."""
 
 
 FREQUENT = frozenset(
@@ -92,8 +90,23 @@ class Rule:
     paths: str
 
     def __init__(self, values: Sequence[object]) -> None:
-        for name, value in zip(FIELDS, values, strict=True):
-            setattr(self, name, value)
+        (  # one assignment: 900 rules are made at each start
+            self.id,
+            self.title,
+            self.provider,
+            self.family,
+            self.risk,
+            self.rotate,
+            self.source,
+            self.confidence,
+            self.keywords,
+            self.pattern,
+            self.check,
+            self.entropy,
+            self.context,
+            self.detector,
+            self.gate,
+        ) = values  # type: ignore[assignment]
         self.paths = ""
 
     def __repr__(self) -> str:
@@ -170,71 +183,6 @@ def rule_files() -> list[str]:
     return [os.path.join(RULES, name) for name in names]  # noqa: PTH118
 
 
-def cache_directory() -> str | None:
-    """The directory for our caches, made with mode 0700; None when there is no safe one."""
-    base = os.environ.get("MCPSEC_CACHE_DIR")
-    if not base:
-        home = os.environ.get("HOME") or os.environ.get("LOCALAPPDATA") or ""
-        root = os.environ.get("XDG_CACHE_HOME") or (home and f"{home}/.cache")
-        base = root and f"{root}/mcpsec"
-    if not base:
-        return None
-    try:
-        os.makedirs(base, mode=0o700, exist_ok=True)  # noqa: PTH103
-        info = os.stat(base)  # noqa: PTH116
-    except OSError:
-        return None
-    if hasattr(os, "getuid") and (info.st_uid != os.getuid() or info.st_mode & 0o022):
-        return None
-    return base
-
-
-def read_cache(name: str) -> bytes | None:
-    """The bytes of a cache file that only this user can have written, else None."""
-    base = cache_directory()
-    if base is None:
-        return None
-    try:
-        handle = os.open(f"{base}/{name}", os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-    except OSError:
-        return None
-    try:
-        info = os.fstat(handle)
-        if hasattr(os, "getuid") and (info.st_uid != os.getuid() or info.st_mode & 0o022):
-            return None
-        chunks = []
-        while chunk := os.read(handle, 1 << 20):
-            chunks.append(chunk)
-        return b"".join(chunks)
-    except OSError:
-        return None
-    finally:
-        os.close(handle)
-
-
-def write_cache(name: str, content: bytes) -> None:
-    """Put a cache file in place atomically with mode 0600; a cache that can't be written is no error."""
-    base = cache_directory()
-    if base is None:
-        return
-    scratch = f"{base}/.{name}.{os.getpid()}"
-    try:
-        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-        try:
-            os.write(handle, content) if len(content) < 1 << 20 else _write_all(handle, content)
-        finally:
-            os.close(handle)
-        os.replace(scratch, f"{base}/{name}")  # noqa: PTH105
-    except OSError:
-        return
-
-
-def _write_all(handle: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(handle, view) :]
-
-
 def _stamp(files: Iterable[str]) -> list[tuple[str, int, int]]:
     stamps = []
     for file in files:
@@ -243,14 +191,10 @@ def _stamp(files: Iterable[str]) -> list[tuple[str, int, int]]:
     return stamps
 
 
-def _tag() -> str:
-    return f"{sys.implementation.cache_tag}-{_sre.MAGIC}-{FORMAT}"
-
-
 def _packaged_rows() -> tuple[list[tuple[object, ...]], list[str]]:
     files = rule_files()
     stamp = _stamp(files)
-    cached = read_cache(f"rules-{_tag()}")
+    cached = read_cache(f"rules-{tag()}")
     if cached:
         try:
             known, rows, public = marshal.loads(cached)  # only what this user wrote  # noqa: S302
@@ -267,7 +211,7 @@ def _packaged_rows() -> tuple[list[tuple[object, ...]], list[str]]:
             import tomllib
 
             public = [table["pattern"] for table in tomllib.loads(text).get("publishable", [])]
-    write_cache(f"rules-{_tag()}", marshal.dumps((stamp, rows, public)))
+    write_cache(f"rules-{tag()}", marshal.dumps((stamp, rows, public)))
     return rows, public
 
 
@@ -299,8 +243,6 @@ class Rulebook:
         self._by_gram: dict[bytes, list[tuple[bytes, list[int]]]] = {}
         self._short: list[tuple[bytes, list[int]]] = []
         self._patterns: dict[int, Pattern] = {}
-        self._codes: dict[str, tuple[object, ...]] | None = None
-        self._fresh = False
 
     def is_public(self, value: str) -> bool:
         """True for identifiers that are made to stand in public pages: publishable keys, site keys."""
@@ -340,52 +282,7 @@ class Rulebook:
         return found
 
     def _load(self, source: str) -> Pattern:
-        if self._codes is None:
-            self._codes = _read_codes()
-        row = self._codes.get(source)
-        if row is not None:
-            flags, code, groups, index, names, width = row
-            try:
-                return Pattern(_sre.compile(source.encode(), flags, code, groups, index, names), width)  # type: ignore[arg-type]
-            except (RuntimeError, TypeError, OverflowError, ValueError):
-                self._codes.pop(source)
-        compiled, row = compile_row(source)
-        self._codes[source] = row
-        self._fresh = True
-        return Pattern(compiled, row[-1])  # type: ignore[arg-type]
-
-    def keep(self) -> None:
-        """Remember the patterns that this run had to compile, for the next process."""
-        if self._fresh and self._codes is not None:
-            write_cache(f"patterns-{_tag()}", marshal.dumps(self._codes))
-            self._fresh = False
-
-
-def _read_codes() -> dict[str, tuple[object, ...]]:
-    cached = read_cache(f"patterns-{_tag()}")
-    if cached:
-        try:
-            return marshal.loads(cached)  # type: ignore[no-any-return] # only what this user wrote  # noqa: S302
-        except (ValueError, EOFError, TypeError):
-            pass
-    return {}
-
-
-def compile_row(source: str) -> tuple[re.Pattern[bytes], tuple[object, ...]]:
-    """Compile a pattern and give beside it what is needed to make it again without the compiler."""
-    from re import _compiler, _parser  # type: ignore[attr-defined]
-
-    text = source.encode()
-    parsed = _parser.parse(text)
-    flags = parsed.state.flags
-    width = parsed.getwidth()[1]
-    code = [int(word) for word in _compiler._code(parsed, flags)]
-    groups, index = parsed.state.groups - 1, parsed.state.groupdict
-    names: list[str | None] = [None] * parsed.state.groups
-    for name, number in index.items():
-        names[number] = name
-    row = (int(flags), code, groups, dict(index), tuple(names), min(int(width), 1 << 20))
-    return _sre.compile(text, int(flags), code, groups, dict(index), tuple(names)), row
+        return Pattern(*compiled(source.encode()))
 
 
 _packaged: Rulebook | None = None

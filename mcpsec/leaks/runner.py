@@ -7,6 +7,7 @@ import sys
 from time import perf_counter
 
 from mcpsec.leaks.detection import find, locate
+from mcpsec.leaks.expressions import keep
 from mcpsec.leaks.files import BLOCK, OVERLAP, Problem, Skipped, is_binary, read, walk
 from mcpsec.leaks.findings import Finding, level
 from mcpsec.leaks.rulebook import FIELDS, Rulebook, packaged
@@ -114,7 +115,7 @@ def execute(request: Request) -> Result:
     if request.update_baseline:
         _update_baseline(request, result)
     result.seconds = perf_counter() - started
-    book.keep()
+    keep()
     return result
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 from mcpsec.leaks.names import kind_of
 from mcpsec.leaks.secrecy import HIGH, LOW, MEDIUM, is_code, is_weak_password, password_strength
@@ -38,20 +39,20 @@ _SLOTS = frozenset(
     ("env", "environment", "headers", "args", "arguments", "http_headers", "requestInit", "envs", "env_vars")
 )
 _URLS = frozenset(("url", "serverUrl", "httpUrl", "uri", "endpoint", "baseUrl", "serverURL"))
-_SCHEME = re.compile(r"(?i)(?:bearer|basic|token|apikey|api-key|key|pat|bot)[ =:]+")
-_PAIR = re.compile(r"(?s)(?P<dash>-{0,2})(?P<name>[A-Za-z][\w.-]{0,80}?)(?P<op>\s*[=:]\s*)(?P<value>.+)")
-_OPTION = re.compile(r"--?[A-Za-z][\w.-]{0,80}$")
-_QUERY = re.compile(r"[?&;](?P<name>[\w.-]{1,64})=(?P<value>[^&#\s]{4,4096})")
-_USERINFO = re.compile(
+_SCHEME = expression(r"(?i)(?:bearer|basic|token|apikey|api-key|key|pat|bot)[ =:]+")
+_PAIR = expression(r"(?s)(?P<dash>-{0,2})(?P<name>[A-Za-z][\w.-]{0,80}?)(?P<op>\s*[=:]\s*)(?P<value>.+)")
+_OPTION = expression(r"--?[A-Za-z][\w.-]{0,80}$")
+_QUERY = expression(r"[?&;](?P<name>[\w.-]{1,64})=(?P<value>[^&#\s]{4,4096})")
+_USERINFO = expression(
     r"(?i)^[a-z][a-z0-9+.-]{1,30}://[^/?#\s:@]{0,128}:(?P<password>[^/?#\s]{1,256})@(?P<host>[^/?#\s:]+)"
 )
-_EXAMPLE_HOST = re.compile(
+_EXAMPLE_HOST = expression(
     r"(?i)//(?:[^/@]*@)?(?:[\w.-]*\.)?(?:example|test|invalid|localhost|your[\w-]*|my[\w-]*)(?:\.\w+)?(?:[:/?]|$)"
 )
 _HEADER_OPTIONS = frozenset(("--header", "-H", "--headers"))
 _ENV_OPTIONS = frozenset(("-e", "--env"))
-_FENCE = re.compile(rb"(?m)^[ \t>]*```[^\n]*\n([\s\S]*?)^[ \t>]*```")
-_SAMPLE = re.compile(r"(?i)secret|token|password|passwd|api[-_]?key|apikey|\bkey\b|[-_]key|value|string|credential")
+_FENCE = expression(rb"(?m)^[ \t>]*```[^\n]*\n([\s\S]*?)^[ \t>]*```")
+_SAMPLE = expression(r"(?i)secret|token|password|passwd|api[-_]?key|apikey|\bkey\b|[-_]key|value|string|credential")
 
 
 def is_configuration(lower: bytes) -> bool:

