@@ -169,6 +169,7 @@ async def _serve(deployment: Deployment, ready_file: Path | None, *, quickstart:
 
     gateway = Gateway(deployment, say=out.warn)
     await gateway.start()
+    gateway.watch_signals()  # before anybody learns that it is there: a supervisor may stop it at once
     try:
         if ready_file is not None:
             _write_ready(ready_file, gateway)

@@ -49,7 +49,7 @@ class Chain:
             outcome = await self._outcome(exchange)
         except BaseException as error:
             if isinstance(error, Exception):
-                self._failed(error, exchange.id)
+                self._failed(error, f"request {exchange.id}")
                 outcome = _INTERNAL
             else:  # cancelled: the caller has gone
                 exchange.decision, exchange.rule, exchange.status = "failed", "client-gone", 499

@@ -27,6 +27,7 @@ __all__ = ["Listener", "bind", "handshake_fault"]
 
 _BACKLOG = 1024
 _OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_UNUSABLE = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK}  # the listening socket itself
 
 
 def bind(address: Address) -> socket.socket:
@@ -77,6 +78,7 @@ class Listener:
         self._context = context
         self._identify = identify
         self._refused = refused
+        self._accepting: asyncio.Task[None] | None = None
         self._handshakes: set[asyncio.Task[None]] = set()
         self._per_address: dict[str, int] = {}
         self._open = 0
@@ -88,16 +90,19 @@ class Listener:
         return name[0], name[1]
 
     async def serve(self) -> None:
-        """Accept until cancelled."""
+        """Accept until cancelled or closed."""
         loop = asyncio.get_running_loop()
+        self._accepting = asyncio.current_task()
         while True:
             try:
                 client, name = await loop.sock_accept(self._socket)
             except OSError as error:
-                if error.errno not in _OUT_OF_DESCRIPTORS:
+                if error.errno in _UNUSABLE:
                     raise
-                # Nothing to accept with: those who wait stay in the kernel's queue until something is freed.
-                self._refused("", "no file descriptors left")
+                # One connection's or the network's trouble (accept(2) has the list) is no reason to stop. With nothing
+                # to accept with, those who wait stay in the kernel's queue until something is freed.
+                if error.errno in _OUT_OF_DESCRIPTORS:
+                    self._refused("", "no file descriptors left")
                 await asyncio.sleep(0.1)
                 continue
             self._admit(client, name[0])
@@ -149,6 +154,9 @@ class Listener:
 
     async def close(self) -> None:
         """Stop accepting and drop handshakes that are still going on."""
+        if self._accepting is not None:  # first: a socket that an event loop waits on does not close
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
         self._socket.close()
         for task in tuple(self._handshakes):
             task.cancel()

@@ -47,7 +47,7 @@ from mcpsec.telemetry import AuditLog
 from mcpsec.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from mcpsec.deployment.model import Client, Deployment
     from mcpsec.deployment.model import Upstream as UpstreamConfig
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 __all__ = ["Gateway", "with_run_upstream"]
 
 _SWEEP_SECONDS = 0.2
+_TRUST_SECONDS = 0.4
 _RECYCLE_SECONDS = 5.0
 _RUN_ROLE = "(this run)"
 _FAILED_AUTHENTICATIONS = Rate(count=30, seconds=60.0, burst=30)
@@ -143,7 +144,10 @@ class Gateway:
             raise
         self._started = True
         loop = asyncio.get_running_loop()
-        self._tasks += [loop.create_task(self._maintain()), loop.create_task(self._recycle())]
+        for seconds, work in (
+            (_SWEEP_SECONDS, self._sweep), (_TRUST_SECONDS, self._watch_trust), (_RECYCLE_SECONDS, self._recycle)
+        ):  # fmt: skip
+            self._tasks.append(loop.create_task(self._regularly(seconds, work)))
         self._recorder.event("server-start", pid=os.getpid(), version=__version__, detail=f"serving {self.url}")
 
     async def _start_upstreams(self) -> None:
@@ -205,14 +209,18 @@ class Gateway:
     def _readiness(self) -> dict[str, bool]:
         return {"serving": self._started and not self._stopping.is_set(), "log": self._recorder.healthy}
 
-    async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain."""
+    def watch_signals(self) -> None:
+        """Let SIGTERM and SIGINT end ``run``, and SIGHUP read the TLS files again."""
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):
                 loop.add_signal_handler(signum, self._stopping.set)
         with contextlib.suppress(NotImplementedError, AttributeError):
             loop.add_signal_handler(signal.SIGHUP, self._reload_trust)
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain."""
+        self.watch_signals()
         await self._stopping.wait()
         await self.stop()
 
@@ -245,33 +253,40 @@ class Gateway:
 
     # --- keeping order ---------------------------------------------------------------------------------------------
 
-    async def _maintain(self) -> None:
-        loop = asyncio.get_running_loop()
-        ticks = 0
+    async def _regularly(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        """Do ``work`` again and again. What it raises is told once in a row, and ends neither it nor anything else."""
+        told = ""
         while True:
-            now = loop.time()
-            for registry in self._registries:
-                registry.sweep(now)
-            await self._recorder.maintain()
-            ticks += 1
-            if ticks % 2 == 0 and self._trust.changed():
-                self._reload_trust()
-            await asyncio.sleep(_SWEEP_SECONDS)
+            try:
+                await work()
+            except Exception as error:
+                if told != repr(error):
+                    told = repr(error)
+                    self._report(error, f"housekeeping ({work.__name__.strip('_')})")
+            await asyncio.sleep(seconds)
+
+    async def _sweep(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for registry in self._registries:
+            registry.sweep(now)
+        await self._recorder.maintain()
+
+    async def _watch_trust(self) -> None:
+        if self._trust.changed():
+            self._reload_trust()
 
     async def _recycle(self) -> None:
         """End what is idle. A task of its own: a child that won't go takes seconds, deadlines and trust don't wait."""
-        while True:
-            await asyncio.sleep(_RECYCLE_SECONDS)
-            now = asyncio.get_running_loop().time()
-            endings = []
-            for session in self._sessions.expired(now, self._is_busy):
-                upstream = self._upstreams.get(session.upstream)
-                if isinstance(upstream, StdioUpstream | HttpUpstream):
-                    endings.append(upstream.end_session(session))
-                else:
-                    self._sessions.close(session)
-            endings += [each.recycle(now) for each in self._upstreams.values() if isinstance(each, StdioUpstream)]
-            await asyncio.gather(*endings)
+        now = asyncio.get_running_loop().time()
+        endings = []
+        for session in self._sessions.expired(now, self._is_busy):
+            upstream = self._upstreams.get(session.upstream)
+            if isinstance(upstream, StdioUpstream | HttpUpstream):
+                endings.append(upstream.end_session(session))
+            else:
+                self._sessions.close(session)
+        endings += [each.recycle(now) for each in self._upstreams.values() if isinstance(each, StdioUpstream)]
+        await asyncio.gather(*endings)
 
     def _is_busy(self, session: Any) -> bool:
         upstream = self._upstreams.get(session.upstream)
@@ -291,11 +306,11 @@ class Gateway:
     def _refused(self, address: str, reason: str) -> None:
         self._recorder.event("handshake-refused", decision="refused", address=address or None, reason=reason)
 
-    def _report(self, error: Exception, request_id: str) -> None:
+    def _report(self, error: Exception, what: str) -> None:
         """An exception that nobody foresaw: its type and place for the operator, never its text."""
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
-        self._say(f"internal error {type(error).__name__} at {where} in request {request_id}; please report it")
+        self._say(f"internal error {type(error).__name__} at {where} in {what}; please report it")
 
 
 class _Everyone:

@@ -1,0 +1,120 @@
+"""What goes wrong around a gateway's work (accepting, keeping order, stopping, another event loop) does not end it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcpsec.deployment import load
+from mcpsec.deployment.model import Address, Limits
+from mcpsec.gateway.connection import ConnectionRegistry
+from mcpsec.gateway.listener import Listener, bind
+from mcpsec.gateway.message import Answer
+from mcpsec.gateway.server import Gateway
+from tests.fixtures.raw import RawClient, call, request_bytes
+from tests.gateway.upstreams.test_http import FaultyServer, send
+
+DEMO = {"demo": {"builtin": "demo"}}
+
+
+@pytest.mark.parametrize("number", [errno.ECONNABORTED, errno.EPERM, errno.ENETDOWN, errno.EMFILE])
+def test_a_connection_that_cannot_be_accepted_stops_nobody_else(number: int) -> None:
+    async def handler(request: Any, peer: Any) -> Answer:
+        return Answer(200, [], b"fine")
+
+    async def scenario() -> bytes:
+        loop = asyncio.get_running_loop()
+        listener = Listener(
+            bind(Address("127.0.0.1", 0)),
+            ConnectionRegistry(handler, Limits()),
+            context=lambda: None,
+            identify=lambda peer: peer,
+            refused=lambda address, reason: None,
+        )
+        accept, faults = loop.sock_accept, [OSError(number, "as accept(2) has it")]
+
+        async def sometimes(listening: socket.socket) -> Any:
+            if faults:
+                raise faults.pop()
+            return await accept(listening)
+
+        loop.sock_accept = sometimes  # type: ignore[method-assign]
+        serving = loop.create_task(listener.serve())
+        reader, writer = await asyncio.open_connection(*listener.address)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        await writer.wait_closed()
+        await listener.close()
+        assert serving.cancelled()
+        return answer
+
+    assert asyncio.run(scenario()).endswith(b"fine")
+
+
+def test_housekeeping_goes_on_after_an_unforeseen_error(deployment: Any) -> None:
+    made = deployment(DEMO)
+    made.document["server"]["limits"] = {"handshake_timeout": "1s"}
+    said: list[str] = []
+
+    def broken() -> bool:
+        raise RuntimeError("with a secret inside")
+
+    async def scenario() -> None:
+        gateway = Gateway(load(made.write()), say=said.append)
+        gateway._trust.changed = broken  # type: ignore[method-assign]
+        await gateway.start()
+        try:
+            tasks = [task for task in asyncio.all_tasks() if "_regularly" in str(task.get_coro())]
+            await asyncio.sleep(1.5)
+            assert len(tasks) == 3
+            assert not any(task.done() for task in tasks)
+        finally:
+            await gateway.close()
+
+    asyncio.run(scenario())
+    assert len(said) == 1  # once, not a few times a second
+    assert "RuntimeError" in said[0] and "housekeeping" in said[0] and "secret" not in said[0]
+
+
+def test_a_gateway_that_drains_refuses_newcomers_at_once(deployment: Any, gateway: Any) -> None:
+    server = FaultyServer()
+
+    def late(connection: socket.socket, body: bytes) -> None:
+        time.sleep(3)
+        result = {"resultType": "complete", "content": []}
+        send(connection, json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode())
+
+    server.fault = late
+    running = gateway(deployment({"web": {"url": server.url}}))
+    with RawClient(running) as client:
+        client.send(request_bytes(client.host, call("echo")))
+        time.sleep(1)
+        running.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(running.address, timeout=5)
+        assert client.read().status == 200
+    server.close()
+
+
+def test_without_uvloop_two_hundred_clients_are_served(deployment: Any, gateway: Any, tmp_path: Path) -> None:
+    (tmp_path / "uvloop.py").write_text("raise ImportError('not here')\n")
+    running = gateway(deployment(DEMO), environment={"PYTHONPATH": str(tmp_path)})
+    clients = [RawClient(running) for _ in range(200)]
+    with pytest.raises((AssertionError, OSError)):  # the bound of one address
+        assert RawClient(running).post(call("echo", {"text": "one too many"})).status
+    for number, client in enumerate(clients):
+        client.send(request_bytes(client.host, call("echo", {"text": str(number)})))
+    texts = [client.read().json["result"]["content"][0]["text"] for client in clients]
+    for client in clients:
+        client.close()
+    assert texts == [str(number) for number in range(200)]
