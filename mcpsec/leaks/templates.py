@@ -47,7 +47,7 @@ _BRIDGE = (
     r")?"
 )
 
-# What hands the value over: = : := => ::= .= ||= ?= == != <- :- > , ( || ?? "is" or a blank (options, Tcl, netrc, prose).
+# What hands the value over: = : := => ::= .= ||= ?= == != <- :- > , ( || ?? "is" or a blank (options, Tcl, netrc).
 _OPERATOR = r"\s{0,8}(?:is:?\s|[|?:!<=+.-]{0,3}[=:>-]|[,(\s]|\|\||\?\?|or\b)"
 
 # What opens the value: blanks, quotes (also escaped), brackets, a YAML block marker, a string prefix, an HTTP scheme.
