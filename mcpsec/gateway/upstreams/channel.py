@@ -7,6 +7,7 @@ requests of independent connections never meet.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +159,8 @@ class Channel:
     def refuse_server_request(self, id: Any) -> None:
         """Answer a request of the child's that its client may not get."""
         self.server_requests.discard(id)
-        self._send(request_error(id, _METHOD_NOT_FOUND, "this client may not be asked that"))
+        with contextlib.suppress(UpstreamFault):  # a child that reads nothing misses this as well
+            self._send(request_error(id, _METHOD_NOT_FOUND, "this client may not be asked that"))
 
     def _send(self, payload: bytes) -> None:
         if self._child is None or not self._child.send(payload):
@@ -176,7 +178,7 @@ class Channel:
             return
         if call.timer is not None:
             call.timer.cancel()
-        if self.is_alive():
+        with contextlib.suppress(UpstreamFault):
             self._send(encode_notification("notifications/cancelled", {"requestId": call.key, "reason": reason}))
 
     def abandon(self, call: Call, seconds: float) -> None:

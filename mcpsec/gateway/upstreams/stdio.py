@@ -65,6 +65,7 @@ class _Conversation:
         self.child: Child | None = None
         self.handshake: Frame | None = None
         self.last_used = 0.0
+        self.over = False
         self.starting = asyncio.Lock()
 
 
@@ -203,15 +204,24 @@ class StdioUpstream:
 
     async def _ensure_alive(self, conversation: _Conversation) -> None:
         """A child that died between two calls is replaced, and a session's handshake is said to the new one."""
-        if conversation.channel.is_alive():
+        if conversation.channel.is_alive() and not conversation.starting.locked():
             return
         async with conversation.starting:
             if conversation.channel.is_alive():
                 return
             await self._spawn(conversation)
-            if conversation.handshake is not None:
-                await self._exchange(conversation, "initialize", conversation.handshake, _START_SECONDS)
-                conversation.channel.notify("notifications/initialized", {})
+            try:
+                if conversation.over:
+                    raise UpstreamFault("the session is over", sent=False)
+                if conversation.handshake is not None:
+                    await self._exchange(conversation, "initialize", conversation.handshake, _START_SECONDS)
+                    conversation.channel.notify("notifications/initialized", {})
+            except BaseException as error:  # cancelled, too: a child that is half introduced serves nobody
+                if conversation.child is not None:
+                    await self._stop(conversation.child)
+                if isinstance(error, RpcError):
+                    raise UpstreamFault("the server's new process refused the handshake", sent=False) from None
+                raise
 
     async def _exchange(self, conversation: _Conversation, method: str, params: Frame, seconds: float) -> Frame:
         """One request of the gateway's own; notifications on the way are ignored."""
@@ -318,10 +328,11 @@ class StdioUpstream:
             await self._spawn(conversation)
             call = conversation.channel.begin(message.id, message.method, message.params)
             answer = await self._answer(exchange, conversation, call, seconds=max(self.timeout, _START_SECONDS))
-            if isinstance(answer, Answer) and answer.status == 200 and b'"result"' in answer.body:
+            result = orjson.loads(answer.body).get("result") if isinstance(answer, Answer) else None
+            if isinstance(answer, Answer) and isinstance(result, dict):
                 conversation.handshake = message.params
                 session = self._sessions.open(client.id, self.name, conversation)
-                session.version = str(orjson.loads(answer.body).get("result", {}).get("protocolVersion", ""))
+                session.version = str(result.get("protocolVersion", ""))
                 exchange.session = session
                 answer.headers.append((b"mcp-session-id", session.id.encode()))
                 kept = True
@@ -335,18 +346,22 @@ class StdioUpstream:
     async def _answer(
         self, exchange: Exchange, conversation: _Conversation, call: Call, seconds: float | None = None
     ) -> Answer | StreamAnswer | Refusal:
-        """JSON when the answer comes alone, an event stream when anything comes before it."""
+        """JSON when the answer comes alone, an event stream when anything comes before it.
+
+        ``seconds`` marks the opening of a session: its answer carries the session's id, so nothing goes before it.
+        """
         channel = conversation.channel
-        settled = False
+        settled, opening = False, seconds is not None
         try:
             while True:
                 wait = self._limits.stream_lifetime if call.long_lived else seconds or self.timeout
                 async with asyncio.timeout(wait):
                     frame = await call.next()
                 passed, _ = self._guard.check(exchange, frame)
-                if passed:
+                if passed and not (opening and "method" in frame):
                     break
-                channel.refuse_server_request(frame.get("id"))
+                if "id" in frame:
+                    channel.refuse_server_request(frame["id"])
             if "method" not in frame:
                 channel.end(call)
                 settled = True
@@ -462,6 +477,7 @@ class StdioUpstream:
         """Forget a session and stop its child."""
         self._sessions.close(session)
         conversation: _Conversation = session.state
+        conversation.over = True
         if conversation.child is not None:
             await self._stop(conversation.child)
 
