@@ -30,8 +30,11 @@ _OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _UNUSABLE = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK}  # the listening socket itself
 
 
-def bind(address: Address) -> socket.socket:
-    """A listening socket. Raises UsageError when the address is taken, foreign or not permitted."""
+def bind(address: Address, *, option: str = "--listen") -> socket.socket:
+    """A listening socket. Raises UsageError when the address is taken, foreign or not permitted.
+
+    ``option`` is what the user changes to choose another one.
+    """
     try:
         family, kind, proto, _, target = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -46,8 +49,8 @@ def bind(address: Address) -> socket.socket:
     except OSError as error:
         listening.close()
         hints = {
-            errno.EADDRINUSE: "another process listens there; stop it or choose another port with --listen HOST:PORT",
-            errno.EACCES: "ports below 1024 need a privilege; choose another with --listen HOST:PORT",
+            errno.EADDRINUSE: f"another process listens there; stop it or choose another port with {option} HOST:PORT",
+            errno.EACCES: f"ports below 1024 need a privilege; choose another with {option} HOST:PORT",
             errno.EADDRNOTAVAIL: "this machine has no such address; 127.0.0.1 and 0.0.0.0 always work",
         }
         reason = "the address is in use" if error.errno == errno.EADDRINUSE else (error.strerror or "it failed").lower()

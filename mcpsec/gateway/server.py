@@ -173,7 +173,8 @@ class Gateway:
             hosts.add(urlsplit(server.public_url).netloc)
         if host in {"127.0.0.1", "::1"}:
             hosts.add(f"localhost:{port}")
-        chain = Chain(self._steps(hosts), InFlight(server.limits.in_flight_per_client), self._recorder, self._report)
+        in_flight = InFlight(server.limits.in_flight_per_client)
+        chain = Chain(self._steps(hosts), in_flight, self._recorder, self._report)
         registry = ConnectionRegistry(chain.handle, server.limits)
         registry.refused = self._recorder.refused_bytes
         self._registries.append(registry)
@@ -183,6 +184,7 @@ class Gateway:
             listening, registry, context=lambda: self._trust.context, identify=directory.identify, refused=self._refused
         )
         self._metrics.connections.set_function(lambda: len(registry.connections))
+        self._metrics.in_flight.set_function(lambda: len(in_flight))
         self._metrics.sessions.set_function(lambda: len(self._sessions))
         self._tasks.append(asyncio.get_running_loop().create_task(self._listener.serve()))
 
@@ -190,7 +192,7 @@ class Gateway:
         self.admin_url: str | None = None
         if self._deployment.server.admin is None:
             return
-        listening = bind(self._deployment.server.admin.listen)
+        listening = bind(self._deployment.server.admin.listen, option="--admin-listen")
         host, port = listening.getsockname()[:2]
         bound = str(Address(host, port))
         handler = AdminHandler(self._metrics, ready=self._readiness, hosts={bound, f"localhost:{port}"})

@@ -53,8 +53,9 @@ def test_each_request_has_exactly_one_event(deployment: Any, gateway: Any) -> No
     allowed = {"decision": "allowed", "client": "tester", "identified_by": "mtls", "upstream": "demo"}
     refused = {**allowed, "decision": "refused"}
     cases: list[tuple[Response, dict[str, Any]]] = [
-        (post(running, ECHO), {**allowed, "kind": "request", "rule": "granted", "resource": "demo/echo", "era": "modern",
-                               "method": "tools/call", "method_class": "read", "status": 200}),
+        (post(running, ECHO),
+         {**allowed, "kind": "request", "rule": "granted", "resource": "demo/echo", "era": "modern",
+          "method": "tools/call", "method_class": "read", "status": 200}),
         (post(running, modern("tools/list")), {**allowed, "method": "tools/list", "status": 200}),
         (post(running, legacy("tools/list")), {**allowed, "era": "legacy", "status": 200}),
         (post(running, call("convert", {"text": "x", "encoding": "hex"})),
