@@ -1,4 +1,8 @@
+import contextlib
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -158,10 +162,30 @@ def _restored(path: Path, data: bytes) -> Path:
     return path
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything; run as another account")
 def test_an_unreadable_key(pki: Pki) -> None:
-    (pki.directory / "private" / "client" / "key-1.pem").chmod(0)
-    _refuses(pki.directory, "permission denied")
+    with tempfile.TemporaryDirectory() as place:
+        directory = Path(shutil.copytree(pki.directory, Path(place) / "pki"))
+        key = directory / "private" / "client" / "key-1.pem"
+        key.chmod(0)
+        with _as_plain_user(Path(place), all_but=key):
+            _refuses(directory, "permission denied")
+
+
+@contextlib.contextmanager
+def _as_plain_user(place: Path, *, all_but: Path) -> Iterator[None]:
+    """Root reads everything: give the place to another account and be that one for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    nobody = 65534
+    for path in (place, *place.rglob("*")):
+        if path != all_but:
+            os.chown(path, nobody, nobody)
+    os.seteuid(nobody)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_what_is_no_pki_or_a_damaged_one(tmp_path: Path, pki: Pki) -> None:
