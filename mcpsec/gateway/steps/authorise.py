@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Authorise", "denied"]
 
 _COMPLETED = {"ref/prompt": ("prompt", "name"), "ref/resource": ("resource", "uri")}
+_MOST_SUBSCRIPTIONS = 1000  # in one request: each is a decision, and everybody waits meanwhile
 _RESOURCE_METHODS = frozenset({"resources/read", "resources/subscribe", "resources/unsubscribe"})
 
 
@@ -68,7 +69,7 @@ class Authorise:
         elif method == "subscriptions/listen":
             wanted = params.get("notifications", {})
             uris = wanted.get("resourceSubscriptions", []) if isinstance(wanted, dict) else None
-            if not isinstance(uris, list):
+            if not isinstance(uris, list) or len(uris) > _MOST_SUBSCRIPTIONS:
                 yield None
                 return
             for uri in uris:
