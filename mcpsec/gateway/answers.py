@@ -61,7 +61,12 @@ class AnswerGuard:
         request = frame.get("id") if "method" in frame else None
         if not passed:
             return Inspected(None, server_request=request, rule="server-request-not-granted")
-        return Inspected(orjson.dumps(frame) if changed else data, "method" not in frame, request)
+        if changed:
+            try:
+                data = orjson.dumps(frame)
+            except orjson.JSONEncodeError:  # it reads four times the depth that it writes
+                return Inspected(None, server_request=request, rule="answer-too-deep")
+        return Inspected(data, "method" not in frame, request)
 
     def check(self, exchange: Exchange, frame: dict[str, Any]) -> tuple[bool, bool]:
         """Whether a message may pass, and whether it was changed in place."""
