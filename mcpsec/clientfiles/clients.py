@@ -70,7 +70,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
 
 def configurations(home: str | None = None) -> Iterator[tuple[str, str]]:
     """Client and path of every configuration that exists in a home directory."""
-    base = home or os.path.expanduser("~")  # pathlib costs a hook 4 ms
+    base = home or os.path.expanduser("~")  # noqa: PTH111 # pathlib costs a hook 4 ms
     if sys.platform == "darwin":
         config = f"{base}/Library/Application Support"
     elif sys.platform == "win32":
@@ -81,6 +81,6 @@ def configurations(home: str | None = None) -> Iterator[tuple[str, str]]:
     for client, paths in CLIENTS.items():
         for path in paths:
             full = path.replace("{config}", config) if path.startswith("{config}") else f"{base}/{path}"
-            if full not in seen and os.path.exists(full):
+            if full not in seen and os.path.exists(full):  # noqa: PTH110
                 seen.add(full)
                 yield client, full

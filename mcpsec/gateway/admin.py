@@ -1,4 +1,4 @@
-"""The admin listener: health and metrics for the operator's own tools, on an address of its own."""
+"""The admin listener: health, metrics and the dashboard, for operators, on an address of its own."""
 
 from __future__ import annotations
 
@@ -6,29 +6,38 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from mcpsec.gateway.message import Answer
+from mcpsec.gateway.message import Answer, StreamAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 
-    from mcpsec.gateway.message import Peer, Request
+    from mcpsec.gateway.message import Headers, Peer, Request
+    from mcpsec.telemetry.dashboard import Dashboard
     from mcpsec.telemetry.metrics import Metrics
 
 __all__ = ["AdminHandler"]
 
 
 class AdminHandler:
-    """Answers ``/healthz`` (the process lives), ``/readyz`` (it serves) and ``/metrics``.
+    """Answers ``/healthz`` (the process lives), ``/readyz`` (it serves), ``/metrics`` and ``/dashboard``.
 
     ``hosts`` are the authorities accepted in Host: a web page that rebinds its name to loopback is refused.
     """
 
-    def __init__(self, metrics: Metrics, *, ready: Callable[[], dict[str, bool]], hosts: Collection[str]) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        dashboard: Dashboard,
+        *,
+        ready: Callable[[], dict[str, bool]],
+        hosts: Collection[str],
+    ) -> None:
         self._metrics = metrics
+        self._dashboard = dashboard
         self._ready = ready
         self._hosts = frozenset(host.encode() for host in hosts)
 
-    async def __call__(self, request: Request, peer: Peer) -> Answer:
+    async def __call__(self, request: Request, peer: Peer) -> Answer | StreamAnswer:
         """Answer one request."""
         if request.fields.get(b"host", b"").lower() not in self._hosts or b"origin" in request.fields:
             return _text(403, "forbidden")
@@ -43,8 +52,22 @@ class AdminHandler:
             )
         if request.path == b"/metrics":
             status, headers, body = self._metrics.exposition(request.fields.get(b"accept", b"").decode("latin-1"))
-            return Answer(status, [(name.encode(), value.encode()) for name, value in headers.items()], body)
-        return _text(404, "not found")
+            return Answer(status, _encoded(headers), body)
+        reply = self._dashboard.respond(request.path.decode("latin-1"), request.query.decode("latin-1"))
+        if reply is None:
+            return _text(404, "not found")
+        if isinstance(reply.body, bytes):
+            return Answer(reply.status, _encoded(reply.headers), reply.body)
+        return StreamAnswer(reply.status, _encoded(reply.headers), _parts(reply.body), endless=True)
+
+
+async def _parts(body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    async for part in body:
+        yield part
+
+
+def _encoded(headers: Mapping[str, str]) -> Headers:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 def _text(status: int, text: str) -> Answer:

@@ -30,7 +30,7 @@ class Recorder:
 
     def event(self, kind: Any, **facts: Any) -> None:
         """Write an event that is not about a request."""
-        self._write(Event(kind=kind, **facts))
+        self.write(Event(kind=kind, **facts))
 
     def request(self, exchange: Exchange) -> None:
         """Write the event of a request that has been answered."""
@@ -39,7 +39,7 @@ class Recorder:
         if exchange.decision != "allowed":
             kind = _RULE_KINDS.get(exchange.rule) or _KINDS.get(exchange.status, "request")
         arguments = exchange.arguments
-        self._write(
+        self.write(
             Event(
                 kind=kind,
                 decision=exchange.decision,  # type: ignore[arg-type] # one of the three words by construction
@@ -71,7 +71,7 @@ class Recorder:
     def refused_bytes(self, refusal: Refusal, peer: Peer) -> None:
         """Write the event of something that never became a request."""
         client = peer.client
-        self._write(
+        self.write(
             Event(
                 kind="request",
                 decision="refused",
@@ -82,7 +82,8 @@ class Recorder:
             )
         )
 
-    def _write(self, event: Event) -> None:
+    def write(self, event: Event) -> None:
+        """Count and write an event."""
         self._metrics.observe(event)
         try:
             self._log.write(event)

@@ -21,6 +21,7 @@ from mcpsec.gateway.chain import Chain
 from mcpsec.gateway.connection import ConnectionRegistry
 from mcpsec.gateway.limits import BucketTable, InFlight
 from mcpsec.gateway.listener import Listener, bind
+from mcpsec.gateway.observers import Observers
 from mcpsec.gateway.policy import Policy
 from mcpsec.gateway.record import Recorder
 from mcpsec.gateway.sessions import SessionTable
@@ -59,6 +60,7 @@ __all__ = ["Gateway", "with_run_upstream"]
 _SWEEP_SECONDS = 0.2
 _TRUST_SECONDS = 0.4
 _RECYCLE_SECONDS = 5.0
+_ALERT_SECONDS = 1.0
 _RUN_ROLE = "(this run)"
 _FAILED_AUTHENTICATIONS = Rate(count=30, seconds=60.0, burst=30)
 
@@ -85,6 +87,8 @@ class Gateway:
         self._metrics = Metrics(version=__version__, redact=redact)
         self._metrics.watch_log(self._log)
         self._recorder = Recorder(self._log, self._metrics)
+        self._observers = Observers(self._log, self._metrics, record=self._recorder.write, upstreams=self._upstreams)
+        self._observers.watch_certificate("gateway", deployment.server.tls.certificate)
         self._listener: Listener | None = None
         self._admin: Listener | None = None
         self._registries: list[ConnectionRegistry] = []
@@ -145,8 +149,11 @@ class Gateway:
         self._started = True
         loop = asyncio.get_running_loop()
         for seconds, work in (
-            (_SWEEP_SECONDS, self._sweep), (_TRUST_SECONDS, self._watch_trust), (_RECYCLE_SECONDS, self._recycle)
-        ):  # fmt: skip
+            (_SWEEP_SECONDS, self._sweep),
+            (_TRUST_SECONDS, self._watch_trust),
+            (_ALERT_SECONDS, self._observers.maintain),
+            (_RECYCLE_SECONDS, self._recycle),
+        ):
             self._tasks.append(loop.create_task(self._regularly(seconds, work)))
         self._recorder.event("server-start", pid=os.getpid(), version=__version__, detail=f"serving {self.url}")
 
@@ -195,7 +202,8 @@ class Gateway:
         listening = bind(self._deployment.server.admin.listen, option="--admin-listen")
         host, port = listening.getsockname()[:2]
         bound = str(Address(host, port))
-        handler = AdminHandler(self._metrics, ready=self._readiness, hosts={bound, f"localhost:{port}"})
+        hosts = {bound, f"localhost:{port}"}
+        handler = AdminHandler(self._metrics, self._observers.dashboard, ready=self._readiness, hosts=hosts)
         registry = ConnectionRegistry(handler, self._deployment.server.limits)
         self._registries.append(registry)
         self._admin = Listener(
@@ -251,6 +259,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(upstream.close() for upstream in self._upstreams.values()), return_exceptions=True)
+        await self._observers.close()
         self._recorder.close()
 
     # --- keeping order ---------------------------------------------------------------------------------------------
@@ -302,6 +311,7 @@ class Gateway:
             self._recorder.event("certificate", state="refused", detail="changed TLS files can't be used")
             return
         cut = sum(registry.abort_where(unwelcome) for registry in self._registries[:1])
+        self._observers.watch_certificate("gateway", self._deployment.server.tls.certificate)
         self._recorder.event("certificate", state="reloaded", count=cut, detail="certificate, CA or CRL changed")
         self._say(f"certificate, CA or CRL changed: in use now, {cut} open connections cut")
 

@@ -132,7 +132,7 @@ def test_handshakes_without_a_trusted_certificate_are_refused_and_recorded(demo:
     context = ssl.create_default_context(cafile=str(demo.deployment.client.ca))
     import socket
 
-    with socket.create_connection(demo.address, timeout=10) as plain, pytest.raises(OSError):  # noqa: PT012
+    with socket.create_connection(demo.address, timeout=10) as plain, pytest.raises(OSError):
         with context.wrap_socket(plain, server_hostname="127.0.0.1") as bare:
             bare.sendall(b"GET / HTTP/1.1\r\n\r\n")
             assert bare.recv(100) == b""

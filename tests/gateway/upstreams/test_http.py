@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -93,10 +94,8 @@ class FaultyServer:
     def close(self) -> None:
         # shutdown wakes a thread that waits in accept or recv; close alone would not
         for one in (self._socket, *self._open):
-            try:
+            with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             one.close()
         for thread in (self._thread, *self._threads):
             thread.join(10)
@@ -216,8 +215,7 @@ def test_progress_extends_the_deadline_of_a_call(running: Gateway, faulty: Fault
 
 def test_nothing_of_the_clients_credentials_goes_upstream(running: Gateway, faulty: FaultyServer) -> None:
     secret = "s3cr3t-of-the-client"
-    carried = {name: secret for name in ("Authorization", "Cookie", "X-Signature", "X-Nonce", "DPoP", "Proxy-Authorization",
-                                         "X-Api-Key", "Forwarded", "X-Forwarded-For", "Signature", "X-Client-Cert")}  # fmt: skip
+    carried = dict.fromkeys(("Authorization", "Cookie", "X-Signature", "X-Nonce", "DPoP", "Proxy-Authorization", "X-Api-Key", "Forwarded", "X-Forwarded-For", "Signature", "X-Client-Cert"), secret)  # fmt: skip
     assert ask(running, {**carried, "traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01"})[0] == 200
     sent = b"\n".join(faulty.heads)
     assert secret.encode() not in sent

@@ -1,0 +1,63 @@
+"""What watches a running gateway's log: the dashboard's picture and the alert rules.
+
+Both get each event as it was written, redacted. An alert becomes an event of the log itself and shows on the dashboard;
+``mcpsec alerts replay`` finds the same ones in a log afterwards.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+
+from mcpsec import __version__
+from mcpsec.telemetry.alerts import AlertEngine
+from mcpsec.telemetry.baseline import Baselines
+from mcpsec.telemetry.dashboard import Aggregate, Dashboard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from mcpsec.telemetry import AuditLog, Event
+    from mcpsec.telemetry.metrics import Metrics
+
+__all__ = ["Observers"]
+
+
+class Observers:
+    """The subscribers of one gateway's log. ``record`` writes an event of theirs into it."""
+
+    def __init__(
+        self, log: AuditLog, metrics: Metrics, *, record: Callable[[Event], None], upstreams: Iterable[str]
+    ) -> None:
+        self._log = log
+        self._metrics = metrics
+        self._aggregate = Aggregate()
+        self._aggregate.set_upstreams(upstreams)
+        self._alerts = AlertEngine(record=record, baselines=Baselines(log.path.with_name("baselines.json")))
+        self._alerts.watch_log(lambda: log.trouble)
+        self.dashboard = Dashboard(self._aggregate, facts=self._facts)
+        log.subscribe(self._aggregate.feed)
+        log.subscribe(self._alerts.feed)
+
+    def _facts(self) -> dict[str, Any]:
+        log = self._log
+        state = {"available": log.available, "sequence": log.sequence, "lag": log.lag, "head": log.head}
+        return {"version": __version__, "log": state}
+
+    def watch_certificate(self, name: str, path: Path) -> None:
+        """Show, export and alert on the end of the first certificate in a PEM file."""
+        certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
+        not_after = certificate.not_valid_after_utc.timestamp()
+        self._metrics.set_certificate(name, not_after)
+        self._aggregate.set_certificate(name, not_after)
+        self._alerts.watch_certificate(name, not_after)
+
+    async def maintain(self) -> None:
+        """Look at clocks; called about once a second."""
+        await self._alerts.maintain()
+
+    async def close(self) -> None:
+        """Keep what was learned."""
+        await self._alerts.drain()
