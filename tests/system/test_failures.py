@@ -114,9 +114,10 @@ async def test_a_short_call_is_finished_before_the_gateway_stops(deployment: Any
     running: Gateway = gateway(deployment({"fixture": {"command": fixture_command()}}))
     marker = tmp_path / "started"
     async with sdk_client(running.url, running.deployment.client, mode=MODERN) as client:
+        await client.list_tools()  # the SDK would ask for the list after the call, to check the answer against it
         call = asyncio.create_task(client.call_tool("slow", {"seconds": 1, "started": str(marker)}))
         await begun(marker)
-        running.process.send_signal(signal.SIGTERM)
+        running.send_signal(signal.SIGTERM)
         assert (await asyncio.wait_for(call, PATIENCE)).content[0].text == "done"
     await asyncio.to_thread(running.stop)
 
