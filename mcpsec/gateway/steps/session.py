@@ -32,6 +32,8 @@ class FindSession:
         if session is None:
             return Refusal(404, codes.INVALID_REQUEST, "Session not found", "session-unknown")
         exchange.session = session
+        if not session.version:  # the era that the gateway's own requests in this session speak
+            session.version = exchange.request.fields.get(b"mcp-protocol-version", b"").decode("ascii", "replace")
         message = exchange.message
         if message is not None and message.kind is Kind.RESPONSE:
             expects = getattr(exchange.endpoint, "expects_response", None)

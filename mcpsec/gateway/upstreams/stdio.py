@@ -26,6 +26,7 @@ from mcpsec.gateway.upstreams.base import (
 )
 from mcpsec.gateway.upstreams.channel import Channel
 from mcpsec.gateway.upstreams.child import Child, ChildStartError
+from mcpsec.gateway.upstreams.conversation import Conversation
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import LATEST_LEGACY, LATEST_MODERN, LEGACY_VERSIONS, Era
@@ -57,18 +58,6 @@ _SSE_HEADERS: Headers = [
 ]
 
 
-class _Conversation:
-    """A child, the channel to it, and what has to be said again to a new child should this one die."""
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        self.child: Child | None = None
-        self.handshake: Frame | None = None
-        self.last_used = 0.0
-        self.over = False
-        self.starting = asyncio.Lock()
-
-
 class StdioUpstream:
     """One upstream that is a program."""
 
@@ -91,9 +80,9 @@ class StdioUpstream:
         self._limits = limits
         self._sessions = sessions
         self._guard = guard
-        self._modern: dict[str, _Conversation] = {}
-        self._own: dict[str, _Conversation] = {}
-        self._eras: set[Era] = {Era.LEGACY}
+        self._modern: dict[str, Conversation] = {}
+        self._own: dict[str, Conversation] = {}
+        self._modern_known: bool | None = None  # None: the server has not answered that question yet
         self._failures = 0
         self._last_failure = 0.0
         self._children: set[Child] = set()
@@ -116,7 +105,7 @@ class StdioUpstream:
                 await self._stop(conversation.child)
             self._failures = 0
 
-    async def _probe(self, conversation: _Conversation) -> None:
+    async def _probe(self, conversation: Conversation) -> None:
         """Ask for the modern era first; an error, or silence, means the older one (2026-07-28, basic/versioning).
 
         A server that is slow to start is silent too: it gets the older handshake as well, and since servers answer in
@@ -132,10 +121,12 @@ class StdioUpstream:
                 await asyncio.wait({discover}, timeout=_GRACE_SECONDS)
             if discover.done() and not isinstance(discover.exception(), RpcError):
                 discover.result()
-                self._eras.add(Era.MODERN)
+                self._modern_known = True
                 meta = {"_meta": _modern_meta()}
                 self._learn(await self._exchange(conversation, "tools/list", meta, _PROBE_SECONDS))
                 return
+            if discover.done():
+                self._modern_known = False
             if conversation.handshake is None:
                 await self._shake_hands(conversation, _START_SECONDS)
             self._learn(await self._exchange(conversation, "tools/list", {}, _PROBE_SECONDS))
@@ -150,7 +141,7 @@ class StdioUpstream:
         if isinstance(tools, list):
             self.catalogue.learn(tools, asyncio.get_running_loop().time())
 
-    def _start_fault(self, conversation: _Conversation, fault: Exception) -> str:
+    def _start_fault(self, conversation: Conversation, fault: Exception) -> str:
         child = conversation.child
         if child is None:
             return str(fault)
@@ -162,11 +153,11 @@ class StdioUpstream:
 
     # --- children --------------------------------------------------------------------------------------------------
 
-    def _new_conversation(self, *, takes_server_requests: bool) -> _Conversation:
+    def _new_conversation(self, *, takes_server_requests: bool) -> Conversation:
         channel = Channel(takes_server_requests=takes_server_requests, in_flight=self._config.in_flight)
-        return _Conversation(channel)
+        return Conversation(channel)
 
-    async def _spawn(self, conversation: _Conversation) -> None:
+    async def _spawn(self, conversation: Conversation) -> None:
         """Start a child for a conversation. Raises ChildStartError, or UpstreamFault while failures are backed off."""
         if len(self._children) >= self._limits.sessions:
             raise UpstreamFault("too many server processes", sent=False)
@@ -202,7 +193,7 @@ class StdioUpstream:
         child.stopping = True
         await child.stop()
 
-    async def _ensure_alive(self, conversation: _Conversation) -> None:
+    async def _ensure_alive(self, conversation: Conversation) -> None:
         """A child that died between two calls is replaced, and a session's handshake is said to the new one."""
         if conversation.channel.is_alive() and not conversation.starting.locked():
             return
@@ -223,7 +214,7 @@ class StdioUpstream:
                     raise UpstreamFault("the server's new process refused the handshake", sent=False) from None
                 raise
 
-    async def _exchange(self, conversation: _Conversation, method: str, params: Frame, seconds: float) -> Frame:
+    async def _exchange(self, conversation: Conversation, method: str, params: Frame, seconds: float) -> Frame:
         """One request of the gateway's own; notifications on the way are ignored."""
         channel = conversation.channel
         call = channel.begin("mcpsec", method, params)
@@ -242,7 +233,7 @@ class StdioUpstream:
         result = frame.get("result")
         return result if isinstance(result, dict) else {}
 
-    async def _shake_hands(self, conversation: _Conversation, seconds: float) -> None:
+    async def _shake_hands(self, conversation: Conversation, seconds: float) -> None:
         handshake = {"protocolVersion": LATEST_LEGACY, "capabilities": {}, "clientInfo": _CLIENT_INFO}
         await self._exchange(conversation, "initialize", handshake, seconds)
         conversation.channel.notify("notifications/initialized", {})
@@ -270,7 +261,7 @@ class StdioUpstream:
         message, client = exchange.message, exchange.client
         if message is None or client is None:
             raise ValueError("a call without a message or a client never gets here")
-        if Era.MODERN not in self._eras:
+        if not await self._speaks_modern(client.id):
             data = {"supported": list(LEGACY_VERSIONS), "requested": LATEST_MODERN}
             return Refusal(400, codes.UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version", "era", data=data)
         if message.kind is not Kind.REQUEST:
@@ -282,7 +273,18 @@ class StdioUpstream:
             exchange, conversation, conversation.channel.begin(message.id, message.method, message.params)
         )
 
-    async def _shared(self, group: dict[str, _Conversation], client_id: str) -> _Conversation:
+    async def _speaks_modern(self, client_id: str) -> bool:
+        """Whether the server speaks the 2026 era; one that was too slow to say so at start is asked once more."""
+        if self._modern_known is None:
+            conversation = await self._shared(self._modern, client_id)
+            try:
+                await self._exchange(conversation, "server/discover", {"_meta": _modern_meta()}, _PROBE_SECONDS)
+                self._modern_known = True
+            except (RpcError, UpstreamTimeout):
+                self._modern_known = False
+        return self._modern_known
+
+    async def _shared(self, group: dict[str, Conversation], client_id: str) -> Conversation:
         conversation = group.get(client_id)
         if conversation is None:
             conversation = group[client_id] = self._new_conversation(takes_server_requests=False)
@@ -299,7 +301,7 @@ class StdioUpstream:
             if message.kind is Kind.REQUEST and message.method == "initialize":
                 return await self._initialize(exchange)
             return Refusal(400, codes.INVALID_REQUEST, "Bad Request: Missing session ID", "session-missing")
-        conversation: _Conversation = exchange.session.state
+        conversation: Conversation = exchange.session.state
         await self._ensure_alive(conversation)
         channel = conversation.channel
         if message.kind is Kind.NOTIFICATION:
@@ -344,7 +346,7 @@ class StdioUpstream:
                 await self._stop(conversation.child)
 
     async def _answer(
-        self, exchange: Exchange, conversation: _Conversation, call: Call, seconds: float | None = None
+        self, exchange: Exchange, conversation: Conversation, call: Call, seconds: float | None = None
     ) -> Answer | StreamAnswer | Refusal:
         """JSON when the answer comes alone, an event stream when anything comes before it.
 
@@ -476,7 +478,7 @@ class StdioUpstream:
     async def end_session(self, session: Session) -> None:
         """Forget a session and stop its child."""
         self._sessions.close(session)
-        conversation: _Conversation = session.state
+        conversation: Conversation = session.state
         conversation.over = True
         if conversation.child is not None:
             await self._stop(conversation.child)
@@ -507,7 +509,7 @@ class StdioUpstream:
             if session is not None:
                 await self._ensure_alive(session.state)
                 return await self._exchange(session.state, method, params, self.timeout)
-            if Era.MODERN in self._eras:
+            if await self._speaks_modern(client.id):
                 conversation = await self._shared(self._modern, client.id)
                 return await self._exchange(conversation, method, {**params, "_meta": _modern_meta()}, self.timeout)
             conversation = await self._shared(self._own, client.id)
