@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 import pytest
 
 pytest.register_assert_rewrite("tests.fixtures", "tests.conformance")
+
+# Programs that came with this Python's packages (servers, OpenBao) are found also where nobody activated it.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 CI = os.environ.get("MCPSEC_CI") == "1"
 """In CI every part is there, so a skipped test is a failed one."""
