@@ -23,7 +23,7 @@ Names that rules may use
 ``aws-secret-key``            40 base64 characters, mixed, neither hex nor path-like
 ``slack``                     ``xox…`` with its numeric identifiers, or ``xapp``/webhook shape, and a random tail
 ``stripe``                    ``(sk|rk|pk|whsec)_(live|test)_`` + at least 24 random characters
-``pypi``                      ``pypi-`` + macaroon whose location decodes to ``python-index.example``/``test.python-index.example``
+``pypi``                      ``pypi-`` + macaroon whose location decodes to the index's own host name
 ``google-api-key``            ``AIza`` + exactly 35 of base64url, random
 ``openai``                    contains ``T3BlbkFJ`` at the place where OpenAI puts it (None when absent)
 ``anthropic``                 ``sk-ant-…`` that ends in ``AA`` (None when it does not)
@@ -214,7 +214,7 @@ def stripe(value: str) -> Verdict:
 def pypi(value: str) -> Verdict:
     """PyPI tokens are macaroons with a fixed location (https://warehouse.pypa.io/development/token-scanning.html)."""
     raw = unbase64(value.removeprefix("pypi-")[:32])
-    if raw is None or (b"python-index.example" not in raw):
+    if raw is None or b"pypi." not in raw:
         return False
     return randomness(value[37:])
 

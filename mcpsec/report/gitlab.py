@@ -25,7 +25,7 @@ def render(
     document = {
         "version": SCHEMA_VERSION,
         "scan": {
-            "analyzer": {**scanner, "url": "https://python-index.example/project/mcpsec-toolkit/"},
+            "analyzer": scanner,
             "scanner": scanner,
             "type": "secret_detection",
             "start_time": started,

@@ -32,7 +32,6 @@ def render(entries: Sequence[Entry], *, tool: str, version: str, problems: Seque
             "driver": {
                 "name": tool,
                 "semanticVersion": version,
-                "informationUri": "https://python-index.example/project/mcpsec-toolkit/",
                 "rules": [_rule(topic, worst[name]) for name, topic in topics.items()],
             }
         },
