@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# A slow machine is no failed property, and a run leaves nothing behind that the next one would depend on.
+settings.register_profile("mcpsec", database=None, deadline=None)
+settings.load_profile("mcpsec")
 
 pytest.register_assert_rewrite("tests.fixtures", "tests.conformance")
 
