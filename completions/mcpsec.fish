@@ -145,7 +145,7 @@ complete -c mcpsec -n '__mcpsec_at mcpsec certs check' -l output -d 'Write there
 complete -c mcpsec -n '__mcpsec_at mcpsec certs check' -l server -d 'Of the PKI only the server authority'
 complete -c mcpsec -n '__mcpsec_at mcpsec certs check' -l warn -d 'Due when less is left 30d, 12h, 33% default a third of the life'
 complete -c mcpsec -n '__mcpsec_at mcpsec certs verify' -l at -d 'Judge as of this moment (UTC)'
-complete -c mcpsec -n '__mcpsec_at mcpsec certs verify' -l ca -d 'Trusted CAs default the PKIs root-ca.pem'
+complete -c mcpsec -n '__mcpsec_at mcpsec certs verify' -l ca -d 'Trusted CAs default the PKIs own root'
 complete -c mcpsec -n '__mcpsec_at mcpsec certs verify' -l cert -d 'For HOSTPORT present this certificate …'
 complete -c mcpsec -n '__mcpsec_at mcpsec certs verify' -l client -d 'As a TLS client'
 complete -c mcpsec -n '__mcpsec_at mcpsec certs verify' -l crl -d 'CRL default the PKIs, if it is the issuer'
