@@ -24,6 +24,7 @@ from mcpsec.gateway.listener import Listener, bind
 from mcpsec.gateway.observers import Observers
 from mcpsec.gateway.policy import Policy
 from mcpsec.gateway.record import Recorder
+from mcpsec.gateway.rotation import OwnCertificate
 from mcpsec.gateway.sessions import SessionTable
 from mcpsec.gateway.startup import start_upstreams
 from mcpsec.gateway.steps.authorise import Authorise
@@ -61,6 +62,7 @@ _SWEEP_SECONDS = 0.2
 _TRUST_SECONDS = 0.4
 _RECYCLE_SECONDS = 5.0
 _ALERT_SECONDS = 1.0
+_ROTATION_SECONDS = 3600.0
 _RUN_ROLE = "(this run)"
 _FAILED_AUTHENTICATIONS = Rate(count=30, seconds=60.0, burst=30)
 
@@ -89,6 +91,7 @@ class Gateway:
         self._recorder = Recorder(self._log, self._metrics)
         self._observers = Observers(self._log, self._metrics, record=self._recorder.write, upstreams=self._upstreams)
         self._observers.watch_certificate("gateway", deployment.server.tls.certificate)
+        self._own_certificate = OwnCertificate(deployment.server.tls, say=say)
         self._listener: Listener | None = None
         self._admin: Listener | None = None
         self._registries: list[ConnectionRegistry] = []
@@ -152,6 +155,7 @@ class Gateway:
             (_SWEEP_SECONDS, self._sweep),
             (_TRUST_SECONDS, self._watch_trust),
             (_ALERT_SECONDS, self._observers.maintain),
+            (_ROTATION_SECONDS, self._own_certificate.maintain),
             (_RECYCLE_SECONDS, self._recycle),
         ):
             self._tasks.append(loop.create_task(self._regularly(seconds, work)))
