@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.gateway.upstreams.base import RpcError
-from mcpsec.gateway.upstreams.http_client import UpstreamFault
+from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.local import LocalServer
 from mcpsec.protocol import codes
 
@@ -25,6 +25,7 @@ __all__ = ["SEPARATOR", "AggregateServer"]
 
 SEPARATOR = "_"
 _MAX_PAGES = 50
+_LISTING_SECONDS = 30.0
 _INSTRUCTIONS = "Tools of several MCP servers; the part of a tool's name before the first underscore names its server."
 
 
@@ -75,17 +76,18 @@ async def all_tools(upstream: Upstream, client: Client, session: Any = None) -> 
     """Every page of an upstream's tools, learned by its catalogue. Raises UpstreamFault or RpcError."""
     tools: list[dict[str, Any]] = []
     params: dict[str, Any] = {}
-    for _ in range(_MAX_PAGES):
-        page = await upstream.ask(client, "tools/list", params, session)
-        listed = page.get("tools")
-        tools += (
-            [tool for tool in listed if isinstance(tool, dict) and isinstance(tool.get("name"), str)]
-            if isinstance(listed, list)
-            else []
-        )
-        cursor = page.get("nextCursor")
-        if not isinstance(cursor, str):
-            break
-        params = {"cursor": cursor}
+    try:
+        async with asyncio.timeout(_LISTING_SECONDS):
+            for _ in range(_MAX_PAGES):
+                page = await upstream.ask(client, "tools/list", params, session)
+                listed = page.get("tools")
+                listed = listed if isinstance(listed, list) else []
+                tools += [tool for tool in listed if isinstance(tool, dict) and isinstance(tool.get("name"), str)]
+                cursor = page.get("nextCursor")
+                if not isinstance(cursor, str):
+                    break
+                params = {"cursor": cursor}
+    except TimeoutError:
+        raise UpstreamTimeout("its tools could not be listed in time") from None
     upstream.catalogue.learn(tools, asyncio.get_running_loop().time())
     return tools
