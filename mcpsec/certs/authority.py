@@ -24,6 +24,7 @@ from mcpsec.certs.files import (
     PRIVATE,
     PUBLIC,
     discard_staged,
+    discard_unfinished,
     install,
     lock,
     make_directory,
@@ -187,6 +188,7 @@ class Authority:
             (self.bundle, pem(*(signer.der for signer in live), *roots)),
             (self.crl_file, b"".join(lists)),
         ):
+            discard_unfinished(path)
             if not data or (path.is_file() and path.read_bytes() == data):
                 continue
             if os.access(path.parent, os.W_OK):

@@ -28,6 +28,7 @@ __all__ = [
     "PUBLIC",
     "check_private",
     "discard_staged",
+    "discard_unfinished",
     "install",
     "lock",
     "make_directory",
@@ -149,6 +150,13 @@ def write_atomic(path: Path, data: bytes, mode: int = PUBLIC) -> None:
             temporary.unlink(missing_ok=True)
             raise
         sync_directory(path.parent)
+
+
+def discard_unfinished(path: Path) -> None:
+    """Remove what ``write_atomic`` of a killed process left beside ``path``. Only under the lock that writers hold."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        with contextlib.suppress(OSError):  # of another account: it may, this one need not
+            left.unlink()
 
 
 def stage(target: Path, files: dict[str, tuple[bytes, int]], *, flush: bool = True) -> Path:

@@ -119,3 +119,14 @@ def test_an_os_error_becomes_one_sentence_with_its_place(tmp_path: Path) -> None
     with pytest.raises(ConfigurationError) as caught:
         files.read(tmp_path / "none")
     assert caught.value.path == str(tmp_path / "none") and "no such file" in caught.value.message
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "client-ca.crl"
+    files.write_atomic(path, b"whole")
+    left = tmp_path / ".client-ca.crl.123-abc"
+    left.write_bytes(b"half")
+    other = tmp_path / ".client-ca.pem.123-abc"
+    other.write_bytes(b"of another file")
+    files.discard_unfinished(path)
+    assert sorted(tmp_path.iterdir()) == sorted([path, other])
