@@ -31,7 +31,7 @@ async def timed(client: Client, calls: int) -> list[float]:
         start = time.perf_counter()
         result = await client.call_tool("echo", {"text": str(number)})
         taken.append(time.perf_counter() - start)
-        assert result.content[0].text == str(number)  # type: ignore[union-attr]
+        assert result.content[0].text == str(number)  # type: ignore[union-attr] # echo answers with text
     return taken[50:]
 
 

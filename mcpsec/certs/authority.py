@@ -212,7 +212,7 @@ class Authority:
             what = f"the {self.purpose} CA's key"
             key = load_ca_key(signer.key, self.root, what, self.passphrase)
             certificate = x509.load_der_x509_certificate(signer.der)
-            if not keys.same_public_key(key.public_key(), certificate.public_key()):  # type: ignore[arg-type]
+            if not keys.same_public_key(key.public_key(), certificate.public_key()):
                 raise SecretError(f"{what} is not the key of its certificate", path=self.root / signer.key)
             self._keys[signer.id] = key
         return self._keys[signer.id]

@@ -65,7 +65,7 @@ def read_request(path: Path) -> Request:
         parse_sans(names)
     except UsageError as error:
         raise RefusedError(f"it asks for a malformed name: {error.message}", path=path) from error
-    return Request(key, names, request.public_bytes(Encoding.PEM))  # type: ignore[arg-type] # narrowed above
+    return Request(key, names, request.public_bytes(Encoding.PEM))  # type: ignore[arg-type] # `strong` is true of these kinds only
 
 
 def _names(request: x509.CertificateSigningRequest) -> tuple[str, ...]:

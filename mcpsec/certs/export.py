@@ -41,7 +41,7 @@ def write_pkcs12(issued: Issued, path: Path, secret: bytes, key_passphrase: keys
         raise SecretError("the passphrase is empty")
     key = keys.load(issued.key, f"the key of {issued.name}", key_passphrase)
     leaf, *others = x509.load_pem_x509_certificates(read(issued.chain))
-    if not keys.same_public_key(key.public_key(), leaf.public_key()):  # type: ignore[arg-type] # a leaf of ours
+    if not keys.same_public_key(key.public_key(), leaf.public_key()):
         raise SecretError("the key is not the certificate's", path=issued.key)
     encryption = (
         PrivateFormat.PKCS12.encryption_builder()

@@ -31,7 +31,7 @@ from mcpsec.errors import SecretError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 __all__ = [
     "CA_KEY_KINDS",
@@ -87,7 +87,7 @@ def kind_of(key: object) -> str:
     return type(key).__name__.removesuffix("PublicKey").removesuffix("PrivateKey").lower()
 
 
-def same_public_key(one: CertificateIssuerPublicKeyTypes, other: CertificateIssuerPublicKeyTypes) -> bool:
+def same_public_key(one: PublicKeyTypes, other: PublicKeyTypes) -> bool:
     """Tell whether two public keys are one key."""
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return one.public_bytes(*form) == other.public_bytes(*form)

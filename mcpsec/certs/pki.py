@@ -395,7 +395,7 @@ class Pki:
             secret = self._leaf_passphrase(path)
             key = keys.load(path, f"the key of {name}", lambda _what: secret) if reuse_key else None
             kind = key_kind or keys.kind_of(old)
-            leaf = replace(leaf, key=key, key_kind=kind, key_passphrase=secret)  # type: ignore[arg-type]
+            leaf = replace(leaf, key=key, key_kind=kind, key_passphrase=secret)  # type: ignore[arg-type] # kind_of: of a leaf of ours
         return authority.issue([leaf])[0]
 
     def _leaf_passphrase(self, path: Path) -> bytes | None:

@@ -93,7 +93,7 @@ def _root(pki: Pki, key_file: Path | None) -> tuple[x509.Certificate, keys.Priva
     else:
         key = load_ca_key(pki.settings.root_key, pki.directory, what, pki.passphrase)
     for root in x509.load_pem_x509_certificates(read(pki.root_file)):
-        if keys.same_public_key(root.public_key(), key.public_key()):  # type: ignore[arg-type]
+        if keys.same_public_key(root.public_key(), key.public_key()):
             return root, key
     raise SecretError(f"{what} is not the key of any root in {pki.root_file.name}", path=key_file)
 

@@ -87,7 +87,7 @@ class OpenBaoPki:
         except x509.ExtensionNotFound:
             usages = set()
         found = {(san.kind, str(san)) for san in sans_of_certificate(leaf)}
-        if not same_public_key(leaf.public_key(), request.public_key()):  # type: ignore[arg-type]
+        if not same_public_key(leaf.public_key(), request.public_key()):
             what = "another key"
         elif found != set(spec.sans):
             what = "other names than were asked for"
