@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
 import sys
@@ -191,5 +190,5 @@ def test_a_taken_port_is_one_clear_error(deployment: Any) -> None:
     assert "in use" in done.stderr
     assert "--admin-listen" in done.stderr, "the hint names the option that helps"
     assert "Traceback" not in done.stderr
-    lines = [json.loads(line) for line in made.log.read_text().splitlines()]
+    lines = made.events()
     assert "server-start" not in {line["kind"] for line in lines}

@@ -127,7 +127,7 @@ def test_the_earlier_of_two_flaws_answers(site: Site) -> None:
     ]
     assert {(answer.status, answer.code) for answer in limited} == {(429, 42901)}
     site.running.stop()
-    events = [json.loads(line) for line in site.running.deployment.log.read_text().splitlines()]
+    events = site.running.deployment.events()
     assert [event["rule"] for event in events if "status" in event] == site.expected
 
 
@@ -139,5 +139,5 @@ def test_many_failed_signatures_are_refused_before_the_signature_is_looked_at(si
     assert site.post("authentication-failures", ECHO, path=NOWHERE).status == 429
     assert site.post("host", ECHO, EVIL_HOST).status == 421
     site.running.stop()
-    events = [json.loads(line) for line in site.running.deployment.log.read_text().splitlines()]
+    events = site.running.deployment.events()
     assert [event["rule"] for event in events if "status" in event][-2:] == site.expected

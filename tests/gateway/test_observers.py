@@ -51,7 +51,7 @@ def test_repeated_failures_raise_one_alert(deployment: Any, gateway: Any) -> Non
             assert client.post(ECHO).status == 401
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        events = [json.loads(line) for line in running.deployment.log.read_text().splitlines()]
+        events = running.deployment.events()
         names = [event["name"] for event in events if event["kind"] == "alert"]
         if "authentication-failures" in names:
             break

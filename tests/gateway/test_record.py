@@ -31,7 +31,7 @@ def post(running: Gateway, body: bytes, headers: dict[str, str | None] | None = 
 
 
 def events(running: Gateway) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in running.deployment.log.read_text().splitlines()]
+    return running.deployment.events()
 
 
 def request_events(running: Gateway) -> list[dict[str, Any]]:

@@ -163,7 +163,7 @@ def test_the_log_names_the_rule_and_teaches_the_least_privilege(
     refused_by_policy(post(running, "tools/call", echo('{"text":"bye"}')))
     refused_by_policy(post(running, "tools/call", {"name": "slow", "arguments": {}}))
     running.stop()
-    events = [json.loads(line) for line in running.deployment.log.read_text().splitlines()]
+    events = running.deployment.events()
     decided = [(event["rule"], event["resource"]) for event in events if event.get("kind") == "authorization"]
     assert decided == [("argument-not-allowed", "fixture/echo"), ("resource-not-granted", "fixture/slow")]
     assert main(["policy", "suggest", "-c", str(running.deployment.config), "--format", "json"]) == 0
