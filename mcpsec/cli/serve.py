@@ -123,6 +123,8 @@ def _with_upstream(deployment: Deployment, command: list[str] | None, url: str |
     client_id = grant or ids[0]
     if client_id not in ids:
         raise UsageError(f"--grant {client_id}: the file has no such client", hint=f"it has {', '.join(ids)}")
+    if command and shutil.which(command[0]) is None:
+        raise UsageError(f"there is no program {command[0]}", hint="install it, or name it by its whole path")
     from mcpsec.deployment.model import Upstream
     from mcpsec.gateway.server import with_run_upstream
 

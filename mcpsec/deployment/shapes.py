@@ -223,7 +223,7 @@ class Table(Kind):
         """Read every key, then build the model's value; a wrong optional key is reported and its default taken."""
         if not isinstance(value, dict):
             return report.add(at, f"{_name(at)} must be a table, not {kind_of(value)}")
-        self._check_keys(value, at, report)
+        misspelt = self._check_keys(value, at, report)
         arguments: dict[str, Any] = {}
         complete = True
         for key in self.keys:
@@ -232,7 +232,7 @@ class Table(Kind):
                 if read is not INVALID:
                     arguments[key.name] = read
                     continue
-            elif self.required(key):
+            elif self.required(key) and key.name not in misspelt:
                 report.add((*at, key.name), f"{_name(at)} lacks {key.name}", _example(key))
             complete = complete and not self.required(key)
         if not complete:
@@ -243,11 +243,14 @@ class Table(Kind):
         report.built(built, at)
         return built
 
-    def _check_keys(self, value: dict[str, Any], at: KeyPath, report: Report) -> None:
+    def _check_keys(self, value: dict[str, Any], at: KeyPath, report: Report) -> set[str]:
+        """Report what is wrong with the names, and return the keys that a misspelt one was meant to be."""
         known = [key.name for key in self.keys]
+        misspelt = set()
         for name in value:
             if name not in known:
                 report.add((*at, name), f"{_name(at)} has no key {dotted((name,))}", suggestion(name, known))
+                misspelt.add(closest(name, known))
         if self.one_of and sum(name in value for name in self.one_of) != 1:
             given = [name for name in self.one_of if name in value]
             says = f"has {' and '.join(given)}" if given else "has none"
@@ -259,6 +262,7 @@ class Table(Kind):
         for key in self.keys:
             if key.needs and key.name in value and key.needs not in value:
                 report.add((*at, key.name), f"{_name(at)}: {key.name} means something only together with {key.needs}")
+        return misspelt - {""}
 
     def schema(self) -> Schema:
         """Describe an object with these keys and no others."""
@@ -324,10 +328,15 @@ def text_of(value: object) -> str:
     return value
 
 
+def closest(name: str, known: list[str]) -> str:
+    """Return the known name that was probably meant, or the empty string."""
+    return next(iter(get_close_matches(name.lower(), known, 1, 0.6)), "")
+
+
 def suggestion(name: str, known: list[str]) -> str:
-    """Return the known name that was probably meant, or all of them."""
-    close = get_close_matches(name.lower(), known, 1, 0.6)
-    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+    """Return the known name that was probably meant, or all of them, as a sentence."""
+    meant = closest(name, known)
+    return f"did you mean {meant}?" if meant else f"known here: {', '.join(known)}"
 
 
 def _name(at: KeyPath) -> str:

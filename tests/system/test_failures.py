@@ -141,6 +141,14 @@ def test_missing_command(deployment: Any) -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_a_missing_command_of_this_run_is_not_the_files_fault(deployment: Any) -> None:
+    made = deployment({"fixture": {"command": fixture_command()}})
+    ended = serve("-c", str(made.config), "--listen", "127.0.0.1:0", "--", "no-such-mcp-server", cwd=made.directory)
+    assert ended.returncode == 2, ended.stderr
+    assert "no-such-mcp-server" in ended.stderr
+    assert str(made.config) not in ended.stderr
+
+
 async def test_an_upstream_that_dies_at_start(deployment: Any, gateway: Any) -> None:
     """Its callers get a clear error at once, the operator reads what it said, and the other upstream works."""
     dying = [sys.executable, "-c", "import sys; sys.exit('the licence file is missing')"]
