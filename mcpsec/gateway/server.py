@@ -42,6 +42,7 @@ from mcpsec.gateway.upstreams.base import UpstreamStartError
 from mcpsec.gateway.upstreams.builtin import BUILTIN_SERVERS, BuiltinServer
 from mcpsec.gateway.upstreams.http import HttpUpstream
 from mcpsec.gateway.upstreams.stdio import StdioUpstream
+from mcpsec.leaks import prepare as prepare_redaction
 from mcpsec.leaks import redact
 from mcpsec.secretrefs import SecretRef
 from mcpsec.signing import MemoryReplayStore, VerificationKey, Verifier, load_public_key
@@ -149,6 +150,7 @@ class Gateway:
         except BaseException:
             await self.close()
             raise
+        prepare_redaction(background=True)
         self._started = True
         loop = asyncio.get_running_loop()
         for seconds, work in (

@@ -9,6 +9,7 @@ through keywords, more slowly: a test compares the findings.
 from __future__ import annotations
 
 import re
+from _thread import allocate_lock
 
 from mcpsec.leaks import assignments, connections, decoding, keyblocks, slots
 from mcpsec.leaks.detection import NAMED_BEFORE, NAMED_REACH, _near_values, confirm, direct, finish, merge, resolve
@@ -103,7 +104,7 @@ def cached(book: Rulebook) -> bool:
 
 
 class Bulk:
-    """A loaded database. Not to be shared between threads: the scratch space is one scan's."""
+    """A loaded database. Threads may share it: a lock keeps them from the scratch space while one of them scans."""
 
     def __init__(self, book: Rulebook) -> None:
         import hyperscan
@@ -117,8 +118,7 @@ class Bulk:
         if self._db is None:
             self._db = _compile(plan.sources)
             write_cache(name, hyperscan.dumpb(self._db))
-        self._hits: list[tuple[int, int]] = []
-        self._collect = self._collector()
+        self._lock = allocate_lock()
 
     def _load(self, name: str) -> Any:
         import hyperscan
@@ -133,19 +133,21 @@ class Bulk:
         except (hyperscan.HyperscanError, ValueError, TypeError):
             return None
 
-    def _collector(self) -> Any:
-        append = self._hits.append
+    def _scan(self, data: bytes) -> list[tuple[int, int]]:
+        """Every hit: the number of its expression and where it ends."""
+        hits: list[tuple[int, int]] = []
+        append = hits.append
 
         def collect(number: int, start: int, end: int, flags: int, context: object) -> None:
             append((number, end))
 
-        return collect
+        with self._lock:
+            self._db.scan(data, match_event_handler=collect)
+        return hits
 
     def find(self, data: bytes, *, path: str | None, floor: int) -> list[Match]:  # noqa: PLR0912
         """The same answer as :func:`mcpsec.leaks.detection.find`."""
-        hits = self._hits
-        hits.clear()
-        self._db.scan(data, match_event_handler=self._collect)
+        hits = self._scan(data)
         if not hits:
             return []  # a configuration has hits: its marks are expressions too
         ends: dict[int, list[int]] = {}

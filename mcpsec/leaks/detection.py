@@ -7,6 +7,8 @@ the same code, so both ways report the same findings.
 
 from __future__ import annotations
 
+from _bisect import bisect_left
+
 from mcpsec.leaks import assignments, connections, decoding, keyblocks, slots
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask
@@ -196,13 +198,16 @@ def resolve(matches: list[Match], floor: int) -> list[Match]:
             m.rule.id,
         ),
     )
-    taken: list[tuple[int, int]] = []
+    starts: list[int] = []
+    ends: list[int] = []
     for match in ranked:
         if match.confidence < floor:
             break
-        if any(match.start < end and start < match.end for start, end in taken):
+        place = bisect_left(ends, match.start + 1)  # the first kept match that ends after this one starts
+        if place < len(starts) and starts[place] < match.end:
             continue
-        taken.append((match.start, match.end))
+        starts.insert(place, match.start)
+        ends.insert(place, match.end)
         kept.append(match)
     kept.sort(key=lambda m: (m.start, m.end))
     return kept

@@ -1,9 +1,11 @@
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpsec.leaks import RedactingFilter, redact, redact_bytes
+from mcpsec.leaks import RedactingFilter, bulk, clean, prepare, redact, redact_bytes
 
 from .samples import ENV, OPAQUE, PASSWORD
 
@@ -42,8 +44,37 @@ def test_surrogates_and_nonsense():
 def test_a_failure_hides_everything(monkeypatch):
     from mcpsec.leaks import redaction
 
-    monkeypatch.setattr(redaction, "find", lambda data: 1 / 0)
+    monkeypatch.setattr(redaction._engine, "find", lambda data: 1 / 0)
     assert PASSWORD not in redact(ENV)
+    assert clean(ENV.encode()) == (redaction.FAILED, ["unexamined"])
+
+
+def test_the_prepared_engine_gives_the_same_answers(monkeypatch):
+    from mcpsec.leaks import redaction
+
+    texts = [ENV, f"Authorization: Bearer {OPAQUE}", "GET /index.html 200 12ms", "x" * 200, ""]
+    simple = [redact(text) for text in texts]
+    engine = redaction._Engine()
+    monkeypatch.setattr(redaction, "_engine", engine)
+    prepare()
+    if not bulk.available():
+        pytest.skip("needs the package hyperscan: pip install hyperscan")
+    assert engine.find is not redaction._simple
+    assert [redact(text) for text in texts] == simple
+
+
+def test_threads_share_the_prepared_engine():
+    prepare()
+    expected = clean(ENV.encode() * 50)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: clean(ENV.encode() * 50), range(64)))
+    assert answers == [expected] * 64
+
+
+def test_clean_tells_what_it_took_out():
+    cleaned, rules = clean(f"a https://app:{PASSWORD}@db.acme.io/x b".encode())
+    assert rules == ["url-credentials"]
+    assert cleaned == b"a https://app:[REDACTED:url-credentials]@db.acme.io/x b"
 
 
 def test_logging_filter(caplog):
