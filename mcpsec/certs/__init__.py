@@ -4,9 +4,9 @@
 when it is due. Nothing here imports an HTTP client: CAs and keys that live elsewhere are in ``issuers``.
 """
 
-from mcpsec.certs.authority import Issued, LeafRequest
 from mcpsec.certs.crl import CrlFile, crl_is_due, load_crl
 from mcpsec.certs.identity import San, sans_of, sha256_of
+from mcpsec.certs.leaf import Issued, LeafRequest
 from mcpsec.certs.ledger import Entry, Purpose
 from mcpsec.certs.pki import AuthorityInfo, Pki, Renewal
 

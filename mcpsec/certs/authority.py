@@ -8,10 +8,12 @@ process left between the first and the last step, so no command needs a repair m
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+import re
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -19,100 +21,36 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mcpsec.certs import crl as crls
 from mcpsec.certs import keys
 from mcpsec.certs.constraints import check_permitted
-from mcpsec.certs.csr import make_request
+from mcpsec.certs.delivery import Delivery, discard_staged
 from mcpsec.certs.files import (
     PRIVATE,
     PUBLIC,
-    discard_staged,
     discard_unfinished,
-    install,
     lock,
     make_directory,
     readable_errors,
-    stage,
     sync_directory,
-    sync_staged,
     write_atomic,
 )
 from mcpsec.certs.identity import serial_text
 from mcpsec.certs.issuers import is_issuer, load_ca_key, load_issuer
+from mcpsec.certs.leaf import Draft, Issued, LeafRequest, OvertakenError, now_utc, pem, request_of, with_key
 from mcpsec.certs.ledger import Entry, Ledger, Purpose, Signer, StoredCrl
 from mcpsec.certs.names import check_name, is_dns_name, parse_sans
-from mcpsec.certs.profiles import BACKDATING, LeafSpec, Profile, build_leaf, common_name
-from mcpsec.certs.syscalls import sync_filesystem
+from mcpsec.certs.profiles import BACKDATING, LeafBuilder, LeafSpec, common_name
 from mcpsec.errors import ConfigurationError, RefusedError, SecretError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-
     from mcpsec.certs.settings import Settings
 
-__all__ = ["Authority", "Issued", "LeafRequest", "now_utc", "pem"]
+__all__ = ["Authority"]
 
-_MANY = 16
-"""From so many certificates on, one flush of the file system is cheaper than four for each certificate."""
+_BLOCK = 256
+"""Certificates that are recorded, flushed and put in place together."""
 _ROUNDING = timedelta(minutes=1)
-
-
-def now_utc() -> datetime:
-    """The current second, in UTC: certificates express nothing finer."""
-    return datetime.now(UTC).replace(microsecond=0)
-
-
-def pem(*ders: bytes) -> bytes:
-    """PEM text of certificates in DER form, in that order."""
-    return b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in ders)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeafRequest:
-    """One certificate to issue. Give either ``key_kind`` or a key there already is (``key``, or ``public_key`` alone).
-
-    ``request`` is the signing request (PEM) that a public key came with.
-
-    ``sans`` are names as people type them; ``existing`` says what to do when the name bears a certificate that is
-    still good: refuse, replace it, or renew it (it has to bear one then).
-    """
-
-    name: str
-    profile: Profile
-    sans: tuple[str, ...] = ()
-    days: float | None = None
-    key_kind: keys.KeyKind | None = None
-    key: keys.PrivateKey | None = None
-    public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | None = None
-    request: bytes | None = None
-    key_passphrase: bytes | None = field(default=None, repr=False)
-    existing: Literal["refuse", "replace", "renew"] = "refuse"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issued:
-    """A certificate as it lies on the disk. Paths are absolute; ``key`` is None when the key stayed with its owner.
-
-    ``shortened`` is true when the CA's own end cut the lifetime that was asked for.
-    """
-
-    name: str
-    serial: str
-    sans: tuple[str, ...]
-    purpose: Purpose
-    not_before: datetime
-    not_after: datetime
-    certificate: Path
-    chain: Path
-    key: Path | None
-    shortened: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    entry: Entry
-    files: dict[str, tuple[bytes, int]]
-    shortened: bool
 
 
 class Authority:
@@ -246,12 +184,12 @@ class Authority:
         """What turns a specification into a certificate: the CA's key, or a CA that is run elsewhere."""
         if is_issuer(signer.key):
             remote = load_issuer(signer.key)
-            return lambda spec, request: remote.sign(spec, _request_of(request, spec))
-        key = self.key(signer)
+            return lambda spec, request: remote.sign(spec, request_of(request, spec))
+        builder = LeafBuilder(self.purpose, issuer, self.key(signer), self.settings.crl_urls.get(self.purpose))
 
         def sign(spec: LeafSpec, request: LeafRequest) -> x509.Certificate:
             assert request.public_key is not None
-            return build_leaf(spec, request.public_key, key, issuer)
+            return builder.sign(spec, request.public_key)
 
         return sign
 
@@ -273,7 +211,7 @@ class Authority:
             UsageError: a request is wrong, or a name already bears a good certificate.
             Error: the authority can't sign, or the disk refused; nothing half written is left.
         """
-        ready = [_with_key(request) for request in requests]
+        ready = [with_key(request) for request in requests]
         make_directory(self.leaves)
         with self.held():
             now = now_utc()
@@ -281,19 +219,20 @@ class Authority:
             self._check_names(ready, now)
             specs = [self._spec(request, issuer, now) for request in ready]
             sign = self._sign_with(signer, issuer)
-            drafts = [
-                self._draft(request, spec, sign(spec, request), issuer, signer.id, now)
+            above = issuer.public_bytes(Encoding.PEM)
+            drafts = (
+                self._draft(request, spec, sign(spec, request), above, signer.id, now)
                 for request, spec in zip(ready, specs, strict=True)
-            ]
-            with self.ledger.transaction():
-                self.ledger.add(draft.entry for draft in drafts)
-            try:
-                self._deliver(drafts)
-            except BaseException:
-                with contextlib.suppress(Exception):  # the first failure is the one to tell; the next command settles
-                    self.settle()
-                raise
-        return [self.issued(draft.entry, shortened=draft.shortened) for draft in drafts]
+            )
+            return self._deliver(drafts)
+
+    def check(self, requests: Sequence[LeafRequest]) -> None:
+        """Raise what ``issue`` would say against these requests; changes nothing and needs neither lock nor key."""
+        now = now_utc()
+        _, issuer = self.usable_signer(now)
+        self._check_names(requests, now)
+        for request in requests:
+            self._spec(request, issuer, now)
 
     def _check_names(self, requests: Sequence[LeafRequest], now: datetime) -> None:
         seen: set[str] = set()
@@ -302,21 +241,37 @@ class Authority:
             if name.lower() in seen:
                 raise UsageError(f"{name!r} is asked for twice")
             seen.add(name.lower())
-            other = self.ledger.spelled_otherwise(name)
-            if other is not None:
+        spellings = self.ledger.spellings(seen)
+        borne = self.ledger.borne(request.name for request in requests)
+        for request in requests:
+            name, current = request.name, borne.get(request.name)
+            other = spellings.get(name.lower(), name)
+            if other != name:
                 raise UsageError(f"{name!r} differs only in case from {other!r}", hint="one spelling for one name")
-            current = self.ledger.current(name)
-            if request.existing == "refuse" and current is not None and current.state(now) == "valid":
+            if request.renews is not None:
+                self._check_renewal(request, current)
+            elif not request.replace and current is not None and current.state(now) == "valid":
                 raise UsageError(
                     f"{name!r} already bears a {self.purpose} certificate, good until {current.not_after:%Y-%m-%d}",
                     hint=f"mcpsec certs renew {name}, or issue with --replace",
                 )
-            if current is None and (self.leaves / name).exists():
+            if current is None and os.path.lexists(f"{self.leaves}/{name}"):
                 raise UsageError(
                     f"the directory of {name!r} exists but the ledger knows no such certificate",
                     path=self.leaves / name,
                     hint="move it away",
                 )
+
+    @staticmethod
+    def _check_renewal(request: LeafRequest, current: Entry | None) -> None:
+        """Under the lock, because whoever looked at the certificate before did so without it."""
+        if current is not None and current.revoked is not None:
+            raise UsageError(
+                f"the certificate of {request.name!r} was revoked, so it is not renewed",
+                hint=f"mcpsec certs issue {request.name} gives it a new one, on your word",
+            )
+        if current is None or current.serial != request.renews:
+            raise OvertakenError(f"{request.name!r} was given another certificate by another process meanwhile")
 
     def _sans(self, request: LeafRequest) -> tuple[str, ...]:
         if request.sans:
@@ -345,7 +300,6 @@ class Authority:
             not_before=max(now - BACKDATING, issuer.not_valid_before_utc),
             not_after=min(now + timedelta(days=days), issuer.not_valid_after_utc),
             organization=self.settings.organization,
-            crl_url=self.settings.crl_urls.get(self.purpose),
         )
 
     def _draft(
@@ -353,13 +307,13 @@ class Authority:
         request: LeafRequest,
         spec: LeafSpec,
         certificate: x509.Certificate,
-        issuer: x509.Certificate,
+        above: bytes,
         signer: str,
         now: datetime,
-    ) -> _Draft:
+    ) -> Draft:
         days = request.profile.days if request.days is None else request.days
         text = certificate.public_bytes(Encoding.PEM)
-        files = {"cert.pem": (text, PUBLIC), "chain.pem": (text + issuer.public_bytes(Encoding.PEM), PUBLIC)}
+        files = {"cert.pem": (text, PUBLIC), "chain.pem": (text + above, PUBLIC)}
         if request.key is not None:
             files["key.pem"] = (keys.encode(request.key, request.key_passphrase), PRIVATE)
         entry = Entry(
@@ -377,21 +331,38 @@ class Authority:
             has_key=request.key is not None,
             der=certificate.public_bytes(Encoding.DER),
         )
-        return _Draft(entry, files, shortened=entry.not_after < now + timedelta(days=days) - _ROUNDING)
+        return Draft(entry, files, shortened=entry.not_after < now + timedelta(days=days) - _ROUNDING)
 
-    def _deliver(self, drafts: Sequence[_Draft]) -> None:
-        together = len(drafts) >= _MANY
-        staged = [stage(self.leaves / draft.entry.name, draft.files, flush=not together) for draft in drafts]
-        if together:
-            with readable_errors(self.leaves):
-                if not sync_filesystem(self.leaves):
-                    sync_staged(staged)
-        for draft, directory in zip(drafts, staged, strict=True):
-            install(directory, self.leaves / draft.entry.name)
-        with readable_errors(self.leaves):
-            sync_directory(self.leaves)
+    def _deliver(self, drafts: Iterator[Draft]) -> list[Issued]:
+        """Record certificates as they are signed, and then put their files in place: block after block.
+
+        While the files of one block are written, the next one is signed; one transaction states that the former are
+        there and that the latter exist.
+        """
+        issued: list[Issued] = []
+        before: list[Draft] = []
+        under_way: Delivery | None = None
+        try:
+            while block := list(itertools.islice(drafts, _BLOCK)):
+                self._record(under_way, before, block)
+                under_way = Delivery(self.leaves, {draft.entry.name: draft.files for draft in block})
+                issued += [self.issued(draft.entry, shortened=draft.shortened) for draft in block]
+                before = block
+            self._record(under_way, before, [])
+        except BaseException:
+            with contextlib.suppress(Exception):  # the first failure is the one to tell; the next command settles
+                if under_way is not None:
+                    under_way.finish()
+                self.settle()
+            raise
+        return issued
+
+    def _record(self, under_way: Delivery | None, delivered: Sequence[Draft], signed: Sequence[Draft]) -> None:
+        if under_way is not None:
+            under_way.wait()
         with self.ledger.transaction():
-            self.ledger.delivered((draft.entry.serial, draft.entry.name) for draft in drafts)
+            self.ledger.delivered((draft.entry.serial, draft.entry.name) for draft in delivered)
+            self.ledger.add(draft.entry for draft in signed)
 
     def issued(self, entry: Entry, *, shortened: bool = False) -> Issued:
         """Where the files of the certificate that a name bears now are."""
@@ -411,8 +382,11 @@ class Authority:
 
     # revocation
 
-    def revoke(self, entries: Sequence[Entry], reason: str) -> None:
-        """Revoke certificates for good and sign the CRL that says so, in one step.
+    def revoke(self, which: str, reason: str) -> list[Entry]:
+        """Revoke a name's certificates, or the one of a serial number, and sign the CRL that says so, in one step.
+
+        Returns what was revoked: whatever of it a verifier would still have accepted. What a name bears is looked up
+        under the lock, so that a renewal at the same moment can't escape.
 
         Raises:
             Error: the CA's key can't be used or the disk refused: then nothing is revoked.
@@ -420,12 +394,24 @@ class Authority:
         reason = crls.check_reason(reason)
         with self.held():
             now = now_utc()
+            entries = [entry for entry in self.named(which) if entry.accepted(now)]
             self._revoke_elsewhere(entries)
             with self.ledger.transaction():
                 self.ledger.revoke((entry.serial for entry in entries), now, reason)
                 for signer in {entry.signer for entry in entries}:
                     self._sign_crl(signer, now)
             self.publish()
+        return [replace(entry, revoked=now, reason=reason) for entry in entries]
+
+    def named(self, which: str) -> list[Entry]:
+        """Every certificate that a name ever bore, oldest first, or the one of a serial number (hexadecimal)."""
+        if named := self.ledger.of_name(which):
+            return named
+        serial = which.replace(":", "").upper().removeprefix("0X")
+        if re.fullmatch("[0-9A-F]+", serial) is None:
+            return []
+        found = self.ledger.by_serial(serial if len(serial) % 2 == 0 else f"0{serial}")
+        return [] if found is None else [found]
 
     def _revoke_elsewhere(self, entries: Sequence[Entry]) -> None:
         """Tell the CAs that are run elsewhere. Telling them twice is no harm, so a failure after this is none."""
@@ -484,27 +470,6 @@ class Authority:
     def describe_signer(self, signer: Signer) -> str:
         """A CA's common name."""
         return common_name(x509.load_der_x509_certificate(signer.der).subject)
-
-
-def _with_key(request: LeafRequest) -> LeafRequest:
-    """Give a request its key. Outside the lock: an RSA key takes its time."""
-    if request.public_key is not None and request.key is None:
-        return request
-    key = request.key or keys.generate(request.key_kind or request.profile.key)
-    return replace(request, key=key, public_key=key.public_key())
-
-
-def _request_of(request: LeafRequest, spec: LeafSpec) -> bytes:
-    """The signing request that a CA elsewhere needs.
-
-    Raises:
-        UsageError: only the public key is known, so nobody here can prove that its owner asks.
-    """
-    if request.request is not None:
-        return request.request
-    if request.key is None:
-        raise UsageError(f"the CA of {request.name!r} needs a signing request", hint="--csr FILE")
-    return make_request(request.name, (f"{kind}:{text}" for kind, text in spec.sans), request.key)
 
 
 def _remote_crl(signer: Signer) -> StoredCrl:

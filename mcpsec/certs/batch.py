@@ -8,44 +8,73 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.certs.keys import KEY_KINDS
+from mcpsec.certs.leaf import now_utc
 from mcpsec.certs.ledger import Purpose
-from mcpsec.certs.names import check_name, parse_sans
-from mcpsec.errors import ConfigurationError, UsageError
+from mcpsec.certs.names import check_name
+from mcpsec.errors import ConfigurationError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mcpsec.certs.authority import LeafRequest
+    from mcpsec.certs.leaf import LeafRequest
     from mcpsec.certs.pki import Pki
 
 __all__ = ["count_requests", "read_requests"]
 
+_GROUP = 256
 _COLUMNS = ("name", "purpose", "sans", "days", "key", "profile")
 
 
-def count_requests(path: Path, pki: Pki, purpose: Purpose | None) -> int:
-    """Check every row of a list and return how many there are.
+def count_requests(path: Path, pki: Pki, purpose: Purpose | None, *, skip_existing: bool = False) -> int:
+    """Check every row of a list, as issuing will, and return how many there are.
 
     Raises:
         ConfigurationError: a row is wrong (file and line are named), a name comes twice, or there is no row.
+        RefusedError: a CA that is needed can't sign now.
     """
     seen: dict[tuple[Purpose, str], int] = {}
+    waiting: dict[Purpose, list[tuple[int, LeafRequest]]] = {}
     for line, request in _requests(path, pki, purpose):
         key = (request.profile.purpose, request.name.lower())
         if key in seen:
             raise ConfigurationError(f"{request.name!r} is in line {seen[key]} already", path=path, line=line)
         seen[key] = line
+        group = waiting.setdefault(request.profile.purpose, [])
+        group.append((line, replace(request, replace=skip_existing)))
+        if len(group) == _GROUP:
+            _check(path, pki, group)
+            group.clear()
+    for group in waiting.values():
+        _check(path, pki, group)
     if not seen:
         raise ConfigurationError("there is no certificate in this list", path=path)
     return len(seen)
 
 
+def _check(path: Path, pki: Pki, group: list[tuple[int, LeafRequest]]) -> None:
+    """Check rows together, which is quick, and one by one when one of them is wrong, to tell which."""
+    if not group:
+        return
+    authority = pki.authority(group[0][1].profile.purpose)
+    authority.usable_signer(now_utc())
+    try:
+        authority.check([request for _, request in group])
+    except (UsageError, RefusedError):
+        for line, request in group:
+            try:
+                authority.check([request])
+            except (UsageError, RefusedError) as error:
+                raise ConfigurationError(error.message, hint=error.hint, path=path, line=line) from error
+        raise
+
+
 def read_requests(path: Path, pki: Pki, purpose: Purpose | None) -> Iterator[LeafRequest]:
-    """Read the rows one by one; ``purpose`` is for rows that name none.
+    """Read the rows of a checked list one by one; ``purpose`` is for rows that name none.
 
     Raises:
         ConfigurationError: a row is wrong.
@@ -72,20 +101,21 @@ def _request(row: dict[str, Any], pki: Pki, purpose: Purpose | None) -> LeafRequ
     names = sans.replace(";", " ").split() if isinstance(sans, str) else sans
     if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
         raise UsageError("sans has to be text, or a list of texts")
-    parse_sans(names)
     key = row.get("key") or None
     if key is not None and key not in KEY_KINDS:
         raise UsageError(f"{key!r} is no kind of key", hint=f"one of {', '.join(KEY_KINDS)}")
     profile = row.get("profile") or None
+    if profile is not None and not isinstance(profile, str):
+        raise UsageError(f"{profile!r} names no profile")
     meant = _purpose(row.get("purpose"), profile, pki) or purpose
     if meant is None:
         raise UsageError("a row needs a purpose", hint="a column purpose (client or server), or --client or --server")
     return pki.request(check_name(name), meant, names, profile=profile, days=_days(row.get("days")), key_kind=key)
 
 
-def _purpose(value: object, profile: object, pki: Pki) -> Purpose | None:
+def _purpose(value: object, profile: str | None, pki: Pki) -> Purpose | None:
     if value in (None, ""):
-        return pki.settings.profiles[profile].purpose if profile in pki.settings.profiles else None
+        return pki.profiles[profile].purpose if profile in pki.profiles else None
     try:
         return Purpose(str(value))
     except ValueError as error:

@@ -14,9 +14,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcpsec.certs import keys
-from mcpsec.certs.authority import Authority, now_utc
+from mcpsec.certs.authority import Authority
 from mcpsec.certs.files import PRIVATE, PUBLIC, make_directory, readable_errors, sync_directory, write_atomic
 from mcpsec.certs.issuers import is_external, is_issuer, load_ca_key, load_issuer
+from mcpsec.certs.leaf import now_utc
 from mcpsec.certs.ledger import Ledger, Purpose, Signer
 from mcpsec.certs.profiles import BACKDATING, CaSpec, build_ca, common_name, key_identifier, name_constraints
 from mcpsec.errors import UsageError

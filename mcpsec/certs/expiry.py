@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mcpsec.certs.authority import now_utc
 from mcpsec.certs.identity import sans_of_certificate, serial_text
+from mcpsec.certs.leaf import now_utc
 from mcpsec.certs.pki import Pki, renewal_moment
 from mcpsec.certs.profiles import common_name
 from mcpsec.errors import UsageError

@@ -10,15 +10,15 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 
 from mcpsec.certs import keys
-from mcpsec.certs.authority import pem
 from mcpsec.certs.files import PRIVATE, read, write_atomic
+from mcpsec.certs.leaf import pem
 from mcpsec.errors import SecretError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mcpsec.certs.authority import Issued
+    from mcpsec.certs.leaf import Issued
     from mcpsec.certs.pki import Pki
 
 __all__ = ["ledger_lines", "write_pkcs12"]

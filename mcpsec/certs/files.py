@@ -1,9 +1,7 @@
-"""Files and directories that are wholly there or not at all, whatever instant the process dies at.
+"""Files that are wholly there or not at all, whatever instant the process dies at, and the lock that orders writers.
 
-A file is written beside its target, flushed to the disk and renamed over it. The directory of a certificate (key,
-certificate and chain belong together) is staged under a hidden name and exchanged with the old one in a single step,
-so that no reader ever finds a key beside another key's certificate. The order is always: contents to the disk, name to
-the disk, then whatever depends on it.
+A file is written beside its target, flushed to the disk and renamed over it. The order is always: contents to the disk,
+name to the disk, then whatever depends on it.
 """
 
 from __future__ import annotations
@@ -11,33 +9,30 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
+import stat
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcpsec.certs.syscalls import exchange
 from mcpsec.errors import ConfigurationError, Error, SecretError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 __all__ = [
     "PRIVATE",
     "PUBLIC",
-    "check_private",
-    "discard_staged",
     "discard_unfinished",
-    "install",
     "lock",
     "make_directory",
     "read",
+    "read_private",
     "readable_errors",
-    "stage",
     "sync_directory",
-    "sync_staged",
+    "sync_file",
     "write_atomic",
+    "write_new",
 ]
 
 PRIVATE = 0o600
@@ -45,9 +40,10 @@ PRIVATE = 0o600
 PUBLIC = 0o644
 """Mode of a certificate, a chain or a CRL: anyone may read it (its directory may still say no)."""
 
-_STAGED = ".new-"
-_REPLACED = ".old-"
 _LOCK_POLL = 0.01
+_BINARY = getattr(os, "O_BINARY", 0)
+"""Windows would change line ends otherwise."""
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
 @contextlib.contextmanager
@@ -82,23 +78,27 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def check_private(path: Path, what: str) -> None:
-    """Refuse a secret file that other accounts may read or change (nothing to check where modes mean nothing).
+def read_private(path: Path, what: str) -> bytes:
+    """Return a secret file's bytes, unless other accounts may read or change it (where modes mean something).
+
+    The permissions are those of the very file that is read: it is opened once.
 
     Raises:
         SecretError: group or others have any permission on it.
-        ConfigurationError: the file is missing.
+        ConfigurationError: the file is missing, unreadable or no regular file.
     """
-    if os.name != "posix":
-        return
-    with readable_errors(path):
-        mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
-        raise SecretError(
-            f"{what} is open to other accounts (mode {mode:04o})",
-            path=path,
-            hint=f"chmod 600 {path}, and replace the key if someone else may have read it",
-        )
+    with readable_errors(path), path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        mode = stat.S_IMODE(status.st_mode)
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigurationError(f"{what} has to be a file", path=path)
+        if os.name == "posix" and mode & 0o077:
+            raise SecretError(
+                f"{what} is open to other accounts (mode {mode:04o})",
+                path=path,
+                hint=f"chmod 600 {path}, and replace the key if someone else may have read it",
+            )
+        return file.read()
 
 
 def make_directory(path: Path) -> None:
@@ -110,27 +110,47 @@ def make_directory(path: Path) -> None:
             sync_directory(path.parent)
 
 
-def sync_directory(path: Path) -> None:
+def sync_directory(path: Path | str) -> None:
     """Flush a directory's entries to the disk (Windows has no such call and needs none)."""
     if os.name != "posix":
         return
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
-        os.fsync(descriptor)
+        _sync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _write_new(path: Path | str, data: bytes, mode: int, *, flush: bool = True) -> None:
-    """Create ``path`` with ``data``, on the disk unless the caller flushes; never follows or reuses what is there."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), mode)
+def sync_file(path: Path | str) -> None:
+    """Flush a file to the disk that was written without a flush."""
+    descriptor = os.open(path, os.O_RDWR | _BINARY | _NOFOLLOW)
     try:
-        os.fchmod(descriptor, mode) if hasattr(os, "fchmod") else None
+        _sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(descriptor: int) -> None:
+    """``fsync``; on macOS that leaves the data in the drive's own cache, and only ``F_FULLFSYNC`` gets it out."""
+    if sys.platform == "darwin":
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+        except OSError:  # a file system that can't (SMB, FUSE)
+            os.fsync(descriptor)
+    else:
+        os.fsync(descriptor)
+
+
+def write_new(path: Path | str, data: bytes, mode: int, *, flush: bool = True) -> None:
+    """Create ``path`` with ``data``, on the disk unless the caller flushes; never follows or reuses what is there."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY | _NOFOLLOW, mode)
+    try:
+        os.fchmod(descriptor, mode) if hasattr(os, "fchmod") else None  # the umask may have taken bits away
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
         if flush:
-            os.fsync(descriptor)
+            _sync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -144,7 +164,7 @@ def write_atomic(path: Path, data: bytes, mode: int = PUBLIC) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns():x}")
     with readable_errors(path):
         try:
-            _write_new(temporary, data, mode)
+            write_new(temporary, data, mode)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -157,79 +177,6 @@ def discard_unfinished(path: Path) -> None:
     for left in path.parent.glob(f".{path.name}.*"):
         with contextlib.suppress(OSError):  # of another account: it may, this one need not
             left.unlink()
-
-
-def stage(target: Path, files: dict[str, tuple[bytes, int]], *, flush: bool = True) -> Path:
-    """Write ``files`` (name → contents, mode) into a hidden directory beside ``target`` and return it.
-
-    It is on the disk then, unless the caller flushes many at once.
-
-    Raises:
-        ConfigurationError: it can't be written; nothing is left behind.
-    """
-    staged = target.with_name(f"{_STAGED}{target.name}")
-    with readable_errors(target):
-        try:
-            _make_empty(staged)
-            for name, (data, mode) in files.items():
-                _write_new(f"{staged}/{name}", data, mode, flush=flush)
-            if flush:
-                sync_directory(staged)
-        except BaseException:
-            shutil.rmtree(staged, ignore_errors=True)
-            raise
-    return staged
-
-
-def _make_empty(directory: Path) -> None:
-    try:
-        directory.mkdir(mode=0o700)
-    except FileExistsError:  # of a process that died
-        shutil.rmtree(directory)
-        directory.mkdir(mode=0o700)
-
-
-def sync_staged(staged: Iterable[Path]) -> None:
-    """Flush what was staged without a flush, where the whole file system can't be flushed at once."""
-    for directory in staged:
-        for path in directory.iterdir():
-            descriptor = os.open(path, os.O_RDWR)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        sync_directory(directory)
-
-
-def install(staged: Path, target: Path) -> None:
-    """Put a staged directory in ``target``'s place in one step. The caller flushes the parent directory.
-
-    Where the file system can't exchange two names there is an instant with no directory at all (never a mixed one),
-    which ``discard_staged`` mends.
-    """
-    with readable_errors(target):
-        if not target.exists():
-            staged.rename(target)
-        elif exchange(staged, target):
-            shutil.rmtree(staged)
-        else:
-            replaced = target.with_name(f"{_REPLACED}{target.name}")
-            shutil.rmtree(replaced, ignore_errors=True)
-            target.rename(replaced)
-            staged.rename(target)
-            shutil.rmtree(replaced)
-
-
-def discard_staged(parent: Path) -> None:
-    """Remove what a killed process left staged below ``parent``. Only under the lock: nobody else is staging then."""
-    for left in parent.glob(f"{_REPLACED}*"):
-        target = left.with_name(left.name.removeprefix(_REPLACED))
-        if not target.exists():
-            left.rename(target)
-        else:
-            shutil.rmtree(left, ignore_errors=True)
-    for left in parent.glob(f"{_STAGED}*"):
-        shutil.rmtree(left, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mcpsec.errors import Error, UsageError
 
 if TYPE_CHECKING:
-    from mcpsec.certs.authority import Issued
+    from mcpsec.certs.leaf import Issued
 
 __all__ = ["parse_hook", "run_hook"]
 

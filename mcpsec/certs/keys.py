@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from mcpsec.certs.files import check_private, read
+from mcpsec.certs.files import read_private
 from mcpsec.errors import SecretError, UsageError
 
 if TYPE_CHECKING:
@@ -129,8 +129,7 @@ def load(path: Path, what: str, passphrase: Passphrase | None = None) -> Private
         ConfigurationError: the file is missing or unreadable.
         SecretError: others may read it, the passphrase is missing or wrong, it holds no usable private key.
     """
-    check_private(path, what)
-    data = read(path)
+    data = read_private(path, what)
     encrypted = b"ENCRYPTED" in data[:4096]
     secret = passphrase(what) if encrypted and passphrase is not None else None
     if encrypted and not secret:

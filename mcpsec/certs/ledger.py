@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "Ledger", "Purpose", "Signer", "StoredCrl", "from_seconds", "to_seconds"]
 
 _VERSION = 1
+_PAGE = 500
+"""Entries read at once: a reader that takes its time (``certs ledger | less``) must not keep writers out."""
 _SCHEMA = """
 CREATE TABLE certificates (
     serial TEXT PRIMARY KEY, name TEXT NOT NULL, sans TEXT NOT NULL, profile TEXT NOT NULL, days REAL NOT NULL,
@@ -242,15 +244,17 @@ class Ledger:
             ((to_seconds(moment), reason, serial) for serial in serials),
         )
 
-    def current(self, name: str) -> Entry | None:
-        """The certificate that a name bears now (perhaps expired or revoked), None when it bears none."""
-        rows = self._rows("SELECT * FROM certificates WHERE name = ? AND state = 'issued'", name)
-        return self._entry(rows[0]) if rows else None
+    def borne(self, names: Iterable[str]) -> dict[str, Entry]:
+        """The certificates that names bear now (perhaps expired or revoked); names that bear none are left out."""
+        chosen = json.dumps(list(names))
+        found = self._entries("WHERE state = 'issued' AND name IN (SELECT value FROM json_each(?))", chosen)
+        return {entry.name: entry for entry in found}
 
-    def spelled_otherwise(self, name: str) -> str | None:
-        """A name that differs only in case: one directory on some file systems, one identity to some readers."""
-        rows = self._rows("SELECT name FROM certificates WHERE name = ? COLLATE NOCASE AND name <> ?", name, name)
-        return str(rows[0]["name"]) if rows else None
+    def spellings(self, names: Iterable[str]) -> dict[str, str]:
+        """How names (in lower case) were ever spelled: one directory on some file systems, one identity to readers."""
+        sql = "SELECT DISTINCT name FROM certificates WHERE name COLLATE NOCASE IN (SELECT value FROM json_each(?))"
+        rows = self._rows(sql, json.dumps(list(names)))
+        return {str(row["name"]).lower(): str(row["name"]) for row in rows}
 
     def by_serial(self, serial: str) -> Entry | None:
         """The certificate of a serial number (upper-case hexadecimal)."""
@@ -267,10 +271,12 @@ class Ledger:
 
     def entries(self, *, everything: bool = False) -> Iterator[Entry]:
         """The certificate of every name, or every certificate ever signed; by name, then oldest first."""
-        where = "" if everything else "WHERE state = 'issued'"
-        with self._errors():
-            for row in self._db.execute(f"SELECT * FROM certificates {where} ORDER BY name, rowid"):  # noqa: S608 # no outside text
-                yield self._entry(row)
+        states = "" if everything else "AND state = 'issued'"
+        clause = f"WHERE (name, rowid) > (?, ?) {states} ORDER BY name, rowid LIMIT {_PAGE}"
+        after: tuple[str, int] = ("", 0)
+        while rows := self._rows(f"SELECT rowid AS position, * FROM certificates {clause}", *after):  # noqa: S608 # no outside text
+            yield from map(self._entry, rows)
+            after = rows[-1]["name"], rows[-1]["position"]
 
     def revoked(self, signer: str, since: datetime) -> list[tuple[str, datetime, str]]:
         """(serial, moment, reason) of a signer's revoked certificates that expire after ``since``."""

@@ -25,10 +25,11 @@ from cryptography import x509
 
 from mcpsec.certs import create as making
 from mcpsec.certs import keys, rotation
-from mcpsec.certs.authority import Authority, Issued, LeafRequest, now_utc
+from mcpsec.certs.authority import Authority
 from mcpsec.certs.files import read
 from mcpsec.certs.identity import serial_text
 from mcpsec.certs.issuers import pinned
+from mcpsec.certs.leaf import Issued, LeafRequest, OvertakenError, now_utc
 from mcpsec.certs.ledger import Entry, Purpose
 from mcpsec.certs.profiles import common_name
 from mcpsec.certs.settings import ROOT_KEY, Settings
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AuthorityInfo", "Pki", "Renewal"]
 
-_CHUNK = 256
+_CHUNK = 1024
+"""Certificates for which a batch holds the lock once: under a second, in which others wait."""
 _JITTER = 1 / 20
 """The part of a life over which the renewals of certificates issued together are spread."""
 
@@ -82,6 +84,7 @@ class Pki:
     def __init__(self, directory: Path, settings: Settings, passphrase: keys.Passphrase | None = None) -> None:
         self.directory = directory
         self.settings = settings
+        self.profiles = settings.profiles
         self.passphrase = passphrase
         self._authorities: dict[Purpose, Authority] = {}
 
@@ -212,7 +215,7 @@ class Pki:
         Raises:
             UsageError: the profile is unknown or for another purpose.
         """
-        known = self.settings.profiles
+        known = self.profiles
         chosen = known.get(profile or purpose.value)
         if chosen is None:
             raise UsageError(f"there is no profile {profile!r}", hint=f"one of {', '.join(known)}")
@@ -227,7 +230,7 @@ class Pki:
             public_key=public_key,
             request=request,
             key_passphrase=key_passphrase,
-            existing="replace" if replace else "refuse",
+            replace=replace,
         )
 
     def issue(
@@ -331,11 +334,9 @@ class Pki:
             raise UsageError(f"{which!r} is a client and a server", hint="add --client or --server")
         if named:
             return named[0]
-        serial = which.replace(":", "").upper().removeprefix("0X")
-        serial = serial if len(serial) % 2 == 0 else f"0{serial}"
         for authority in looked:
-            if (entry := authority.ledger.by_serial(serial)) is not None:
-                return [entry]
+            if found := authority.named(which):
+                return found
         raise UsageError(f"no certificate has the name or serial number {which!r}", hint="mcpsec certs list --all")
 
     def current(self, name: str, purpose: Purpose | None = None) -> Entry:
@@ -376,17 +377,14 @@ class Pki:
         entry = self.current(name, purpose)
         if entry.recorded != "issued":
             raise UsageError(f"{name!r} bears no certificate that could be renewed")
-        if entry.revoked is not None:
-            hint = f"mcpsec certs issue {name} gives it a new one, on your word"
-            raise UsageError(f"the certificate of {name!r} was revoked, so it is not renewed", hint=hint)
         authority = self.authority(entry.purpose)
         old = x509.load_der_x509_certificate(entry.der).public_key()
         leaf = LeafRequest(
             name=entry.name,
-            profile=self.settings.profiles.get(entry.profile) or self.settings.profiles[entry.purpose.value],
+            profile=self.profiles.get(entry.profile) or self.profiles[entry.purpose.value],
             sans=entry.sans,
             days=entry.days if days is None else days,
-            existing="renew",
+            renews=entry.serial,
         )
         if public_key is not None or not entry.has_key:
             leaf = replace(leaf, public_key=public_key or old, request=request)  # type: ignore[arg-type] # old: of a kind we issued
@@ -437,6 +435,8 @@ class Pki:
                 continue
             try:
                 outcomes.append(Renewal(entry.name, entry.purpose, self.renew(entry.name, entry.purpose)))
+            except OvertakenError:  # renewed by another process meanwhile, which is as well
+                continue
             except Exception as error:  # every certificate gets its turn; the caller reports each failure
                 outcomes.append(Renewal(entry.name, entry.purpose, None, error))
         for authority in self.readable_authorities():
@@ -455,11 +455,7 @@ class Pki:
         Raises:
             UsageError: there is no such certificate, or the reason is none.
         """
-        now = now_utc()
-        entries = [entry for entry in self.find(which, purpose) if entry.accepted(now)]
-        if entries:
-            self.authority(entries[0].purpose).revoke(entries, reason)
-        return [found for entry in entries if (found := self.authority(entry.purpose).ledger.by_serial(entry.serial))]
+        return self.authority(self.find(which, purpose)[0].purpose).revoke(which, reason)
 
     def refresh_crls(self, purpose: Purpose | None = None, *, force: bool = False) -> list[Path]:
         """Sign CRLs again that are due (or all, with ``force``); return the files that were written."""

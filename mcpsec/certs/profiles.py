@@ -10,7 +10,7 @@ that are behind, and never an hour beyond the CA's own end.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from importlib import resources
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 __all__ = [
     "BACKDATING",
     "CaSpec",
+    "LeafBuilder",
     "LeafSpec",
     "Profile",
     "build_ca",
-    "build_leaf",
     "common_name",
     "key_identifier",
     "name_constraints",
@@ -119,7 +119,6 @@ class LeafSpec:
     not_before: datetime
     not_after: datetime
     organization: str | None = None
-    crl_url: str | None = field(default=None)
 
 
 def signature_hash(key: object) -> hashes.SHA256 | hashes.SHA384 | None:
@@ -222,29 +221,38 @@ def build_ca(
     return builder.sign(signing_key, signature_hash(signing_key))
 
 
-def build_leaf(
-    spec: LeafSpec,
-    public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey,
-    signing_key: PrivateKey,
-    issuer: x509.Certificate,
-) -> x509.Certificate:
-    """Sign a leaf certificate."""
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(_subject(spec.common_name, spec.organization))
-        .issuer_name(issuer.subject)
-        .public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(spec.not_before)
-        .not_valid_after(spec.not_after)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(ca=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([USAGES[spec.purpose]]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([general_name(*san) for san in spec.sans]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier(key_identifier(issuer), None, None), critical=False)
-    )
-    if spec.crl_url is not None:
-        location = x509.DistributionPoint([x509.UniformResourceIdentifier(spec.crl_url)], None, None, None)
-        builder = builder.add_extension(x509.CRLDistributionPoints([location]), critical=False)
-    return builder.sign(signing_key, signature_hash(signing_key))
+class LeafBuilder:
+    """Signs the leaves of one CA. What all of them share is built once: a fleet is thousands of certificates."""
+
+    def __init__(
+        self, purpose: Purpose, issuer: x509.Certificate, signing_key: PrivateKey, crl_url: str | None = None
+    ) -> None:
+        self._key = signing_key
+        self._hash = signature_hash(signing_key)
+        builder = (
+            x509.CertificateBuilder()
+            .issuer_name(issuer.subject)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(ca=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([USAGES[purpose]]), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier(key_identifier(issuer), None, None), critical=False)
+        )
+        if crl_url is not None:
+            location = x509.DistributionPoint([x509.UniformResourceIdentifier(crl_url)], None, None, None)
+            builder = builder.add_extension(x509.CRLDistributionPoints([location]), critical=False)
+        self._common = builder
+
+    def sign(
+        self, spec: LeafSpec, public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+    ) -> x509.Certificate:
+        """Sign one leaf certificate."""
+        builder = (
+            self._common.subject_name(_subject(spec.common_name, spec.organization))
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(spec.not_before)
+            .not_valid_after(spec.not_after)
+            .add_extension(x509.SubjectAlternativeName([general_name(*san) for san in spec.sans]), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        )
+        return builder.sign(self._key, self._hash)

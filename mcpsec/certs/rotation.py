@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcpsec.certs import create as making
 from mcpsec.certs import keys
-from mcpsec.certs.authority import now_utc
 from mcpsec.certs.files import PRIVATE, PUBLIC, lock, make_directory, read, write_atomic
 from mcpsec.certs.issuers import is_external, is_issuer, load_ca_key, pinned
+from mcpsec.certs.leaf import now_utc
 from mcpsec.errors import RefusedError, SecretError, UsageError
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ def _rename_call() -> Callable[[bytes, bytes], int] | None:
     return None
 
 
-def exchange(one: Path, other: Path) -> bool:
+def exchange(one: Path | str, other: Path | str) -> bool:
     """Swap two existing names atomically; False when this platform or file system can't.
 
     Raises:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, TypeVar
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from mcpsec.certs.authority import now_utc
 from mcpsec.certs.constraints import violations
 from mcpsec.certs.crl import parse_crls
 from mcpsec.certs.identity import sans_of_certificate
+from mcpsec.certs.leaf import now_utc
 from mcpsec.certs.ledger import Purpose
 from mcpsec.certs.profiles import USAGES, common_name
 from mcpsec.certs.strict_openssl import verify_strict

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mcpsec.certs.authority import now_utc
+from mcpsec.certs.leaf import now_utc
 from mcpsec.certs.pki import renewal_moment
 
 if TYPE_CHECKING:

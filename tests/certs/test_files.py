@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from mcpsec.certs import files
-from mcpsec.certs.syscalls import exchange
 from mcpsec.errors import ConfigurationError, Error
 
 
@@ -39,41 +38,6 @@ except ConfigurationError as error:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert "file too large" in done.stdout and done.stderr == ""
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
-
-
-def test_two_directories_change_places_in_one_step(tmp_path: Path) -> None:
-    one, other = tmp_path / "one", tmp_path / "other"
-    for directory in (one, other):
-        directory.mkdir()
-        (directory / "file").write_text(directory.name)
-    if not exchange(one, other):
-        pytest.skip("this file system can't exchange directories; run on ext4, xfs, btrfs, tmpfs or APFS")
-    assert (one / "file").read_text() == "other" and (other / "file").read_text() == "one"
-    with pytest.raises(FileNotFoundError):
-        exchange(one, tmp_path / "none")
-
-
-@pytest.mark.parametrize("able", [True, False])
-def test_a_staged_directory_takes_the_place_of_the_old_one(
-    able: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not able:
-        monkeypatch.setattr(files, "exchange", lambda *_: False)
-    target = tmp_path / "name"
-    for text in (b"first", b"second"):
-        files.install(files.stage(target, {"file": (text, files.PRIVATE)}), target)
-        assert (target / "file").read_bytes() == text
-        assert (target / "file").stat().st_mode & 0o777 == 0o600 and target.stat().st_mode & 0o777 == 0o700
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_what_a_dead_process_left_is_cleared_and_what_it_moved_away_comes_back(tmp_path: Path) -> None:
-    target = tmp_path / "name"
-    files.install(files.stage(target, {"file": (b"kept", files.PUBLIC)}), target)
-    files.stage(target, {"file": (b"unfinished", files.PUBLIC)})
-    target.rename(tmp_path / ".old-name")
-    files.discard_staged(tmp_path)
-    assert (target / "file").read_bytes() == b"kept" and list(tmp_path.iterdir()) == [target]
 
 
 def test_a_lock_lets_one_in_and_ends_with_its_process(tmp_path: Path) -> None:

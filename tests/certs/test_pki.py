@@ -2,7 +2,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +10,8 @@ import pytest
 from cryptography import x509
 
 from mcpsec.certs import Pki, Purpose, authority, keys, load_crl, sans_of, sha256_of
+from mcpsec.certs.authority import Authority
+from mcpsec.certs.leaf import now_utc
 from mcpsec.certs.pki import renewal_moment
 from mcpsec.errors import ConfigurationError, RefusedError, SecretError, UsageError
 from tests.certs.helpers import load, openssl_verify
@@ -350,9 +352,8 @@ def test_what_is_published_is_restored_without_a_key(pki: Pki) -> None:
     assert (crl.read_bytes(), bundle.read_bytes()) == texts
 
 
-def test_memory_of_a_row_that_nobody_saw(pki: Pki) -> None:
+def test_memory_of_a_row_that_nobody_saw(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that died after its ledger entry and before its files leaves an abandoned row and no name taken."""
-    from mcpsec.certs.authority import Authority
 
     class Dies(Exception):
         pass
@@ -360,15 +361,68 @@ def test_memory_of_a_row_that_nobody_saw(pki: Pki) -> None:
     def die(*_: object) -> None:
         raise Dies
 
-    original = Authority._deliver
-    Authority._deliver = die  # type: ignore[method-assign, assignment]
-    try:
+    with monkeypatch.context() as patched:
+        patched.setattr("mcpsec.certs.delivery.deliver", die)
         with pytest.raises(Dies):
             pki.issue("agent", Purpose.CLIENT)
-    finally:
-        Authority._deliver = original  # type: ignore[method-assign]
     assert [entry.recorded for entry in pki.entries(everything=True)] == ["abandoned"]
     assert list(pki.entries()) == []
     pki.issue("agent", Purpose.CLIENT)
     serials = {x509.load_der_x509_certificate(entry.der).serial_number for entry in pki.entries(everything=True)}
     assert len(serials) == 2
+
+
+def between_look_and_lock(
+    monkeypatch: pytest.MonkeyPatch, method: str, happens: Callable[[Pki], object], directory: Path
+) -> None:
+    """Let another process do something after a command has looked at the ledger and before it holds the lock."""
+    original = getattr(Authority, method)
+
+    def late(self: Authority, *arguments: object) -> object:
+        monkeypatch.setattr(Authority, method, original)
+        with Pki.open(directory) as other:
+            happens(other)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Authority, method, late)
+
+
+def test_a_renewal_does_not_outrun_a_revocation(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    pki.issue("agent", Purpose.CLIENT)
+    between_look_and_lock(monkeypatch, "issue", lambda other: other.revoke("agent"), pki.directory)
+    with pytest.raises(UsageError, match="revoked"):
+        pki.renew("agent")
+    assert [entry.revoked is not None for entry in pki.entries(everything=True)] == [True]
+
+
+def test_a_revocation_takes_what_was_renewed_at_the_same_moment(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    pki.issue("agent", Purpose.CLIENT)
+    between_look_and_lock(monkeypatch, "revoke", lambda other: other.renew("agent"), pki.directory)
+    assert len(pki.revoke("agent")) == 2
+    assert [entry.revoked is not None for entry in pki.entries(everything=True)] == [True, True]
+
+
+def test_two_renewals_at_once_make_one_certificate(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    pki.issue("agent", Purpose.CLIENT, days=1)
+    soon = now_utc() + timedelta(hours=23)
+    between_look_and_lock(monkeypatch, "issue", lambda other: other.renew("agent"), pki.directory)
+    assert pki.renew_due(soon) == []  # nothing failed: it was done by the other one
+    assert len(list(pki.entries(everything=True))) == 2
+
+
+def test_a_slow_reader_of_the_ledger_keeps_nobody_out(pki: Pki) -> None:
+    list(pki.issue_many(pki.request(f"agent-{number}", Purpose.CLIENT) for number in range(3)))
+    reader = pki.entries(everything=True)
+    seen = [next(reader).name]
+    with Pki.open(pki.directory) as other:
+        other.revoke("agent-2")
+    seen += [entry.name for entry in reader]
+    assert seen == ["agent-0", "agent-1", "agent-2"]
+
+
+def test_the_ledger_is_read_in_pages(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcpsec.certs.ledger._PAGE", 2)
+    for _ in range(2):
+        list(pki.issue_many(pki.request(f"agent-{n}", Purpose.CLIENT, replace=True) for n in range(5)))
+    assert [entry.name for entry in pki.entries()] == [f"agent-{n}" for n in range(5)]
+    assert [entry.name for entry in pki.entries(everything=True)] == [f"agent-{n // 2}" for n in range(10)]

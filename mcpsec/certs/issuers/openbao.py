@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from mcpsec.certs.files import check_private, read
+from mcpsec.certs.files import read_private
 from mcpsec.errors import ConfigurationError, Error, SecretError
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ class OpenBao:
         token = _setting("TOKEN")
         file = _setting("TOKEN_FILE")
         if token is None and file is not None:
-            check_private(Path(file), "the OpenBao token")
-            token = read(Path(file)).decode("ascii", "replace").strip()
+            token = read_private(Path(file), "the OpenBao token").decode("ascii", "replace").strip()
         if not token or not token.isascii() or not token.isprintable():
             raise SecretError("there is no OpenBao token", hint="set BAO_TOKEN, or BAO_TOKEN_FILE")
         return token

@@ -51,7 +51,7 @@ def check(
     With --format nagios: 0 OK, 1 WARNING (due), 2 CRITICAL (late), 3 UNKNOWN.
     """
     from mcpsec.certs import expiry, monitoring
-    from mcpsec.certs.authority import now_utc
+    from mcpsec.certs.leaf import now_utc
 
     margins = tuple(None if text is None else expiry.parse_margin(text) for text in (warn, fail))
     now = now_utc()

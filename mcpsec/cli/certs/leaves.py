@@ -79,8 +79,8 @@ def issue(
             return
         if name is None:
             raise UsageError("give a name", hint="mcpsec certs issue reporting --client")
-        if purpose is None and profile is not None and profile in pki.settings.profiles:
-            purpose = pki.settings.profiles[profile].purpose
+        if purpose is None and profile is not None and profile in pki.profiles:
+            purpose = pki.profiles[profile].purpose
         if purpose is None:
             raise UsageError("say what the certificate is for", hint="--client or --server")
         public_key, text, sans = None, None, tuple(san or ())
@@ -113,17 +113,19 @@ def _secret_in(path: Path | None) -> bytes | None:
 
 
 def _issue_batch(pki: Pki, path: Path, purpose: Purpose | None, *, skip_existing: bool, as_json: bool) -> None:
-    from mcpsec.certs.authority import now_utc
     from mcpsec.certs.batch import count_requests, read_requests
+    from mcpsec.certs.leaf import now_utc
 
     now = now_utc()
-    total = count_requests(path, pki, purpose)
+    total = count_requests(path, pki, purpose, skip_existing=skip_existing)
 
     def wanted() -> Iterator[LeafRequest]:
         for request in read_requests(path, pki, purpose):
-            current = pki.authority(request.profile.purpose).ledger.current(request.name)
-            if not (skip_existing and current is not None and current.state(now) == "valid"):
-                yield request
+            if skip_existing:
+                current = pki.authority(request.profile.purpose).ledger.borne([request.name]).get(request.name)
+                if current is not None and current.state(now) == "valid":
+                    continue
+            yield request
 
     documents = []
     count = 0
@@ -155,7 +157,7 @@ def list_(
     format: Annotated[Format, typer.Option(help="Output.")] = "text",
 ) -> None:
     """List certificates, from the ledger."""
-    from mcpsec.certs.authority import now_utc
+    from mcpsec.certs.leaf import now_utc
 
     now = now_utc()
     with context(ctx).open() as pki:
@@ -189,7 +191,7 @@ def revoke(
     format: Annotated[Format, typer.Option(help="Output.")] = "text",
 ) -> None:
     """Revoke certificates for good and publish the CRL that says so, in one step."""
-    from mcpsec.certs.authority import now_utc
+    from mcpsec.certs.leaf import now_utc
 
     with context(ctx).open() as pki:
         revoked = pki.revoke(which, reason, purpose_of(client, server))
@@ -214,8 +216,8 @@ def show(
     format: Annotated[Format, typer.Option(help="Output.")] = "text",
 ) -> None:
     """Show what the ledger knows about a name or serial number."""
-    from mcpsec.certs.authority import now_utc
-    from mcpsec.certs.authority import pem as pem_of
+    from mcpsec.certs.leaf import now_utc
+    from mcpsec.certs.leaf import pem as pem_of
 
     now = now_utc()
     with context(ctx).open() as pki:
