@@ -80,6 +80,17 @@ def http_server(tmp_path: Path) -> Iterator[Any]:
     server.stop()
 
 
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Any]:
+    """A shared state store: Redis or Valkey."""
+    from tests.fixtures.stores import Store
+
+    server = Store(tmp_path / "store")
+    server.start()
+    yield server
+    server.kill()
+
+
 def _stop_all(running: list[Any]) -> None:
     """Stop every gateway, and only then report what was wrong with the first."""
     problems: list[BaseException] = []

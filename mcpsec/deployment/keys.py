@@ -27,6 +27,7 @@ from mcpsec.deployment.kinds import (
 from mcpsec.deployment.literals import environment_is_secret, header_is_secret
 from mcpsec.deployment.policy_kinds import ArgumentTest, Command, Fingerprint, Glob, HeaderName, Network, Window
 from mcpsec.deployment.shapes import Key, ListOf, MapOf, Table
+from mcpsec.deployment.store_kinds import StoreUrl
 from mcpsec.secretrefs import reference_schema
 
 __all__ = ["DEPLOYMENT", "json_schema"]
@@ -76,6 +77,11 @@ _LIMITS = Table(
             "rate_limit",
             RateKind(may_be_off=True),
             "Requests of each client that names no rate of its own; refused and malformed ones count.",
+        ),
+        Key(
+            "address_rate_limit",
+            RateKind(may_be_off=True),
+            "Requests of each network address (IPv6: each /64), spent before anybody is authenticated.",
         ),
         Key("header_bytes", Size(1024, 1 << 20), "Request line and headers of one request."),
         Key("body_bytes", Size(1024, 256 << 20), "Body of one request."),
@@ -192,6 +198,11 @@ _UPSTREAM = Table(
             MapOf(Glob(), _METHODS, of='"TOOL"'),
             "What each tool does, by glob over tool names; what no glob names is execute.",
         ),
+        Key(
+            "rate_limits",
+            MapOf(Glob(), RateKind(), of='"TOOL"'),
+            "How often each client may call a tool, by glob over tool names; the closest glob counts.",
+        ),
     ),
     "One MCP server behind the gateway, served at /mcp/NAME.",
     one_of=("command", "url", "builtin"),
@@ -300,8 +311,38 @@ DEPLOYMENT = Table(
             "state",
             Table(
                 model.State,
-                (Key("url", Choice(("memory://",)), "Where replay protection, limits and sessions are kept."),),
-                "What the gateway remembers between requests.",
+                (
+                    Key(
+                        "url",
+                        StoreUrl(),
+                        "Where replay protection, limits and sessions are kept.",
+                        '"redis://state.example.com:6379/0"',
+                    ),
+                    Key(
+                        "username",
+                        Text("user name", r"[!-~]{1,128}"),
+                        "The store's user (ACL), if it has users.",
+                        needs="password",
+                    ),
+                    Key("password", Secret(), "The store's password, by reference."),
+                    Key(
+                        "ca",
+                        FilePath("file"),
+                        "CA certificates, PEM, that a rediss:// store's certificate must come from.",
+                    ),
+                    Key(
+                        "prefix",
+                        Text("prefix", r"[A-Za-z0-9._-]{1,64}"),
+                        "Begins every key: one for each deployment that shares a store.",
+                    ),
+                    Key("timeout", Duration(0.01, 30), "The longest that the store may take to answer."),
+                    Key(
+                        "on_failure",
+                        Choice(("local", "refuse")),
+                        "Rate limits without the store: each gateway counts for itself, or nothing is served.",
+                    ),
+                ),
+                "What gateways remember between requests, and share.",
             ),
             "Shared state.",
         ),

@@ -101,6 +101,7 @@ class Limits:
     """
 
     rate_limit: Rate | None = field(default_factory=Rate)
+    address_rate_limit: Rate | None = None
     header_bytes: int = 32 * 1024
     body_bytes: int = 4 * 1024 * 1024
     response_bytes: int = 16 * 1024 * 1024
@@ -158,9 +159,24 @@ class Log:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """``[state]``: where replay protection, limits and sessions are kept. This version keeps them in memory."""
+    """``[state]``: where replay protection, limits and sessions are kept; a store is shared by many gateways.
+
+    ``timeout`` in seconds bounds every answer of the store. ``on_failure`` is what becomes of rate limits without it:
+    each gateway counts for itself (``local``) or nothing is served (``refuse``). Nonces are refused in any case.
+    """
 
     url: str = "memory://"
+    username: str | None = None
+    password: SecretRef | None = None
+    ca: Path | None = None
+    prefix: str = "mcpsec"
+    timeout: float = 0.25
+    on_failure: Literal["local", "refuse"] = "local"
+
+    @property
+    def shared(self) -> bool:
+        """True when other processes see it."""
+        return self.url != "memory://"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +208,7 @@ class Upstream:
     connect_timeout: float = 5.0
     in_flight: int = 256
     access: dict[str, MethodClass] = field(default_factory=dict)
+    rate_limits: dict[str, Rate] = field(default_factory=dict)
     sandbox: Sandbox | None = None
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcpsec.gateway.connection import refusal_answer
 from mcpsec.gateway.message import Answer, Exchange, Refusal, StreamAnswer
+from mcpsec.gateway.quota import quota_headers
 from mcpsec.protocol import codes
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Chain:
         else:
             answer = outcome
         exchange.status = answer.status
+        if exchange.quotas:
+            answer.headers = [*answer.headers, *quota_headers(exchange.quotas)]
         if isinstance(answer, StreamAnswer):
             return StreamAnswer(answer.status, answer.headers, self._recorded(exchange, answer.parts), answer.endless)
         exchange.answer_bytes = len(answer.body)

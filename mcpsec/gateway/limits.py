@@ -3,51 +3,77 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcpsec.deployment.model import Rate
 
-__all__ = ["BucketTable", "InFlight"]
+__all__ = ["BucketTable", "Buckets", "InFlight", "Taken"]
+
+_ROUNDING = 1e-6  # of a token: what adding up fractions of seconds may lose
+
+
+class Taken(NamedTuple):
+    """What became of taking one token: seconds until there is one (0: taken), tokens left, seconds until all are."""
+
+    wait: float
+    remaining: int
+    reset: float
+
+
+class Buckets:
+    """Token buckets of any rate, each kept as one number: the time at which it will be full again.
+
+    (The generic cell rate algorithm, ITU-T I.371: the same as a bucket of ``burst`` tokens, refilled evenly.) Holds
+    ``size`` keys at most; beyond that the one used longest ago is forgotten, which gives it a full bucket again. Keys
+    are therefore identities that were proven, or are counted with ample ``size``.
+    """
+
+    def __init__(self, *, size: int = 100_000, clock: Callable[[], float] = time.monotonic) -> None:
+        self._size = size
+        self._clock = clock
+        self._full_at: dict[str, float] = {}
+
+    def take(self, key: str, rate: Rate) -> Taken:
+        """Take a token, if there is one."""
+        now = self._clock()
+        each = rate.seconds / rate.count
+        whole = each * rate.burst
+        full_at = min(max(self._full_at.pop(key, now), now), now + whole)
+        after = full_at + each
+        wait = after - now - whole
+        if wait > _ROUNDING * each:
+            self._full_at[key] = full_at
+            return Taken(wait, 0, full_at - now)
+        self._full_at[key] = after
+        if len(self._full_at) > self._size:
+            del self._full_at[next(iter(self._full_at))]
+        return Taken(0.0, int((whole - after + now) / each + _ROUNDING), after - now)
+
+    def wait_for(self, key: str, rate: Rate) -> float:
+        """Seconds until one token is there; 0 when it is. Nothing is taken."""
+        now = self._clock()
+        each = rate.seconds / rate.count
+        wait = self._full_at.get(key, now) + each - now - each * rate.burst
+        return wait if wait > _ROUNDING * each else 0.0
 
 
 class BucketTable:
-    """A token bucket for each key: ``burst`` at most, refilled evenly at the rate.
-
-    Holds ``size`` keys at most; beyond that the one used longest ago is forgotten, which gives it a full bucket again.
-    Keys are therefore identities that were proven, or are counted with ample ``size``.
-    """
+    """A token bucket of one rate for each key."""
 
     def __init__(self, rate: Rate, *, size: int = 10_000, clock: Callable[[], float] = time.monotonic) -> None:
-        self._burst = float(rate.burst)
-        self._per_second = rate.count / rate.seconds
-        self._size = size
-        self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def _level(self, key: str, now: float) -> float:
-        tokens, updated = self._buckets.get(key, (self._burst, now))
-        return min(self._burst, tokens + (now - updated) * self._per_second)
+        self._rate = rate
+        self._buckets = Buckets(size=size, clock=clock)
 
     def wait_for(self, key: str) -> float:
         """Seconds until one token is there; 0 when it is."""
-        level = self._level(key, self._clock())
-        return 0.0 if level >= 1.0 else (1.0 - level) / self._per_second
+        return self._buckets.wait_for(key, self._rate)
 
     def take(self, key: str) -> float:
         """Take a token: 0 when there was one, else the seconds until there is (and nothing is taken)."""
-        now = self._clock()
-        level = self._level(key, now)
-        if level < 1.0:
-            return (1.0 - level) / self._per_second
-        self._buckets[key] = (level - 1.0, now)
-        self._buckets.move_to_end(key)
-        if len(self._buckets) > self._size:
-            self._buckets.popitem(last=False)
-        return 0.0
+        return self._buckets.take(key, self._rate).wait
 
 
 class InFlight:

@@ -119,6 +119,7 @@ class Exchange:
         "message",
         "method_class",
         "peer",
+        "quotas",
         "request",
         "resource",
         "rule",
@@ -149,6 +150,7 @@ class Exchange:
         self.status = 0
         self.answer_bytes = 0
         self.upstream_ms = 0.0
+        self.quotas: list[tuple[bytes, bytes]] = []
         self.held: Callable[[], None] | None = None
 
     def let_go(self) -> None:

@@ -27,11 +27,12 @@ from mcpsec.gateway.record import Recorder
 from mcpsec.gateway.rotation import OwnCertificate
 from mcpsec.gateway.sessions import SessionTable
 from mcpsec.gateway.startup import start_upstreams
+from mcpsec.gateway.state import StoreUnavailableError, open_state
 from mcpsec.gateway.steps.authorise import Authorise
 from mcpsec.gateway.steps.hygiene import Hygiene
 from mcpsec.gateway.steps.identity import CertificateIdentity, ClientDirectory
 from mcpsec.gateway.steps.parse import ParseMessage
-from mcpsec.gateway.steps.rate import RateLimit
+from mcpsec.gateway.steps.rate import AddressRate, RateLimit, ToolRate
 from mcpsec.gateway.steps.route import Router
 from mcpsec.gateway.steps.session import FindSession
 from mcpsec.gateway.steps.signature import SignatureCheck
@@ -45,7 +46,7 @@ from mcpsec.gateway.upstreams.stdio import StdioUpstream
 from mcpsec.leaks import prepare as prepare_redaction
 from mcpsec.leaks import redact
 from mcpsec.secretrefs import SecretRef
-from mcpsec.signing import MemoryReplayStore, VerificationKey, Verifier, load_public_key
+from mcpsec.signing import VerificationKey, Verifier, load_public_key
 from mcpsec.telemetry import AuditLog
 from mcpsec.telemetry.metrics import Metrics
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
     from mcpsec.deployment.model import Client, Deployment
     from mcpsec.deployment.model import Upstream as UpstreamConfig
+    from mcpsec.gateway.sessions import Session
     from mcpsec.gateway.steps import Step
     from mcpsec.gateway.upstreams.base import Upstream
 
@@ -79,7 +81,10 @@ class Gateway:
         self._deployment = deployment
         self._say = say
         limits = deployment.server.limits
-        self._sessions = SessionTable(limits)
+        self._state = open_state(
+            deployment.state, session_idle=limits.session_idle_timeout, changed=self._state_changed
+        )
+        self._sessions = SessionTable(limits, self._state.sessions)
         self._policy = Policy(deployment)
         self._trust = TrustFiles(deployment.server.tls, require_certificate="mtls" in deployment.auth.require)
         guard = AnswerGuard(lambda: self._policy)
@@ -98,6 +103,7 @@ class Gateway:
         self._registries: list[ConnectionRegistry] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._started = False
+        self._state_up = True
         self._stopping = asyncio.Event()
 
     # --- building --------------------------------------------------------------------------------------------------
@@ -117,20 +123,25 @@ class Gateway:
         """The way of a request, in order."""
         deployment = self._deployment
         clients = {client.id: client for client in deployment.clients}
-        steps: list[Step] = [Hygiene(hosts, deployment.server.allowed_origins)]
+        limits = deployment.server.limits
+        steps: list[Step] = []
+        if limits.address_rate_limit is not None:
+            steps.append(AddressRate(limits.address_rate_limit, self._state))
+        steps.append(Hygiene(hosts, deployment.server.allowed_origins))
         if "mtls" in deployment.auth.require:
             steps.append(CertificateIdentity())
         if self._verifier is not None:
-            steps.append(SignatureCheck(self._verifier, clients, BucketTable(_FAILED_AUTHENTICATIONS)))
+            steps.append(SignatureCheck(self._verifier, clients, BucketTable(_FAILED_AUTHENTICATIONS), self._state))
         if not deployment.auth.require:
             steps.append(_Everyone(deployment.clients))
         return [
             *steps,
-            RateLimit(deployment.clients, deployment.server.limits.rate_limit),
+            RateLimit(deployment.clients, limits.rate_limit, self._state),
             Router(self._upstreams, self._aggregate),
             ParseMessage(deployment.server.limits.json_depth),
             FindSession(self._sessions),
             Authorise(lambda: self._policy, self._aggregate),
+            ToolRate(deployment.upstreams.values(), self._state),
             KnownTool(),
         ]
 
@@ -141,6 +152,7 @@ class Gateway:
         try:
             listening = bind(self._deployment.server.listen)
             try:
+                await self._start_state()
                 await self._start_upstreams()
                 self._open(listening)
             except BaseException:
@@ -162,6 +174,22 @@ class Gateway:
         ):
             self._tasks.append(loop.create_task(self._regularly(seconds, work)))
         self._recorder.event("server-start", pid=os.getpid(), version=__version__, detail=f"serving {self.url}")
+
+    async def _start_state(self) -> None:
+        await self._state.start()
+        warning = getattr(self._state, "warning", "")
+        if warning:
+            self._say(warning)
+
+    def _state_changed(self, reason: str | None) -> None:
+        """The shared store went away, or came back."""
+        was_up, self._state_up = self._state_up, reason is None
+        if reason is not None:
+            self._say(f"the state store can't be used: {reason}; signed requests are refused until it can")
+            self._recorder.event("configuration", name="state", state="down", severity="high", detail=reason)
+        elif not was_up:
+            self._say("the state store can be used again")
+            self._recorder.event("configuration", name="state", state="up")
 
     async def _start_upstreams(self) -> None:
         try:
@@ -223,7 +251,8 @@ class Gateway:
         self.admin_url = f"http://{bound}"
 
     def _readiness(self) -> dict[str, bool]:
-        return {"serving": self._started and not self._stopping.is_set(), "log": self._recorder.healthy}
+        serving = self._started and not self._stopping.is_set()
+        return {"serving": serving, "log": self._recorder.healthy, "state": self._state_up}
 
     def watch_signals(self) -> None:
         """Let SIGTERM and SIGINT end ``run``, and SIGHUP read the TLS files again."""
@@ -265,6 +294,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(upstream.close() for upstream in self._upstreams.values()), return_exceptions=True)
+        await self._state.close()
         await self._observers.close()
         self._recorder.close()
 
@@ -297,6 +327,8 @@ class Gateway:
         now = asyncio.get_running_loop().time()
         endings = []
         for session in self._sessions.expired(now, self._is_busy):
+            if await self._used_elsewhere(session):
+                continue
             upstream = self._upstreams.get(session.upstream)
             if isinstance(upstream, StdioUpstream | HttpUpstream):
                 endings.append(upstream.end_session(session))
@@ -304,6 +336,18 @@ class Gateway:
                 self._sessions.close(session)
         endings += [each.recycle(now) for each in self._upstreams.values() if isinstance(each, StdioUpstream)]
         await asyncio.gather(*endings)
+
+    async def _used_elsewhere(self, session: Session) -> bool:
+        """Whether another gateway serves a session that is idle here; without an answer nothing is ended."""
+        if self._sessions.shared is None:
+            return False
+        try:
+            alive = await self._sessions.shared.is_alive(session.id)
+        except StoreUnavailableError:
+            return True
+        if alive:
+            self._sessions.forget(session)
+        return alive
 
     def _is_busy(self, session: Any) -> bool:
         upstream = self._upstreams.get(session.upstream)
@@ -363,7 +407,7 @@ def _verifier(deployment: Deployment) -> Verifier:
             public = None if key.public_key is None else load_public_key(key.public_key)
             keys[key.id] = VerificationKey(key.id, client.id, secret=secret, public_key=public)
     signature = deployment.auth.signature
-    return Verifier(keys, schemes=signature.schemes, max_age=signature.max_age, replay=MemoryReplayStore())
+    return Verifier(keys, schemes=signature.schemes, max_age=signature.max_age)
 
 
 def with_run_upstream(deployment: Deployment, upstream: UpstreamConfig, client_id: str) -> Deployment:

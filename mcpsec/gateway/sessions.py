@@ -11,10 +11,13 @@ import asyncio
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from mcpsec.gateway.state import SessionRecord
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mcpsec.deployment.model import Limits
+    from mcpsec.gateway.state import SharedSessions
 
 __all__ = ["Session", "SessionTable", "TooManySessionsError"]
 
@@ -28,8 +31,8 @@ class Session:
 
     __slots__ = ("client_id", "id", "last_used", "state", "upstream", "version")
 
-    def __init__(self, client_id: str, upstream: str, state: Any) -> None:
-        self.id = secrets.token_urlsafe(24)
+    def __init__(self, client_id: str, upstream: str, state: Any, id: str = "") -> None:
+        self.id = id or secrets.token_urlsafe(24)
         self.client_id = client_id
         self.upstream = upstream
         self.state = state
@@ -38,10 +41,14 @@ class Session:
 
 
 class SessionTable:
-    """Every open session; bounded in all and per client, forgotten after a time without use."""
+    """Every session that this process serves; bounded in all and per client, forgotten after a time without use.
 
-    def __init__(self, limits: Limits) -> None:
+    With ``shared``, other gateways serve them too: ``publish`` tells them, ``adopt`` takes one over from them.
+    """
+
+    def __init__(self, limits: Limits, shared: SharedSessions | None = None) -> None:
         self._limits = limits
+        self.shared = shared
         self._sessions: dict[str, Session] = {}
         self._per_client: dict[str, int] = {}
 
@@ -60,7 +67,33 @@ class SessionTable:
     def open(self, client_id: str, upstream: str, state: Any) -> Session:
         """Open a session. Raises TooManySessionsError."""
         self.check_room(client_id)
-        session = Session(client_id, upstream, state)
+        return self._add(Session(client_id, upstream, state))
+
+    def adopt(self, id: str, record: SessionRecord, state: Any) -> Session:
+        """Serve a session that another gateway has opened. Raises TooManySessionsError."""
+        known = self._sessions.get(id)
+        if known is not None:  # two of its requests came at once
+            return known
+        if len(self._sessions) >= self._limits.sessions:
+            raise TooManySessionsError
+        return self._add(Session(record.client_id, record.upstream, state, id))
+
+    async def publish(self, session: Session, *, upstream_id: str = "", owner: str = "") -> None:
+        """Let every gateway serve it. Raises TooManySessionsError or StoreUnavailableError; it is closed then."""
+        if self.shared is None:
+            return
+        record = SessionRecord(session.client_id, session.upstream, upstream_id, owner)
+        published = False
+        try:
+            published = await self.shared.publish(session.id, record, self._limits.sessions_per_client)
+        finally:
+            if not published:
+                self.close(session)
+        if not published:
+            raise TooManySessionsError
+
+    def _add(self, session: Session) -> Session:
+        client_id = session.client_id
         session.last_used = asyncio.get_running_loop().time()
         self._sessions[session.id] = session
         self._per_client[client_id] = self._per_client.get(client_id, 0) + 1
@@ -72,10 +105,18 @@ class SessionTable:
         if session is None or session.client_id != client_id or session.upstream != upstream:
             return None
         session.last_used = asyncio.get_running_loop().time()
+        if self.shared is not None:
+            self.shared.touch(id)
         return session
 
     def close(self, session: Session) -> None:
-        """Forget a session."""
+        """The session is over, for every gateway."""
+        if self.shared is not None:
+            self.shared.drop(session.id, session.client_id)
+        self.forget(session)
+
+    def forget(self, session: Session) -> None:
+        """Serve it no longer here."""
         if self._sessions.pop(session.id, None) is None:
             return
         left = self._per_client[session.client_id] - 1

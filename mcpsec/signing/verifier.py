@@ -42,7 +42,8 @@ class Verifier:
     ``keys`` maps key identifiers to the active keys of all clients; several keys of one client allow rotation.
     ``schemes`` are those of ``SCHEMES`` that the deployment accepts. ``max_age`` and ``future_skew`` are in seconds.
 
-    ``verify`` is for a store that answers at once. With a store that must be awaited, do its two halves yourself::
+    ``verify`` is for a store that answers at once. With a store that must be awaited, give none here and do its two
+    halves yourself::
 
         checked = verifier.check(message)
         if isinstance(checked, Refusal):
@@ -61,7 +62,7 @@ class Verifier:
         schemes: Collection[str],
         max_age: float,
         future_skew: float = 30.0,
-        replay: ReplayStore,
+        replay: ReplayStore | None = None,
     ) -> None:
         unknown = set(schemes) - set(SCHEMES)
         if unknown:
@@ -96,6 +97,8 @@ class Verifier:
         checked = self.check(message, now=now, owner=owner, certificate_keys=certificate_keys)
         if isinstance(checked, Refusal):
             return checked
+        if self._replay is None:
+            return self.store_unavailable()
         try:
             first = self._replay.claim(checked.key_id, checked.nonce, checked.expires_at)
         except Exception as error:  # whatever ails the store: the request is refused

@@ -36,6 +36,7 @@ listen = "[::1]:9464"
 
 [server.limits]
 rate_limit = "off"
+address_rate_limit = "600/minute"
 header_bytes = "16KiB"
 body_bytes = "8MiB"
 response_bytes = 1048576
@@ -65,7 +66,13 @@ max_age = "2m"
 file = "/var/log/mcpsec/events.jsonl"
 
 [state]
-url = "memory://"
+url = "rediss://state.example.com:6380/2"
+username = "gateway"
+password = { env = "STATE_PASSWORD" }
+ca = "pki/state-ca.pem"
+prefix = "edge"
+timeout = "100ms"
+on_failure = "refuse"
 
 [upstreams.files]
 command = ["./bin/files", "--root", "/data"]
@@ -88,6 +95,9 @@ ca = "pki/tickets-ca.pem"
 [upstreams.tickets.access]
 "get_*" = "read"
 "delete_*" = "write"
+
+[upstreams.tickets.rate_limits]
+"delete_*" = { rate = "5/minute", burst = 1 }
 
 [upstreams.try]
 builtin = "demo"

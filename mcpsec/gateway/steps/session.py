@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from inspect import isawaitable
 from typing import TYPE_CHECKING
 
 from mcpsec.gateway.message import Exchange, Refusal
+from mcpsec.gateway.sessions import TooManySessionsError
+from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import Era
 from mcpsec.protocol.jsonrpc import Kind
 
 if TYPE_CHECKING:
-    from mcpsec.gateway.sessions import SessionTable
+    from collections.abc import Awaitable
 
-__all__ = ["FindSession"]
+    from mcpsec.gateway.sessions import Session, SessionTable
+    from mcpsec.gateway.state import SharedSessions
+
+__all__ = ["FindSession", "store_unavailable"]
+
+_LONGEST_ID = 256
 
 
 class FindSession:
@@ -21,7 +29,7 @@ class FindSession:
     def __init__(self, sessions: SessionTable) -> None:
         self._sessions = sessions
 
-    def __call__(self, exchange: Exchange) -> Refusal | None:
+    def __call__(self, exchange: Exchange) -> Refusal | Awaitable[Refusal | None] | None:
         """Resolve ``Mcp-Session-Id``."""
         if exchange.era is Era.MODERN:
             return None
@@ -29,14 +37,60 @@ class FindSession:
         if id is None or exchange.client is None:
             return None
         session = self._sessions.find(id.decode("latin-1"), exchange.client.id, exchange.upstream)
-        if session is None:
-            return Refusal(404, codes.INVALID_REQUEST, "Session not found", "session-unknown")
+        if session is not None:
+            return self._found(exchange, session)
+        if self._sessions.shared is None:
+            return _unknown()
+        return self._look_elsewhere(exchange, self._sessions.shared, id.decode("latin-1"))
+
+    async def _look_elsewhere(self, exchange: Exchange, shared: SharedSessions, id: str) -> Refusal | None:
+        """Another gateway may have opened it."""
+        adopt = getattr(exchange.endpoint, "adopt_session", None)
+        try:
+            record = await shared.fetch(id) if len(id) <= _LONGEST_ID else None
+            if record is None or adopt is None or exchange.client is None:
+                return _unknown()
+            if (record.client_id, record.upstream) != (exchange.client.id, exchange.upstream):
+                return _unknown()
+            found = self._found(exchange, adopt(id, record))
+            return await found if isawaitable(found) else found
+        except StoreUnavailableError as error:
+            return store_unavailable(error)
+        except TooManySessionsError:
+            return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
+
+    def _found(self, exchange: Exchange, session: Session) -> Refusal | Awaitable[Refusal | None] | None:
         exchange.session = session
         if not session.version:  # the era that the gateway's own requests in this session speak
             session.version = exchange.request.fields.get(b"mcp-protocol-version", b"").decode("ascii", "replace")
         message = exchange.message
         if message is not None and message.kind is Kind.RESPONSE:
             expects = getattr(exchange.endpoint, "expects_response", None)
-            if expects is not None and not expects(session, message.id):
-                return Refusal(400, codes.INVALID_REQUEST, "nothing was asked of this id", "response-unexpected")
+            expected = True if expects is None else expects(session, message.id)
+            return _expected(expected) if isawaitable(expected) else _unless(expected)
         return None
+
+
+async def _expected(answer: Awaitable[bool]) -> Refusal | None:
+    try:
+        return _unless(await answer)
+    except StoreUnavailableError as error:
+        return store_unavailable(error)
+
+
+def _unless(expected: bool) -> Refusal | None:
+    if expected:
+        return None
+    return Refusal(400, codes.INVALID_REQUEST, "nothing was asked of this id", "response-unexpected")
+
+
+def _unknown() -> Refusal:
+    return Refusal(404, codes.INVALID_REQUEST, "Session not found", "session-unknown")
+
+
+def store_unavailable(error: Exception) -> Refusal:
+    """The answer to what can't be decided without the shared store: come back, nothing is lost."""
+    return Refusal(
+        503, codes.UPSTREAM_UNAVAILABLE, "the service is not available", "store-unavailable", str(error),
+        headers=[(b"retry-after", b"1")],
+    )  # fmt: skip

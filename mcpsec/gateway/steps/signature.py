@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from mcpsec.gateway.message import Exchange
 from mcpsec.gateway.message import Refusal as GatewayRefusal
 from mcpsec.protocol import codes
-from mcpsec.signing import Refusal, SignedMessage, certificate_keys
+from mcpsec.signing import Refusal, SignedMessage, Verifier, certificate_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from mcpsec.deployment.model import Client
     from mcpsec.gateway.limits import BucketTable
-    from mcpsec.signing import Verifier
+    from mcpsec.gateway.state import State
+    from mcpsec.signing import Claim, Verified
 
 __all__ = ["SignatureCheck"]
 
@@ -28,12 +29,13 @@ class SignatureCheck:
     ``clients`` maps a client's id to the client; it is used where no certificate has named one.
     """
 
-    def __init__(self, verifier: Verifier, clients: Mapping[str, Client], failures: BucketTable) -> None:
+    def __init__(self, verifier: Verifier, clients: Mapping[str, Client], failures: BucketTable, state: State) -> None:
         self._verifier = verifier
+        self._state = state
         self._clients = clients
         self._failures = failures
 
-    def __call__(self, exchange: Exchange) -> GatewayRefusal | None:
+    def __call__(self, exchange: Exchange) -> GatewayRefusal | Awaitable[GatewayRefusal | None] | None:
         """Check one request."""
         request, client = exchange.request, exchange.client
         failure_key = f"{exchange.peer.address} {'' if client is None else client.id}"
@@ -53,15 +55,40 @@ class SignatureCheck:
         )
         der = exchange.peer.der
         if client is None:
-            outcome = self._verifier.verify(message)
+            checked = self._verifier.check(message)
         elif der is None or b"signature-input" not in request.fields:
-            outcome = self._verifier.verify(message, owner=client.id)
+            checked = self._verifier.check(message, owner=client.id)
         else:  # the key of the connection's own certificate may sign too
-            outcome = self._verifier.verify(message, owner=client.id, certificate_keys=_keys_of(der, client.id))
+            checked = self._verifier.check(message, owner=client.id, certificate_keys=_keys_of(der, client.id))
+        if isinstance(checked, Refusal):
+            return self._settled(exchange, checked, failure_key)
+        try:
+            first = self._state.claim(checked.key_id, checked.nonce, checked.expires_at, checked.verified.created)
+        except Exception as error:
+            return self._settled(exchange, Verifier.store_unavailable(error), failure_key)
+        if isinstance(first, bool):
+            return self._settled(exchange, checked.settle(first), failure_key)
+        return self._claimed(exchange, checked, first, failure_key)
+
+    async def _claimed(
+        self, exchange: Exchange, claim: Claim, first: Awaitable[bool], failure_key: str
+    ) -> GatewayRefusal | None:
+        try:
+            outcome = claim.settle(await first)
+        except Exception as error:
+            outcome = Verifier.store_unavailable(error)
+        return self._settled(exchange, outcome, failure_key)
+
+    def _settled(self, exchange: Exchange, outcome: Verified | Refusal, failure_key: str) -> GatewayRefusal | None:
+        client = exchange.client
         if isinstance(outcome, Refusal):
+            if outcome.rule == "store-unavailable":
+                retry = [(b"retry-after", b"1")]
+                return GatewayRefusal(
+                    503, codes.NOT_AUTHENTICATED, "not authenticated", outcome.rule, outcome.detail, headers=retry
+                )
             self._failures.take(failure_key)
-            status = 503 if outcome.rule == "store-unavailable" else 401
-            return GatewayRefusal(status, codes.NOT_AUTHENTICATED, "not authenticated", outcome.rule, outcome.detail)
+            return GatewayRefusal(401, codes.NOT_AUTHENTICATED, "not authenticated", outcome.rule, outcome.detail)
         exchange.client = client or self._clients[outcome.owner]
         exchange.identified_by = f"{exchange.identified_by}+signature".lstrip("+")
         return None

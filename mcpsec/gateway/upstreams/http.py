@@ -19,6 +19,7 @@ from mcpsec import __version__
 from mcpsec.errors import ConfigurationError
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.sessions import TooManySessionsError
+from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.upstreams.base import Catalogue, RpcError, unavailable, upstream_timeout
 from mcpsec.gateway.upstreams.http_client import HttpPool, UpstreamFault, UpstreamTimeout
 from mcpsec.protocol import codes
@@ -28,13 +29,14 @@ from mcpsec.protocol.jsonrpc import Kind, ProtocolError, encode_notification, en
 from mcpsec.protocol.sse import SseParser, encode_event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine
+    from collections.abc import AsyncGenerator, Awaitable, Coroutine
 
     from mcpsec.deployment.model import Client, Limits
     from mcpsec.deployment.model import Upstream as UpstreamConfig
     from mcpsec.gateway.answers import AnswerGuard
     from mcpsec.gateway.message import Exchange, Headers
     from mcpsec.gateway.sessions import Session, SessionTable
+    from mcpsec.gateway.state import SessionRecord
     from mcpsec.gateway.upstreams.http_client import BodyStream, UpstreamResponse
 
 __all__ = ["HttpUpstream"]
@@ -61,10 +63,11 @@ _CLIENT_INFO = {"name": "mcpsec", "version": __version__}
 class _Tracked:
     """What the upstream keeps for one of our sessions: its own id, and the requests it sent that wait for an answer."""
 
-    __slots__ = ("id", "pending", "streams")
+    __slots__ = ("asked", "id", "pending", "streams")
 
     def __init__(self, id: bytes) -> None:
         self.id = id
+        self.asked: Any = None  # the newest request of the server's, until the other gateways know of it
         self.streams = 0
         self.pending: set[Any] = set()
 
@@ -137,7 +140,29 @@ class HttpUpstream:
             return unavailable("upstream-unavailable", fault.reason)
         finally:
             exchange.upstream_ms = (time.perf_counter() - started) * 1000
-        return self._answer(exchange, response, opens_session=opens_session)
+        answer = self._answer(exchange, response, opens_session=opens_session)
+        if opens_session and exchange.session is not None and self._sessions.shared is not None:
+            return await self._publish(exchange.session, answer)
+        return answer
+
+    async def _publish(
+        self, session: Session, answer: Answer | StreamAnswer | Refusal
+    ) -> Answer | StreamAnswer | Refusal:
+        """Have every gateway know a new session before its client does."""
+        try:
+            await self._sessions.publish(session, upstream_id=session.state.id.decode("latin-1"))
+        except (StoreUnavailableError, TooManySessionsError) as error:
+            if isinstance(answer, StreamAnswer):
+                await answer.parts.aclose()
+            self._spawn(self._end_upstream_session(session.state))
+            if isinstance(error, StoreUnavailableError):
+                return unavailable("store-unavailable", str(error))
+            return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
+        return answer
+
+    def adopt_session(self, id: str, record: SessionRecord) -> Session:
+        """Serve a session that another gateway has opened. Raises TooManySessionsError."""
+        return self._sessions.adopt(id, record, _Tracked(record.upstream_id.encode("latin-1")))
 
     def _request_bytes(self, exchange: Exchange) -> bytes:
         request = exchange.request
@@ -242,6 +267,8 @@ class HttpUpstream:
                             deadline.reschedule(min(hard_end, loop.time() + self.timeout))
                         out, is_answer = self._inspect_event(exchange, session, event.data, event.raw)
                         answered = answered or is_answer
+                        if out and session is not None and self._sessions.shared is not None:
+                            out = await self._expect_elsewhere(session, out)
                         if out:
                             yield out
         except TimeoutError:
@@ -257,6 +284,18 @@ class HttpUpstream:
             exchange.decision, exchange.rule = "failed", fault.rule
             yield encode_event(request_error(exchange.rpc_id, fault.code, fault.message))
 
+    async def _expect_elsewhere(self, session: Session, out: bytes) -> bytes | None:
+        """The client's response may come to any gateway: all of them know the question before the client does."""
+        asked, session.state.asked = session.state.asked, None
+        if asked is None or self._sessions.shared is None:
+            return out
+        try:
+            await self._sessions.shared.expect(session.id, asked)
+        except StoreUnavailableError:
+            self._refuse_server_request(session, asked)
+            return None
+        return out
+
     def _inspect_event(
         self, exchange: Exchange, session: Session | None, data: bytes, raw: bytes
     ) -> tuple[bytes | None, bool]:
@@ -267,13 +306,17 @@ class HttpUpstream:
             if inspected.data is None or len(session.state.pending) >= self._limits.in_flight_per_client:
                 self._refuse_server_request(session, inspected.server_request)
                 return None, False
+            session.state.asked = inspected.server_request
             session.state.pending.add(inspected.server_request)
         if inspected.data is None:
             return None, False
         return (raw if inspected.data is data else _with_data(raw, inspected.data)), inspected.answers
 
-    def expects_response(self, session: Session, id: Any) -> bool:
+    def expects_response(self, session: Session, id: Any) -> bool | Awaitable[bool]:
         """True, once, when the upstream sent the request that a client's response names."""
+        if self._sessions.shared is not None:
+            session.state.pending.discard(id)
+            return self._sessions.shared.expected(session.id, id)
         if id not in session.state.pending:
             return False
         session.state.pending.discard(id)

@@ -1,0 +1,59 @@
+"""Quota headers: what is left of a limit, told with every answer that it counted.
+
+``RateLimit-Policy`` and ``RateLimit`` are those of draft-ietf-httpapi-ratelimit-headers (structured fields): ``q`` is
+the size of the bucket and ``w`` the seconds in which an empty one fills, ``r`` is what is left and ``t`` the seconds
+until it is full again. ``Retry-After`` (RFC 9110 section 10.2.3) goes with a 429 alone.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from mcpsec.gateway.message import Refusal
+from mcpsec.protocol import codes
+
+if TYPE_CHECKING:
+    from mcpsec.deployment.model import Rate
+    from mcpsec.gateway.limits import Taken
+    from mcpsec.gateway.message import Exchange, Headers
+
+__all__ = ["judge", "quota_headers"]
+
+_MESSAGES = {
+    "client-rate": "rate limit exceeded",
+    "tool-rate": "rate limit of this tool exceeded",
+    "address-rate": "rate limit exceeded",
+}
+
+
+@lru_cache(maxsize=4096)
+def _policy(name: str, rate: Rate) -> bytes:
+    return f'"{name}";q={rate.burst};w={max(1, math.ceil(rate.burst * rate.seconds / rate.count))}'.encode()
+
+
+def judge(exchange: Exchange, rule: str, rate: Rate, taken: Taken) -> Refusal | None:
+    """Note what is left for the answer's headers; the refusal when there was nothing.
+
+    ``rule`` is ``client-rate``, ``tool-rate`` or ``address-rate``; its first word names the policy.
+    """
+    name = rule.partition("-")[0]
+    exchange.quotas.append((_policy(name, rate), b'"%b";r=%d;t=%d' % (name.encode(), taken.remaining, taken.reset + 1)))
+    if taken.wait == 0.0:
+        return None
+    seconds = max(1, math.ceil(taken.wait))
+    return Refusal(
+        429, codes.RATE_LIMITED, _MESSAGES[rule], rule,
+        data={"retryAfter": seconds}, headers=[(b"retry-after", b"%d" % seconds)],
+    )  # fmt: skip
+
+
+def quota_headers(quotas: list[tuple[bytes, bytes]]) -> Headers:
+    """The two header lines for what was counted."""
+    if len(quotas) == 1:
+        return [(b"ratelimit-policy", quotas[0][0]), (b"ratelimit", quotas[0][1])]
+    return [
+        (b"ratelimit-policy", b", ".join(policy for policy, _ in quotas)),
+        (b"ratelimit", b", ".join(left for _, left in quotas)),
+    ]

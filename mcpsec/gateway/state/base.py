@@ -1,0 +1,77 @@
+"""What the gateway remembers between requests, wherever it is kept: nonces, rates, sessions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from mcpsec.deployment.model import Rate
+    from mcpsec.gateway.limits import Taken
+
+__all__ = ["SessionRecord", "SharedSessions", "State"]
+
+
+class SessionRecord(NamedTuple):
+    """What any gateway must know to serve a session of the 2025 era.
+
+    ``upstream_id`` is the session's id at an HTTP upstream; ``owner`` is the gateway that holds a stdio session's
+    child. One of the two is empty.
+    """
+
+    client_id: str
+    upstream: str
+    upstream_id: str = ""
+    owner: str = ""
+
+
+class SharedSessions(Protocol):
+    """Sessions that every gateway of a deployment can serve. All of it raises StoreUnavailableError."""
+
+    async def publish(self, id: str, record: SessionRecord, per_client: int) -> bool:
+        """Make a session known; False when its client has ``per_client`` sessions already."""
+
+    async def fetch(self, id: str) -> SessionRecord | None:
+        """The session, from whichever gateway opened it."""
+
+    async def is_alive(self, id: str) -> bool:
+        """Whether some gateway has used it within the idle time."""
+
+    def touch(self, id: str) -> None:
+        """It is in use; without a store this does nothing."""
+
+    def drop(self, id: str, client_id: str) -> None:
+        """It is over."""
+
+    async def expect(self, id: str, request_id: object) -> None:
+        """The upstream has asked something in this session."""
+
+    async def expected(self, id: str, request_id: object) -> bool:
+        """True, once, when it had."""
+
+
+class State(Protocol):
+    """Shared or not. What can be said at once is returned as it is, what takes a round trip is awaited."""
+
+    sessions: SharedSessions | None
+    """None: sessions live in this process."""
+
+    async def start(self) -> None:
+        """Get ready; a store that can't be reached is told and tried again."""
+
+    def claim(self, key_id: str, nonce: str, expires_at: float, created: float | None = None) -> bool | Awaitable[bool]:
+        """Claim a nonce; True the first time only. Unix seconds.
+
+        Whoever keeps nonces of another kind (token ids, say) gives them a ``key_id`` of their own. Any exception means
+        that the store can't tell, so the request must be refused.
+        """
+
+    def take(self, kind: str, key: str, rate: Rate) -> Taken | Awaitable[Taken]:
+        """Take a token out of the bucket of ``key`` among those of one ``kind``.
+
+        Raises StoreUnavailableError where the deployment says that without the store nothing is served.
+        """
+
+    async def close(self) -> None:
+        """Let go of the store."""

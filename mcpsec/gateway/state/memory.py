@@ -1,0 +1,40 @@
+"""State of one process: gone when it stops, and nobody else's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcpsec.gateway.limits import Buckets, Taken
+from mcpsec.signing import MemoryReplayStore
+
+if TYPE_CHECKING:
+    from mcpsec.deployment.model import Rate
+    from mcpsec.gateway.state.base import SharedSessions
+
+__all__ = ["MemoryState"]
+
+
+class MemoryState:
+    """``[state] url = "memory://"``."""
+
+    def __init__(self) -> None:
+        self.sessions: SharedSessions | None = None
+        self._replay = MemoryReplayStore()
+        self._buckets = Buckets()
+
+    async def start(self) -> None:
+        """Nothing to get ready."""
+        return
+
+    def claim(self, key_id: str, nonce: str, expires_at: float, created: float | None = None) -> bool:
+        """Claim a nonce; True the first time only. Raises ReplayStoreError."""
+        del created
+        return self._replay.claim(key_id, nonce, expires_at)
+
+    def take(self, kind: str, key: str, rate: Rate) -> Taken:
+        """Take a token."""
+        return self._buckets.take(f"{kind} {key}", rate)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+        return

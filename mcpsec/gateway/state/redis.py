@@ -1,0 +1,225 @@
+"""State that many gateways share, in Redis or Valkey.
+
+Every key begins with the deployment's prefix and has a time to live, so the store holds what is in use and nothing
+else. What cannot be decided without the store is decided so: a nonce that can't be claimed is refused, a rate is
+counted by each gateway for itself or the request refused (``on_failure``), an unknown session is a 503 and never a 404,
+which a client would read as the session's end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import math
+import re
+import time
+from typing import TYPE_CHECKING
+
+import orjson
+
+from mcpsec.gateway.limits import Buckets, Taken
+from mcpsec.gateway.state.base import SessionRecord
+from mcpsec.gateway.state.resp import Script, StoreUnavailableError
+from mcpsec.signing import ReplayStoreError
+
+if TYPE_CHECKING:
+    from mcpsec.deployment.model import Rate
+    from mcpsec.gateway.state.base import SharedSessions
+    from mcpsec.gateway.state.resp import Resp
+
+__all__ = ["RedisSessions", "RedisState", "greeting_of"]
+
+_MOST_DENIED = 10_000
+_TOUCH_EVERY = 20.0
+
+# The store's epoch: when it began to remember. A message from before it may have been served by what was forgotten
+# (FLUSHALL, a restart without persistence, a failover to an empty server), so it is refused.
+_CLAIM = Script("""
+local epoch = redis.call('GET', KEYS[2])
+if not epoch then
+  local now = redis.call('TIME')
+  epoch = string.format('%.6f', now[1] + now[2] / 1000000)
+  redis.call('SET', KEYS[2], epoch)
+end
+if tonumber(ARGV[2]) <= tonumber(epoch) then return -1 end
+if redis.call('SET', KEYS[1], 1, 'NX', 'PX', ARGV[1]) then return 1 end
+return 0
+""")
+
+_BEGIN = Script("""
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local now = redis.call('TIME')
+redis.call('SET', KEYS[1], string.format('%.6f', now[1] + now[2] / 1000000))
+return 1
+""")
+
+# A token bucket as one number, the time at which it would be full again (the generic cell rate algorithm).
+# ARGV: seconds a token, seconds of the whole bucket. Returns seconds to wait, tokens left, seconds until full.
+_TAKE = Script("""
+local t = redis.call('TIME')
+local now = t[1] + t[2] / 1000000
+local each, whole = tonumber(ARGV[1]), tonumber(ARGV[2])
+local full = tonumber(redis.call('GET', KEYS[1]) or now)
+if full < now then full = now end
+if full > now + whole then full = now + whole end
+local after = full + each
+local wait = after - now - whole
+if wait > 0.000001 then
+  return {string.format('%.17g', wait), 0, string.format('%.17g', full - now)}
+end
+redis.call('SET', KEYS[1], string.format('%.17g', after), 'PX', math.ceil((after - now) * 1000) + 1000)
+return {'0', math.floor((whole - (after - now)) / each + 0.000001), string.format('%.17g', after - now)}
+""")
+
+# KEYS: the session, the client's sessions. ARGV: record, idle milliseconds, most sessions of a client, id.
+_OPEN = Script("""
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[3]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[4])
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+return 1
+""")
+_TOUCH = Script("""
+local record = redis.call('GET', KEYS[1])
+if not record then return 0 end
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local clients = ARGV[2] .. cjson.decode(record)[1]
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+redis.call('ZADD', clients, 'XX', now + ARGV[1], ARGV[3])
+redis.call('PEXPIRE', clients, ARGV[1])
+return 1
+""")
+
+
+def greeting_of(prefix: str) -> list[tuple[bytes, ...]]:
+    """What a fresh connection says: the scripts, and that from now on nonces are remembered."""
+    commands: list[tuple[bytes, ...]] = [(b"SCRIPT", b"LOAD", each.text) for each in (_CLAIM, _TAKE, _OPEN, _TOUCH)]
+    return [*commands, (b"EVAL", _BEGIN.text, b"1", _epoch_key(prefix))]
+
+
+def _epoch_key(prefix: str) -> bytes:
+    return prefix.encode() + b":epoch"
+
+
+class RedisState:
+    """Nonces and rates. ``local_limits`` says whether rates are kept by this process while the store is away."""
+
+    def __init__(self, store: Resp, *, prefix: str, local_limits: bool, session_idle: float) -> None:
+        self.store = store
+        self._prefix = prefix.encode() + b":"
+        self._epoch = _epoch_key(prefix)
+        self._local = Buckets() if local_limits else None
+        self._denied: dict[bytes, float] = {}
+        self.sessions: SharedSessions | None = RedisSessions(store, self._prefix, session_idle)
+        self.warning = ""
+
+    async def start(self) -> None:
+        """Connect. ``warning`` says afterwards what is wrong with the store's own settings, if anything is."""
+        await self.store.start()
+        with contextlib.suppress(StoreUnavailableError):
+            facts = await self.store.command(b"INFO", b"memory")
+            policy = re.search(rb"maxmemory_policy:([a-z-]+)", facts)
+            if policy is not None and policy[1] != b"noeviction":
+                self.warning = (
+                    f"the state store may throw nonces away when its memory is full (maxmemory-policy "
+                    f"{policy[1].decode()}): set it to noeviction"
+                )
+
+    async def claim(self, key_id: str, nonce: str, expires_at: float, created: float | None = None) -> bool:
+        """Claim a nonce; True the first time only. Raises StoreUnavailableError or ReplayStoreError."""
+        now = time.time()
+        left = math.ceil((expires_at - now) * 1000) + 1000
+        if left <= 0:
+            raise ReplayStoreError("the message is older than any nonce that is kept")
+        mark = hashlib.blake2b(f"{key_id}\n{nonce}".encode(), digest_size=16).hexdigest().encode()
+        age_mark = b"%.6f" % (now if created is None else created)
+        reply = await self.store.run(_CLAIM, (self._prefix + b"n:" + mark, self._epoch), (b"%d" % left, age_mark))
+        if reply == -1:
+            raise ReplayStoreError("the store has begun to remember after this message was made")
+        return bool(reply == 1)
+
+    async def take(self, kind: str, key: str, rate: Rate) -> Taken:
+        """Take a token. Raises StoreUnavailableError when the store is away and nobody else may count."""
+        name = self._prefix + f"r:{kind}:{key}".encode()
+        now = asyncio.get_running_loop().time()
+        until = self._denied.get(name)
+        if until is not None:  # refused a moment ago, and nothing can refill it before that: no need to ask
+            if now < until:
+                return Taken(until - now, 0, until - now)
+            del self._denied[name]
+        each = rate.seconds / rate.count
+        try:
+            reply = await self.store.run(_TAKE, (name,), (b"%.17g" % each, b"%.17g" % (each * rate.burst)))
+        except StoreUnavailableError:
+            if self._local is None:
+                raise
+            return self._local.take(f"{kind} {key}", rate)
+        taken = Taken(float(reply[0]), int(reply[1]), float(reply[2]))
+        if taken.wait > 0 and len(self._denied) < _MOST_DENIED:
+            self._denied[name] = now + taken.wait
+        elif taken.wait > 0:
+            self._denied.clear()
+        return taken
+
+    async def close(self) -> None:
+        """Let go of the store."""
+        await self.store.close()
+
+
+class RedisSessions:
+    """Sessions of the 2025 era that any gateway can serve."""
+
+    def __init__(self, store: Resp, prefix: bytes, idle: float) -> None:
+        self._store = store
+        self._session, self._client, self._asked = prefix + b"s:", prefix + b"c:", prefix + b"q:"
+        self._idle = b"%d" % round(idle * 1000)
+        self._touch_every = min(_TOUCH_EVERY, idle / 4)
+        self._touched: dict[str, float] = {}
+
+    async def publish(self, id: str, record: SessionRecord, per_client: int) -> bool:
+        """Make a session known; False when its client has as many as it may have."""
+        keys = (self._session + id.encode(), self._client + record.client_id.encode())
+        reply = await self._store.run(
+            _OPEN, keys, (orjson.dumps(list(record)), self._idle, b"%d" % per_client, id.encode())
+        )
+        return bool(reply == 1)
+
+    async def fetch(self, id: str) -> SessionRecord | None:
+        """The session, from whichever gateway opened it."""
+        found = await self._store.command(b"GET", self._session + id.encode())
+        return None if found is None else SessionRecord(*orjson.loads(found))
+
+    async def is_alive(self, id: str) -> bool:
+        """Whether some gateway has used it within the idle time."""
+        return bool(await self._store.command(b"EXISTS", self._session + id.encode()))
+
+    def touch(self, id: str) -> None:
+        """It is in use: told to the store a few times in each idle time."""
+        now = asyncio.get_running_loop().time()
+        if now - self._touched.get(id, -math.inf) < self._touch_every:
+            return
+        if len(self._touched) > _MOST_DENIED:
+            self._touched.clear()
+        self._touched[id] = now
+        self._store.tell(b"EVAL", _TOUCH.text, b"1", self._session + id.encode(), self._idle, self._client, id.encode())
+
+    def drop(self, id: str, client_id: str) -> None:
+        """It is over."""
+        self._touched.pop(id, None)
+        self._store.tell(b"DEL", self._session + id.encode(), self._asked + id.encode())
+        self._store.tell(b"ZREM", self._client + client_id.encode(), id.encode())
+
+    async def expect(self, id: str, request_id: object) -> None:
+        """The upstream has asked something in this session."""
+        name = self._asked + id.encode()
+        self._store.tell(b"SADD", name, orjson.dumps(request_id))
+        await self._store.command(b"PEXPIRE", name, self._idle)
+
+    async def expected(self, id: str, request_id: object) -> bool:
+        """True, once, when it had."""
+        return bool(await self._store.command(b"SREM", self._asked + id.encode(), orjson.dumps(request_id)))

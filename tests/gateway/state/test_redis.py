@@ -1,0 +1,192 @@
+"""State in a real store, seen by two gateways: what one has used up is used up for the other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mcpsec.deployment.model import Rate
+from mcpsec.deployment.model import State as StateConfig
+from mcpsec.gateway.state import SessionRecord, StoreUnavailableError, open_state
+from mcpsec.secretrefs import EnvSource, SecretRef
+from mcpsec.signing import ReplayStoreError
+from tests.fixtures.processes import PATIENCE
+from tests.fixtures.stores import Store
+
+pytestmark = pytest.mark.anyio
+
+# Generous, because the machine may be busy; those tests that wait for it say so by a smaller one.
+CONFIG = StateConfig(timeout=20.0)
+
+
+@contextlib.asynccontextmanager
+async def states(store: Store, count: int = 2, **changes: Any) -> AsyncIterator[list[Any]]:
+    said: list[str | None] = []
+    config = replace(CONFIG, **{"url": store.url, **changes})
+    opened: list[Any] = [open_state(config, session_idle=60.0, changed=said.append) for _ in range(count)]
+    for state in opened:
+        state.said = said
+        await state.start()
+    try:
+        yield opened
+    finally:
+        for state in opened:
+            await state.close()
+
+
+async def until(happened: Any) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not happened():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_nonce_is_served_once_by_all_gateways(store: Store) -> None:
+    async with states(store) as (one, other):
+        ends = time.time() + 300
+        assert await one.claim("key", "n1", ends) is True
+        assert await other.claim("key", "n1", ends) is False
+        assert await one.claim("key", "n1", ends) is False
+        assert await other.claim("another", "n1", ends) is True
+        claims = [state.claim("key", "race", ends) for state in (one, other) * 20]
+        assert sorted(await asyncio.gather(*claims)) == [False] * 39 + [True]
+
+
+async def test_an_expired_message_is_refused_and_every_key_ends(store: Store) -> None:
+    async with states(store, prefix="edge") as (one, other):
+        with pytest.raises(ReplayStoreError):
+            await one.claim("key", "old", time.time() - 2)
+        await one.claim("key", "new", time.time() + 300)
+        await one.take("client-rate", "alice", Rate(5, 60.0, 5))
+        await other.sessions.publish("sid", SessionRecord("alice", "files", "u"), 3)
+        await other.sessions.expect("sid", 7)
+        keys = store.say("KEYS", "*").split(b"\r\n")[2::2]
+        assert keys and all(key.startswith(b"edge:") for key in keys)
+        lives = {key: int(store.say("PTTL", key.decode())[1:]) for key in keys if key != b"edge:epoch"}
+        assert len(lives) == 5
+        assert all(0 < life <= 302_000 for life in lives.values()), lives
+
+
+@pytest.mark.parametrize("loss", ["FLUSHALL", "restart"])
+async def test_what_was_served_before_the_store_forgot_is_not_served_again(store: Store, loss: str) -> None:
+    async with states(store) as (one, other):
+        created, ends = time.time(), time.time() + 300
+        assert await one.claim("key", "n", ends, created + 0.01)
+        if loss == "FLUSHALL":
+            store.say("FLUSHALL")
+        else:
+            store.kill()
+            await until(lambda: not one.store.usable and not other.store.usable)
+            store.start()
+            await until(lambda: one.store.usable and other.store.usable)
+        with pytest.raises(ReplayStoreError):
+            await other.claim("key", "n", ends, created)
+        later = time.time() + 1
+        assert await other.claim("key", "n2", ends, later) is True
+
+
+async def test_a_bucket_is_shared_to_the_last_token(store: Store) -> None:
+    rate = Rate(count=60, seconds=3600.0, burst=5)
+    async with states(store) as (one, other):
+        taken = await asyncio.gather(*(state.take("client-rate", "alice", rate) for state in (one, other) * 10))
+        assert sum(each.wait == 0.0 for each in taken) == 5
+        assert sorted(each.remaining for each in taken if each.wait == 0.0) == [0, 1, 2, 3, 4]
+        refused = next(each for each in taken if each.wait)
+        assert 0 < refused.wait <= 60
+        assert (await other.take("client-rate", "bob", rate)).remaining == 4
+        assert (await other.take("tool-rate", "alice", rate)).remaining == 4
+        assert (await one.take("client-rate", "alice", rate)).wait > 0, "known without asking, too"
+
+
+async def test_a_bucket_refills(store: Store) -> None:
+    rate = Rate(count=10, seconds=1.0, burst=1)
+    async with states(store, count=1) as (one,):
+        assert (await one.take("client-rate", "alice", rate)).wait == 0.0
+        async with asyncio.timeout(PATIENCE):
+            while (await one.take("client-rate", "alice", rate)).wait:
+                await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("failure", ["paused", "killed"])
+async def test_without_the_store_nonces_are_refused_and_limits_go_on_as_configured(store: Store, failure: str) -> None:
+    rate = Rate(count=60, seconds=3600.0, burst=2)
+    async with (
+        states(store, count=1, timeout=0.3) as (local,),
+        states(store, count=1, timeout=0.3, on_failure="refuse") as (strict,),
+    ):
+        store.pause() if failure == "paused" else store.kill()
+        for state in (local, strict):
+            with pytest.raises(StoreUnavailableError):
+                await state.claim("key", "n", time.time() + 300)
+        assert [(await local.take("client-rate", "alice", rate)).wait == 0 for _ in range(3)] == [True, True, False]
+        with pytest.raises(StoreUnavailableError):
+            await strict.take("client-rate", "alice", rate)
+        assert local.said[-1], "the operator hears of it"
+        store.resume() if failure == "paused" else store.start()
+        await until(lambda: local.store.usable and strict.store.usable)
+        assert local.said[-1] is None
+        assert await local.claim("key", "m", time.time() + 300, time.time() + 1) is True
+        assert (await strict.take("client-rate", "carol", rate)).wait == 0.0
+
+
+async def test_a_forgotten_script_is_said_again(store: Store) -> None:
+    async with states(store, count=1) as (one,):
+        store.say("SCRIPT", "FLUSH")
+        assert await one.claim("key", "n", time.time() + 300) is True
+
+
+async def test_the_password_is_a_reference(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Store(tmp_path / "guarded", ("--requirepass", "open-sesame"))
+    server.start()
+    try:
+        monkeypatch.setenv("STATE_PASSWORD", "open-sesame")
+        reference = SecretRef(EnvSource("STATE_PASSWORD"))
+        async with states(server, count=1, password=reference) as (one,):
+            assert await one.claim("key", "n", time.time() + 300) is True
+        monkeypatch.setenv("STATE_PASSWORD", "wrong")
+        async with states(server, count=1, password=reference) as (one,):
+            with pytest.raises(StoreUnavailableError) as refusal:
+                await one.claim("key", "n", time.time() + 300)
+            assert "open-sesame" not in str(refusal.value) and "wrong" not in str(refusal.value).split()
+            monkeypatch.setenv("STATE_PASSWORD", "open-sesame")
+            await until(lambda: one.store.usable)
+    finally:
+        server.kill()
+
+
+async def test_a_store_that_may_evict_is_told(store: Store) -> None:
+    async with states(store, count=1) as (one,):
+        assert one.warning == ""
+    store.say("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    async with states(store, count=1) as (one,):
+        assert "noeviction" in one.warning
+
+
+async def test_sessions_are_known_to_all_and_bounded_for_each_client(store: Store) -> None:
+    async with states(store) as (one, other):
+        record = SessionRecord("alice", "files", "upstream-id")
+        assert await one.sessions.publish("a", record, 2)
+        assert await other.sessions.fetch("a") == record
+        assert await other.sessions.fetch("b") is None
+        assert await other.sessions.publish("b", record, 2)
+        assert not await other.sessions.publish("c", record, 2)
+        assert await one.sessions.publish("d", record._replace(client_id="bob"), 2)
+        one.sessions.touch("a")
+        other.sessions.drop("a", "alice")
+        assert await other.sessions.fetch("a") is None
+        assert not await one.sessions.is_alive("a")
+        assert await one.sessions.publish("c", record, 2), "its place was given back"
+
+
+async def test_a_question_of_the_upstream_is_answered_once(store: Store) -> None:
+    async with states(store) as (one, other):
+        await one.sessions.expect("a", 7)
+        assert not await other.sessions.expected("a", "7")
+        assert not await other.sessions.expected("b", 7)
+        answers = await asyncio.gather(other.sessions.expected("a", 7), one.sessions.expected("a", 7))
+        assert sorted(answers) == [False, True]

@@ -1,0 +1,42 @@
+"""The store's protocol: replies arrive in pieces of any size, and nothing but RESP2 is believed."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcpsec.gateway.state.resp import RespError, RespParser, encode
+
+WIRE = b"+OK\r\n:42\r\n$-1\r\n$5\r\nab\r\nc\r\n*3\r\n:1\r\n*1\r\n$0\r\n\r\n+x\r\n-ERR no\r\n"
+VALUES = [b"OK", 42, None, b"ab\r\nc", [1, [b""], b"x"]]
+
+
+@given(st.lists(st.integers(0, len(WIRE)), max_size=8))
+def test_pieces_of_any_size_give_the_same_replies(cuts: list[int]) -> None:
+    parser, replies = RespParser(), []
+    edges = [0, *sorted(cuts), len(WIRE)]
+    for start, end in itertools.pairwise(edges):
+        replies += parser.feed(WIRE[start:end])
+    *values, error = replies
+    assert values == VALUES
+    assert isinstance(error, RespError) and str(error) == "ERR no"
+
+
+@pytest.mark.parametrize("junk", [b"HTTP/1.1 200 OK\r\n", b":x\r\n", b"$x\r\n", b"\r\n"])
+def test_what_is_not_the_protocol_is_an_error(junk: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        list(RespParser().feed(junk))
+
+
+def test_a_reply_without_end_is_not_kept() -> None:
+    parser = RespParser()
+    with pytest.raises(ValueError, match="too large"):
+        for _ in range(40):
+            parser.feed(b"$99999999\r\n" + b"x" * (1 << 19))
+
+
+def test_a_command_is_an_array_of_bulk_strings() -> None:
+    assert encode((b"SET", b"a\r\n", b"")) == b"*3\r\n$3\r\nSET\r\n$3\r\na\r\n\r\n$0\r\n\r\n"
