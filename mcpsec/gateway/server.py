@@ -252,7 +252,7 @@ class Gateway:
 
     def _readiness(self) -> dict[str, bool]:
         serving = self._started and not self._stopping.is_set()
-        return {"serving": serving, "log": self._recorder.healthy, "state": self._state_up}
+        return {"serving": serving, "log": self._recorder.healthy}
 
     def watch_signals(self) -> None:
         """Let SIGTERM and SIGINT end ``run``, and SIGHUP read the TLS files again."""
