@@ -3,7 +3,7 @@ function __mcpsec_at
     set -l path mcpsec
     for word in (commandline -opc)[2..-1]
         test $word = --; and return 1
-        contains -- "$path $word" 'mcpsec init' 'mcpsec serve' 'mcpsec config' 'mcpsec config check' 'mcpsec config show' 'mcpsec config schema' 'mcpsec config reference' 'mcpsec certs' 'mcpsec certs init' 'mcpsec certs issue' 'mcpsec certs list' 'mcpsec certs show' 'mcpsec certs renew' 'mcpsec certs revoke' 'mcpsec certs crl' 'mcpsec certs check' 'mcpsec certs verify' 'mcpsec certs lint' 'mcpsec certs inspect' 'mcpsec certs fingerprint' 'mcpsec certs rotate-ca' 'mcpsec certs schedule' 'mcpsec certs request' 'mcpsec certs export' 'mcpsec certs ledger' 'mcpsec sign' 'mcpsec sign verify' 'mcpsec sign keygen' 'mcpsec connect' 'mcpsec scan-secrets' 'mcpsec scan-secrets install-hook' 'mcpsec scan-secrets rules' 'mcpsec scan-secrets rules list' 'mcpsec scan-secrets rules show' 'mcpsec scan-secrets rules test' 'mcpsec policy' 'mcpsec policy check' 'mcpsec policy explain' 'mcpsec policy test' 'mcpsec policy document' 'mcpsec policy suggest' 'mcpsec log' 'mcpsec log verify' 'mcpsec log head' 'mcpsec log tail' 'mcpsec log query' 'mcpsec log stats' 'mcpsec log export' 'mcpsec alerts' 'mcpsec alerts rules' 'mcpsec alerts test' 'mcpsec alerts replay' 'mcpsec monitor' 'mcpsec monitoring' 'mcpsec monitoring export' 'mcpsec completions'; and set path "$path $word"
+        contains -- "$path $word" 'mcpsec init' 'mcpsec serve' 'mcpsec config' 'mcpsec config check' 'mcpsec config show' 'mcpsec config schema' 'mcpsec config reference' 'mcpsec certs' 'mcpsec certs init' 'mcpsec certs issue' 'mcpsec certs list' 'mcpsec certs show' 'mcpsec certs renew' 'mcpsec certs revoke' 'mcpsec certs crl' 'mcpsec certs check' 'mcpsec certs verify' 'mcpsec certs lint' 'mcpsec certs inspect' 'mcpsec certs fingerprint' 'mcpsec certs rotate-ca' 'mcpsec certs schedule' 'mcpsec certs request' 'mcpsec certs export' 'mcpsec certs ledger' 'mcpsec sign' 'mcpsec sign verify' 'mcpsec sign keygen' 'mcpsec connect' 'mcpsec scan-secrets' 'mcpsec scan-secrets install-hook' 'mcpsec scan-secrets rules' 'mcpsec scan-secrets rules list' 'mcpsec scan-secrets rules show' 'mcpsec scan-secrets rules test' 'mcpsec audit' 'mcpsec audit list' 'mcpsec audit explain' 'mcpsec policy' 'mcpsec policy check' 'mcpsec policy explain' 'mcpsec policy test' 'mcpsec policy document' 'mcpsec policy suggest' 'mcpsec log' 'mcpsec log verify' 'mcpsec log head' 'mcpsec log tail' 'mcpsec log query' 'mcpsec log stats' 'mcpsec log export' 'mcpsec alerts' 'mcpsec alerts rules' 'mcpsec alerts test' 'mcpsec alerts replay' 'mcpsec monitor' 'mcpsec monitoring' 'mcpsec monitoring export' 'mcpsec completions'; and set path "$path $word"
     end
     test "$path" = "$argv"
 end
@@ -15,6 +15,7 @@ complete -c mcpsec -n '__mcpsec_at mcpsec' -a certs -d 'Run the private CA issue
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a sign -d 'Sign a request, send it, or verify one'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a connect -d 'Let an MCP client that knows no mutual TLS reach a gateway'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a scan-secrets -d 'Find leaked secrets in files, git history and client configurations'
+complete -c mcpsec -n '__mcpsec_at mcpsec' -a audit -d 'Judge a deployment against the ten-point checklist'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a policy -d 'Explain, test and document who may do what'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a log -d 'Read and verify the audit log'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a alerts -d 'Alert rules list them, try a channel, replay a log'
@@ -254,6 +255,13 @@ complete -c mcpsec -n '__mcpsec_at mcpsec scan-secrets rules list' -l format -d 
 complete -c mcpsec -n '__mcpsec_at mcpsec scan-secrets rules list' -l help -d 'Show this message and exit.'
 complete -c mcpsec -n '__mcpsec_at mcpsec scan-secrets rules show' -l help -d 'Show this message and exit.'
 complete -c mcpsec -n '__mcpsec_at mcpsec scan-secrets rules test' -l help -d 'Show this message and exit.'
+complete -c mcpsec -n '__mcpsec_at mcpsec audit' -f
+complete -c mcpsec -n '__mcpsec_at mcpsec audit' -a list -d 'Name every check severity, checklist items, what it looks at'
+complete -c mcpsec -n '__mcpsec_at mcpsec audit' -a explain -d 'Say what a check is about when it passes, why it matters, what to do, what it ma'
+complete -c mcpsec -n '__mcpsec_at mcpsec audit' -l help -d 'Show this message and exit.'
+complete -c mcpsec -n '__mcpsec_at mcpsec audit list' -l format -d 'How they are written'
+complete -c mcpsec -n '__mcpsec_at mcpsec audit list' -l help -d 'Show this message and exit.'
+complete -c mcpsec -n '__mcpsec_at mcpsec audit explain' -l help -d 'Show this message and exit.'
 complete -c mcpsec -n '__mcpsec_at mcpsec policy' -f
 complete -c mcpsec -n '__mcpsec_at mcpsec policy' -a check -d 'Find what contradicts itself, grants nothing, or grants more than it seems to'
 complete -c mcpsec -n '__mcpsec_at mcpsec policy' -a explain -d 'Say step by step why a call is allowed or refused'

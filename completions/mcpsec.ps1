@@ -2,7 +2,7 @@
 Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
     $nodes = @{
-        'mcpsec' = @{ Commands = @('init', 'serve', 'config', 'certs', 'sign', 'connect', 'scan-secrets', 'policy', 'log', 'alerts', 'monitor', 'monitoring', 'completions'); Options = @('--help', '--no-color', '--quiet', '--version') }
+        'mcpsec' = @{ Commands = @('init', 'serve', 'config', 'certs', 'sign', 'connect', 'scan-secrets', 'audit', 'policy', 'log', 'alerts', 'monitor', 'monitoring', 'completions'); Options = @('--help', '--no-color', '--quiet', '--version') }
         'mcpsec init' = @{ Commands = @(); Options = @('--client', '--help') }
         'mcpsec serve' = @{ Commands = @(); Options = @('--admin-listen', '--auth', '--config', '--grant', '--help', '--listen', '--quickstart', '--rate-limit', '--ready-file', '--upstream') }
         'mcpsec config' = @{ Commands = @('check', 'show', 'schema', 'reference'); Options = @('--help') }
@@ -38,6 +38,9 @@ Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
         'mcpsec scan-secrets rules list' = @{ Commands = @(); Options = @('--format', '--help') }
         'mcpsec scan-secrets rules show' = @{ Commands = @(); Options = @('--help') }
         'mcpsec scan-secrets rules test' = @{ Commands = @(); Options = @('--help') }
+        'mcpsec audit' = @{ Commands = @('list', 'explain'); Options = @('--help') }
+        'mcpsec audit list' = @{ Commands = @(); Options = @('--format', '--help') }
+        'mcpsec audit explain' = @{ Commands = @(); Options = @('--help') }
         'mcpsec policy' = @{ Commands = @('check', 'explain', 'test', 'document', 'suggest'); Options = @('--help') }
         'mcpsec policy check' = @{ Commands = @(); Options = @('--config', '--format', '--help', '--strict') }
         'mcpsec policy explain' = @{ Commands = @(); Options = @('--address', '--arg', '--arguments', '--at', '--certificate-sha256', '--client', '--complete', '--config', '--format', '--help', '--method', '--prompt', '--resource', '--tool') }

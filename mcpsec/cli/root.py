@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "sign": "Sign a request, send it, or verify one.",
     "connect": "Let an MCP client that knows no mutual TLS reach a gateway.",
     "scan-secrets": "Find leaked secrets in files, git history and client configurations.",
+    "audit": "Judge a deployment against the ten-point checklist.",
     "policy": "Explain, test and document who may do what.",
     "log": "Read and verify the audit log.",
     "alerts": "Alert rules: list them, try a channel, replay a log.",

@@ -1,0 +1,87 @@
+"""Logs: what must not be in them, who may read them, whether they are whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+
+from mcpsec.audit.literals import refers
+from mcpsec.audit.model import Edit, Finding
+from mcpsec.audit.registry import examines
+from mcpsec.audit.subjects import At, Context, Subject
+from mcpsec.leaks.detection import find
+
+__all__: list[str] = []
+
+_CHUNK = 1 << 20
+_MOST = 50
+"""Findings of one log that are told; one is enough to act."""
+
+
+@examines("log")
+def credentials(subject: Subject, context: Context) -> Iterator[Finding]:
+    """LOG001."""
+    count = 0
+    for line, column, title, rule in _secrets(subject.raw):
+        count += 1
+        if count <= _MOST:
+            yield subject.fail("LOG001", At(line, column), f"{title} in the log", key=f"{rule} {count}")
+    if count > _MOST:
+        yield subject.fail("LOG001", None, f"{count - _MOST} more credentials in the log", key="more")
+    if not count:
+        yield subject.ok("LOG001", None, f"no credential in {len(subject.raw):,} bytes")
+
+
+def _secrets(raw: bytes) -> Iterator[tuple[int, int, str, str]]:
+    """Line, column, title and rule of each secret; the log is read in pieces of whole lines."""
+    begin, line = 0, 1
+    while begin < len(raw):
+        end = len(raw) if len(raw) - begin <= _CHUNK else raw.rfind(b"\n", begin, begin + _CHUNK) + 1
+        end = end if end > begin else min(begin + _CHUNK, len(raw))
+        piece = raw[begin:end]
+        for match in find(piece, path="x.log", floor=1):
+            if not refers(match.value):
+                number = line + piece.count(b"\n", 0, match.start)
+                yield number, match.start - piece.rfind(b"\n", 0, match.start), match.rule.title, match.rule.id
+        line += piece.count(b"\n")
+        begin = end
+
+
+@examines("log")
+def permissions(subject: Subject, context: Context) -> Iterator[Finding]:
+    """LOG005."""
+    if os.name == "nt":
+        return
+    mode = stat.S_IMODE(subject.path.stat().st_mode)
+    if mode & 0o007 or mode & 0o020:
+        edit = Edit(str(subject.path), mode=mode & 0o640)
+        yield subject.fail("LOG005", None, f"mode {mode:04o}", key="mode", edit=edit)
+    else:
+        yield subject.ok("LOG005", None, f"mode {mode:04o}")
+
+
+@examines("log")
+def record(subject: Subject, context: Context) -> Iterator[Finding]:
+    """LOG004 and LOG006 of mcpsec's own log."""
+    head = subject.raw[:65536].split(b"\n", 1)[0]
+    try:
+        first = json.loads(head)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(first, dict) or not str(first.get("schema", "")).startswith("mcpsec.event/"):
+        return
+    yield subject.ok("LOG004", None, "events with client, decision, id and time")
+    from mcpsec.errors import Error
+    from mcpsec.telemetry.verify import verify
+
+    try:
+        verified = verify(subject.path)
+    except Error as error:
+        yield subject.unknown("LOG006", error.message)
+        return
+    for fault in verified.findings[:5]:
+        yield subject.fail("LOG006", fault.line, fault.what, key=f"line {fault.line}")
+    if verified.intact:
+        yield subject.ok("LOG006", None, f"{verified.events} events, {verified.checkpoints} signed checkpoints")

@@ -1,0 +1,279 @@
+"""``mcpsec audit``: judge a deployment, by its files and by its answers, against the ten-point checklist."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mcpsec.cli.output import examples, out
+from mcpsec.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from mcpsec.audit.runner import Audit
+
+__all__ = ["app"]
+
+
+class DefaultsToRun(TyperGroup):
+    """``audit TARGET…`` audits; only a first word that names a subcommand is one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the hidden subcommand ``run`` in front of everything else."""
+        if not args or args[0] not in self.commands:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=DefaultsToRun,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MCPSEC_AUDIT"},
+)
+
+
+class Format(StrEnum):
+    """How a report is written."""
+
+    console = "console"
+    json = "json"
+    sarif = "sarif"
+    junit = "junit"
+    markdown = "markdown"
+    html = "html"
+
+
+class Severity(StrEnum):
+    """From which severity on a failure counts."""
+
+    critical = "critical"
+    high = "high"
+    medium = "medium"
+    low = "low"
+    info = "info"
+    never = "never"
+
+
+class Profile(StrEnum):
+    """How far probes of a live endpoint go."""
+
+    static = "static"
+    passive = "passive"
+    refuse = "refuse"
+    load = "load"
+
+
+class Persona(StrEnum):
+    """Who is asking: how much is told."""
+
+    regular = "regular"
+    pedantic = "pedantic"
+    auditor = "auditor"
+
+
+_WHAT, _REPORT, _LIVE = "What is judged", "Report and exit code", "Live endpoints"
+
+
+@app.command(
+    "run",
+    hidden=True,
+    epilog=examples(
+        "mcpsec audit",
+        "mcpsec audit my-deployment/mcpsec.toml",
+        "mcpsec audit . --format sarif -o audit.sarif",
+        "mcpsec audit --discover",
+        "mcpsec audit https://mcp.example.com:8443/mcp --ca ca.pem",
+    ),
+)
+def run(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TARGET…",
+            help="Files, directories to walk, https:// URLs, HOST:PORT; the current directory by default.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    output_format: Annotated[
+        Format, typer.Option("--format", "-f", help="How the report is written.", rich_help_panel=_REPORT)
+    ] = Format.console,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the report there.", rich_help_panel=_REPORT),
+    ] = None,
+    show_all: Annotated[bool, typer.Option("--all", help="Show what passes, too.", rich_help_panel=_REPORT)] = False,
+    fail_on: Annotated[
+        Severity, typer.Option("--fail-on", help="Failures from here on make exit code 1.", rich_help_panel=_REPORT)
+    ] = Severity.high,
+    exit_zero: Annotated[
+        bool, typer.Option("--exit-zero", help="Exit 0 whatever is found.", rich_help_panel=_REPORT)
+    ] = False,
+    allow_incomplete: Annotated[
+        bool,
+        typer.Option(
+            "--allow-incomplete", help="Exit 0 although something could not be assessed.", rich_help_panel=_REPORT
+        ),
+    ] = False,
+    select: Annotated[
+        list[str] | None,
+        typer.Option("--select", metavar="ID,…", help="Only these checks (ids or beginnings).", rich_help_panel=_WHAT),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option("--ignore", metavar="ID,…", help="Not these checks.", rich_help_panel=_WHAT),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", metavar="GLOB", help="Leave paths out of a walk.", rich_help_panel=_WHAT),
+    ] = None,
+    kind: Annotated[
+        str, typer.Option("--kind", metavar="KIND", help="What the named files are.", rich_help_panel=_WHAT)
+    ] = "",
+    persona: Annotated[
+        Persona, typer.Option("--persona", help="How much is asked for.", rich_help_panel=_WHAT)
+    ] = Persona.regular,
+    discover: Annotated[
+        bool, typer.Option("--discover", help="The client configurations of this user.", rich_help_panel=_WHAT)
+    ] = False,
+    waivers: Annotated[
+        Path | None,
+        typer.Option("--waivers", metavar="FILE", help="Default: mcpsec-waivers.toml here.", rich_help_panel=_WHAT),
+    ] = None,
+    no_waivers: Annotated[
+        bool, typer.Option("--no-waivers", help="Without waivers and inline ignores.", rich_help_panel=_WHAT)
+    ] = False,
+) -> None:
+    """Judge a deployment, yours or anyone's, against the ten-point checklist.
+
+    Exit codes: 0 no failure at or above --fail-on, 1 failures, 2 usage, 3 something required could not be assessed.
+    Without a URL nothing touches the network. [bold]audit explain ID[/bold] says what a check is about,
+    [bold]audit list[/bold] names them all.
+    """
+    from mcpsec.audit.detection import KINDS
+    from mcpsec.audit.runner import Request, audit
+
+    if kind and kind not in KINDS:
+        raise UsageError(f"there is no kind {kind}", hint=", ".join(sorted(KINDS)))
+    found = audit(
+        Request(
+            targets=targets or ([] if discover else ["."]),
+            kind=kind,
+            exclude=exclude or (),
+            select=select or (),
+            ignore=ignore or (),
+            persona=persona.value,
+            fail_on=fail_on.value,
+            discover=discover,
+            waivers=None if no_waivers else _waivers(waivers),
+            inline=not no_waivers,
+        )
+    )
+    _report(found, output_format, output, show_all)
+    raise typer.Exit(0 if exit_zero else _exit_code(found, allow_incomplete))
+
+
+def _exit_code(found: Audit, allow_incomplete: bool) -> int:
+    code = found.exit_code
+    return ExitCode.OK if code == ExitCode.NOT_ASSESSED and allow_incomplete and found.subjects else code
+
+
+def _waivers(path: Path | None) -> Any:
+    from mcpsec.audit.waivers import NAME, load
+
+    if path is None:
+        path = Path(NAME)
+        if not path.is_file():
+            return None
+    return load(path, str(path))
+
+
+def _report(found: Audit, output_format: Format, output: Path | None, show_all: bool) -> None:
+    if output_format is Format.console and output is None:
+        from mcpsec.cli.audit_console import show
+
+        show(found, show_all=show_all)
+        return
+    from mcpsec.audit.reports import render
+
+    text = render(found, output_format.value, show_all=show_all)
+    if output is None:
+        out.result(text)
+        return
+    from mcpsec.certs.files import PUBLIC, write_atomic
+
+    write_atomic(output, text.encode("utf-8", "replace"), PUBLIC)
+    out.note(f"wrote {output}")
+
+
+@app.command("list", epilog=examples("mcpsec audit list", "mcpsec audit list --format json"))
+def list_checks(
+    output_format: Annotated[
+        str, typer.Option("--format", "-f", metavar="[console|json]", help="How they are written.")
+    ] = "console",
+) -> None:
+    """Name every check: severity, checklist items, what it looks at."""
+    from mcpsec.audit.catalogue import checks
+
+    if output_format == "json":
+        rows = [_described(check) for check in checks().values()]
+        out.json({"schema": "mcpsec.audit-checks/1", "checks": rows})
+        return
+    area = ""
+    for check in checks().values():
+        if check.area != area:
+            area = check.area
+            out.result(f"\n{area}")
+        items = ",".join(map(str, check.items)) or "-"
+        out.result(f"  {check.id}  {check.severity:8}  item {items:5}  {check.probe:6}  {check.title}")
+    out.note(f"{len(checks())} checks")
+
+
+@app.command(epilog=examples("mcpsec audit explain TLS011", "mcpsec audit explain SEC001"))
+def explain(name: Annotated[str, typer.Argument(metavar="ID", help="A check's id.")]) -> None:
+    """Say what a check is about: when it passes, why it matters, what to do, what it maps to."""
+    from mcpsec.audit.catalogue import find, table
+
+    check = find(name)
+    owasp, cwe = table("owasp.toml"), table("cwe.toml")
+    out.result(f"{check.id}  {check.title}")
+    rows = [
+        ("passes when", check.passes),
+        ("why", check.why),
+        ("severity", f"{check.severity} (confidence {check.confidence})"),
+        ("persona", check.persona),
+        ("looks at", ", ".join(check.kinds)),
+        ("probe", "files only" if check.probe == "static" else f"{check.probe}, of a live endpoint"),
+        ("checklist", ", ".join(f"item {number}" for number in check.items)),
+        ("OWASP MCP", ", ".join(f"{each} {owasp[each]}" for each in check.owasp)),
+        ("CWE", ", ".join(f"CWE-{number} {cwe[str(number)]}" for number in check.cwe)),
+        ("MCP", check.spec),
+        ("CoSAI", check.cosai),
+    ]
+    for label, text in rows:
+        if text:
+            out.result(f"  {label:12} {text}")
+    for where, text in check.fix.items():
+        out.result(f"  {'fix' if where == 'any' else 'fix ' + where:12} {text}")
+
+
+def _described(check: Any) -> dict[str, Any]:
+    return {
+        "id": check.id,
+        "title": check.title,
+        "area": check.area,
+        "severity": check.severity,
+        "confidence": check.confidence,
+        "persona": check.persona,
+        "items": list(check.items),
+        "kinds": list(check.kinds),
+        "probe": check.probe,
+        "passes": check.passes,
+        "why": check.why,
+        "fix": check.fix,
+        **check.references(),
+    }
