@@ -2,7 +2,7 @@
 Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
     $nodes = @{
-        'mcpsec' = @{ Commands = @('init', 'serve', 'config', 'certs', 'sign', 'connect', 'scan-secrets', 'audit', 'policy', 'log', 'alerts', 'monitor', 'monitoring', 'completions'); Options = @('--help', '--no-color', '--quiet', '--version') }
+        'mcpsec' = @{ Commands = @('init', 'serve', 'config', 'certs', 'sign', 'connect', 'scan-secrets', 'audit', 'policy', 'pin', 'log', 'alerts', 'monitor', 'monitoring', 'completions'); Options = @('--help', '--no-color', '--quiet', '--version') }
         'mcpsec init' = @{ Commands = @(); Options = @('--client', '--help') }
         'mcpsec serve' = @{ Commands = @(); Options = @('--admin-listen', '--auth', '--config', '--grant', '--help', '--listen', '--quickstart', '--rate-limit', '--ready-file', '--upstream') }
         'mcpsec config' = @{ Commands = @('check', 'show', 'schema', 'reference'); Options = @('--help') }
@@ -47,6 +47,7 @@ Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
         'mcpsec policy test' = @{ Commands = @(); Options = @('--config', '--format', '--help') }
         'mcpsec policy document' = @{ Commands = @(); Options = @('--config', '--help') }
         'mcpsec policy suggest' = @{ Commands = @(); Options = @('--config', '--format', '--help', '--since') }
+        'mcpsec pin' = @{ Commands = @(); Options = @('--accept-flagged', '--check', '--client', '--config', '--format', '--help', '--update') }
         'mcpsec log' = @{ Commands = @('verify', 'head', 'tail', 'query', 'stats', 'export'); Options = @('--help') }
         'mcpsec log verify' = @{ Commands = @(); Options = @('--checkpoint', '--config', '--expect', '--format', '--help', '--key', '--part') }
         'mcpsec log head' = @{ Commands = @(); Options = @('--config', '--export', '--format', '--help') }

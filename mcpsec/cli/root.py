@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "scan-secrets": "Find leaked secrets in files, git history and client configurations.",
     "audit": "Judge a deployment against the ten-point checklist.",
     "policy": "Explain, test and document who may do what.",
+    "pin": "Record what MCP servers say of themselves, and see what changed.",
     "log": "Read and verify the audit log.",
     "alerts": "Alert rules: list them, try a channel, replay a log.",
     "monitor": "A gateway at a glance, in the terminal.",

@@ -155,6 +155,22 @@ _AUTH = Table(
     "How a client proves who it is.",
 )
 
+_PINS = Table(
+    model.Pins,
+    (
+        Key("file", FilePath("file"), "The lock file that `mcpsec pin` writes.", '"mcpsec.pins.toml"'),
+        Key(
+            "on_change",
+            Choice(get_args(model.OnChange)),
+            "What becomes of a definition that differs from its pin: quarantine hides and refuses it, block refuses "
+            "everything of its upstream, report lets it pass. Each is told in the log and on standard error.",
+        ),
+        Key("recheck", Duration(1, 86400), "How old an upstream's list of tools may be when a call relies on it."),
+        Key("validate_arguments", Flag(), "Whether the arguments of a call must fit the pinned input schema."),
+    ),
+    "Tools, prompts and instructions of the upstreams as they were reviewed.",
+)
+
 _SANDBOX = Table(
     model.Sandbox,
     (
@@ -202,6 +218,18 @@ _UPSTREAM = Table(
             "rate_limits",
             MapOf(Glob(), RateKind(), of='"TOOL"'),
             "How often each client may call a tool, by glob over tool names; the closest glob counts.",
+        ),
+        Key(
+            "secrets",
+            Choice(get_args(model.OnSecret)),
+            "What becomes of an answer that holds credentials, keys or certificates: redact takes them out, block "
+            "refuses the answer, pass lets them through.",
+        ),
+        Key(
+            "error_details",
+            Choice(get_args(model.ErrorDetails)),
+            "Whether stack traces and paths of the server's machine in its errors are hidden behind an id that the "
+            "log resolves.",
         ),
     ),
     "One MCP server behind the gateway, served at /mcp/NAME.",
@@ -346,6 +374,7 @@ DEPLOYMENT = Table(
             ),
             "Shared state.",
         ),
+        Key("pins", _PINS, "What upstreams were reviewed to be."),
         Key("upstreams", MapOf(_UPSTREAM_NAME, _UPSTREAM), "MCP servers behind the gateway."),
         Key("roles", MapOf(_ROLE_NAME, _ROLE), "Grants with a name."),
         Key("clients", ListOf(_CLIENT), "Who may call."),

@@ -23,11 +23,15 @@ __all__ = [
     "CertificateMatch",
     "Client",
     "Deployment",
+    "ErrorDetails",
     "Factor",
     "Filters",
     "Limits",
     "Log",
     "MethodClass",
+    "OnChange",
+    "OnSecret",
+    "Pins",
     "Rate",
     "Role",
     "Rule",
@@ -48,6 +52,9 @@ Factor = Literal["mtls", "signature"]
 Scheme = Literal["hmac-sha256", "rfc9421", "article"]
 Builtin = Literal["demo"]
 ServerRequest = Literal["sampling", "elicitation", "roots"]
+OnChange = Literal["quarantine", "block", "report"]
+OnSecret = Literal["redact", "block", "pass"]
+ErrorDetails = Literal["hide", "pass"]
 Values = tuple[str, ...]
 
 
@@ -180,6 +187,19 @@ class State:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    """``[pins]``: the lock file of what upstreams were reviewed to be, and what a difference from it means.
+
+    ``recheck`` is in seconds: how old an upstream's list of tools may be when a call relies on it.
+    """
+
+    file: Path
+    on_change: OnChange = "quarantine"
+    recheck: float = 300.0
+    validate_arguments: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
     """``[upstreams.NAME.sandbox]``: files a stdio child may read and write, and whether it may use the network."""
 
@@ -210,6 +230,8 @@ class Upstream:
     access: dict[str, MethodClass] = field(default_factory=dict)
     rate_limits: dict[str, Rate] = field(default_factory=dict)
     sandbox: Sandbox | None = None
+    secrets: OnSecret = "redact"
+    error_details: ErrorDetails = "hide"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +327,7 @@ class Deployment:
     path: Path | None = None
     auth: Auth = field(default_factory=Auth)
     state: State = field(default_factory=State)
+    pins: Pins | None = None
     upstreams: dict[str, Upstream] = field(default_factory=dict)
     roles: dict[str, Role] = field(default_factory=dict)
     clients: tuple[Client, ...] = ()

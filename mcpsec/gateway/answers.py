@@ -27,6 +27,8 @@ _LISTS = {
     "prompts": ("prompt", "name"),
 }
 
+_GREETINGS = frozenset({"initialize", "server/discover"})
+
 
 class Inspected(NamedTuple):
     """What became of one message.
@@ -71,10 +73,15 @@ class AnswerGuard:
     def check(self, exchange: Exchange, frame: dict[str, Any]) -> tuple[bool, bool]:
         """Whether a message may pass, and whether it was changed in place."""
         if "method" in frame:
+            if frame["method"] == "notifications/tools/list_changed":
+                exchange.endpoint.catalogue.listed_at = 0.0
             return "id" not in frame or self._server_request_passes(exchange, frame), False
         result = frame.get("result")
-        if not isinstance(result, dict) or result.keys().isdisjoint(_LISTS):
+        if not isinstance(result, dict):
             return True, False
+        greeted = self._greeting(exchange, result)
+        if result.keys().isdisjoint(_LISTS):
+            return True, greeted
         if exchange.kind == "tool" and "content" in result:
             # A tool's own answer may have any members; no client reads a list out of it. Without content it is none:
             # a client that used one id twice may get the answer to its other request here.
@@ -86,9 +93,26 @@ class AnswerGuard:
             result["cacheScope"] = "private"
         return True, True
 
+    @staticmethod
+    def _greeting(exchange: Exchange, result: dict[str, Any]) -> bool:
+        """Replace instructions that differ from the pinned ones; True when something was changed."""
+        pins, message = exchange.endpoint.catalogue.pins, exchange.message
+        if pins is None or message is None or message.method not in _GREETINGS:
+            return False
+        said = result.get("instructions")
+        passed = pins.instructions(said if isinstance(said, str) else None)
+        if passed == said:
+            return False
+        result.pop("instructions", None)
+        if passed is not None:
+            result["instructions"] = passed
+        return True
+
     def _visible(self, exchange: Exchange, member: str, items: list[Any], kind: str, key: str) -> list[Any]:
+        catalogue = exchange.endpoint.catalogue
         if member == "tools":
-            exchange.endpoint.catalogue.learn(items, asyncio.get_running_loop().time())
+            catalogue.learn(items, asyncio.get_running_loop().time())
+        items = catalogue.admit(member, items)
         if exchange.client is None:
             return []
         visible, client, upstream = self._policy().visible, exchange.client.id, exchange.upstream

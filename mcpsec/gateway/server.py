@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from mcpsec import __version__
 from mcpsec.deployment.model import Address, Rate, Role
-from mcpsec.errors import ConfigurationError, Error, SecretError
+from mcpsec.errors import ConfigurationError, Error
 from mcpsec.gateway.admin import AdminHandler
 from mcpsec.gateway.answers import AnswerGuard
 from mcpsec.gateway.chain import Chain
@@ -22,6 +22,7 @@ from mcpsec.gateway.connection import ConnectionRegistry
 from mcpsec.gateway.limits import BucketTable, InFlight
 from mcpsec.gateway.listener import Listener, bind
 from mcpsec.gateway.observers import Observers
+from mcpsec.gateway.pins import PinKeeper
 from mcpsec.gateway.policy import Policy
 from mcpsec.gateway.record import Recorder
 from mcpsec.gateway.rotation import OwnCertificate
@@ -40,21 +41,21 @@ from mcpsec.gateway.steps.tools import KnownTool
 from mcpsec.gateway.trust import TrustFiles
 from mcpsec.gateway.upstreams.aggregate import AggregateServer
 from mcpsec.gateway.upstreams.base import UpstreamStartError
-from mcpsec.gateway.upstreams.builtin import BUILTIN_SERVERS, BuiltinServer
+from mcpsec.gateway.upstreams.factory import make_upstream
 from mcpsec.gateway.upstreams.http import HttpUpstream
 from mcpsec.gateway.upstreams.stdio import StdioUpstream
 from mcpsec.leaks import prepare as prepare_redaction
 from mcpsec.leaks import redact
-from mcpsec.secretrefs import SecretRef
 from mcpsec.signing import VerificationKey, Verifier, load_public_key
 from mcpsec.telemetry import AuditLog
 from mcpsec.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from mcpsec.deployment.model import Client, Deployment
     from mcpsec.deployment.model import Upstream as UpstreamConfig
+    from mcpsec.gateway.pins import Change
     from mcpsec.gateway.sessions import Session
     from mcpsec.gateway.steps import Step
     from mcpsec.gateway.upstreams.base import Upstream
@@ -65,6 +66,7 @@ _SWEEP_SECONDS = 0.2
 _TRUST_SECONDS = 0.4
 _RECYCLE_SECONDS = 5.0
 _ALERT_SECONDS = 1.0
+_PINS_SECONDS = 1.0
 _ROTATION_SECONDS = 3600.0
 _RUN_ROLE = "(this run)"
 _FAILED_AUTHENTICATIONS = Rate(count=30, seconds=60.0, burst=30)
@@ -87,6 +89,7 @@ class Gateway:
         self._sessions = SessionTable(limits, self._state.sessions)
         self._policy = Policy(deployment)
         self._trust = TrustFiles(deployment.server.tls, require_certificate="mtls" in deployment.auth.require)
+        self._pins = PinKeeper(deployment, changed=self._pin_changed, say=say)
         guard = AnswerGuard(lambda: self._policy)
         self._upstreams = {name: self._make_upstream(config, guard) for name, config in deployment.upstreams.items()}
         self._aggregate = AggregateServer(self._upstreams, lambda: self._policy) if len(self._upstreams) > 1 else None
@@ -109,15 +112,10 @@ class Gateway:
     # --- building --------------------------------------------------------------------------------------------------
 
     def _make_upstream(self, config: UpstreamConfig, guard: AnswerGuard) -> Upstream:
-        limits = self._deployment.server.limits
-        if config.builtin is not None:
-            instructions = BUILTIN_SERVERS[config.builtin]
-            return BuiltinServer(config.name, instructions=instructions, policy=lambda: self._policy)
-        if config.url is not None:
-            headers = _resolve(config.headers, f"upstreams.{config.name}.headers")
-            return HttpUpstream(config, headers, limits, self._sessions, guard)
-        environment = _resolve(config.environment, f"upstreams.{config.name}.environment")
-        return StdioUpstream(config, environment, limits, self._sessions, guard)
+        upstream = make_upstream(config, self._deployment.server.limits, self._sessions, guard, lambda: self._policy)
+        if config.builtin is None:
+            upstream.catalogue.pins = self._pins.watch(config.name)
+        return upstream
 
     def _steps(self, hosts: set[str]) -> list[Step]:
         """The way of a request, in order."""
@@ -171,6 +169,7 @@ class Gateway:
             (_ALERT_SECONDS, self._observers.maintain),
             (_ROTATION_SECONDS, self._own_certificate.maintain),
             (_RECYCLE_SECONDS, self._recycle),
+            (_PINS_SECONDS, self._pins.maintain),
         ):
             self._tasks.append(loop.create_task(self._regularly(seconds, work)))
         self._recorder.event("server-start", pid=os.getpid(), version=__version__, detail=f"serving {self.url}")
@@ -353,6 +352,14 @@ class Gateway:
         upstream = self._upstreams.get(session.upstream)
         return isinstance(upstream, StdioUpstream | HttpUpstream) and upstream.is_busy(session)
 
+    def _pin_changed(self, upstream: str, change: Change) -> None:
+        """An upstream is no longer what it was pinned to be."""
+        resource = f"{upstream}/{change.name}" if change.kind == "tools" else f"{upstream}/{change.kind}:{change.name}"
+        self._recorder.event(
+            "pin", upstream=upstream, resource=resource, state=change.state, severity="high", detail=str(change)
+        )
+        self._say(f"the upstream {upstream!r} differs from its pins: {change}")
+
     def _reload_trust(self) -> None:
         try:
             unwelcome = self._trust.reload()
@@ -388,16 +395,6 @@ class _Everyone:
         exchange.identified_by = "none"
 
 
-def _resolve(values: Mapping[str, str | SecretRef], where: str) -> dict[str, str]:
-    resolved = {}
-    for name, value in values.items():
-        text = value if isinstance(value, str) else value.resolve().decode("utf-8", "strict")
-        if any(ord(char) < 32 or ord(char) == 127 for char in text):
-            raise SecretError(f"{where}.{name} holds a control character")
-        resolved[name] = text
-    return resolved
-
-
 def _verifier(deployment: Deployment) -> Verifier:
     """The verifier over every client's active keys."""
     keys: dict[str, VerificationKey] = {}
@@ -420,4 +417,4 @@ def with_run_upstream(deployment: Deployment, upstream: UpstreamConfig, client_i
         for client in deployment.clients
     )
     roles = {**deployment.roles, _RUN_ROLE: everything}
-    return replace(deployment, upstreams={upstream.name: upstream}, clients=clients, roles=roles)
+    return replace(deployment, upstreams={upstream.name: upstream}, clients=clients, roles=roles, pins=None)

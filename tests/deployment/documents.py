@@ -74,7 +74,15 @@ prefix = "edge"
 timeout = "100ms"
 on_failure = "refuse"
 
+[pins]
+file = "mcpsec.pins.toml"
+on_change = "block"
+recheck = "1m"
+validate_arguments = false
+
 [upstreams.files]
+secrets = "block"
+error_details = "pass"
 command = ["./bin/files", "--root", "/data"]
 cwd = "work"
 environment = { LOG_LEVEL = "info", API_TOKEN = { file = "secrets/api" } }

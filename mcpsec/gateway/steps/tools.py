@@ -15,6 +15,7 @@ from mcpsec.gateway.steps.authorise import denied
 from mcpsec.gateway.upstreams.aggregate import AggregateServer, all_tools
 from mcpsec.gateway.upstreams.base import RpcError, unavailable
 from mcpsec.gateway.upstreams.http_client import UpstreamFault
+from mcpsec.protocol import codes
 from mcpsec.protocol.eras import Era
 from mcpsec.protocol.headers import mcp_headers
 from mcpsec.protocol.jsonrpc import ProtocolError
@@ -36,13 +37,15 @@ class KnownTool:
     def __call__(self, exchange: Exchange) -> Refusal | Awaitable[Refusal | None] | None:
         """Pass a listed tool at once; look again for one that is not."""
         message, client = exchange.message, exchange.client
-        if exchange.kind != "tool" or message is None or client is None:
+        if message is None or client is None:
             return None
+        if exchange.kind != "tool":
+            return self._check_pin(exchange)
         upstream, name = self._target(exchange.endpoint, message.params["name"])
         if upstream is None:
             return denied("tool-unlisted", "no upstream has this prefix")
-        if name in upstream.catalogue.tools:
-            return self._check_headers(exchange, upstream, name)
+        if name in upstream.catalogue.tools and not upstream.catalogue.is_stale(asyncio.get_running_loop().time()):
+            return self._check_call(exchange, upstream, name)
         return self._look_again(exchange, upstream, name)
 
     @staticmethod
@@ -64,6 +67,32 @@ class KnownTool:
                 return unavailable("upstream-unavailable", fault.reason)
         if name not in upstream.catalogue.tools:
             return denied("tool-unlisted", "the upstream lists no such tool")
+        return self._check_call(exchange, upstream, name)
+
+    @staticmethod
+    def _check_pin(exchange: Exchange) -> Refusal | None:
+        """Everything but a tool: the upstream as a whole may be blocked, and a prompt may differ from its pin."""
+        pins = exchange.endpoint.catalogue.pins
+        if pins is None or not exchange.resource or exchange.message is None:
+            return None
+        kind = "prompts" if exchange.kind == "prompt" else exchange.kind
+        rule = pins.refusal(kind, str(exchange.message.params.get("name", "")))
+        return denied(rule) if rule else None
+
+    def _check_call(self, exchange: Exchange, upstream: Upstream, name: str) -> Refusal | None:
+        pins = upstream.catalogue.pins
+        if pins is not None:
+            if rule := pins.refusal("tools", name):
+                return denied(rule)
+            if faults := pins.argument_faults(name, exchange.arguments):
+                return Refusal(
+                    400,
+                    codes.INVALID_PARAMS,
+                    "the arguments do not fit the tool's schema",
+                    "arguments-invalid",
+                    "; ".join(faults),
+                    {"faults": faults},
+                )
         return self._check_headers(exchange, upstream, name)
 
     @staticmethod

@@ -73,9 +73,10 @@ class AggregateServer(LocalServer):
 
 
 async def all_tools(upstream: Upstream, client: Client, session: Any = None) -> list[dict[str, Any]]:
-    """Every page of an upstream's tools, learned by its catalogue. Raises UpstreamFault or RpcError."""
+    """The tools of every page that may be shown, all learned by the catalogue. Raises UpstreamFault or RpcError."""
     tools: list[dict[str, Any]] = []
     params: dict[str, Any] = {}
+    whole = False
     try:
         async with asyncio.timeout(_LISTING_SECONDS):
             for _ in range(_MAX_PAGES):
@@ -85,9 +86,13 @@ async def all_tools(upstream: Upstream, client: Client, session: Any = None) -> 
                 tools += [tool for tool in listed if isinstance(tool, dict) and isinstance(tool.get("name"), str)]
                 cursor = page.get("nextCursor")
                 if not isinstance(cursor, str):
+                    whole = True
                     break
                 params = {"cursor": cursor}
     except TimeoutError:
         raise UpstreamTimeout("its tools could not be listed in time") from None
-    upstream.catalogue.learn(tools, asyncio.get_running_loop().time())
-    return tools
+    catalogue = upstream.catalogue
+    catalogue.learn(tools, asyncio.get_running_loop().time())
+    if catalogue.pins is not None and whole:
+        catalogue.pins.complete("tools", {tool["name"] for tool in tools})
+    return catalogue.admit("tools", tools)

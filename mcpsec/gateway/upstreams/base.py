@@ -11,6 +11,7 @@ from mcpsec.protocol import codes
 if TYPE_CHECKING:
     from mcpsec.deployment.model import Client
     from mcpsec.gateway.message import Exchange, StreamAnswer
+    from mcpsec.gateway.pins import PinWatch
     from mcpsec.gateway.sessions import Session
     from mcpsec.protocol.param_headers import ParamHeader
 
@@ -46,11 +47,25 @@ class RpcError(Exception):
 
 @dataclass(slots=True)
 class Catalogue:
-    """The tools that an upstream has listed, name → definition; it only grows, by what the upstream itself said."""
+    """The tools that an upstream has listed, name → definition; it only grows, by what the upstream itself said.
+
+    ``pins`` watches what it says, if it is pinned. ``greeting`` is its answer to the gateway's own ``initialize`` or
+    ``server/discover``.
+    """
 
     tools: dict[str, dict[str, Any]] = field(default_factory=dict)
     declared: dict[str, tuple[ParamHeader, ...]] = field(default_factory=dict)
     listed_at: float = 0.0
+    pins: PinWatch | None = None
+    greeting: dict[str, Any] = field(default_factory=dict)
+
+    def admit(self, kind: str, items: list[Any]) -> list[Any]:
+        """What may pass of a list that the upstream gave."""
+        return items if self.pins is None else self.pins.admit(kind, items)
+
+    def is_stale(self, now: float) -> bool:
+        """True when a pinned upstream's list is too old to be relied on."""
+        return self.pins is not None and self.pins.is_stale(self.listed_at, now)
 
     def learn(self, tools: list[Any], now: float) -> None:
         """Remember what a ``tools/list`` answer named (the loop's time in ``now``)."""

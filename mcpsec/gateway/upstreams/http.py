@@ -383,6 +383,7 @@ class HttpUpstream:
         try:
             result = await self._ask_modern("server/discover", {})
             versions = result.get("supportedVersions")
+            self.catalogue.greeting = result
             if isinstance(versions, list) and any(era_of(str(version)) is Era.MODERN for version in versions):
                 self._eras = frozenset({Era.MODERN})
                 return
@@ -395,7 +396,7 @@ class HttpUpstream:
         params = {"protocolVersion": LATEST_LEGACY, "capabilities": {}, "clientInfo": _CLIENT_INFO}
         body = encode_request(self._next_id(), "initialize", params)
         response = await self._post(body, [], self.timeout)
-        await self._result_of(response, self._own_id)
+        self.catalogue.greeting = await self._result_of(response, self._own_id)
         id = response.fields.get(b"mcp-session-id", b"")
         _drop(
             await self._post(

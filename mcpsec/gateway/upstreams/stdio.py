@@ -120,7 +120,7 @@ class StdioUpstream:
                 await self._shake_hands(conversation, _START_SECONDS)
                 await asyncio.wait({discover}, timeout=_GRACE_SECONDS)
             if discover.done() and not isinstance(discover.exception(), RpcError):
-                discover.result()
+                self.catalogue.greeting = discover.result()
                 self._modern_known = True
                 meta = {"_meta": _modern_meta()}
                 self._learn(await self._exchange(conversation, "tools/list", meta, _PROBE_SECONDS))
@@ -235,7 +235,7 @@ class StdioUpstream:
 
     async def _shake_hands(self, conversation: Conversation, seconds: float) -> None:
         handshake = {"protocolVersion": LATEST_LEGACY, "capabilities": {}, "clientInfo": _CLIENT_INFO}
-        await self._exchange(conversation, "initialize", handshake, seconds)
+        self.catalogue.greeting = await self._exchange(conversation, "initialize", handshake, seconds)
         conversation.channel.notify("notifications/initialized", {})
         conversation.handshake = handshake
 
@@ -278,7 +278,9 @@ class StdioUpstream:
         if self._modern_known is None:
             conversation = await self._shared(self._modern, client_id)
             try:
-                await self._exchange(conversation, "server/discover", {"_meta": _modern_meta()}, _PROBE_SECONDS)
+                meta = {"_meta": _modern_meta()}
+                found = await self._exchange(conversation, "server/discover", meta, _PROBE_SECONDS)
+                self.catalogue.greeting = found
                 self._modern_known = True
             except (RpcError, UpstreamTimeout):
                 self._modern_known = False
