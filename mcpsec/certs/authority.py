@@ -224,6 +224,10 @@ class Authority:
                 self._draft(request, spec, sign(spec, request), above, signer.id, now)
                 for request, spec in zip(ready, specs, strict=True)
             )
+            if not is_issuer(signer.key) and self.crl_due(signer.id, now):
+                with self.ledger.transaction():  # the key is at hand, and a list that ends refuses everyone
+                    self._sign_crl(signer.id, now)
+                self.publish()
             return self._deliver(drafts)
 
     def check(self, requests: Sequence[LeafRequest]) -> None:

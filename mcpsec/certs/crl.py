@@ -99,7 +99,7 @@ def load_crl(path: Path) -> CrlFile:
     """Read the CRLs in a file as one answer. Nothing is verified: a TLS context that loads the file does that.
 
     Raises:
-        ConfigurationError: the file is missing or holds no CRL, or a CRL has no number or no end.
+        ConfigurationError: the file is missing or holds no CRL, or a CRL has no end.
     """
     lists = parse_crls(path)
     ends = [one.next_update_utc for one in lists if one.next_update_utc is not None]
@@ -107,12 +107,20 @@ def load_crl(path: Path) -> CrlFile:
         revoked = frozenset(
             (one.issuer.public_bytes(), serial_text(entry.serial_number)) for one in lists for entry in one
         )
-        numbers = tuple(one.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number for one in lists)
-    except (ValueError, x509.ExtensionNotFound) as error:
+        numbers = tuple(number for one in lists if (number := _number(one)) is not None)
+    except ValueError as error:
         raise ConfigurationError("this is no certificate revocation list", path=path) from error
     if len(ends) != len(lists):
         raise ConfigurationError("a CRL without an end (nextUpdate) can't be relied on", path=path)
     return CrlFile(max(one.last_update_utc for one in lists), min(ends), numbers, revoked)
+
+
+def _number(crl: x509.CertificateRevocationList) -> int | None:
+    """A list's number; lists of other tools may have none."""
+    try:
+        return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound:
+        return None
 
 
 def build(

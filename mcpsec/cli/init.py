@@ -41,6 +41,8 @@ def init(
     shown = _relative_to_here(created.directory)
     for path in created.files:
         out.note(f"wrote {shown / path.relative_to(created.directory)}")
+    keep = f"mcpsec certs --dir {shlex.quote(str(shown / 'pki'))} renew --watch"
+    out.note(f"to keep its certificates and revocation list alive: {keep}")
     out.note(f"next: mcpsec serve -c {shlex.quote(str(shown / created.config.name))}")
 
 

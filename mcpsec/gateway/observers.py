@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from mcpsec.certs import CrlFile
     from mcpsec.telemetry import AuditLog, Event
     from mcpsec.telemetry.metrics import Metrics
 
@@ -53,6 +54,16 @@ class Observers:
         self._metrics.set_certificate(name, not_after)
         self._aggregate.set_certificate(name, not_after)
         self._alerts.watch_certificate(name, not_after)
+
+    def watch_authority(self, name: str, path: Path, revocation_list: CrlFile | None) -> None:
+        """The same for the CA that vouches for peers, and for its revocation list, whose end refuses them all."""
+        self.watch_certificate(f"{name} CA", path)
+        if revocation_list is None:
+            return
+        begins, ends = revocation_list.this_update.timestamp(), revocation_list.next_update.timestamp()
+        self._metrics.set_revocation_list(name, begins, ends)
+        self._aggregate.set_certificate(f"{name} revocation list", ends)
+        self._alerts.watch_revocation_list(begins, ends)
 
     async def maintain(self) -> None:
         """Look at clocks; called about once a second."""

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 __all__ = ["Gateway", "with_run_upstream"]
 
 _SWEEP_SECONDS = 0.2
-_TRUST_SECONDS = 0.4
+_TRUST_SECONDS = 0.2
 _RECYCLE_SECONDS = 5.0
 _ALERT_SECONDS = 1.0
 _PINS_SECONDS = 1.0
@@ -99,8 +99,8 @@ class Gateway:
         self._metrics.watch_log(self._log)
         self._recorder = Recorder(self._log, self._metrics)
         self._observers = Observers(self._log, self._metrics, record=self._recorder.write, upstreams=self._upstreams)
-        self._observers.watch_certificate("gateway", deployment.server.tls.certificate)
-        self._own_certificate = OwnCertificate(deployment.server.tls, say=say)
+        self._watch_lifetimes()
+        self._own_certificate = OwnCertificate(deployment.server.tls, say=self._say_due)
         self._listener: Listener | None = None
         self._admin: Listener | None = None
         self._registries: list[ConnectionRegistry] = []
@@ -251,7 +251,7 @@ class Gateway:
 
     def _readiness(self) -> dict[str, bool]:
         serving = self._started and not self._stopping.is_set()
-        return {"serving": serving, "log": self._recorder.healthy}
+        return {"serving": serving, "log": self._recorder.healthy, "trust": self._trust.usable()}
 
     def watch_signals(self) -> None:
         """Let SIGTERM and SIGINT end ``run``, and SIGHUP read the TLS files again."""
@@ -368,9 +368,20 @@ class Gateway:
             self._recorder.event("certificate", state="refused", detail="changed TLS files can't be used")
             return
         cut = sum(registry.abort_where(unwelcome) for registry in self._registries[:1])
-        self._observers.watch_certificate("gateway", self._deployment.server.tls.certificate)
+        self._watch_lifetimes()
         self._recorder.event("certificate", state="reloaded", count=cut, detail="certificate, CA or CRL changed")
         self._say(f"certificate, CA or CRL changed: in use now, {cut} open connections cut")
+
+    def _watch_lifetimes(self) -> None:
+        """Show, export and alert on the ends of everything that the next handshakes depend on."""
+        tls = self._deployment.server.tls
+        self._observers.watch_certificate("gateway", tls.certificate)
+        if "mtls" in self._deployment.auth.require:
+            self._observers.watch_authority("client", tls.client_ca, self._trust.revocation_list)
+
+    def _say_due(self, text: str) -> None:
+        self._say(text)
+        self._recorder.event("certificate", state="due", detail=text)
 
     def _refused(self, address: str, reason: str) -> None:
         self._recorder.event("handshake-refused", decision="refused", address=address or None, reason=reason)

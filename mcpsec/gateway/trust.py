@@ -7,11 +7,12 @@ already are compared with the new CRL and CA: revocation does not wait for a cli
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mcpsec.certs import load_crl
+from mcpsec.certs import CrlFile, load_crl
 from mcpsec.errors import ConfigurationError
 from mcpsec.gateway.tls import server_context
 
@@ -47,6 +48,24 @@ class TrustFiles:
         self._stamps = self._read_stamps()
         self.context: ssl.SSLContext = server_context(tls, require_certificate=require_certificate)
         self._authorities = self._read_authorities()
+        self.revocation_list = self._read_crl()
+        self._own_end = self._read_own_end()
+
+    def usable(self, now: datetime | None = None) -> bool:
+        """False once our certificate, the revocation list or every client CA has ended: no handshake succeeds then."""
+        moment = now or datetime.now(UTC)
+        if moment >= self._own_end or (self.revocation_list is not None and self.revocation_list.expired(moment)):
+            return False
+        return not self._require or any(moment < one.not_valid_after_utc for one in self._authorities)
+
+    def _read_own_end(self) -> datetime:
+        try:
+            return x509.load_pem_x509_certificates(self._tls.certificate.read_bytes())[0].not_valid_after_utc
+        except (OSError, ValueError):
+            raise ConfigurationError("no certificate can be read from this file", path=self._tls.certificate) from None
+
+    def _read_crl(self) -> CrlFile | None:
+        return None if self._tls.crl is None or not self._require else load_crl(self._tls.crl)
 
     def _read_stamps(self) -> list[_Stamp | None]:
         return [_stamp(path) for path in self._paths]
@@ -62,11 +81,11 @@ class TrustFiles:
         """
         self._stamps = self._read_stamps()  # also after a failure: the same broken files are not tried again and again
         context = server_context(self._tls, require_certificate=self._require)
-        crl = None if self._tls.crl is None or not self._require else load_crl(self._tls.crl)
-        authorities = self._read_authorities()
+        crl = self._read_crl()
+        authorities, own_end = self._read_authorities(), self._read_own_end()
         removed = self._authorities - authorities
         # Only now, when all files are known to be usable, does anything change.
-        self.context, self._authorities = context, authorities
+        self.context, self._authorities, self.revocation_list, self._own_end = context, authorities, crl, own_end
         if not self._require:
             return lambda _peer: False
 

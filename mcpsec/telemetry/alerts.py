@@ -33,6 +33,7 @@ RULES: dict[str, str] = {
     "upstream-down": "An upstream stopped answering.",
     "pin-changed": "A tool's definition is not the one that was pinned.",
     "certificate-due": "A certificate in use ends soon.",
+    "revocation-list-due": "The clients' revocation list ends soon; every client is refused from then on.",
     "log-trouble": "The audit log could not be written, lost events, or was found damaged.",
     "test": "Sent by `mcpsec alerts test`.",
 }
@@ -41,6 +42,8 @@ RULES: dict[str, str] = {
 _SUBJECTS = 10_000
 _PENDING = 1000
 _DAY = 86400.0
+_LIST_SHARES = (1 / 3, 1 / 10, 0.0)
+"""What is left of a revocation list's life when an alert is due. Upkeep signs it again at one half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ class AlertEngine:
         self._fired: OrderedDict[tuple[str, str], list[float]] = OrderedDict()
         self._writers: OrderedDict[str, None] = OrderedDict()
         self._certificates: dict[str, float] = {}
+        self._revocation_list: tuple[float, float] | None = None
         self._pending: deque[Alert] = deque()
         self._sending: set[asyncio.Task[None]] = set()
         self._log_trouble: Callable[[], str | None] = lambda: None
@@ -156,8 +160,15 @@ class AlertEngine:
 
     def watch_certificate(self, name: str, not_after: float) -> None:
         """Alert when this certificate comes close to its end (Unix seconds)."""
-        if len(self._certificates) < _SUBJECTS:
+        if self._certificates.get(name, not_after) != not_after:  # renewed: its next end is to be told again
+            for limit in self._thresholds.certificate_days:
+                self._fired.pop(("certificate", f"{name}/{limit}"), None)
+        if name in self._certificates or len(self._certificates) < _SUBJECTS:
             self._certificates[name] = not_after
+
+    def watch_revocation_list(self, begins: float, ends: float) -> None:
+        """Alert when a third, and again when a tenth, of the revocation list's life is left (Unix seconds)."""
+        self._revocation_list = (begins, ends)
 
     def watch_log(self, trouble: Callable[[], str | None]) -> None:
         """Ask ``trouble`` regularly what keeps the log from being written."""
@@ -189,6 +200,7 @@ class AlertEngine:
     async def maintain(self) -> None:
         """Look at clocks and the log, then start sending what is due. The gateway awaits this about once a second."""
         self._check_certificates()
+        self._check_revocation_list()
         trouble = self._log_trouble()
         if trouble is not None:
             self.raise_alert("log-trouble", "critical", "log", f"the audit log cannot be written: {trouble}")
@@ -298,6 +310,21 @@ class AlertEngine:
         now = self._clock()
         for name, not_after in self._certificates.items():
             self._certificate_days(name, (not_after - now) / _DAY, {})
+
+    def _check_revocation_list(self) -> None:
+        if self._revocation_list is None:
+            return
+        begins, ends = self._revocation_list
+        left = ends - self._clock()
+        passed = [share for share in _LIST_SHARES if left <= (ends - begins) * share]
+        key = ("revocation-list", f"{ends}/{min(passed, default=1)}")
+        if not passed or key in self._fired:
+            return
+        _remember(self._fired, key, [self._clock(), 0.0])
+        what = "has ended, so no client is let in" if left <= 0 else f"ends in {left / _DAY:.1f} days"
+        summary = f"the clients' revocation list {what}; sign it again: mcpsec certs crl"
+        severity: Severity = "high" if min(passed) == max(_LIST_SHARES) else "critical"
+        self.raise_alert("revocation-list-due", severity, f"client/{min(passed):.2f}/{ends:.0f}", summary)
 
     def _certificate_days(self, name: str, days: float, record: Mapping[str, Any]) -> None:
         """Alert once per threshold passed, not once per cool-down."""

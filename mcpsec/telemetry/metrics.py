@@ -101,6 +101,18 @@ class Metrics:
         self._days = Gauge(
             "mcpsec_certificate_days_left", "Days until a certificate in use ends.", ["name"], registry=registry
         )
+        self._list_begin = Gauge(
+            "mcpsec_crl_this_update_timestamp_seconds",
+            "When the revocation list in use was signed, Unix time.",
+            ["name"],
+            registry=registry,
+        )
+        self._list_end = Gauge(
+            "mcpsec_crl_next_update_timestamp_seconds",
+            "When the revocation list in use ends and everyone is refused, Unix time.",
+            ["name"],
+            registry=registry,
+        )
         self.connections = Gauge("mcpsec_connections", "Open client connections.", registry=registry)
         self.sessions = Gauge("mcpsec_sessions", "Open MCP sessions.", registry=registry)
         self.in_flight = Gauge("mcpsec_requests_in_flight", "Requests being worked on.", registry=registry)
@@ -136,6 +148,12 @@ class Metrics:
         label = self._bounded("certificate", name)
         self._certificate.labels(label).set(not_after)
         self._days.labels(label).set_function(lambda: (not_after - time.time()) / 86400)
+
+    def set_revocation_list(self, name: str, this_update: float, next_update: float) -> None:
+        """Note the life of a revocation list that is in use (Unix seconds)."""
+        label = self._bounded("certificate", name)
+        self._list_begin.labels(label).set(this_update)
+        self._list_end.labels(label).set(next_update)
 
     def watch_log(self, log: Any) -> None:
         """Read the log's own figures (an ``AuditLog``) whenever metrics are asked for."""

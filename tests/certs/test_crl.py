@@ -61,3 +61,13 @@ def test_reasons_and_files(tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(ConfigurationError):
             load_crl(path)
+
+
+def test_issuing_signs_a_due_list_on_the_way(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load_crl(pki.directory / "client-ca.crl")
+    pki.issue("agent", Purpose.CLIENT)
+    assert load_crl(pki.directory / "client-ca.crl") == before
+    later = datetime.now(UTC).replace(microsecond=0) + timedelta(days=16)
+    monkeypatch.setattr("mcpsec.certs.authority.now_utc", lambda: later)
+    pki.issue("other", Purpose.CLIENT)
+    assert load_crl(pki.directory / "client-ca.crl").next_update == later + timedelta(days=30)

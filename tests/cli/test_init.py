@@ -27,13 +27,14 @@ def run(*arguments: str, cwd: Path, umask: int = 0o022) -> subprocess.CompletedP
 def test_a_deployment_without_a_question(tmp_path: Path) -> None:
     done = run("init", "my deployment", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "")
-    *wrote, following = done.stderr.splitlines()
+    *wrote, keep, following = done.stderr.splitlines()
     said = {line.removeprefix("wrote my deployment/") for line in wrote}
     made = tmp_path / "my deployment"
     silent = ("lock", "ledger.sqlite3-journal")
     written = {str(path.relative_to(made)) for path in made.rglob("*") if path.is_file() and path.name not in silent}
     assert said == written
     assert {"mcpsec.toml", ".gitignore", "secrets/agent.hmac", "pki/client/agent/key.pem"} <= said
+    assert keep.endswith("mcpsec certs --dir 'my deployment/pki' renew --watch")
     assert following == "next: mcpsec serve -c 'my deployment/mcpsec.toml'"
     assert run("config", "check", "-c", "my deployment/mcpsec.toml", cwd=tmp_path).returncode == 0
 

@@ -81,7 +81,7 @@ def test_health_and_readiness(running: Gateway) -> None:
     health = ask(running, "/healthz")
     assert (health.status, health.body) == (200, b"ok\n")
     ready = ask(running, "/readyz")
-    assert (ready.status, ready.json) == (200, {"serving": True, "log": True})
+    assert (ready.status, ready.json) == (200, {"serving": True, "log": True, "trust": True})
     for target in ("/", "/mcp", "/metrics/", "/../metrics", "/healthz/x"):
         assert ask(running, target).status == 404
 

@@ -94,6 +94,38 @@ def test_certificates_alert_once_at_each_threshold() -> None:
     assert fired == ["medium", "high", "critical"]
 
 
+def test_a_renewed_certificate_alerts_again_when_its_own_end_comes() -> None:
+    watch = Watch()
+    for fired in (1, 2):
+        watch.engine.watch_certificate("server", watch.now + 31 * 86400)
+        watch.now += 2 * 86400
+        asyncio.run(_quiet(watch.engine))
+        assert len(watch.engine.recent) == fired
+
+
+def test_a_revocation_list_alerts_with_a_third_a_tenth_and_nothing_left_of_its_life() -> None:
+    watch = Watch()
+    fired = []
+    for _ in range(2):  # the second list is signed after the first has ended
+        watch.engine.watch_revocation_list(watch.now, watch.now + 30 * 86400)
+        for _ in range(31):
+            asyncio.run(_quiet(watch.engine))
+            watch.now += 86400
+        fired += [(alert.rule, alert.severity, alert.summary) for alert in watch.engine.recent][len(fired) :]
+    assert [severity for _, severity, _ in fired] == ["high", "critical", "critical"] * 2
+    assert {rule for rule, _, _ in fired} == {"revocation-list-due"}
+    assert "ends in 10.0 days" in fired[0][2] and "no client is let in" in fired[2][2]
+
+
+def test_a_revocation_list_that_is_signed_in_time_is_no_alert() -> None:
+    watch = Watch()
+    for _ in range(40):
+        watch.engine.watch_revocation_list(watch.now, watch.now + 30 * 86400)
+        asyncio.run(_quiet(watch.engine))
+        watch.now += 15 * 86400
+    assert not watch.engine.recent
+
+
 async def _quiet(engine: AlertEngine) -> None:
     await engine.maintain()
 

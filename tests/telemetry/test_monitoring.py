@@ -18,6 +18,7 @@ def exposed() -> set[str]:
     """Every sample name that the gateway exposes once everything happened."""
     metrics = Metrics()
     metrics.set_certificate("server", 1.0)
+    metrics.set_revocation_list("client", 1.0, 2.0)
     for kind in (
         "handshake-refused",
         "authentication-failed",
