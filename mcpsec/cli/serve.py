@@ -67,7 +67,8 @@ def serve(
         typer.Option("--ready-file", help="Write url, admin_url and pid to this file when requests are accepted."),
     ] = None,
     auth: Annotated[
-        str | None, typer.Option("--auth", metavar="FACTORS", help="What every request needs, such as mtls,signature.")
+        str | None,
+        typer.Option("--auth", metavar="FACTORS", help="What every request needs: mtls, signature, bearer, or none."),
     ] = None,
     rate_limit: Annotated[
         str | None, typer.Option("--rate-limit", metavar="RATE", help="For every client: 100/minute, or off.")

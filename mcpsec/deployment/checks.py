@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import cast
 
 from mcpsec.clientfiles.toml import KeyPath
-from mcpsec.deployment.model import Address, Auth, Client, Deployment, Role, Rule, Server, Upstream
+from mcpsec.deployment.model import Address, Auth, Client, Deployment, Factor, Role, Rule, Server, Upstream
 from mcpsec.deployment.problems import Report
 
 __all__ = ["Parts", "check_authentication", "check_names", "is_loopback"]
@@ -67,9 +67,11 @@ def check_authentication(parts: Parts, report: Report) -> None:
     """Report listeners without authentication, and clients that can't bring what every request must show."""
     if not report.touched(("auth", "require")):
         if parts.server and not report.touched(("server", "listen")):
-            _check_listener(parts.server, parts.auth, report)
+            _check_listener(parts.server, parts, report)
         for client in parts.clients:
-            _check_factors(client, parts.auth, report)
+            if not report.touched((*report.origin(client), "require")):
+                _check_factors(client, parts.auth, report)
+        _check_issuer(parts, report)
     if parts.server and parts.server.admin:
         admin, listen = parts.server.admin.listen, parts.server.listen
         if admin == listen and listen.port:
@@ -77,32 +79,64 @@ def check_authentication(parts: Parts, report: Report) -> None:
             report.add(("server", "admin", "listen"), message, "give it another port")
 
 
-def _check_listener(server: Server, auth: Auth, report: Report) -> None:
+def _check_listener(server: Server, parts: Parts, report: Report) -> None:
     if is_loopback(server.listen):
         return
-    if not auth.require:
+    if not parts.auth.require:
         report.add(
             ("auth", "require"),
             f"require is empty, but {server.listen} can be reached from other machines",
             'write require = ["mtls", "signature"], or listen on 127.0.0.1',
         )
-    elif "mtls" not in auth.require:
+        return
+    _check_reach(server, parts.auth.require, ("server", "listen"), "[auth] require", report)
+    for client in parts.clients:
+        if client.require is not None:
+            at = (*report.origin(client), "require")
+            _check_reach(server, client.require, at, f"require of client {client.id}", report)
+
+
+def _check_reach(server: Server, require: tuple[Factor, ...], at: KeyPath, where: str, report: Report) -> None:
+    if not {"mtls", "bearer"} & set(require):
         report.add(
-            ("server", "listen"),
-            f"{server.listen} can be reached from other machines, which needs mutual TLS",
-            'add "mtls" to [auth] require, or listen on 127.0.0.1',
+            at,
+            f"{server.listen} can be reached from other machines, which needs mutual TLS or access tokens",
+            f'add "mtls" or "bearer" to {where}, or listen on 127.0.0.1',
         )
 
 
+def _check_issuer(parts: Parts, report: Report) -> None:
+    """Report tokens that nobody issues."""
+    if parts.auth.oauth is not None or report.touched(("auth", "oauth")):
+        return
+    for at, require in [
+        (("auth", "require"), parts.auth.require),
+        *(((*report.origin(client), "require"), client.require or ()) for client in parts.clients),
+    ]:
+        if "bearer" in require:
+            report.add(
+                at,
+                "access tokens are required, but nothing says who issues them",
+                '[auth.oauth] issuer = "https://login.example.com/"',
+            )
+            return
+
+
 def _check_factors(client: Client, auth: Auth, report: Report) -> None:
-    at = report.origin(client)
-    if "mtls" in auth.require and not client.certificate and not report.touched((*at, "certificate")):
+    at, require = report.origin(client), auth.require if client.require is None else client.require
+    if "mtls" in require and not client.certificate and not report.touched((*at, "certificate")):
         report.add(
             at,
             f"client {client.id} has no certificate, but every request needs one",
             'certificate = { san = "…" }, or { sha256 = "…" }: `mcpsec certs issue` makes one',
         )
-    if "signature" not in auth.require or report.touched((*at, "signing_keys")):
+    if "bearer" in require and not client.oauth and not report.touched((*at, "oauth")):
+        report.add(
+            at,
+            f"client {client.id} has no access tokens, but every request needs one",
+            'oauth = { client_id = "…" }, or { subject = "…" }',
+        )
+    if "signature" not in require or report.touched((*at, "signing_keys")):
         return
     if not client.signing_keys:
         report.add(
@@ -122,6 +156,7 @@ def check_names(parts: Parts, report: Report) -> None:
     """Report names that mean two things (clients with one identity) or nothing (unknown roles and upstreams)."""
     _unique(parts, report, "id", lambda client: [(("id",), client.id)])
     _unique(parts, report, "certificate", _certificates)
+    _unique(parts, report, "access tokens", _token_match)
     _unique(
         parts,
         report,
@@ -149,6 +184,15 @@ def _certificates(client: Client) -> list[tuple[KeyPath, str]]:
         # Names are compared as X.509 does it: URIs to the letter, the others without regard to case.
         return [(("certificate", "san"), match.san if "://" in match.san else match.san.lower())]
     return [(("certificate", "sha256"), match.sha256)] if match and match.sha256 else []
+
+
+def _token_match(client: Client) -> list[tuple[KeyPath, str]]:
+    match = client.oauth
+    if not match:
+        return []
+    if match.subject and match.client_id:
+        return [(("oauth",), f"{match.subject}\n{match.client_id}")]
+    return [(("oauth",), f"subject {match.subject}" if match.subject else f"client {match.client_id}")]
 
 
 def _unique(parts: Parts, report: Report, what: str, values: Callable[[Client], list[tuple[KeyPath, str]]]) -> None:

@@ -25,6 +25,7 @@ from mcpsec.deployment.kinds import (
     Whole,
 )
 from mcpsec.deployment.literals import environment_is_secret, header_is_secret
+from mcpsec.deployment.oauth_keys import OAUTH, TOKEN_MATCH
 from mcpsec.deployment.policy_kinds import ArgumentTest, Command, Fingerprint, Glob, HeaderName, Network, Window
 from mcpsec.deployment.shapes import Key, ListOf, MapOf, Table
 from mcpsec.deployment.store_kinds import StoreUrl
@@ -135,6 +136,7 @@ _AUTH = Table(
             ListOf(Choice(get_args(model.Factor))),
             "What every request must show, all of it. An empty list is accepted on a loopback address only.",
         ),
+        Key("oauth", OAUTH, "Access tokens."),
         Key(
             "signature",
             Table(
@@ -288,8 +290,14 @@ _CLIENT = Table(
     model.Client,
     (
         Key("id", Text("client id", _IDENTIFIER), "Names the client in the log and in rules.", '"reporting-agent"'),
+        Key(
+            "require",
+            ListOf(Choice(get_args(model.Factor)), at_least=1),
+            "What this client must show instead of what [auth] require says.",
+        ),
         Key("certificate", _CERTIFICATE, "Its certificate.", '{ san = "spiffe://example.com/agent" }'),
         Key("signing_keys", ListOf(_SIGNING_KEY), "Keys that its requests are signed with."),
+        Key("oauth", TOKEN_MATCH, "Its access tokens.", '{ client_id = "reporting-agent" }'),
         Key("roles", ListOf(_ROLE_NAME), "Roles whose grants it has."),
         *_GRANTS,
         Key("rate_limit", RateKind(), "Its own rate instead of the one in [server.limits]."),

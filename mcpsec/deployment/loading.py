@@ -111,9 +111,9 @@ def override(
 ) -> Deployment:
     """Return the deployment as a command line changes it for one run; what is None stays.
 
-    ``auth`` is ``"mtls,signature"`` or ``"none"``; ``rate_limit`` is ``"100/minute"`` or ``"off"`` and then holds for
-    every client, also for those with a rate of their own. Raises UsageError for a value that is wrong, and for
-    a result that the file could not say either (another machine's address without mutual TLS, …).
+    ``auth`` is ``"mtls,signature,bearer"`` or ``"none"``, ``rate_limit`` is ``"100/minute"`` or ``"off"``; both hold
+    for every client, also for those with factors or a rate of their own. Raises UsageError for a value that is wrong,
+    and for a result that the file could not say either (another machine's address without authentication, …).
     """
     server, clients = deployment.server, deployment.clients
     if listen is not None:
@@ -126,6 +126,8 @@ def override(
         server = replace(server, limits=replace(server.limits, rate_limit=rate))
         clients = tuple(replace(client, rate_limit=None) for client in clients)
     require = deployment.auth.require if auth is None else _factors(auth)
+    if auth is not None:
+        clients = tuple(replace(client, require=None) for client in clients)
     changed = replace(
         deployment,
         server=server,

@@ -26,9 +26,11 @@ __all__ = [
     "ErrorDetails",
     "Factor",
     "Filters",
+    "Introspection",
     "Limits",
     "Log",
     "MethodClass",
+    "OAuth",
     "OnChange",
     "OnSecret",
     "Pins",
@@ -44,11 +46,16 @@ __all__ = [
     "SigningKey",
     "State",
     "Tls",
+    "TokenAlgorithm",
+    "TokenMatch",
     "Upstream",
 ]
 
 MethodClass = Literal["read", "write", "execute"]
-Factor = Literal["mtls", "signature"]
+Factor = Literal["mtls", "signature", "bearer"]
+TokenAlgorithm = Literal[
+    "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512", "EdDSA", "Ed25519"
+]
 Scheme = Literal["hmac-sha256", "rfc9421", "article"]
 Builtin = Literal["demo"]
 ServerRequest = Literal["sampling", "elicitation", "roots"]
@@ -150,11 +157,62 @@ class SignatureAuth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Introspection:
+    """``[auth.oauth.introspection]``: how to ask the issuer about a token (RFC 7662); ``cache`` is in seconds."""
+
+    client_id: str
+    client_secret: SecretRef
+    url: str | None = None
+    cache: float = 30.0
+    all_tokens: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OAuth:
+    """``[auth.oauth]``: whose access tokens are accepted, and what they must say. Times are in seconds.
+
+    ``audience`` None means the URL that clients use (``public_url``, or the bound address).
+    """
+
+    issuer: str
+    audience: str | None = None
+    sender_constrained: bool = True
+    scopes: Values = ()
+    method_scopes: dict[MethodClass, str] = field(default_factory=dict)
+    algorithms: tuple[TokenAlgorithm, ...] = (
+        "ES256",
+        "ES384",
+        "ES512",
+        "PS256",
+        "PS384",
+        "PS512",
+        "RS256",
+        "EdDSA",
+        "Ed25519",
+    )
+    token_types: Values = ("at+jwt",)
+    jwks_url: str | None = None
+    introspection: Introspection | None = None
+    networks: Values = ()
+    ca: Path | None = None
+    timeout: float = 5.0
+    clock_skew: float = 30.0
+    dpop_max_age: float = 60.0
+    dpop_nonce: bool = False
+
+    @property
+    def introspection_of_all(self) -> bool:
+        """Whether the issuer is asked about every token, also about those that are signed."""
+        return self.introspection is not None and self.introspection.all_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Auth:
-    """``[auth]``: the factors that every request needs, all of them."""
+    """``[auth]``: the factors that every request needs, all of them, unless its client names its own."""
 
     require: tuple[Factor, ...] = ("mtls", "signature")
     signature: SignatureAuth = field(default_factory=SignatureAuth)
+    oauth: OAuth | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,12 +340,25 @@ class SigningKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenMatch:
+    """How an access token maps to its client: by its subject, by the OAuth client it was issued to, or by both."""
+
+    subject: str | None = None
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """``[[clients]]``: one identity. Its own grants are added to those of its roles; its filters narrow all of them."""
+    """``[[clients]]``: one identity. Its own grants are added to those of its roles; its filters narrow all of them.
+
+    ``require`` replaces the deployment's factors for this client.
+    """
 
     id: str
+    require: tuple[Factor, ...] | None = None
     certificate: CertificateMatch | None = None
     signing_keys: tuple[SigningKey, ...] = ()
+    oauth: TokenMatch | None = None
     roles: Values = ()
     allow_resources: Values = ()
     allow_methods: tuple[MethodClass, ...] = ()
@@ -332,6 +403,15 @@ class Deployment:
     roles: dict[str, Role] = field(default_factory=dict)
     clients: tuple[Client, ...] = ()
     rules: tuple[Rule, ...] = ()
+
+    def factors_of(self, client: Client) -> frozenset[Factor]:
+        """What a client must show with every request: its own list, or else the deployment's."""
+        return frozenset(self.auth.require if client.require is None else client.require)
+
+    @property
+    def possible_factors(self) -> frozenset[Factor]:
+        """Every factor that some client, or the deployment as a whole, asks for."""
+        return frozenset(self.auth.require).union(*(self.factors_of(client) for client in self.clients))
 
     @property
     def default_rate_limit(self) -> Rate | None:

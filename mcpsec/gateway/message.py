@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from mcpsec.deployment.model import Client
+    from mcpsec.gateway.oauth.access import AccessToken
     from mcpsec.protocol.eras import Era
     from mcpsec.protocol.jsonrpc import Message
 
@@ -107,6 +108,7 @@ class Exchange:
     __slots__ = (
         "answer_bytes",
         "arguments",
+        "claimed",
         "client",
         "decision",
         "detail",
@@ -125,6 +127,7 @@ class Exchange:
         "rule",
         "session",
         "status",
+        "token",
         "upstream",
         "upstream_ms",
     )
@@ -135,6 +138,8 @@ class Exchange:
         self.id = id
         self.client: Client | None = peer.client
         self.identified_by = ""
+        self.claimed = ""
+        self.token: AccessToken | None = None
         self.message: Message | None = None
         self.era: Era | None = None
         self.endpoint: Any = None
@@ -158,6 +163,10 @@ class Exchange:
         held, self.held = self.held, None
         if held is not None:
             held()
+
+    def proven(self, factor: str) -> None:
+        """Note that a factor has been shown and is right."""
+        self.identified_by = f"{self.identified_by}+{factor}" if self.identified_by else factor
 
     @property
     def rpc_id(self) -> Any:

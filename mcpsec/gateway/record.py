@@ -45,6 +45,7 @@ class Recorder:
                 decision=exchange.decision,  # type: ignore[arg-type] # one of the three words by construction
                 client=None if client is None else client.id,
                 identified_by=exchange.identified_by or None,
+                claimed=exchange.claimed or None if client is None else None,
                 upstream=exchange.upstream or None,
                 resource=exchange.resource or None,
                 method=None if message is None else message.method or None,

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mcpsec import __version__
-from mcpsec.deployment.model import Address, Rate, Role
+from mcpsec.deployment.model import Address, Role
 from mcpsec.errors import ConfigurationError, Error
 from mcpsec.gateway.admin import AdminHandler
 from mcpsec.gateway.answers import AnswerGuard
 from mcpsec.gateway.chain import Chain
 from mcpsec.gateway.connection import ConnectionRegistry
-from mcpsec.gateway.limits import BucketTable, InFlight
+from mcpsec.gateway.identification import certificates_wanted, identity_steps
+from mcpsec.gateway.limits import InFlight
 from mcpsec.gateway.listener import Listener, bind
+from mcpsec.gateway.oauth.issuing import resource_server
 from mcpsec.gateway.observers import Observers
 from mcpsec.gateway.pins import PinKeeper
 from mcpsec.gateway.policy import Policy
@@ -31,12 +33,12 @@ from mcpsec.gateway.startup import start_upstreams
 from mcpsec.gateway.state import StoreUnavailableError, open_state
 from mcpsec.gateway.steps.authorise import Authorise
 from mcpsec.gateway.steps.hygiene import Hygiene
-from mcpsec.gateway.steps.identity import CertificateIdentity, ClientDirectory
+from mcpsec.gateway.steps.identity import ClientDirectory
 from mcpsec.gateway.steps.parse import ParseMessage
 from mcpsec.gateway.steps.rate import AddressRate, RateLimit, ToolRate
 from mcpsec.gateway.steps.route import Router
+from mcpsec.gateway.steps.scopes import ScopeCheck
 from mcpsec.gateway.steps.session import FindSession
-from mcpsec.gateway.steps.signature import SignatureCheck
 from mcpsec.gateway.steps.tools import KnownTool
 from mcpsec.gateway.trust import TrustFiles
 from mcpsec.gateway.upstreams.aggregate import AggregateServer
@@ -53,7 +55,7 @@ from mcpsec.telemetry.metrics import Metrics
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from mcpsec.deployment.model import Client, Deployment
+    from mcpsec.deployment.model import Deployment
     from mcpsec.deployment.model import Upstream as UpstreamConfig
     from mcpsec.gateway.pins import Change
     from mcpsec.gateway.sessions import Session
@@ -69,7 +71,6 @@ _ALERT_SECONDS = 1.0
 _PINS_SECONDS = 1.0
 _ROTATION_SECONDS = 3600.0
 _RUN_ROLE = "(this run)"
-_FAILED_AUTHENTICATIONS = Rate(count=30, seconds=60.0, burst=30)
 
 
 class Gateway:
@@ -88,16 +89,17 @@ class Gateway:
         )
         self._sessions = SessionTable(limits, self._state.sessions)
         self._policy = Policy(deployment)
-        self._trust = TrustFiles(deployment.server.tls, require_certificate="mtls" in deployment.auth.require)
+        self._trust = TrustFiles(deployment.server.tls, certificates=certificates_wanted(deployment))
         self._pins = PinKeeper(deployment, changed=self._pin_changed, say=say)
         guard = AnswerGuard(lambda: self._policy)
         self._upstreams = {name: self._make_upstream(config, guard) for name, config in deployment.upstreams.items()}
         self._aggregate = AggregateServer(self._upstreams, lambda: self._policy) if len(self._upstreams) > 1 else None
-        self._verifier = _verifier(deployment) if "signature" in deployment.auth.require else None
+        self._verifier = _verifier(deployment) if "signature" in deployment.possible_factors else None
         self._log = AuditLog.open(deployment.log.file, redact=redact)
         self._metrics = Metrics(version=__version__, redact=redact)
         self._metrics.watch_log(self._log)
         self._recorder = Recorder(self._log, self._metrics)
+        self._tokens = resource_server(deployment, say=say, record=self._recorder.event)
         self._observers = Observers(self._log, self._metrics, record=self._recorder.write, upstreams=self._upstreams)
         self._watch_lifetimes()
         self._own_certificate = OwnCertificate(deployment.server.tls, say=self._say_due)
@@ -119,26 +121,20 @@ class Gateway:
 
     def _steps(self, hosts: set[str]) -> list[Step]:
         """The way of a request, in order."""
-        deployment = self._deployment
-        clients = {client.id: client for client in deployment.clients}
-        limits = deployment.server.limits
-        steps: list[Step] = []
-        if limits.address_rate_limit is not None:
-            steps.append(AddressRate(limits.address_rate_limit, self._state))
-        steps.append(Hygiene(hosts, deployment.server.allowed_origins))
-        if "mtls" in deployment.auth.require:
-            steps.append(CertificateIdentity())
-        if self._verifier is not None:
-            steps.append(SignatureCheck(self._verifier, clients, BucketTable(_FAILED_AUTHENTICATIONS), self._state))
-        if not deployment.auth.require:
-            steps.append(_Everyone(deployment.clients))
+        deployment, tokens = self._deployment, self._tokens
+        limits, oauth = deployment.server.limits, deployment.auth.oauth
+        first = [] if limits.address_rate_limit is None else [AddressRate(limits.address_rate_limit, self._state)]
+        scopes = [] if tokens is None or oauth is None else [ScopeCheck(tokens, oauth.method_scopes)]
         return [
-            *steps,
+            *first,
+            Hygiene(hosts, deployment.server.allowed_origins),
+            *identity_steps(deployment, self._verifier, tokens, self._state),
             RateLimit(deployment.clients, limits.rate_limit, self._state),
             Router(self._upstreams, self._aggregate),
             ParseMessage(deployment.server.limits.json_depth),
             FindSession(self._sessions),
             Authorise(lambda: self._policy, self._aggregate),
+            *scopes,
             ToolRate(deployment.upstreams.values(), self._state),
             KnownTool(),
         ]
@@ -213,6 +209,9 @@ class Gateway:
             hosts.add(urlsplit(server.public_url).netloc)
         if host in {"127.0.0.1", "::1"}:
             hosts.add(f"localhost:{port}")
+        if self._tokens is not None:
+            self._tokens.at(server.public_url or f"https://{bound}/mcp")
+            self._tokens.start()
         in_flight = InFlight(server.limits.in_flight_per_client)
         chain = Chain(self._steps(hosts), in_flight, self._recorder, self._report)
         registry = ConnectionRegistry(chain.handle, server.limits)
@@ -293,6 +292,8 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(upstream.close() for upstream in self._upstreams.values()), return_exceptions=True)
+        if self._tokens is not None:
+            await self._tokens.close()
         await self._state.close()
         await self._observers.close()
         self._recorder.close()
@@ -391,19 +392,6 @@ class Gateway:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
         self._say(f"internal error {type(error).__name__} at {where} in {what}; please report it")
-
-
-class _Everyone:
-    """Without any factor (loopback only, said explicitly in the file) whoever calls is the file's only client."""
-
-    def __init__(self, clients: tuple[Client, ...]) -> None:
-        if len(clients) != 1:
-            raise ConfigurationError("without authentication there must be exactly one client, which everybody is")
-        self._client = clients[0]
-
-    def __call__(self, exchange: Any) -> None:
-        exchange.client = self._client
-        exchange.identified_by = "none"
 
 
 def _verifier(deployment: Deployment) -> Verifier:

@@ -8,7 +8,7 @@ loaded from a PEM file; a certificate authority can only be taken away by making
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mcpsec.certs import sans_of, sha256_of
 from mcpsec.errors import ConfigurationError
@@ -17,14 +17,17 @@ from mcpsec.gateway.message import Peer
 if TYPE_CHECKING:
     from mcpsec.deployment.model import Tls
 
-__all__ = ["peer_of", "server_context"]
+__all__ = ["ClientCertificates", "peer_of", "server_context"]
+
+ClientCertificates = Literal["required", "optional", "none"]
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
-def server_context(tls: Tls, *, require_certificate: bool = True) -> ssl.SSLContext:
+def server_context(tls: Tls, *, certificates: ClientCertificates = "required") -> ssl.SSLContext:
     """A context that verifies client certificates strictly and never resumes a session.
 
+    With ``optional`` a client may come without one, but one that it shows is verified all the same.
     Raises ConfigurationError naming the file that OpenSSL refuses.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -33,8 +36,8 @@ def server_context(tls: Tls, *, require_certificate: bool = True) -> ssl.SSLCont
     context.num_tickets = 0
     context.set_alpn_protocols(["http/1.1"])
     _load_own_certificate(context, tls)
-    if require_certificate:
-        context.verify_mode = ssl.CERT_REQUIRED
+    if certificates != "none":
+        context.verify_mode = ssl.CERT_REQUIRED if certificates == "required" else ssl.CERT_OPTIONAL
         context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
         _load_client_ca(context, tls)
     return context

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from mcpsec.deployment.model import Tls
     from mcpsec.gateway.message import Peer
+    from mcpsec.gateway.tls import ClientCertificates
 
 __all__ = ["TrustFiles"]
 
@@ -41,12 +42,12 @@ def _stamp(path: Path | None) -> _Stamp | None:
 class TrustFiles:
     """The current TLS context and how to tell whether a peer is still welcome."""
 
-    def __init__(self, tls: Tls, *, require_certificate: bool) -> None:
+    def __init__(self, tls: Tls, *, certificates: ClientCertificates) -> None:
         self._tls = tls
-        self._require = require_certificate
+        self._wanted = certificates
         self._paths = (tls.certificate, tls.key, tls.client_ca, tls.crl)
         self._stamps = self._read_stamps()
-        self.context: ssl.SSLContext = server_context(tls, require_certificate=require_certificate)
+        self.context: ssl.SSLContext = server_context(tls, certificates=certificates)
         self._authorities = self._read_authorities()
         self.revocation_list = self._read_crl()
         self._own_end = self._read_own_end()
@@ -54,9 +55,13 @@ class TrustFiles:
     def usable(self, now: datetime | None = None) -> bool:
         """False once our certificate, the revocation list or every client CA has ended: no handshake succeeds then."""
         moment = now or datetime.now(UTC)
-        if moment >= self._own_end or (self.revocation_list is not None and self.revocation_list.expired(moment)):
+        if moment >= self._own_end:
             return False
-        return not self._require or any(moment < one.not_valid_after_utc for one in self._authorities)
+        if self._wanted != "required":  # clients without a certificate are still served
+            return True
+        if self.revocation_list is not None and self.revocation_list.expired(moment):
+            return False
+        return any(moment < one.not_valid_after_utc for one in self._authorities)
 
     def _read_own_end(self) -> datetime:
         try:
@@ -65,7 +70,7 @@ class TrustFiles:
             raise ConfigurationError("no certificate can be read from this file", path=self._tls.certificate) from None
 
     def _read_crl(self) -> CrlFile | None:
-        return None if self._tls.crl is None or not self._require else load_crl(self._tls.crl)
+        return None if self._tls.crl is None or self._wanted == "none" else load_crl(self._tls.crl)
 
     def _read_stamps(self) -> list[_Stamp | None]:
         return [_stamp(path) for path in self._paths]
@@ -80,18 +85,18 @@ class TrustFiles:
         Raises ConfigurationError when the files are unusable; the context stays the old one then.
         """
         self._stamps = self._read_stamps()  # also after a failure: the same broken files are not tried again and again
-        context = server_context(self._tls, require_certificate=self._require)
+        context = server_context(self._tls, certificates=self._wanted)
         crl = self._read_crl()
         authorities, own_end = self._read_authorities(), self._read_own_end()
         removed = self._authorities - authorities
         # Only now, when all files are known to be usable, does anything change.
         self.context, self._authorities, self.revocation_list, self._own_end = context, authorities, crl, own_end
-        if not self._require:
+        if self._wanted == "none":
             return lambda _peer: False
 
         def unwelcome(peer: Peer) -> bool:
             if peer.der is None:
-                return True
+                return self._wanted == "required"
             certificate = x509.load_der_x509_certificate(peer.der)
             if crl is not None and crl.covers(certificate):
                 return True
@@ -102,7 +107,7 @@ class TrustFiles:
         return unwelcome
 
     def _read_authorities(self) -> frozenset[x509.Certificate]:
-        if not self._require:
+        if self._wanted == "none":
             return frozenset()
         try:
             return frozenset(x509.load_pem_x509_certificates(self._tls.client_ca.read_bytes()))

@@ -62,6 +62,29 @@ require = ["mtls", "signature"]
 schemes = ["hmac-sha256", "rfc9421", "article"]
 max_age = "2m"
 
+[auth.oauth]
+issuer = "https://login.example.com/"
+audience = "https://mcp.example.com:8443/mcp"
+sender_constrained = false
+scopes = ["mcp"]
+method_scopes = { read = "mcp:read", write = "mcp:write" }
+algorithms = ["ES256", "EdDSA"]
+token_types = ["at+jwt", "JWT"]
+jwks_url = "https://login.example.com/keys"
+networks = ["10.1.0.0/16"]
+ca = "pki/login-ca.pem"
+timeout = "3s"
+clock_skew = "10s"
+dpop_max_age = "30s"
+dpop_nonce = true
+
+[auth.oauth.introspection]
+client_id = "mcp-gateway"
+client_secret = { file = "secrets/introspection" }
+url = "https://login.example.com/introspect"
+cache = "10s"
+all_tokens = true
+
 [log]
 file = "/var/log/mcpsec/events.jsonl"
 
@@ -138,6 +161,8 @@ rate_limit = { rate = "10/second", burst = 30 }
 
 [[clients]]
 id = "ci"
+require = ["mtls", "bearer"]
+oauth = { subject = "ci", client_id = "ci-app" }
 signing_keys = [{ id = "ci-1", secret = { env = "CI_KEY", encoding = "base64url" } }]
 [clients.certificate]
 sha256 = "AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99"

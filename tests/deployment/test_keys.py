@@ -74,7 +74,9 @@ def documented(schema: dict[str, Any], path: str = "") -> set[str]:
     return found
 
 
-FREE = re.compile(r"^\.(upstreams|roles)$|\.(environment|headers|access|resource_filters|resource_filters\.\*)$")
+FREE = re.compile(
+    r"^\.(upstreams|roles)$|\.(environment|headers|access|method_scopes|resource_filters|resource_filters\.\*)$"
+)
 
 
 def written(value: Any, path: str = "") -> set[str]:

@@ -475,11 +475,65 @@ signing_keys = [{ id = "a", public_key = "x" }] # !! client a has public keys on
 def test_the_network_needs_mutual_tls(tmp_path: Path, listen: str) -> None:
     text = MINIMAL.replace("127.0.0.1:8443", listen)
     assert load(file(tmp_path, text)).auth.require == ("mtls", "signature")
-    message = f"{listen} can be reached from other machines, which needs mutual TLS"
+    message = f"{listen} can be reached from other machines, which needs mutual TLS or access tokens"
     signed = text.replace(f'"{listen}"', f'"{listen}" # !! {message}') + '[auth]\nrequire = ["signature"]\n'
     check(tmp_path, signed)
     message = f"require is empty, but {listen} can be reached from other machines"
     check(tmp_path, text + f"[auth]\nrequire = [] # !! {message}\n")
+
+
+OAUTH = """
+[auth]
+require = ["bearer"]
+[auth.oauth]
+issuer = "https://login.example.com/"
+"""
+
+
+def test_access_tokens_need_an_issuer_and_a_client_they_belong_to(tmp_path: Path) -> None:
+    public = MINIMAL.replace("127.0.0.1:8443", "0.0.0.0:8443")
+    assert load(file(tmp_path, public + OAUTH)).auth.oauth is not None
+    nobody = "access tokens are required, but nothing says who issues them"
+    check(tmp_path, MINIMAL + f'[auth]\nrequire = ["bearer"] # !! {nobody}\n')
+    own = '[[clients]]\nid = "a"\noauth = { subject = "a" }\nrequire = ["bearer"] # !! ' + nobody
+    check(tmp_path, MINIMAL + "[auth]\nrequire = []\n" + own)
+    lacks = "client a has no access tokens, but every request needs one"
+    check(tmp_path, MINIMAL + OAUTH + f'[[clients]] # !! {lacks}\nid = "a"\n')
+    for match in ('subject = "x"', 'client_id = "x"', 'subject = "x", client_id = "y"'):
+        twice = f"oauth = {{ {match} }}"
+        same = "client b has the access tokens of client a: they could not be told apart"
+        text = f'[[clients]]\nid = "a"\n{twice}\n[[clients]]\nid = "b"\n{twice} # !! {same}\n'
+        check(tmp_path, MINIMAL + OAUTH + text)
+
+
+def test_a_client_may_need_other_factors_than_the_rest(tmp_path: Path) -> None:
+    text = MINIMAL + OAUTH + '[[clients]]\nid = "a"\nrequire = ["mtls"]\ncertificate = { san = "a.example.com" }\n'
+    deployment = load(file(tmp_path, text))
+    assert deployment.factors_of(deployment.clients[0]) == {"mtls"}
+    assert deployment.possible_factors == {"mtls", "bearer"}
+    message = "0.0.0.0:8443 can be reached from other machines, which needs mutual TLS or access tokens"
+    open_to_all = MINIMAL.replace("127.0.0.1:8443", "0.0.0.0:8443") + OAUTH
+    key = 'signing_keys = [{ id = "k", secret = { env = "K" } }]'
+    check(tmp_path, open_to_all + f'[[clients]]\nid = "a"\n{key}\nrequire = ["signature"] # !! {message}\n')
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('issuer = "http://login.example.com/"', "issuer must be https"),
+        ('issuer = "https://login.example.com/?a=b"', "issuer must not have a query"),
+        ('issuer = "https://u:p@login.example.com/"', "issuer has credentials in it"),
+        ('algorithms = ["HS256"]', "must be one of"),
+        ('algorithms = ["none"]', "must be one of"),
+        ('scopes = ["two words"]', "is not a scope"),
+        ('method_scopes = { delete = "x" }', "must be one of"),
+        ('networks = ["10.0.0.1/8"]', "is not a network"),
+    ],
+)
+def test_what_the_oauth_table_refuses(line: str, message: str, tmp_path: Path) -> None:
+    table = "[auth.oauth]\n" if line.startswith("issuer") else '[auth.oauth]\nissuer = "https://login.example.com/"\n'
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        load(file(tmp_path, MINIMAL + table + line + "\n"))
 
 
 def test_the_admin_listener_is_another_one(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ NO_KEYS = MINIMAL + '[auth]\nrequire = ["mtls"]\n[[clients]]\nid = "a"\ncertific
         (MINIMAL, {"listen": "8443"}, "--listen is not an address"),
         (MINIMAL, {"admin_listen": ":1"}, "--admin-listen lacks its host"),
         (MINIMAL, {"auth": "mtls,signatures"}, "--auth does not know 'signatures'"),
-        (MINIMAL, {"auth": "bearer"}, "--auth does not know 'bearer'"),
+        (MINIMAL, {"auth": "bearer"}, "access tokens are required, but nothing says who issues them"),
         (MINIMAL, {"rate_limit": "100"}, "--rate-limit is not a rate"),
         (MINIMAL, {"admin_listen": "127.0.0.1:8443"}, "which is the public listener's address"),
         (MINIMAL, {"auth": "signature", "listen": "0.0.0.0:1"}, "0.0.0.0:1 can be reached from other machines"),

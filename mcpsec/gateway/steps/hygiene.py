@@ -57,7 +57,7 @@ class Hygiene:
             return _check_post(fields)
         if request.body:
             return _bad(400, "this method has no body", "body-unexpected")
-        if method == b"GET" and not _accepts(fields, _EVENTS):
+        if method == b"GET" and not request.path.startswith(b"/.well-known/") and not _accepts(fields, _EVENTS):
             return _bad(406, "the client must accept text/event-stream", "accept")
         return None
 

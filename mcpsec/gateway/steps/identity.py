@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mcpsec.certs.names import kind_of_san
 from mcpsec.gateway.message import Exchange, Peer, Refusal
 from mcpsec.protocol import codes
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mcpsec.deployment.model import Client
+    from mcpsec.gateway.failures import AuthenticationFailures
+    from mcpsec.gateway.steps.factors import Factors
 
 __all__ = ["CertificateIdentity", "ClientDirectory"]
 
@@ -29,13 +32,13 @@ class ClientDirectory:
         for client in clients:
             match = client.certificate
             if match is not None and match.san is not None:
-                self._by_san[match.san] = client
+                self._by_san[_comparable(match.san)] = client
             if match is not None and match.sha256 is not None:
                 self._by_fingerprint[match.sha256.lower().replace(":", "")] = client
 
     def find(self, peer: Peer) -> Client | None:
         """The one client that the certificate names; None when there is none, or more than one."""
-        found = {client.id: client for san in peer.sans if (client := self._by_san.get(san)) is not None}
+        found = {client.id: client for san in peer.sans if (client := self._by_san.get(_comparable(san))) is not None}
         pinned = self._by_fingerprint.get(peer.fingerprint or "")
         if pinned is not None:
             found[pinned.id] = pinned
@@ -46,19 +49,44 @@ class ClientDirectory:
         return replace(peer, client=self.find(peer))
 
 
+def _comparable(san: str) -> str:
+    """DNS names and the domain of an address have no case (RFC 5280 section 7); everything else has."""
+    kind = kind_of_san(san)
+    if kind == "dns":
+        return san.lower()
+    if kind == "email":
+        local, _, domain = san.rpartition("@")
+        return f"{local}@{domain.lower()}"
+    return san
+
+
 class CertificateIdentity:
-    """Refuses a caller whose certificate names no client, or is over since the handshake."""
+    """Takes over the identity of the connection's certificate; refuses one that names no client where one must be."""
+
+    def __init__(self, factors: Factors, failures: AuthenticationFailures) -> None:
+        self._factors = factors
+        self._failures = failures
 
     def __call__(self, exchange: Exchange) -> Refusal | None:
-        """Take over the identity that the connection has."""
+        """Look at the peer, whose certificate TLS has verified."""
         peer = exchange.peer
-        if peer.client is None:
-            return _unknown("certificate-unknown", f"no client has the certificate {peer.fingerprint}")
         if peer.not_after is not None and time.time() > peer.not_after:
             return _unknown("certificate-expired", "the certificate has expired since the handshake")
-        exchange.client = peer.client
-        exchange.identified_by = "mtls"
-        return None
+        if peer.client is not None:
+            exchange.client = peer.client
+            exchange.proven("mtls")
+            # What this client gets wrong from here on is its own, and nobody else's failures are counted against it.
+            self._failures.succeeded(peer.address, peer.client.id)
+            return None
+        if not self._factors.needed("mtls", None):
+            return None  # another factor may tell, and a token may be bound to this certificate all the same
+        fingerprint = peer.fingerprint or ""
+        refused = self._failures.check(peer.address, fingerprint)
+        if refused is not None:
+            refused.close = True
+            return refused
+        self._failures.failed(peer.address, fingerprint)
+        return _unknown("certificate-unknown", f"no client has the certificate {fingerprint}")
 
 
 def _unknown(rule: str, detail: str) -> Refusal:

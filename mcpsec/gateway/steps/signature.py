@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from mcpsec.gateway.message import Exchange
+from mcpsec.gateway.message import Exchange, Request
 from mcpsec.gateway.message import Refusal as GatewayRefusal
 from mcpsec.protocol import codes
 from mcpsec.signing import Refusal, SignedMessage, Verifier, certificate_keys
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
     from mcpsec.deployment.model import Client
-    from mcpsec.gateway.limits import BucketTable
+    from mcpsec.gateway.failures import AuthenticationFailures
     from mcpsec.gateway.state import State
+    from mcpsec.gateway.steps.factors import Factors
     from mcpsec.signing import Claim, Verified
 
 __all__ = ["SignatureCheck"]
@@ -23,28 +24,38 @@ __all__ = ["SignatureCheck"]
 _keys_of = lru_cache(maxsize=1024)(certificate_keys)
 
 
-class SignatureCheck:
-    """Verifies every request's signature. Failures are counted per address, and too many are refused unheard.
+_SIGNED = (b"x-signature", b"signature-input")
 
-    ``clients`` maps a client's id to the client; it is used where no certificate has named one.
+
+class SignatureCheck:
+    """Verifies a request's signature, where its client needs one and where there is one. Failures are counted.
+
+    ``clients`` maps a client's id to the client; it is used where no other factor has named one.
     """
 
-    def __init__(self, verifier: Verifier, clients: Mapping[str, Client], failures: BucketTable, state: State) -> None:
+    def __init__(
+        self,
+        verifier: Verifier,
+        clients: Mapping[str, Client],
+        factors: Factors,
+        failures: AuthenticationFailures,
+        state: State,
+    ) -> None:
         self._verifier = verifier
         self._state = state
         self._clients = clients
+        self._factors = factors
         self._failures = failures
 
     def __call__(self, exchange: Exchange) -> GatewayRefusal | Awaitable[GatewayRefusal | None] | None:
         """Check one request."""
         request, client = exchange.request, exchange.client
-        failure_key = f"{exchange.peer.address} {'' if client is None else client.id}"
-        wait = self._failures.wait_for(failure_key)
-        if wait > 0:
-            return GatewayRefusal(
-                429, codes.RATE_LIMITED, "too many failed attempts", "authentication-failures",
-                headers=[(b"retry-after", str(int(wait) + 1).encode())],
-            )  # fmt: skip
+        if not self._factors.needed("signature", client) and request.fields.keys().isdisjoint(_SIGNED):
+            return None
+        address, claimed = exchange.peer.address, _claimed(request) if client is None else client.id
+        refused = self._failures.check(address, claimed)
+        if refused is not None:
+            return refused
         message = SignedMessage(
             request.method.decode("ascii", "replace"),
             request.fields.get(b"host", b"").decode("latin-1").lower(),
@@ -61,34 +72,42 @@ class SignatureCheck:
         else:  # the key of the connection's own certificate may sign too
             checked = self._verifier.check(message, owner=client.id, certificate_keys=_keys_of(der, client.id))
         if isinstance(checked, Refusal):
-            return self._settled(exchange, checked, failure_key)
+            return self._settled(exchange, checked, claimed)
         try:
             first = self._state.claim(checked.key_id, checked.nonce, checked.expires_at, checked.verified.created)
         except Exception as error:
-            return self._settled(exchange, Verifier.store_unavailable(error), failure_key)
+            return self._settled(exchange, Verifier.store_unavailable(error), claimed)
         if isinstance(first, bool):
-            return self._settled(exchange, checked.settle(first), failure_key)
-        return self._claimed(exchange, checked, first, failure_key)
+            return self._settled(exchange, checked.settle(first), claimed)
+        return self._await_claim(exchange, checked, first, claimed)
 
-    async def _claimed(
-        self, exchange: Exchange, claim: Claim, first: Awaitable[bool], failure_key: str
+    async def _await_claim(
+        self, exchange: Exchange, claim: Claim, first: Awaitable[bool], claimed: str
     ) -> GatewayRefusal | None:
         try:
             outcome = claim.settle(await first)
         except Exception as error:
             outcome = Verifier.store_unavailable(error)
-        return self._settled(exchange, outcome, failure_key)
+        return self._settled(exchange, outcome, claimed)
 
-    def _settled(self, exchange: Exchange, outcome: Verified | Refusal, failure_key: str) -> GatewayRefusal | None:
-        client = exchange.client
+    def _settled(self, exchange: Exchange, outcome: Verified | Refusal, claimed: str) -> GatewayRefusal | None:
+        client, address = exchange.client, exchange.peer.address
         if isinstance(outcome, Refusal):
             if outcome.rule == "store-unavailable":
                 retry = [(b"retry-after", b"1")]
                 return GatewayRefusal(
                     503, codes.NOT_AUTHENTICATED, "not authenticated", outcome.rule, outcome.detail, headers=retry
                 )
-            self._failures.take(failure_key)
+            self._failures.failed(address, claimed)
+            exchange.claimed = claimed
             return GatewayRefusal(401, codes.NOT_AUTHENTICATED, "not authenticated", outcome.rule, outcome.detail)
         exchange.client = client or self._clients[outcome.owner]
-        exchange.identified_by = f"{exchange.identified_by}+signature".lstrip("+")
+        exchange.proven("signature")
+        self._failures.succeeded(address, claimed)
         return None
+
+
+def _claimed(request: Request) -> str:
+    """The key identifier that a request names, proven or not; the field it stands in is short and plain."""
+    key_id = request.fields.get(b"x-key-id", b"")[:128].decode("ascii", "replace")
+    return f"key:{key_id}" if key_id else ""

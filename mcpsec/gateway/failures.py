@@ -1,0 +1,77 @@
+"""Failed authentication, counted: too many from one address, or in one name, are refused unheard.
+
+A name can be claimed by anybody, so a bucket of names alone would let a stranger lock a client out. Therefore an
+address that has proven a name keeps a bucket of its own for it, which strangers can't empty.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from mcpsec.deployment.model import Rate
+from mcpsec.gateway.limits import BucketTable
+from mcpsec.gateway.message import Refusal
+from mcpsec.protocol import codes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["FAILURE_RATE", "AuthenticationFailures"]
+
+FAILURE_RATE = Rate(count=30, seconds=60.0, burst=30)
+"""Failures that an address, a claimed name, or an address that has proven a name may have."""
+
+_KNOWN = 10_000
+
+
+class AuthenticationFailures:
+    """Counts failures per address and per claimed identity. All tables are bounded.
+
+    ``claimed`` is what a request says that it is (a client's id, a key identifier, a token's client), proven or not;
+    the empty string when it says nothing.
+    """
+
+    def __init__(self, rate: Rate = FAILURE_RATE, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._addresses = BucketTable(rate, clock=clock)
+        self._names = BucketTable(rate, clock=clock)
+        self._pairs = BucketTable(rate, clock=clock)
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def check(self, address: str, claimed: str) -> Refusal | None:
+        """Refuse, without a look at what it shows, a caller that failed too often."""
+        if (address, claimed) in self._known:
+            wait = self._pairs.wait_for(f"{address} {claimed}")
+        else:
+            wait = self._addresses.wait_for(address)
+            if claimed:
+                wait = max(wait, self._names.wait_for(claimed))
+        if wait <= 0.0:
+            return None
+        seconds = max(1, math.ceil(wait))
+        return Refusal(
+            429, codes.RATE_LIMITED, "too many failed attempts", "authentication-failures",
+            headers=[(b"retry-after", str(seconds).encode())],
+        )  # fmt: skip
+
+    def failed(self, address: str, claimed: str) -> None:
+        """Count one failure."""
+        if (address, claimed) in self._known:
+            self._pairs.take(f"{address} {claimed}")
+            return
+        self._addresses.take(address)
+        if claimed:
+            self._names.take(claimed)
+
+    def succeeded(self, address: str, claimed: str) -> None:
+        """Remember that this address has proven this name; the pair seen longest ago is forgotten for it."""
+        known = self._known
+        pair = (address, claimed)
+        if pair in known:
+            known.move_to_end(pair)
+            return
+        known[pair] = None
+        if len(known) > _KNOWN:
+            known.popitem(last=False)

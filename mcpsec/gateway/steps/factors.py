@@ -1,0 +1,58 @@
+"""All of what a client must show: certificate, signature and token stand for one client, and none is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcpsec.gateway.message import Exchange, Refusal
+from mcpsec.protocol import codes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mcpsec.deployment.model import Client, Deployment, Factor
+    from mcpsec.gateway.message import Headers
+
+__all__ = ["Factors", "FactorsComplete"]
+
+
+class Factors:
+    """Which factors each client needs, and which everybody needs."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        own = {client.id: deployment.factors_of(client) for client in deployment.clients}
+        self._of: Mapping[str, frozenset[Factor]] = own
+        self.possible = deployment.possible_factors
+        self.always = frozenset(deployment.auth.require).intersection(*own.values())
+
+    def of(self, client: Client) -> frozenset[Factor]:
+        """What this client needs."""
+        return self._of[client.id]
+
+    def needed(self, factor: Factor, client: Client | None) -> bool:
+        """Whether this client, or, while nobody knows who calls, every client needs a factor."""
+        return factor in (self.always if client is None else self._of[client.id])
+
+
+class FactorsComplete:
+    """The last of the identity steps. ``challenge`` makes the headers that say how to get what is missing."""
+
+    def __init__(self, factors: Factors, challenge: Callable[[Exchange], Headers]) -> None:
+        self._factors = factors
+        self._challenge = challenge
+
+    def __call__(self, exchange: Exchange) -> Refusal | None:
+        """Refuse when nobody is known, or a factor of whoever is known is missing."""
+        client = exchange.client
+        if client is None:
+            return self._refuse(exchange, "identity-missing", "nothing says who is calling")
+        missing = self._factors.of(client).difference(exchange.identified_by.split("+"))
+        if not missing:
+            return None
+        exchange.client, exchange.claimed = None, client.id
+        return self._refuse(exchange, "factor-missing", f"{', '.join(sorted(missing))} missing")
+
+    def _refuse(self, exchange: Exchange, rule: str, detail: str) -> Refusal:
+        return Refusal(
+            401, codes.NOT_AUTHENTICATED, "not authenticated", rule, detail, headers=self._challenge(exchange)
+        )
