@@ -31,7 +31,7 @@ Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
         'mcpsec sign' = @{ Commands = @('verify', 'keygen'); Options = @('--arg', '--body-file', '--ca', '--cert', '--client', '--config', '--era', '--format', '--header', '--help', '--key', '--key-file', '--key-id', '--method', '--nonce', '--scheme', '--secret-file', '--send', '--tamper', '--timeout', '--timestamp', '--tool', '--url') }
         'mcpsec sign verify' = @{ Commands = @(); Options = @('--at', '--body-file', '--format', '--headers-file', '--help', '--key-file', '--key-id', '--max-age', '--method', '--scheme', '--secret-file', '--url') }
         'mcpsec sign keygen' = @{ Commands = @(); Options = @('--help', '--kind') }
-        'mcpsec connect' = @{ Commands = @(); Options = @('--ca', '--cert', '--client', '--config', '--help', '--install', '--key', '--key-id', '--name', '--print', '--scheme', '--secret-file', '--yes') }
+        'mcpsec connect' = @{ Commands = @(); Options = @('--ca', '--cert', '--client', '--config', '--help', '--install', '--key', '--key-file', '--key-id', '--login', '--logout', '--name', '--no-browser', '--oauth-binding', '--oauth-ca', '--oauth-client-id', '--oauth-client-key-file', '--oauth-client-secret-file', '--oauth-grant', '--oauth-issuer', '--oauth-port', '--oauth-scope', '--oauth-store', '--print', '--scheme', '--secret-file', '--yes') }
         'mcpsec scan-secrets' = @{ Commands = @('install-hook', 'rules'); Options = @('--help') }
         'mcpsec scan-secrets install-hook' = @{ Commands = @(); Options = @('--force', '--help', '--pre-push') }
         'mcpsec scan-secrets rules' = @{ Commands = @('list', 'show', 'test'); Options = @('--help') }

@@ -7,11 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcpsec.cli.client_options import (
+    CaOption,
+    CertificateOption,
+    ClientOption,
+    ConfigOption,
+    KeyIdOption,
+    KeyOption,
+    SchemeOption,
+    SecretOption,
+    SigningKeyOption,
+)
 from mcpsec.cli.output import examples, out
+from mcpsec.connect.oauth.settings import Binding, Grant, Keep, Settings
 from mcpsec.errors import UsageError
 
 if TYPE_CHECKING:
     from mcpsec.connect import Credentials
+    from mcpsec.connect.oauth.authorizer import Authorizer
 
 app = typer.Typer(
     add_completion=False,
@@ -35,29 +48,47 @@ def connect(
         str | None, typer.Argument(metavar="[URL]", help="The server's endpoint. [default: the deployment's]")
     ] = None,
     *,
-    cert: Annotated[
-        Path | None, typer.Option("--cert", metavar="FILE", help="Client certificate with its intermediates (PEM).")
+    cert: CertificateOption = None,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    scheme: SchemeOption = None,
+    secret_file: SecretOption = None,
+    key_file: SigningKeyOption = None,
+    key_id: KeyIdOption = None,
+    config: ConfigOption = None,
+    client: ClientOption = None,
+    oauth_client_id: Annotated[
+        str | None,
+        typer.Option("--oauth-client-id", metavar="ID", help="The client that is registered. [default: register one]"),
     ] = None,
-    key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key (PEM).")] = None,
-    ca: Annotated[
-        Path | None, typer.Option("--ca", metavar="FILE", help="CA of the server's certificate. [default: system]")
+    oauth_client_secret_file: Annotated[
+        Path | None, typer.Option("--oauth-client-secret-file", metavar="FILE", help="Its secret; no browser then.")
     ] = None,
-    key_id: Annotated[str | None, typer.Option("--key-id", metavar="ID", help="Name of the signing key.")] = None,
-    secret_file: Annotated[
-        Path | None, typer.Option("--secret-file", metavar="FILE", help="Shared secret that signs every request.")
-    ] = None,
-    scheme: Annotated[
-        str | None, typer.Option("--scheme", metavar="NAME", help="hmac-sha256, rfc9421 or article.")
-    ] = None,
-    config: Annotated[
+    oauth_client_key_file: Annotated[
         Path | None,
-        typer.Option(
-            "--config", "-c", metavar="FILE", envvar="MCPSEC_CONFIG", help="Take what is not given from here."
-        ),
+        typer.Option("--oauth-client-key-file", metavar="FILE", help="Its private key (PEM); no browser then."),
     ] = None,
-    client: Annotated[
-        str | None, typer.Option("--client", metavar="NAME", help="The file's client to be. [default: its first]")
+    oauth_grant: Annotated[Grant, typer.Option("--oauth-grant", help="How to get a token.")] = Grant.auto,
+    oauth_binding: Annotated[Binding, typer.Option("--oauth-binding", help="What a token is bound to.")] = Binding.auto,
+    oauth_scope: Annotated[
+        str | None, typer.Option("--oauth-scope", metavar="WORDS", help="Scopes. [default: what the server names]")
     ] = None,
+    oauth_issuer: Annotated[
+        str | None, typer.Option("--oauth-issuer", metavar="URL", help="Accept no other authorization server.")
+    ] = None,
+    oauth_ca: Annotated[
+        Path | None, typer.Option("--oauth-ca", metavar="FILE", help="CA of its certificate. [default: system]")
+    ] = None,
+    oauth_port: Annotated[
+        int | None,
+        typer.Option("--oauth-port", metavar="PORT", min=1, max=65535, help="Of the redirect. [default: a free one]"),
+    ] = None,
+    oauth_store: Annotated[Keep, typer.Option("--oauth-store", help="Where tokens are kept.")] = Keep.auto,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Say the address to log in at; open nothing.")
+    ] = False,
+    login: Annotated[bool, typer.Option("--login", help="Get and keep a token now, then end.")] = False,
+    logout: Annotated[bool, typer.Option("--logout", help="Revoke and forget the token, then end.")] = False,
     install: Annotated[
         str | None,
         typer.Option("--install", metavar="CLIENT", help="Write this command into an MCP client's configuration."),
@@ -84,11 +115,25 @@ def connect(
         certificate=cert,
         key=key,
         ca=ca,
-        scheme=scheme,
+        scheme=None if scheme is None else scheme.value,
         key_id=key_id,
         secret_file=secret_file,
+        key_file=key_file,
         config=config,
         client=client,
+    )
+    settings = Settings(
+        client_id=oauth_client_id,
+        client_secret=oauth_client_secret_file,
+        client_key=oauth_client_key_file,
+        issuer=oauth_issuer,
+        scope=oauth_scope,
+        grant=oauth_grant,
+        binding=oauth_binding,
+        ca=oauth_ca,
+        redirect_port=oauth_port,
+        keep=oauth_store,
+        browser=not no_browser,
     )
     credentials, place = selection.load()
     if place is None:
@@ -105,7 +150,10 @@ def connect(
         arguments += [word for option, value in words.items() if value for word in (option, value)]
         _install(install, name or _server_name(place), arguments, show=show, yes=yes)
         return
-    _run(place, credentials)
+    if login or logout:
+        _tokens(place, credentials, settings, forget=logout)
+        return
+    _run(place, credentials, settings)
 
 
 def _server_name(url: str) -> str:
@@ -144,7 +192,26 @@ def _install(client_name: str | None, name: str, arguments: list[str], *, show: 
     out.note(f"wrote {change.file}{kept}; restart {client.title} to see it")
 
 
-def _run(url: str, credentials: Credentials) -> None:
+def _note(text: str) -> None:
+    out.note(f"mcpsec connect: {text}")
+
+
+def _tokens(url: str, credentials: Credentials, settings: Settings, *, forget: bool) -> None:
+    """``--login`` and ``--logout``."""
+    import asyncio
+
+    from mcpsec.connect.oauth.authorizer import Authorizer
+
+    async def main() -> str:
+        authorizer = Authorizer(url, credentials, settings, note=_note)
+        if forget:
+            return "logged out" if await authorizer.logout() else "there was no token"
+        return f"logged in; the token is kept in {await authorizer.login()}"
+
+    out.note(asyncio.run(main()))
+
+
+def _run(url: str, credentials: Credentials, settings: Settings) -> None:
     import asyncio
     import signal
     import sys
@@ -153,11 +220,16 @@ def _run(url: str, credentials: Credentials) -> None:
     from mcpsec.connect.http1 import HttpClient
     from mcpsec.connect.stdio import StdioPipe
 
-    client = HttpClient(url, credentials)
+    def authorizer() -> Authorizer:
+        from mcpsec.connect.oauth.authorizer import Authorizer
+
+        return Authorizer(url, credentials, settings, note=_note)
+
+    client = HttpClient(url, credentials, authorizer=authorizer)
 
     async def main() -> None:
         pipe = StdioPipe(sys.stdin.fileno(), sys.stdout.fileno())
-        task = asyncio.ensure_future(Bridge(pipe, client, note=lambda text: out.note(f"mcpsec connect: {text}")).run())
+        task = asyncio.ensure_future(Bridge(pipe, client, note=_note).run())
         if sys.platform != "win32":
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, task.cancel)

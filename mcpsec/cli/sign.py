@@ -10,6 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mcpsec.cli.client_options import (
+    CaOption,
+    CertificateOption,
+    ClientOption,
+    ConfigOption,
+    KeyIdOption,
+    KeyOption,
+    SchemeOption,
+    SecretOption,
+    SigningKeyOption,
+)
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ConfigurationError, ExitCode, UsageError
 
@@ -27,14 +38,6 @@ app = typer.Typer(
         "mcpsec sign … --tamper body --send",
     ),
 )
-
-
-class Scheme(StrEnum):
-    """How a request is signed."""
-
-    hmac_sha256 = "hmac-sha256"
-    rfc9421 = "rfc9421"
-    article = "article"
 
 
 class Format(StrEnum):
@@ -63,11 +66,6 @@ class Tampering(StrEnum):
     key = "key"
 
 
-SchemeOption = Annotated[Scheme | None, typer.Option("--scheme", help="hmac-sha256, rfc9421, or article (compatible).")]
-SecretOption = Annotated[
-    Path | None, typer.Option("--secret-file", metavar="FILE", help="Shared secret, as `sign keygen` writes it.")
-]
-KeyIdOption = Annotated[str | None, typer.Option("--key-id", metavar="ID", help="Name of the signing key.")]
 MethodOption = Annotated[str, typer.Option("--method", metavar="METHOD", help="HTTP method.")]
 BodyOption = Annotated[
     Path | None, typer.Option("--body-file", metavar="FILE", help="The body, byte for byte; - is standard input.")
@@ -80,9 +78,7 @@ def sign(
     *,
     scheme: SchemeOption = None,
     secret_file: SecretOption = None,
-    key_file: Annotated[
-        Path | None, typer.Option("--key-file", metavar="FILE", help="Private key (PEM) that signs by rfc9421.")
-    ] = None,
+    key_file: SigningKeyOption = None,
     key_id: KeyIdOption = None,
     timestamp: Annotated[
         int | None, typer.Option("--timestamp", metavar="MS", help="Unix time in milliseconds. [default: now]")
@@ -106,23 +102,12 @@ def sign(
         Tampering | None, typer.Option("--tamper", help="Damage this part, so that a server must refuse.")
     ] = None,
     send: Annotated[bool, typer.Option("--send", help="Send it and show the answer.")] = False,
-    cert: Annotated[
-        Path | None, typer.Option("--cert", metavar="FILE", help="Client certificate with its intermediates (PEM).")
-    ] = None,
-    key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key (PEM).")] = None,
-    ca: Annotated[
-        Path | None, typer.Option("--ca", metavar="FILE", help="CA of the server's certificate. [default: system]")
-    ] = None,
+    cert: CertificateOption = None,
+    key: KeyOption = None,
+    ca: CaOption = None,
     timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="For --send.")] = 30.0,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", "-c", metavar="FILE", envvar="MCPSEC_CONFIG", help="Take what is not given from here."
-        ),
-    ] = None,
-    client: Annotated[
-        str | None, typer.Option("--client", metavar="NAME", help="The file's client to be. [default: its first]")
-    ] = None,
+    config: ConfigOption = None,
+    client: ClientOption = None,
 ) -> None:
     """Sign a request, then print it or send it.
 

@@ -76,7 +76,7 @@ class Bridge:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
             await self._legacy.close()
-            self._client.close()
+            await self._client.close()
 
     async def _take(self, line: bytes | Oversize) -> None:
         """One message of the client: a request gets a task of its own, all else is sent on in order."""

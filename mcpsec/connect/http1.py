@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -16,18 +17,24 @@ import httptools
 
 from mcpsec import __version__
 from mcpsec.connect.trust import explain
+from mcpsec.errors import Error
 from mcpsec.signing import SignedMessage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from mcpsec.connect.credentials import Credentials
+    from mcpsec.connect.oauth.authorizer import Authorizer
 
 __all__ = ["HttpClient", "HttpFailure", "Response"]
 
 _CHUNK: Final = 64 * 1024
 _MOST_HEADER_BYTES: Final = 64 * 1024
 _MOST_IDLE: Final = 8
+_MOST_CHALLENGES: Final = 3
+"""How often one request answers a demand for an access token: a kept token, a nonce for its proof, a new token."""
+
+_TOKEN_SCHEMES: Final = re.compile(r"(?i)(?:^|[\s,])(?:bearer|dpop)(?:$|[\s,])")
 
 
 class HttpFailure(Exception):
@@ -105,7 +112,8 @@ class Response:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser for each header line."""
         self._header_bytes += len(name) + len(value)
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
 
     def on_headers_complete(self) -> None:
         """Called by the parser after the last header line."""
@@ -166,9 +174,19 @@ class Response:
 
 
 class HttpClient:
-    """Sends requests to one URL. ``connect_timeout`` is in seconds."""
+    """Sends requests to one URL. ``connect_timeout`` is in seconds.
 
-    def __init__(self, url: str, credentials: Credentials, *, connect_timeout: float = 10.0) -> None:
+    ``authorizer`` makes the one that gets access tokens; it is called when the server asks for a token.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials,
+        *,
+        connect_timeout: float = 10.0,
+        authorizer: Callable[[], Authorizer] | None = None,
+    ) -> None:
         described = SignedMessage.from_url("POST", url)  # refuses what can't be sent
         parts = urlsplit(url)
         tls = parts.scheme == "https"
@@ -176,6 +194,9 @@ class HttpClient:
         self._target = described
         self._credentials = credentials
         self._connect_timeout = connect_timeout
+        self._url = url
+        self._make_authorizer = authorizer
+        self._authorizer: Authorizer | None = None
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
         self._common = f"host: {described.authority}\r\nuser-agent: mcpsec/{__version__}\r\n"
@@ -183,9 +204,53 @@ class HttpClient:
     async def request(self, method: str, headers: Mapping[str, str], body: bytes = b"") -> Response:
         """Send a request, signed now, and wait for the head of its answer.
 
+        A server that asks for an access token gets one, which may wait for a person; it has not acted on a request that
+        it refused, so that this is the one reason for which any request is sent again.
+
         Raises:
             HttpFailure: there is none.
         """
+        for _ in range(_MOST_CHALLENGES):
+            token = await self._token(method)
+            response = await self._exchange(method, {**headers, **token}, body)
+            if not await self._challenged(response, token):
+                return response
+        return await self._exchange(method, {**headers, **await self._token(method)}, body)
+
+    async def _token(self, method: str) -> dict[str, str]:
+        if self._authorizer is None:
+            return {}
+        try:
+            return await self._authorizer.headers(method, self._url)
+        except Error as error:
+            raise _unauthorized(error) from error
+
+    async def _challenged(self, response: Response, token: Mapping[str, str]) -> bool:
+        """Whether the server wants an access token and there is a new one now; the answer is used up then."""
+        if self._authorizer is None:
+            asks = response.status == 401 and _TOKEN_SCHEMES.search(response.headers.get("www-authenticate", ""))
+            if not asks or self._make_authorizer is None:
+                return False
+        try:
+            if self._authorizer is None and self._make_authorizer is not None:
+                self._authorizer = self._make_authorizer()
+            assert self._authorizer is not None
+            self._authorizer.seen(response.status, response.headers)
+            if response.status not in {401, 403}:
+                return False
+            again = await self._authorizer.challenged(response.status, response.headers, token)
+        except BaseException as error:
+            await response.__aexit__()
+            if isinstance(error, Error):
+                raise _unauthorized(error) from error
+            raise
+        if again:
+            async with response:
+                with contextlib.suppress(HttpFailure):
+                    await response.read(_CHUNK)
+        return again
+
+    async def _exchange(self, method: str, headers: Mapping[str, str], body: bytes) -> Response:
         if self._credentials.refresh():
             self._drop_idle()
         connection = self._take_idle() or await self._connect()
@@ -273,11 +338,18 @@ class HttpClient:
         while self._idle:
             self.give_back(self._idle.pop(), reusable=False)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close every connection, answers or not."""
+        if self._authorizer is not None:
+            await self._authorizer.close()
         for connection in [*self._open]:
             self.give_back(connection, reusable=False)
         self._idle.clear()
+
+
+def _unauthorized(error: Error) -> HttpFailure:
+    text = f"the server wants an access token: {error}"
+    return HttpFailure(f"{text}; {error.hint}" if error.hint else text, delivered=False, refused=True)
 
 
 def _words(error: Exception) -> str:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,10 +39,16 @@ def command(url: str, deployment: Deployment | None = None, **changes: str) -> l
 
 
 @contextlib.asynccontextmanager
-async def bridged(url: str, deployment: Deployment | None = None, **options: Any) -> AsyncIterator[Client]:
-    """The official SDK's client over stdio, through the bridge."""
-    program, *arguments = command(url, deployment)
-    transport = stdio_client(StdioServerParameters(command=program, args=arguments))
+async def bridged(
+    url: str,
+    deployment: Deployment | None = None,
+    words: Sequence[str] = (),
+    env: dict[str, str] | None = None,
+    **options: Any,
+) -> AsyncIterator[Client]:
+    """The official SDK's client over stdio, through the bridge; ``words`` are further arguments of its command."""
+    program, *arguments = [*command(url, deployment), *words]
+    transport = stdio_client(StdioServerParameters(command=program, args=arguments, env=env))
     async with Client(transport, **options) as client:
         yield client
 
@@ -52,6 +58,7 @@ class Seen:
     """One request that reached the scripted server; ``gone`` is set when the client closed its connection."""
 
     method: str
+    path: str
     headers: dict[str, str]
     body: Any
     writer: asyncio.StreamWriter
@@ -124,7 +131,8 @@ class ScriptedServer:
                     name, _, value = header.partition(": ")
                     headers[name.lower()] = value
                 raw = await reader.readexactly(int(headers.get("content-length", 0)))
-                seen = Seen(line.split()[0].decode(), headers, json.loads(raw) if raw else None, writer)
+                method, path, _ = line.decode().split()
+                seen = Seen(method, path, headers, json.loads(raw) if raw else None, writer)
                 self.seen.append(seen)
                 watch = asyncio.create_task(self._watch(reader, seen))
                 try:

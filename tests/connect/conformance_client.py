@@ -1,7 +1,7 @@
 """A client for the conformance suite's client scenarios: the official SDK's, straight or through bridge and gateway.
 
 The suite starts a server of its own and runs ``python -m tests.connect.conformance_client WAY URL``. WAY is ``direct``,
-``bridge`` (no gateway) or ``gateway``. The client lists the tools and calls each of them once, with the arguments that
+``bridge`` (no gateway), ``gateway`` or ``oauth``, which is the bridge with a browser and what the suite hands out. The client lists the tools and calls each of them once, with the arguments that
 the suite hands out or ones that fit the schema.
 """
 
@@ -21,9 +21,11 @@ import mcp_types as types
 from mcp import Client
 
 from tests.connect.bridges import bridged
+from tests.fixtures import browser
 from tests.fixtures.deployments import make_deployment
 from tests.fixtures.gateway import start_gateway
 
+CLIENT_METADATA = "https://conformance-test.local/client-metadata.json"
 SAMPLES = {"integer": 5, "number": 3, "boolean": True, "array": [], "object": {}}
 
 
@@ -37,6 +39,12 @@ async def elicit(context: Any, params: Any) -> types.ElicitResult:
 @contextlib.asynccontextmanager
 async def connected(way: str, url: str, **options: Any) -> AsyncIterator[Client]:
     """The SDK's client, straight or through a gateway that demands both factors."""
+    if way == "oauth":
+        with tempfile.TemporaryDirectory() as directory:
+            env = {**browser.environment(), "XDG_STATE_HOME": directory}
+            async with bridged(url, None, credentials(Path(directory)), env, **options) as client:
+                yield client
+        return
     if way != "gateway":
         async with Client(url, **options) if way == "direct" else bridged(url, **options) as client:
             yield client
@@ -51,6 +59,28 @@ async def connected(way: str, url: str, **options: Any) -> AsyncIterator[Client]
         finally:
             gateway.process.terminate()
             gateway.process.wait()
+
+
+def credentials(directory: Path) -> list[str]:
+    """The options that say who the client is, where the scenario has registered it beforehand."""
+    context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
+    scenario = os.environ.get("MCP_CONFORMANCE_SCENARIO", "")
+    words = ["--oauth-store", "file"]
+    if "client_id" in context:
+        words += ["--oauth-client-id", context["client_id"]]
+    if scenario == "auth/basic-cimd":
+        words += ["--oauth-client-id", CLIENT_METADATA]
+    for name, option in (
+        ("client_secret", "--oauth-client-secret-file"),
+        ("private_key_pem", "--oauth-client-key-file"),
+    ):
+        if name in context:
+            file = directory / name
+            file.write_text(context[name])
+            words += [option, str(file)]
+    if "client_secret" in context and "credentials" not in scenario:
+        words += ["--oauth-grant", "authorization-code"]
+    return words
 
 
 def arguments_for(tool: types.Tool) -> dict[str, Any]:

@@ -1,0 +1,191 @@
+"""What a server may say of itself, and what a client must not believe. No login is ever begun on a wrong word."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcpsec.connect import Credentials
+from mcpsec.connect.http1 import HttpClient, HttpFailure
+from mcpsec.connect.oauth.authorizer import Authorizer
+from mcpsec.connect.oauth.challenge import Challenge, challenges, token_challenge
+from mcpsec.connect.oauth.http import checked_url
+from mcpsec.connect.oauth.settings import Keep, Settings
+from mcpsec.errors import RefusedError
+from tests.connect.bridges import ScriptedServer, Seen
+
+pytestmark = pytest.mark.anyio
+
+RESOURCE = "/.well-known/oauth-protected-resource/mcp"
+ISSUER = "/.well-known/oauth-authorization-server"
+Change = Callable[[dict[str, Any]], object]
+
+
+@contextlib.asynccontextmanager
+async def told(change: Change) -> AsyncIterator[tuple[HttpClient, list[str], list[str]]]:
+    """A client of a server whose documents are in order but for ``change``; what it said, and what was asked for."""
+    documents: dict[str, Any] = {}
+
+    async def script(seen: Seen) -> None:
+        paths.append(seen.path)
+        if seen.path == "/mcp":
+            await seen.answer(401, None, www_authenticate=documents["challenge"])
+        elif seen.path in documents:
+            await seen.answer(200, documents[seen.path])
+        else:
+            await seen.answer(404)
+
+    paths: list[str] = []
+    async with ScriptedServer(script) as server:
+        base = server.url.removesuffix("/mcp")
+        documents |= {
+            "challenge": f'Bearer resource_metadata="{base}{RESOURCE}"',
+            RESOURCE: {"resource": server.url, "authorization_servers": [base]},
+            ISSUER: {
+                "issuer": base,
+                "authorization_endpoint": f"{base}/authorize",
+                "token_endpoint": f"{base}/token",
+                "registration_endpoint": f"{base}/register",
+                "code_challenge_methods_supported": ["S256"],
+            },
+        }
+        change(documents)
+        notes: list[str] = []
+        credentials = Credentials()
+        options = Settings(keep=Keep.file, browser=False)
+        client = HttpClient(
+            server.url,
+            credentials,
+            authorizer=lambda: Authorizer(server.url, credentials, options, note=notes.append),
+        )
+        yield client, notes, paths
+        await client.close()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+def say(document: str, **members: Any) -> Change:
+    def change(documents: dict[str, Any]) -> None:
+        documents[document].update(members)
+        for name, value in members.items():
+            if value is None:
+                del documents[document][name]
+
+    return change
+
+
+LIES: dict[str, tuple[Change, str]] = {
+    "the resource is another machine's": (say(RESOURCE, resource="https://mcp.example.com/mcp"), "another resource"),
+    "the resource is beside this one": (
+        lambda documents: documents[RESOURCE].update(resource=documents[RESOURCE]["resource"] + "2"),
+        "another resource",
+    ),
+    "no resource": (say(RESOURCE, resource=None), "another resource"),
+    "its metadata is elsewhere": (
+        lambda documents: documents.update(challenge='Bearer resource_metadata="https://evil.example/x"'),
+        "at another place",
+    ),
+    "its metadata is no URL": (
+        lambda documents: documents.update(challenge='Bearer resource_metadata="file:///etc/passwd"'),
+        "not an https:// URL",
+    ),
+    "no issuer": (say(RESOURCE, authorization_servers=[]), "names no authorization server"),
+    "an issuer without TLS": (say(RESOURCE, authorization_servers=["http://login.example.com"]), "not an https:// URL"),
+    "an issuer with a password": (
+        say(RESOURCE, authorization_servers=["https://a:b@login.example.com"]),
+        "not an https",
+    ),
+    "the metadata is another issuer's": (say(ISSUER, issuer="https://login.example.com"), "names another issuer"),
+    "a slash more is another issuer": (
+        lambda documents: documents[ISSUER].update(issuer=documents[ISSUER]["issuer"] + "/"),
+        "names another issuer",
+    ),
+    "a script to open": (say(ISSUER, authorization_endpoint="javascript:alert(1)"), "not an https:// URL"),
+    "tokens over plain HTTP": (say(ISSUER, token_endpoint="http://login.example.com/token"), "not an https:// URL"),
+    "no PKCE": (say(ISSUER, code_challenge_methods_supported=None), "PKCE"),
+    "PKCE in plain": (say(ISSUER, code_challenge_methods_supported=["plain"]), "PKCE"),
+    "no registration": (say(ISSUER, registration_endpoint=None), "--oauth-client-id"),
+    "no metadata at all": (lambda documents: documents.pop(ISSUER), "no metadata that can be read"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_what_a_client_must_not_believe(lie: str) -> None:
+    change, said = LIES[lie]
+    async with told(change) as (client, notes, paths):
+        with pytest.raises(HttpFailure, match=said) as failure:
+            await client.request("POST", {}, b"{}")
+    assert failure.value.refused
+    assert notes == [], "nobody is asked to log in"
+    assert not {"/authorize", "/token"} & set(paths)
+
+
+async def test_the_truth_leads_to_a_login() -> None:
+    async with told(lambda _: None) as (client, _, paths):
+        with pytest.raises(HttpFailure):  # the script's registration endpoint is none
+            await client.request("POST", {}, b"{}")
+    assert paths == ["/mcp", RESOURCE, ISSUER, "/register"]
+
+
+async def test_a_refusal_that_wants_no_token_is_passed_on() -> None:
+    def change(documents: dict[str, Any]) -> None:
+        documents["challenge"] = 'Basic realm="x"'
+
+    async with told(change) as (client, _, paths):
+        async with await client.request("POST", {}, b"{}") as response:
+            assert response.status == 401
+    assert paths == ["/mcp"]
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ('Bearer realm="a, b", scope="x y"', [("bearer", {"realm": "a, b", "scope": "x y"})]),
+        ('Negotiate YWJj==, DPoP algs="ES256", error=use_dpop_nonce', [
+            ("negotiate", {}), ("dpop", {"algs": "ES256", "error": "use_dpop_nonce"}),
+        ]),
+        ('Bearer', [("bearer", {})]),
+        ('Bearer error="say \\"no\\""', [("bearer", {"error": 'say "no"'})]),
+        ("Basic, BEARER Error=invalid_token", [("basic", {}), ("bearer", {"error": "invalid_token"})]),
+        ("", []),
+    ],
+)  # fmt: skip
+def test_challenges_are_read(field: str, expected: list[tuple[str, dict[str, str]]]) -> None:
+    assert challenges(field) == [Challenge(*pair) for pair in expected]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(st.sampled_from('Bearer DPoP=",\\ \t;abc/+==é'), max_size=80))
+def test_reading_a_challenge_never_fails(field: str) -> None:
+    token_challenge(field)
+
+
+@pytest.mark.parametrize("url", ["https://a.example/x", "http://127.0.0.1:1/x", "http://localhost/x", "http://[::1]/x"])
+def test_urls_that_may_be_called(url: str) -> None:
+    assert checked_url(url, "it") == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://a.example/", "ftp://a/", "https:///x", "https://a/#f", "https://u@a/", "https://a/ b", None, 7, "https://a:b/"],
+)  # fmt: skip
+def test_urls_that_may_not(url: object) -> None:
+    with pytest.raises(RefusedError):
+        checked_url(url, "it")
+
+
+def test_json_that_is_no_object_counts_for_nothing() -> None:
+    from mcpsec.connect.oauth.http import _object
+
+    assert _object(json.dumps([1]).encode()) == {}
+    assert _object(b"[" * 100_000) == {}
