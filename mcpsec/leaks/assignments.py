@@ -11,7 +11,7 @@ import re
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 from mcpsec.leaks.names import KEYWORDS, kind_of
-from mcpsec.leaks.secrecy import judge
+from mcpsec.leaks.secrecy import OPAQUE_BARE, OPAQUE_QUOTED, judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,20 +64,22 @@ _SAFE_WRAPPERS = expression(
     rb"(?i)secretstr|securestring|string|bytes|decode|quote|protect|password|credential|secret|buffer\.from|encode|key|token"
 )
 
-_WORDS = "|".join(re.escape(k.decode()) for k in KEYWORDS if k.isascii())
 _FOREIGN = "|".join(re.escape(k.decode()) for k in KEYWORDS if not k.isascii())
 _PASSWORDS = "pass|pw|psw|senha|contrase|kennwort|parola|haslo|wachtwoord|losenord|mdp"
+_PLAIN = "pass|secret|token|key|auth|cred"
+"""Only after these does a value stand without an operator: ``--api-key VALUE``, ``password VALUE``."""
+_PLAIN_NAME = expression(rb"(?i)[\w.$-]{0,24}(?:pass|secret|token|key|auth|cred)[\w.-]{0,24}$")
 _TO_VALUE = (
     r"[\w.$\x80-\xff-]{0,40}(?:\\?[\"'`\]]){0,3}"
     r"(?:[ \t]{0,24}(?::[ \t]{0,4}[A-Za-z_][\w.<>\[\]|?&'*]{0,40}[ \t]{0,4}=|[|?!:<=+-]{0,2}[=:>-]|[,(<]|\bis|\bwas|\bare)[ \t]{0,12}(?:[\\(>|-]{0,2}\r?\n[ \t]{0,24})?"  # noqa: E501
     r"|[\r\n, ][ \t\r\n,]{0,29}\\?[\"']?(?:[Vv]alue|default|content|val)\\?[\"']?[ \t]{0,4}[:=][ \t]{0,4}|</[a-z]{3,6}>\s{0,30}<[a-z]{5,6}[^<>]{0,20}>)"  # noqa: E501
 )
-_BARE_START = r"[^\s\"'`<>(){}0-9!@#%^*+~?$/=&-]{0,40}[0-9!@#%^*+~?$/=&-]"
+_OPENING = r"(?:[bru@$fl]{0,2}(?:\\?[\"'`]|&quot;){1,3}|[A-Za-z_][\w. ]{0,44}\([ \t]{0,2}[\"'])"
 GATES = (
-    rf"(?i)(?:{_WORDS}){_TO_VALUE}(?:[bru@$fl]{{0,2}}(?:\\?[\"'`]|&quot;){{1,3}}[^\s\"'`]{{4}}|[A-Za-z_][\w. ]{{0,44}}\([ \t]{{0,2}}[\"'][^\s\"']{{4}}|{_BARE_START})",  # noqa: E501
-    rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}[^\s\"'`<>(){{}}]{{4}}",
-    rf"(?i)-[\w-]{{0,40}}(?:{_WORDS})[\w-]{{0,40}}[ \t]{{1,4}}[^\s-]",
-    rf"(?i)(?:{_WORDS})[\w.$\x80-\xff-]{{0,40}}[ \t]{{1,3}}[A-Za-z0-9_+/=-]{{20}}",
+    rf"(?i)(?:pass|secret|token|key|auth|cred|bearer|jwt|salt|nonce|cookie|_pat){_TO_VALUE}(?:{_OPENING}(?:{OPAQUE_QUOTED})|{OPAQUE_BARE})",
+    rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}(?:{_OPENING}[^\s\"'`]{{4}}|[^\s\"'`<>(){{}}]{{4}})",
+    rf"(?i)-[\w-]{{0,24}}(?:{_PLAIN})[\w-]{{0,24}}[ \t]{{1,4}}[^\s-]",
+    rf"(?i)(?:{_PLAIN})[\w.-]{{0,24}}[ \t]{{1,3}}[A-Za-z0-9_+/=-]{{20}}",
     rf"(?:{_FOREIGN})",
 )
 """The same walk as expressions, for engines that look for all rules at once; they may find more than it does, not less."""  # noqa: E501
@@ -127,8 +129,10 @@ _kinds = _Kinds()
 
 def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
     """Every value beside a secret name whose keyword starts in one of the spans."""
-    looked_at = sum(end - start for start, end in spans)
-    present = KEYWORDS if looked_at * 4 < len(lower) else [keyword for keyword in KEYWORDS if keyword in lower]
+    present: Iterable[bytes] = KEYWORDS
+    if len(spans) > 3 or spans == [(0, len(lower))]:
+        looked_at = b"\n".join([lower[start:end] for start, end in spans])
+        present = [keyword for keyword in KEYWORDS if keyword in looked_at]
     done = -1
     for start, end in spans:
         for at in _keyword_positions(lower, present, start, end):
@@ -167,6 +171,8 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
     if operator is None:
         return
     how = str(operator.lastgroup)
+    if how in ("arg", "blank") and not _PLAIN_NAME.match(name):
+        return
     at = operator.end()
     if how == "tag" and data[head - 1 : head] not in (b"<", b":"):
         return

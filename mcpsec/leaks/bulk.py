@@ -12,9 +12,19 @@ import re
 from _thread import allocate_lock
 
 from mcpsec.leaks import assignments, connections, decoding, keyblocks, slots
-from mcpsec.leaks.detection import NAMED_BEFORE, NAMED_REACH, _near_values, confirm, direct, finish, merge, resolve
+from mcpsec.leaks.detection import (
+    NAMED_BEFORE,
+    NAMED_REACH,
+    _near_values,
+    beside_slot,
+    confirm,
+    direct,
+    finish,
+    merge,
+    resolve,
+)
 from mcpsec.leaks.expressions import read_cache, write_cache
-from mcpsec.leaks.rulebook import FREQUENT, SLOT_GAP, SLOT_WORDS, is_common
+from mcpsec.leaks.rulebook import FREQUENT, SHORT_GAP, SLOT_WORDS, is_common, is_short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,12 +39,13 @@ GATES = (
     *((assignments, gate, assignments.REACH) for gate in assignments.GATES),
     (connections, connections.URL_GATE, 512),
     (connections, connections.HEADER_GATE, 64),
+    (connections, connections.AUTHORIZATION_GATE, 16),
     (connections, connections.CURL_GATE, 32),
     (keyblocks, keyblocks.GATE, 96),
 )
 """Detector, the expression that finds where it has something to look at, and how far before the hit's end that begins."""  # noqa: E501
 
-LONGEST = 4096
+LONGEST_NAME = 32
 RARE = 5
 """From this length on a keyword is looked for as it stands."""
 
@@ -57,7 +68,8 @@ class Plan:
 
     def __init__(self, book: Rulebook) -> None:
         literals: dict[str, list[int]] = {}
-        common: dict[str, list[int]] = {}
+        everyday: dict[str, list[int]] = {}
+        short: dict[str, list[int]] = {}
         self.sources: list[str] = []
         self.wakes: list[tuple[str, list[int]]] = []
         for index, rule in enumerate(book.rules):
@@ -67,20 +79,22 @@ class Plan:
                 self._add(rule.pattern, "pattern", [index])
                 continue
             for keyword in rule.keywords:
-                wakes = common if rule.gate and is_common(keyword) else literals
+                wakes = literals
+                if rule.gate and is_common(keyword):
+                    wakes = short if is_short(keyword) else everyday
                 wakes.setdefault(keyword, []).append(index)
-        for keyword, indexes in literals.items():
-            self._add("(?i)" + re.escape(keyword), "literal", indexes)
-        if common:
-            names = "|".join(re.escape(keyword) for keyword in common)
-            self._add(rf"(?i)(?:{names}){SLOT_GAP}(?:{SLOT_WORDS})", "common", [])
-            self._add(rf"(?i)(?:{SLOT_WORDS})[\w.-]{{0,12}}(?:{names})", "common", [])
-        self.common = [(keyword.encode(), indexes) for keyword, indexes in common.items()]
+        for how, named in (("literal", literals), ("everyday", everyday)):
+            for keyword, indexes in named.items():
+                self._add("(?i)" + re.escape(keyword), how, indexes)
+        if short:
+            names = "|".join(map(re.escape, short))
+            self._add(rf"(?i)(?:^|[^a-z0-9])(?:{names}){SHORT_GAP}(?:{SLOT_WORDS})", "short", [])
+        self.short = [(keyword.encode(), indexes) for keyword, indexes in short.items()]
         for number, (_, gate, _) in enumerate(GATES):
             self._add(gate, "detector", [number])
         for number, gate in enumerate(decoding.GATES):
             self._add(gate, "encoded", [number])
-        for mark in slots.MARKS:
+        for mark in (*slots.MARKS, *slots.FRAGMENT_MARKS):
             self._add("(?i)" + re.escape(mark.decode()), "mark", [])
 
     def _add(self, source: str, how: str, wakes: list[int]) -> None:
@@ -112,7 +126,8 @@ class Bulk:
         self.book = book
         plan = Plan(book)
         self._wakes = plan.wakes
-        self._common = plan.common
+        self._lengths = [len(source) - len("(?i)") - source.count("\\") for source in plan.sources]
+        self._short = plan.short
         name = plan.key()
         self._db = self._load(name)
         if self._db is None:
@@ -159,17 +174,19 @@ class Bulk:
         marked = False
         encoded: list[tuple[int, int]] = []
         lower = b""
-        for number, places in ends.items():
+        for number, found in ends.items():
             how, wakes = self._wakes[number]
-            if how == "common":
+            places = found
+            if how == "short":
                 lower = lower or data.lower()
-                self._wake_common(lower, places, areas)
+                self._wake_short(lower, places, areas)
                 continue
+            if how == "everyday":
+                lower = lower or data.lower()
+                length = self._lengths[number]
+                places = [at for at in places if beside_slot(lower, at - length, at)]
             if how == "encoded":
-                for at in places:
-                    span = decoding.around(data, wakes[0], at)
-                    if span is not None:
-                        encoded.append(span)
+                encoded.extend(decoding.around(data, wakes[0], at) for at in places)
                 continue
             if how == "mark":
                 marked = True
@@ -179,10 +196,11 @@ class Bulk:
                 detections.setdefault(_DETECTORS.index(detector), []).extend((end - reach, end) for end in places)
                 continue
             for index in wakes:
-                width = self.book.pattern(index).width + 16
-                if width > LONGEST and self.book.rules[index].gate:
-                    width = LONGEST
-                before, after = width, 64 if how == "pattern" else width
+                if self.book.rules[index].gate:
+                    before, after = NAMED_REACH + LONGEST_NAME, NAMED_REACH + NAMED_BEFORE
+                else:
+                    before = after = self.book.pattern(index).width + 16
+                    after = 64 if how == "pattern" else after
                 areas.setdefault(index, []).extend((at - before, at + after) for at in places)
         matches: list[Match] = []
         for index, spans in areas.items():
@@ -205,7 +223,7 @@ class Bulk:
             )
         return finish(self.book, data, lower or data.lower(), path, matches, floor) if matches or marked else []
 
-    def _wake_common(self, lower: bytes, places: list[int], areas: dict[int, list[tuple[int, int]]]) -> None:
+    def _wake_short(self, lower: bytes, places: list[int], areas: dict[int, list[tuple[int, int]]]) -> None:
         """Add the stretches around hits of the one expression for providers with everyday names."""
         spans = [
             (begin, end)
@@ -213,7 +231,7 @@ class Bulk:
         ]
         spans = [span for begin, end in spans for span in _near_values(lower, begin, end)]
         for begin, end in merge(spans, len(lower)):
-            for keyword, indexes in self._common:
+            for keyword, indexes in self._short:
                 if lower.find(keyword, begin, end) >= 0:
                     for index in indexes:
                         areas.setdefault(index, []).append((begin, end))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mcpsec.leaks.rulebook import Rulebook
 
-__all__ = ["HEADER_GATE", "URL_GATE", "detect"]
+__all__ = ["AUTHORIZATION_GATE", "CURL_GATE", "HEADER_GATE", "URL_GATE", "detect"]
 
 _URL = expression(
     rb"(?P<user>[^\s:/?#\"'<>@\\`,()|]{0,128}):(?P<password>[^\s\"'<>`/?#]{1,256}|[^\s\"'<>`]{1,128}?)@"
@@ -27,9 +27,12 @@ _URL = expression(
 )
 _SCHEME = expression(rb"[A-Za-z][A-Za-z0-9+.-]{1,30}$")
 _HEADER = expression(
-    rb"(?i)(?P<scheme>bearer|basic|token|apikey|api-key|digest|sso-key|splunk|key|bot|pat|oauth|genie[k]ey|ssws)"
+    rb"(?i)(?P<scheme>bearer|basic|token|apikey|api-key|digest|sso-key|splunk|key|bot|pat|oauth|geniekey|ssws)"
     rb"(?:[ \t]{1,3}|\\?[\"'] ?[+.,&] ?\\?[\"']|%20|\+)(?P<value>[A-Za-z0-9_.~+/:=|!@$%*-]{8,4096})"
 )
+_NAMED_SCHEME = expression(rb"(?i)\b(?:token|key|digest|bot|pat|oauth|geniekey)(?:[ \t]|\\?[\"'] ?[+.,&]|%20|\+)")
+NAMED = 40
+"""How far after the header's name its scheme may stand."""
 _AUTHORIZATION = expression(
     rb"(?i)authorization[\"'`\]\\]{0,4}[ \t]{0,4}(?:=>|:=|[:=,(])[ \t]{0,4}\\?[\"'`]?(?P<value>[A-Za-z0-9_.~+/=-]{16,4096})(?=[\"'`\s\\]|$)"  # noqa: E501
 )
@@ -42,10 +45,10 @@ HOSTS_OF_EXAMPLES = expression(
 )
 
 URL_GATE = r"://[^\s:/?#\"'<>@\\`,()|]{0,128}:[^\s\"'<>`]{1,256}@"
-HEADER_GATE = (
-    r"(?i)(?:bearer|basic|token|apikey|api-key|sso-key|splunk|ssws|authorization)[\"'`\]\\]{0,4}(?:[ \t]|[:=,(]|%20|\+)"
-)
-CURL_GATE = r"(?:-u|--user|--proxy-user|-U)[ \t=\"']"
+_SEPARATORS = r"(?:[ \t]{1,3}|\\?[\"'] ?[+.,&] ?\\?[\"']|%20|\+)"
+HEADER_GATE = rf"(?i)(?:bearer|basic|apikey|api-key|sso-key|splunk|ssws){_SEPARATORS}[A-Za-z0-9_.~+/:=|!@$%*-]{{8}}"
+AUTHORIZATION_GATE = r"(?i)authorization"
+CURL_GATE = r"(?:^|[\s\"'=])(?:-u|--user|--proxy-user|-U)[ \t=\"'a-zA-Z][^\s]{0,80}:[^\s\"'`]{3}"
 
 
 def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
@@ -55,7 +58,7 @@ def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequenc
         while at >= 0:
             yield from _url(book, data, at)
             at = lower.find(b"://", at + 3, end)
-        for mark in (b"bearer", b"basic", b"token ", b"apikey ", b"api-key ", b"sso-key ", b"splunk ", b"ssws "):
+        for mark in (b"bearer", b"basic", b"apikey", b"api-key", b"sso-key", b"splunk", b"ssws"):
             at = lower.find(mark, start, end)
             while at >= 0:
                 yield from _header(book, data, at)
@@ -123,7 +126,7 @@ def _header(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
     if is_reference(value) or is_placeholder(value) or is_code(value, quoted=False):
         return
     if len(value) >= 16 and looks_random(value):
-        named = scheme == b"bearer" or b"uthorization" in data[max(0, at - 48) : at]
+        named = scheme == b"bearer" or b"uthorization" in data[max(0, at - NAMED - 13) : at]
         if not named and scheme in (b"token", b"key", b"bot", b"pat", b"digest", b"oauth"):
             return
         yield from _match(
@@ -134,6 +137,9 @@ def _header(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
 
 
 def _authorization(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
+    scheme = _NAMED_SCHEME.search(data, at + 13, at + 13 + NAMED)
+    if scheme:
+        yield from _header(book, data, scheme.start())
     found = _AUTHORIZATION.match(data, at)
     if found is None:
         return

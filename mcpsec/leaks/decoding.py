@@ -27,9 +27,12 @@ _ESCAPE = expression(rb"%[0-9A-Fa-f]{2}")
 _URL_TEXT = expression(rb"[\w.~!$&'()*+,;=:@/?%-]{8,4096}")
 _URL_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~!$&'()*+,;=:@/?%-")
 _UNICODE = expression(rb"(?:\\u00[2-7][0-9a-fA-F]){4,}(?:\\u00[2-7][0-9a-fA-F]|[\w.+/=-]){0,400}")
+_TEXT_QUAD = (
+    "[CDIJKLMNOPQRSTUVWXYZabcdef][ACDEFGHQSTUVWXgijklmnwyz0123][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
+)
+"""Four digits of base64 whose three bytes are printable ASCII or white space: the high bits of such bytes are few."""
 GATES = (
-    r"(?:^|[^A-Za-z0-9+/_-])[A-Za-z0-9+/]{32}",
-    r"(?:^|[^A-Za-z0-9+/_-])[A-Za-z0-9_-]{36}",
+    rf"(?:^|[^A-Za-z0-9+/_-])(?:{_TEXT_QUAD}){{8}}",
     r"(?:0[9aAdD]|[2-7][0-9a-fA-F]){24}",
     r"%[0-9A-Fa-f]{2}[^\s%]{0,80}%[0-9A-Fa-f]{2}",
     r"(?:\\u00[2-7][0-9a-fA-F]){4}",
@@ -60,23 +63,11 @@ def hidden(
                 yield Match(match.rule, start, end, match.value, match.confidence, f"{how} in {match.note}".strip())
 
 
-def around(data: bytes, gate: int, end: int) -> tuple[int, int] | None:
-    """The stretch to look at for a hit of a gate; None when its beginning already says that nothing is hidden there."""
-    if gate < 2:
-        start = end - (32, 36)[gate]
-        if _hides_nothing(data[start : start + 16]):
-            return None
-        return start - 1, min(len(data), start + LONGEST)
+def around(data: bytes, gate: int, end: int) -> tuple[int, int]:
+    """The stretch to look at for a hit of a gate."""
+    if gate == 0:
+        return max(0, end - 33), min(len(data), end + LONGEST)
     return max(0, end - 256), min(len(data), end + 4096)
-
-
-def _hides_nothing(sample: bytes) -> bool:
-    from binascii import Error, a2b_base64
-
-    try:
-        return not _PRINTABLE.match(a2b_base64(sample.replace(b"-", b"+").replace(b"_", b"/")))
-    except Error:
-        return True
 
 
 def _encoded(data: bytes, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, bytes, str]]:

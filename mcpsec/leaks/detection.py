@@ -12,7 +12,7 @@ from _bisect import bisect_left
 from mcpsec.leaks import assignments, connections, decoding, keyblocks, slots
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask
-from mcpsec.leaks.rulebook import SLOT_GAP, SLOT_WORDS, is_common, packaged
+from mcpsec.leaks.rulebook import SHORT_GAP, SHORTEST_LONG, SLOT_GAP, SLOT_WORDS, is_common, packaged
 from mcpsec.leaks.values import entropy, is_counted, randomness
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mcpsec.leaks.rulebook import Pattern, Rule, Rulebook
 
-__all__ = ["DETECTORS", "confirm", "direct", "find", "finish", "locate", "resolve", "scan_bytes"]
+__all__ = ["DETECTORS", "beside_slot", "confirm", "direct", "find", "finish", "locate", "resolve", "scan_bytes"]
 
 DETECTORS = (assignments, connections, keyblocks)
 MEDIUM = 1
@@ -30,6 +30,7 @@ NAMED_BEFORE = 360
 NAMED_REACH = 96
 """How far a provider's name and a secret-like word may be apart, with the words themselves."""
 _SLOT_AFTER = expression(SLOT_GAP.encode() + rb"(?:" + SLOT_WORDS.encode() + rb")")
+_SHORT_SLOT_AFTER = expression(SHORT_GAP.encode() + rb"(?:" + SLOT_WORDS.encode() + rb")")
 _SLOT_BEFORE = expression(rb"(?:" + SLOT_WORDS.encode() + rb")[\w.-]{0,12}$")
 _RUN = expression(rb"[A-Za-z0-9_+/=.~-]{12,}")
 _DIGIT = expression(rb"[0-9]")
@@ -64,10 +65,7 @@ def finish(
 ) -> list[Match]:
     """What both ways of looking end with: the slots of client configurations, then one match a place."""
     if assignments.surroundings(path) != "code" and slots.is_configuration(lower):
-        found, quiet = slots.detect(book, data, path)
-        if quiet:
-            matches = [m for m in matches if not any(a <= m.start and m.end <= b for a, b in quiet)]
-        matches = matches + found
+        matches = slots.judged(book, data, path, matches)
     return [m for m in resolve(matches, floor) if not book.is_public(m.value)] if matches else []
 
 
@@ -106,11 +104,18 @@ def _named(lower: bytes, keywords: Iterable[bytes]) -> list[tuple[int, int]]:
         at = lower.find(keyword)
         while at >= 0:
             after = at + len(keyword)
-            if not everyday or _SLOT_AFTER.match(lower, after) or _SLOT_BEFORE.search(lower, max(0, at - 24), at):
+            if not everyday or beside_slot(lower, at, after):
                 spans.append((at - NAMED_REACH, after + NAMED_REACH + NAMED_BEFORE))
             at = lower.find(keyword, after)
     spans.sort()
     return merge(spans, len(lower))
+
+
+def beside_slot(lower: bytes, at: int, after: int) -> bool:
+    """True when a secret-like word stands beside the everyday name between the two offsets."""
+    if after - at >= SHORTEST_LONG:
+        return bool(_SLOT_AFTER.match(lower, after) or _SLOT_BEFORE.search(lower, max(0, at - 24), at))
+    return not lower[max(0, at - 1) : at].isalnum() and _SHORT_SLOT_AFTER.match(lower, after) is not None
 
 
 def merge(spans: Iterable[tuple[int, int]], size: int) -> list[tuple[int, int]]:
@@ -129,10 +134,16 @@ def confirm(book: Rulebook, index: int, data: bytes, begin: int, end: int) -> It
     """The matches of one rule in a window, each judged."""
     rule, pattern = book.rules[index], book.pattern(index)
     if rule.gate:
+        if rule.near and not _mentions(data[max(0, begin) : end].lower(), rule.near):
+            return
         for inner_begin, inner_end in _near_values(data, begin, end):
             yield from _matches(rule, pattern, data, inner_begin, inner_end)
     else:
         yield from _matches(rule, pattern, data, begin, end)
+
+
+def _mentions(lower: bytes, words: Iterable[bytes]) -> bool:
+    return any(map(lower.__contains__, words))  # without a generator, which would cost more than the search
 
 
 def _near_values(data: bytes, begin: int, end: int) -> list[tuple[int, int]]:

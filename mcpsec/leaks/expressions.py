@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cache_directory", "compiled", "expression", "keep", "read_cache", "tag", "write_cache"]
 
-FORMAT = 6
+FORMAT = 7
 """Counts changes of what the caches hold."""
 
 

@@ -30,11 +30,7 @@ KEYWORDS = (
     b"salt",
     b"nonce",
     b"cookie",
-    b"dsn",
-    b"signature",
-    b"webhook",
     b"_pat",
-    b"pin",
     "\u043f\u0430\u0440\u043e\u043b".encode(),
     "\u5bc6\u7801".encode(),
     "\u5bc6\u78bc".encode(),
@@ -55,7 +51,7 @@ _STEM = expression(
     r"[-_. ]?key)"
     r"|(?P<key>key)"
     r"|(?P<auth>auth(?:orization|entication)?|cred(?:ential)?s?)"
-    r"|(?P<weak>salt|nonce|cookie|signature|webhook|dsn|(?<![a-z])pin(?![a-z]))"
+    r"|(?P<weak>salt|nonce|cookie)"
 )
 _JOINED_BEFORE_PASS = expression(
     r"(?:^|[^a-z])(?:by|com|sur|en|tres|under|over|tree|ecom|low|high|band|all|multi|single|first|second|two|one|render|re|im)$"

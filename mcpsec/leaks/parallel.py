@@ -9,6 +9,8 @@ import marshal
 import os
 import sys
 
+from mcpsec.leaks.expressions import keep
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,6 +79,7 @@ def _child(work: Callable[[int], Any], number: int, writer: int) -> None:
     try:
         with os.fdopen(writer, "wb") as stream:
             stream.write(marshal.dumps(work(number)))
+        keep()
         status = 0
     except BaseException as error:  # noqa: BLE001,RUF100 # a child must never return into its parent's code
         if not isinstance(error, KeyboardInterrupt):

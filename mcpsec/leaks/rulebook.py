@@ -35,6 +35,7 @@ FIELDS = (
     "context",
     "detector",
     "gate",
+    "near",
 )
 REQUIRED = ("id", "title", "risk", "rotate", "confidence", "keywords")
 TEMPLATE = ("names", "slots", "value")
@@ -62,9 +63,21 @@ SLOT_GAP = r"(?:[\w .:-]{0,16}|[\"']?[:={ ]{1,4}\s{0,16}[\"'{]{0,2}[\w.-]{0,16})
 """What may stand between such a name and that word: the rest of an identifier, or the opening of a nested block."""
 
 
+SHORT_GAP = r"[\w.-]{0,16}"
+"""The same for a name of two to four letters, which has to begin a word, too."""
+
+
+SHORTEST_LONG = 5
+
+
+def is_short(keyword: str) -> bool:
+    """True for a provider's name that is also a part of many words."""
+    return len(keyword) < SHORTEST_LONG
+
+
 def is_common(keyword: str) -> bool:
     """True for a provider's name so short or so ordinary that a secret-like word has to stand beside it."""
-    return len(keyword) < 5 or keyword in FREQUENT
+    return is_short(keyword) or keyword in FREQUENT
 
 
 class Rule:
@@ -87,6 +100,7 @@ class Rule:
     context: str
     detector: str
     gate: str
+    near: tuple[bytes, ...]
     paths: str
 
     def __init__(self, values: Sequence[object]) -> None:
@@ -106,6 +120,7 @@ class Rule:
             self.context,
             self.detector,
             self.gate,
+            self.near,
         ) = values  # type: ignore[assignment]
         self.paths = ""
 
@@ -155,11 +170,12 @@ def row_of(table: dict[str, object], where: str) -> tuple[object, ...]:
     given["entropy"] = float(str(table.get("entropy", 0.0)))
     given["family"] = table.get("family") or name
     if table.get("names"):
-        from mcpsec.leaks.templates import expand, gate
+        from mcpsec.leaks.templates import expand, gate, stems
 
         try:
             names, slots = _strings(table["names"]), _strings(table.get("slots", []))
             given["pattern"], given["gate"] = expand(names, str(table.get("value", "")), slots), gate(names, slots)
+            given["near"] = stems(slots)
         except ValueError as error:
             raise ConfigurationError(f"rule {name}: {error}", path=where) from error
     return tuple(given.get(key, "") for key in FIELDS)

@@ -16,7 +16,7 @@ from mcpsec.leaks.values import (
     wordiness,
 )
 
-__all__ = ["is_code", "is_weak_password", "judge", "password_strength"]
+__all__ = ["OPAQUE_BARE", "OPAQUE_QUOTED", "is_code", "is_weak_password", "judge", "password_strength"]
 
 LOW, MEDIUM, HIGH = 0, 1, 2
 RULES = {
@@ -31,6 +31,11 @@ RULES = {
 """The generic rule for each kind of name."""
 
 SHORTEST = {"password": 4, "secret": 8, "token": 10, "apikey": 10, "key": 16, "auth": 10, "weak": 16}
+
+OPAQUE_QUOTED = r"[^\s\"'`0-9]{0,39}[0-9]|[A-Za-z+/=_.-]{20}"
+OPAQUE_BARE = r"[^\s\"'`<>(){}0-9]{0,39}[0-9]"
+"""How an opaque value begins: a digit soon or, between quotes, many letters. Hyperscan looks for the same."""
+_OPAQUE = {True: expression(OPAQUE_QUOTED), False: expression(OPAQUE_BARE)}
 
 _COMMON = expression(
     r"(?i)^(?:(?:my|the|your|new|old|super|some|top|db|database|user|admin|root|test|default|pg|postgres|mysql|secure)?[-_. ]?"  # noqa: E501
@@ -55,7 +60,6 @@ _TIME = expression(
     r"^\d{4}-\d\d-\d\d|^\d\d?[:/.]\d\d[:/.]\d\d|^v?\d+(?:\.\d+){1,4}(?:[-+][\w.]+)?$|^\d+(?:ms|s|m|h|d|px|em|rem|%|kb|mb|gb)?$"
 )
 _VERSION = expression(r"^[~^<>=v]{0,3}\d+(?:\.(?:\d+|[x*]))+(?:[-+][\w.]+)?$")
-_BARE_MARK = expression(r"[0-9!@#%^*+~?$/=&-]")
 _UUID = expression(r"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$")
 _TYPES = frozenset(
     """
@@ -154,7 +158,7 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
         if strength == MEDIUM and how == "prose":
             strength = LOW
         return rule, strength
-    if is_placeholder(value) or is_weak_password(value) or not (quoted or _BARE_MARK.search(value[:40])):
+    if not value.isascii() or not _OPAQUE[quoted].match(value) or is_placeholder(value) or is_weak_password(value):
         return None
     if _UUID.match(value):
         return (rule, MEDIUM) if kind in ("secret", "token", "apikey") and looks_random(value) else None

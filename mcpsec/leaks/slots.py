@@ -23,18 +23,16 @@ if TYPE_CHECKING:
     from mcpsec.clientfiles.jsonc import Leaf
     from mcpsec.leaks.rulebook import Rulebook
 
-__all__ = ["MARKS", "detect", "is_configuration"]
+__all__ = ["FRAGMENT_MARKS", "MARKS", "is_configuration", "judged"]
 
-MARKS = (
-    b"mcpservers",
-    b"context_servers",
-    b"mcp_servers",
-    b'"servers"',
-    b'"mcp"',
-    b'"args"',
-    b"mcp-servers",
-    b"extensions:",
-)
+MARKS = (b"mcpservers", b"context_servers", b"mcp_servers", b"mcp-servers")
+"""Any of these makes a text a configuration of an MCP client."""
+FRAGMENT_MARKS = (b'"servers"', b'"mcp"', b'"args"', b"extensions:")
+"""Others write these too, so a command or an address has to stand beside them."""
+_COMMANDS = (b'"command"', b'"url"', b'"httpurl"', b'"serverurl"', b"cmd:", b"command:", b"uri:")
+LARGEST = 1 << 20
+LARGEST_FRAGMENT = 128 << 10
+"""Bytes: nobody writes larger ones by hand, and generated files of that size are not configurations."""
 _SLOTS = frozenset(
     ("env", "environment", "headers", "args", "arguments", "http_headers", "requestInit", "envs", "env_vars")
 )
@@ -57,9 +55,32 @@ _SAMPLE = expression(r"(?i)secret|token|password|passwd|api[-_]?key|apikey|\bkey
 
 def is_configuration(lower: bytes) -> bool:
     """A cheap look: whether this text could hold an MCP client configuration."""
-    return any(mark in lower for mark in MARKS) and (
-        b"env" in lower or b"headers" in lower or b"args" in lower or b"url" in lower
+    if len(lower) > LARGEST or not any(slot in lower for slot in (b"env", b"headers", b"args", b"url")):
+        return False
+    if any(mark in lower for mark in MARKS):
+        return True
+    return (
+        len(lower) <= LARGEST_FRAGMENT
+        and any(mark in lower for mark in FRAGMENT_MARKS)
+        and any(command in lower for command in _COMMANDS)
     )
+
+
+def judged(book: Rulebook, data: bytes, path: str | None, matches: list[Match]) -> list[Match]:
+    """What other rules found in a configuration, corrected by what its slots are, and the secrets in the slots.
+
+    What a slot holds is known to be a sample or no secret: a match of no provider inside it goes. A provider's token
+    stays, unless it is a sample itself.
+    """
+    found, quiet = detect(book, data, path)
+    if quiet:
+        matches = [
+            match
+            for match in matches
+            if not any(a <= match.start and match.end <= b for a, b in quiet)
+            or not (match.rule.detector or _is_sample(match.value))
+        ]
+    return matches + found
 
 
 def detect(book: Rulebook, data: bytes, path: str | None) -> tuple[list[Match], list[tuple[int, int]]]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["DEFAULT_SLOTS", "MAX_AFTER_GATE", "expand", "gate"]
+__all__ = ["DEFAULT_SLOTS", "MAX_AFTER_GATE", "expand", "gate", "stems"]
 
 DEFAULT_SLOTS: tuple[str, ...] = (
     "key",
@@ -75,6 +75,15 @@ def _anchor(names: Sequence[str], slots: Sequence[str]) -> str:
     provider = _provider(names)
     words = "(?:" + "|".join(slots or DEFAULT_SLOTS) + ")"
     return rf"(?:{provider}{_GAP}{words}|{words}[\w.-]{{0,12}}{provider})"
+
+
+def stems(slots: Sequence[str] = ()) -> tuple[bytes, ...]:
+    """The literal beginnings of the secret-like words: without one of them nearby :func:`expand` matches nothing.
+
+    Empty when a word does not begin with letters, and so nothing is known.
+    """
+    found = [re.match(r"[a-z]{3,}(?![?*{])|[a-z]{2,}(?=[a-z][?*{])", word) for word in slots or DEFAULT_SLOTS]
+    return () if None in found else tuple(sorted({match.group().encode() for match in found if match}))
 
 
 def gate(names: Sequence[str], slots: Sequence[str] = ()) -> str:

@@ -133,31 +133,49 @@ def wordiness(text: str) -> float:
     return total / pairs / 1.6 if pairs else 0.0
 
 
+_TYPED = expression(
+    "|".join(re.escape(row[i : i + 4]) for row in ("qwertyuiop", "asdfghjkl", "zxcvbnm") for i in range(len(row) - 3))
+)
+
+
 def _run_share(text: str) -> float:
     """The share of characters that lie in a run: repeated, counted (abc, 321), or typed along the keyboard."""
     low = text.lower()
-    covered, start = 0, 0
     size = len(low)
+    codes = [*map(ord, low)]
+    steps = [b - a for a, b in zip(codes, codes[1:], strict=False)]  # noqa: RUF007
+    steps = [
+        1 if pair == -9 and low[i] == "9" else -1 if pair == 9 and low[i] == "0" else pair
+        for i, pair in enumerate(steps)
+    ]
+    covered, start = 0, 0
+    typed = _TYPED.search(low) is not None
     while start < size - 1:
-        step = ord(low[start + 1]) - ord(low[start])
+        step = steps[start]
         end = start + 1
-        if step in (-1, 0, 1):
-            while end < size and (ord(low[end]) - ord(low[end - 1]) == step or low[end - 1 : end + 1] in ("90", "09")):
+        if -1 <= step <= 1:
+            while end < size and steps[end - 1] == step:
                 end += 1
-        if end - start < 4:
-            for order in _ALPHABET_ORDERS[1:4]:
-                at = order.find(low[start : start + 4])
-                if at >= 0 and start + 4 <= size:
-                    end = start + 4
-                    while end < size and order[at : at + end + 1 - start] == low[start : end + 1]:
-                        end += 1
-                    break
+        if typed and end - start < 4:
+            end = max(end, _typed_end(low, start))
         if end - start >= 4 or (end - start == 3 and size <= 8):
             covered += end - start
             start = end
         else:
             start += 1
     return covered / size if size else 0.0
+
+
+def _typed_end(low: str, start: int) -> int:
+    """Where a run along a row of keys that begins at ``start`` ends; ``start`` when it is shorter than four."""
+    for order in _ALPHABET_ORDERS[1:4]:
+        at = order.find(low[start : start + 4])
+        if at >= 0 and start + 4 <= len(low):
+            end = start + 4
+            while end < len(low) and order[at : at + end + 1 - start] == low[start : end + 1]:
+                end += 1
+            return end
+    return start
 
 
 def _is_pattern(text: str) -> bool:
