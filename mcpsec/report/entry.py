@@ -33,3 +33,7 @@ class Entry:
     author: str = ""
     date: str = ""
     confidence: str = ""
+    logical: str = ""
+    """What in the file the finding is about: a server, a service."""
+    suppression: str = ""
+    """Why a finding that somebody answers for is not open."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
 TYPE_CHECKING = False
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     from mcpsec.report.entry import Entry
 
-__all__ = ["render"]
+__all__ = ["Case", "render", "render_cases"]
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -41,6 +42,46 @@ def render(entries: Sequence[Entry], *, suite: str, seconds: float, problems: Se
         ]
     if not entries and not problems:
         lines.append(f'    <testcase classname={_attribute(suite)} name="nothing found" time="{seconds:.3f}"/>')
+    lines += ["  </testsuite>", "</testsuites>"]
+    return "\n".join(lines) + "\n"
+
+
+class Case(NamedTuple):
+    """One test case; ``outcome`` is empty (passed), failure, error or skipped."""
+
+    classname: str
+    name: str
+    outcome: str = ""
+    message: str = ""
+    kind: str = ""
+    text: str = ""
+
+
+def render_cases(cases: Sequence[Case], *, suite: str, seconds: float) -> str:
+    """A document of cases that also pass or are skipped."""
+    counts = {name: sum(case.outcome == name for case in cases) for name in ("failure", "error", "skipped")}
+    numbers = (
+        f'tests="{len(cases)}" failures="{counts["failure"]}" errors="{counts["error"]}" '
+        f'skipped="{counts["skipped"]}" time="{seconds:.3f}"'
+    )
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f"<testsuites {numbers}>",
+        f"  <testsuite name={_attribute(suite)} {numbers}>",
+    ]
+    for case in cases:
+        head = f"    <testcase classname={_attribute(case.classname)} name={_attribute(case.name)}"
+        if not case.outcome:
+            lines.append(f'{head} time="0"/>')
+            continue
+        body = (
+            "/>" if case.outcome == "skipped" else f" type={_attribute(case.kind)}>{_text(case.text)}</{case.outcome}>"
+        )
+        lines += [
+            f'{head} time="0">',
+            f"      <{case.outcome} message={_attribute(case.message)}{body}",
+            "    </testcase>",
+        ]
     lines += ["  </testsuite>", "</testsuites>"]
     return "\n".join(lines) + "\n"
 

@@ -7,6 +7,7 @@ import json
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from mcpsec.report.entry import Entry, Topic
 
@@ -57,12 +58,16 @@ def render(entries: Sequence[Entry], *, tool: str, version: str, problems: Seque
 def _rule(topic: Topic, severity: str) -> dict[str, object]:
     rule: dict[str, object] = {
         "id": topic.id,
-        "name": "".join(part.capitalize() for part in topic.id.split("-")),
+        "name": "".join(part.capitalize() for part in topic.id.replace("/", "-").split("-")),
         "shortDescription": {"text": topic.title},
         "fullDescription": {"text": topic.title},
         "help": {"text": topic.help, "markdown": topic.help},
         "defaultConfiguration": {"level": _LEVELS[severity]},
-        "properties": {"security-severity": _SCORES[severity], "tags": ["security", *topic.tags]},
+        "properties": {
+            "security-severity": _SCORES[severity],
+            "precision": "high",
+            "tags": ["security", *topic.tags],
+        },
     }
     if topic.help_uri:
         rule["helpUri"] = topic.help_uri
@@ -70,7 +75,7 @@ def _rule(topic: Topic, severity: str) -> dict[str, object]:
 
 
 def _result(entry: Entry, index: int) -> dict[str, object]:
-    result: dict[str, object] = {
+    result: dict[str, Any] = {
         "ruleId": entry.topic.id,
         "ruleIndex": index,
         "level": _LEVELS[entry.severity],
@@ -84,6 +89,11 @@ def _result(entry: Entry, index: int) -> dict[str, object]:
             }
         ],
     }
+    if entry.logical:
+        result["locations"][0]["logicalLocations"] = [{"name": entry.logical, "kind": "member"}]
+    if entry.suppression:
+        note = {"kind": "external", "status": "accepted", "justification": entry.suppression}
+        result["suppressions"] = [note]
     if entry.fingerprint:
         result["partialFingerprints"] = {"mcpsec/v1": entry.fingerprint}
     properties = {
