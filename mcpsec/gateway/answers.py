@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from mcpsec.gateway.cleaning import AnswerCleaner
     from mcpsec.gateway.message import Exchange
     from mcpsec.gateway.policy import Policy
 
@@ -44,10 +45,14 @@ class Inspected(NamedTuple):
 
 
 class AnswerGuard:
-    """Inspects messages on their way to a client. ``policy`` gives the policy of the moment."""
+    """Inspects messages on their way to a client.
 
-    def __init__(self, policy: Callable[[], Policy]) -> None:
+    ``policy`` gives the policy of the moment, ``cleaners`` has for each upstream what takes secrets out.
+    """
+
+    def __init__(self, policy: Callable[[], Policy], cleaners: Mapping[str, AnswerCleaner] | None = None) -> None:
         self._policy = policy
+        self._cleaners = cleaners or {}
 
     def inspect(self, exchange: Exchange, data: bytes) -> Inspected:
         """Inspect one message as bytes; when nothing had to change, ``data`` of the result is the very same object."""
@@ -59,7 +64,7 @@ class AnswerGuard:
             return Inspected(None, rule="answer-not-a-message")
         if not isinstance(frame.get("method", ""), str) or not isinstance(frame.get("id"), int | str | None):
             return Inspected(None, rule="answer-not-a-message")
-        passed, changed = self.check(exchange, frame)
+        passed, changed = self.check(exchange, frame, data)
         request = frame.get("id") if "method" in frame else None
         if not passed:
             return Inspected(None, server_request=request, rule="server-request-not-granted")
@@ -70,8 +75,15 @@ class AnswerGuard:
                 return Inspected(None, server_request=request, rule="answer-too-deep")
         return Inspected(data, "method" not in frame, request)
 
-    def check(self, exchange: Exchange, frame: dict[str, Any]) -> tuple[bool, bool]:
-        """Whether a message may pass, and whether it was changed in place."""
+    def check(self, exchange: Exchange, frame: dict[str, Any], data: bytes | None = None) -> tuple[bool, bool]:
+        """Whether a message may pass, and whether it was changed in place. ``data`` is its text, if it is at hand."""
+        passed, changed = self._judge(exchange, frame)
+        cleaner = self._cleaners.get(exchange.upstream)
+        if passed and cleaner is not None and cleaner.clean(exchange, frame, None if changed else data):
+            changed = True
+        return passed, changed
+
+    def _judge(self, exchange: Exchange, frame: dict[str, Any]) -> tuple[bool, bool]:
         if "method" in frame:
             if frame["method"] == "notifications/tools/list_changed":
                 exchange.endpoint.catalogue.listed_at = 0.0

@@ -122,6 +122,7 @@ class Exchange:
         "method_class",
         "peer",
         "quotas",
+        "redactions",
         "request",
         "resource",
         "rule",
@@ -154,6 +155,7 @@ class Exchange:
         self.detail = ""
         self.status = 0
         self.answer_bytes = 0
+        self.redactions = 0
         self.upstream_ms = 0.0
         self.quotas: list[tuple[bytes, bytes]] = []
         self.held: Callable[[], None] | None = None

@@ -62,6 +62,7 @@ class Recorder:
                 upstream_ms=round(exchange.upstream_ms, 3) if exchange.upstream_ms else None,
                 request_bytes=len(request.body),
                 response_bytes=exchange.answer_bytes,
+                redactions=exchange.redactions or None,
                 arguments_digest=self._log.digest(orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS))
                 if arguments
                 else None,

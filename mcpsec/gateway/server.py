@@ -18,6 +18,7 @@ from mcpsec.errors import ConfigurationError, Error
 from mcpsec.gateway.admin import AdminHandler
 from mcpsec.gateway.answers import AnswerGuard
 from mcpsec.gateway.chain import Chain
+from mcpsec.gateway.cleaning import AnswerCleaner
 from mcpsec.gateway.connection import ConnectionRegistry
 from mcpsec.gateway.identification import certificates_wanted, identity_steps
 from mcpsec.gateway.limits import InFlight
@@ -91,9 +92,14 @@ class Gateway:
         self._policy = Policy(deployment)
         self._trust = TrustFiles(deployment.server.tls, certificates=certificates_wanted(deployment))
         self._pins = PinKeeper(deployment, changed=self._pin_changed, say=say)
-        guard = AnswerGuard(lambda: self._policy)
+        self._cleaners = {
+            name: AnswerCleaner(config.secrets, config.error_details) for name, config in deployment.upstreams.items()
+        }
+        guard = AnswerGuard(lambda: self._policy, self._cleaners)
         self._upstreams = {name: self._make_upstream(config, guard) for name, config in deployment.upstreams.items()}
-        self._aggregate = AggregateServer(self._upstreams, lambda: self._policy) if len(self._upstreams) > 1 else None
+        self._aggregate = (
+            AggregateServer(self._upstreams, lambda: self._policy, self._cleaners) if len(self._upstreams) > 1 else None
+        )
         self._verifier = _verifier(deployment) if "signature" in deployment.possible_factors else None
         self._log = AuditLog.open(deployment.log.file, redact=redact)
         self._metrics = Metrics(version=__version__, redact=redact)
@@ -114,7 +120,9 @@ class Gateway:
     # --- building --------------------------------------------------------------------------------------------------
 
     def _make_upstream(self, config: UpstreamConfig, guard: AnswerGuard) -> Upstream:
-        upstream = make_upstream(config, self._deployment.server.limits, self._sessions, guard, lambda: self._policy)
+        upstream = make_upstream(
+            config, self._deployment.server.limits, self._sessions, guard, lambda: self._policy, self._cleaners
+        )
         if config.builtin is None:
             upstream.catalogue.pins = self._pins.watch(config.name)
         return upstream

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mcpsec.deployment.model import Client
+    from mcpsec.gateway.cleaning import AnswerCleaner
     from mcpsec.gateway.policy import Policy
     from mcpsec.gateway.upstreams.base import Upstream
 
@@ -32,8 +33,13 @@ _INSTRUCTIONS = "Tools of several MCP servers; the part of a tool's name before 
 class AggregateServer(LocalServer):
     """Serves ``/mcp`` when the deployment has more than one upstream."""
 
-    def __init__(self, upstreams: Mapping[str, Upstream], policy: Callable[[], Policy]) -> None:
-        super().__init__("aggregate", instructions=_INSTRUCTIONS)
+    def __init__(
+        self,
+        upstreams: Mapping[str, Upstream],
+        policy: Callable[[], Policy],
+        cleaners: Mapping[str, AnswerCleaner] | None = None,
+    ) -> None:
+        super().__init__("aggregate", instructions=_INSTRUCTIONS, cleaners=cleaners)
         self._upstreams = upstreams
         self._policy = policy
 

@@ -17,9 +17,10 @@ from mcpsec.gateway.upstreams.local import LocalServer, json_text, text_result
 from mcpsec.protocol import codes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from mcpsec.deployment.model import Client
+    from mcpsec.gateway.cleaning import AnswerCleaner
     from mcpsec.gateway.policy import Policy
 
 __all__ = ["BUILTIN_SERVERS", "BuiltinServer"]
@@ -189,8 +190,15 @@ def _check(tool: _Tool, arguments: dict[str, Any]) -> None:
 class BuiltinServer(LocalServer):
     """The ``demo`` set, which ``mcpsec init`` and ``mcpsec serve --quickstart`` put behind the gateway."""
 
-    def __init__(self, name: str, *, instructions: str, policy: Callable[[], Policy]) -> None:
-        super().__init__(name, instructions=instructions)
+    def __init__(
+        self,
+        name: str,
+        *,
+        instructions: str,
+        policy: Callable[[], Policy],
+        cleaners: Mapping[str, AnswerCleaner] | None = None,
+    ) -> None:
+        super().__init__(name, instructions=instructions, cleaners=cleaners)
         self._policy = policy
 
     async def list_tools(self, client: Client) -> list[dict[str, Any]]:

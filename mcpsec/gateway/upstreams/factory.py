@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mcpsec.deployment.model import Limits
     from mcpsec.deployment.model import Upstream as UpstreamConfig
     from mcpsec.gateway.answers import AnswerGuard
+    from mcpsec.gateway.cleaning import AnswerCleaner
     from mcpsec.gateway.policy import Policy
     from mcpsec.gateway.sessions import SessionTable
     from mcpsec.gateway.upstreams.base import Upstream
@@ -24,11 +25,18 @@ __all__ = ["make_upstream", "resolve"]
 
 
 def make_upstream(
-    config: UpstreamConfig, limits: Limits, sessions: SessionTable, guard: AnswerGuard, policy: Callable[[], Policy]
+    config: UpstreamConfig,
+    limits: Limits,
+    sessions: SessionTable,
+    guard: AnswerGuard,
+    policy: Callable[[], Policy],
+    cleaners: Mapping[str, AnswerCleaner] | None = None,
 ) -> Upstream:
     """The upstream, not started yet, its secrets resolved. Raises SecretError."""
     if config.builtin is not None:
-        return BuiltinServer(config.name, instructions=BUILTIN_SERVERS[config.builtin], policy=policy)
+        return BuiltinServer(
+            config.name, instructions=BUILTIN_SERVERS[config.builtin], policy=policy, cleaners=cleaners
+        )
     if config.url is not None:
         headers = resolve(config.headers, f"upstreams.{config.name}.headers")
         return HttpUpstream(config, headers, limits, sessions, guard)

@@ -16,7 +16,10 @@ from mcpsec.protocol.eras import LATEST_LEGACY, LEGACY_VERSIONS, MODERN_VERSIONS
 from mcpsec.protocol.jsonrpc import Kind, encode_result, request_error
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mcpsec.deployment.model import Client
+    from mcpsec.gateway.cleaning import AnswerCleaner
     from mcpsec.gateway.message import Exchange
     from mcpsec.gateway.sessions import Session
 
@@ -31,10 +34,11 @@ class LocalServer(ABC):
     What ``list_tools`` gives goes to the client as it is: a subclass lists what that client may use, and nothing else.
     """
 
-    def __init__(self, name: str, *, instructions: str) -> None:
+    def __init__(self, name: str, *, instructions: str, cleaners: Mapping[str, AnswerCleaner] | None = None) -> None:
         self.name = name
         self.catalogue = Catalogue()
         self._instructions = instructions
+        self._cleaners = cleaners or {}
 
     async def start(self) -> None:
         """Nothing to get ready."""
@@ -64,19 +68,32 @@ class LocalServer(ABC):
         try:
             result = await self._result(client, message.method, message.params, exchange.era)
         except RpcError as error:
-            body = request_error(message.id, error.code, str(error), error.data)
+            frame = orjson.loads(request_error(message.id, error.code, str(error), error.data))
+            self._clean(exchange, frame)
+            body = orjson.dumps(frame)
             status = codes.http_status(error.code) if exchange.era is Era.MODERN else 200
             return json_answer(status, body)
         except UpstreamTimeout as fault:
             return upstream_timeout(fault.reason)
         except UpstreamFault as fault:
             return unavailable("upstream-unavailable", fault.reason)
+        answered: dict[str, Any] = {"result": result}
+        self._clean(exchange, answered)
+        if "error" in answered:
+            return json_answer(200, orjson.dumps({"jsonrpc": "2.0", "id": message.id, **answered}))
+        result = answered["result"]
         if exchange.era is Era.MODERN:
             info = {"name": f"mcpsec/{self.name}", "version": __version__}
             result = {"resultType": "complete", **result}
             meta = result.get("_meta")
             result["_meta"] = {**(meta if isinstance(meta, dict) else {}), "io.modelcontextprotocol/serverInfo": info}
         return json_answer(200, encode_result(message.id, result))
+
+    def _clean(self, exchange: Exchange, frame: dict[str, Any]) -> None:
+        """By the settings of the upstream that a call was for."""
+        cleaner = self._cleaners.get(exchange.resource.partition("/")[0] or exchange.upstream)
+        if cleaner is not None:
+            cleaner.clean(exchange, frame)
 
     async def _result(self, client: Client, method: str, params: dict[str, Any], era: Era | None) -> dict[str, Any]:
         if method == "tools/list":

@@ -1,0 +1,223 @@
+"""What an answer must not carry out: credentials, keys and certificates, and the inside of the server that failed.
+
+The engine that scans repositories looks at every message on its way to a client. A clean one costs a few microseconds
+and stays the bytes that it was. In a message with a secret, every text is cleaned for itself, also those that only the
+name beside them makes a secret. Stack traces and paths of the server's machine in errors are replaced by the request's
+id, under which the log keeps where the trace came from.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import re2
+
+from mcpsec.leaks import clean
+from mcpsec.protocol import codes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mcpsec.deployment.model import ErrorDetails, OnSecret
+    from mcpsec.gateway.message import Exchange
+
+__all__ = ["AnswerCleaner"]
+
+_MEMBERS = ("result", "error", "params")
+_BINARY = frozenset({"image", "audio"})
+_MOST_DETAIL = 400
+_MOST_DEPTH = 200
+_certificates = re2.compile(
+    r"(?s)-----BEGIN [A-Z0-9 ]{1,40}-----.*?(?:-----END [A-Z0-9 ]{1,40}-----|$)|\b(?:MII[A-Za-z0-9+/=\r\n]{200,})"
+)
+"""PEM of any kind (certificates are no secrets, but say who talks to whom), and DER in base64."""
+
+_TRACES = re2.compile(
+    r"(?m)Traceback \(most recent call last\)"
+    r'|^\s*File "[^"\n]+", line \d+'
+    r"|^\s*at .{0,200}\(?(?:file://|node:|/|[A-Za-z]:\\|\w[\w./-]*\.(?:java|kt|scala|js|mjs|cjs|ts|cs|php|rb))[^\n]{0,200}:\d+(?::\d+)?\)?\s*$"
+    r"|^\s*at [\w.$<>]+\((?:Unknown Source|Native Method|\w+\.(?:java|kt|scala):\d+)\)"
+    r"|^\s*at [\w.`<>\[\]]+\(.{0,200}\) in .{1,200}:line \d+"
+    r"|goroutine \d+ \["
+    r"|^\s*from \S+\.rb:\d+:in "
+    r"|^#\d+ +(?:0x[0-9a-f]+ |/|\{main\})"
+    r"|thread '[^']*' panicked at "
+    r"|stack backtrace:"
+)
+_PLACES = re.compile(
+    r'File "([^"\n]{1,200})", line (\d{1,7})|\(?((?:file://|node:)?[\w./@\\-]{1,200}\.\w{1,5}):(?:line )?(\d{1,7})'
+)
+_ROOTS = (
+    "Applications|Library|System|Users|Volumes|app|bin|boot|code|data|dev|etc|home|lib|lib64|media|mnt|nix|node_modules|"
+    "opt|private|proc|root|run|sbin|site-packages|snap|src|srv|sys|tmp|usr|var|work|workspace|workspaces"
+)
+_PATHS = re.compile(
+    rf"(?<![\w/:.~-])(?:file://)?/(?:{_ROOTS})(?:/[\w.@+%=~-]+)+/?"
+    r"|(?<![\w/:.~-])/(?:[\w.@+%=~-]+/)*[\w.@+%=~-]+\.(?:py|js|mjs|cjs|ts|go|rb|java|rs|php|cs|so|dll|toml|ya?ml|json|env|pem|key|db|sqlite3?)\b"
+    r"|\b[A-Za-z]:\\(?:[^\\\s\"'<>|:]+\\)+[^\\\s\"'<>|:]*"
+)
+
+
+class AnswerCleaner:
+    """Cleans the messages of one upstream, in place."""
+
+    def __init__(self, secrets: OnSecret, errors: ErrorDetails) -> None:
+        self._secrets = secrets
+        self._errors = errors
+
+    def clean(self, exchange: Exchange, frame: dict[str, Any], data: bytes | None = None) -> bool:
+        """Clean one message; True when it was changed. ``data`` is its text, if it is at hand unchanged."""
+        changed = self._errors == "hide" and _conceal(exchange, frame)
+        if self._secrets == "pass":
+            return changed
+        if changed or data is None:
+            try:
+                data = orjson.dumps(frame)
+            except orjson.JSONEncodeError:  # deeper than anything that is passed on
+                return changed
+        if not _may_hold_secret(data, frame):
+            return changed
+        taken = self._redact(frame)
+        if not taken:
+            return changed
+        exchange.redactions += taken
+        if self._secrets == "block":
+            _block(exchange, frame)
+        return True
+
+    def _redact(self, frame: dict[str, Any]) -> int:
+        taken = 0
+        for member in _MEMBERS:
+            if member in frame:
+                frame[member], count = _redacted(frame[member], "", 0)
+                taken += count
+        return taken
+
+
+def _may_hold_secret(data: bytes, frame: dict[str, Any]) -> bool:
+    """Whether a message deserves the long look: by its text, and by its words where the text hides them in escapes."""
+    if _is_suspicious(data):
+        return True
+    if b"\\" not in data:
+        return False
+    words = "\n".join(_strings([frame.get(member) for member in _MEMBERS]))
+    return _is_suspicious(words.encode("utf-8", "surrogatepass"))
+
+
+def _is_suspicious(text: bytes) -> bool:
+    return bool(clean(text)[1]) or b"-----BEGIN" in text or (b"MII" in text and _certificates.search(text) is not None)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    pending = [value]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, dict):
+            pending += each.values()
+            pending += [f"{key}={inner}" for key, inner in each.items() if isinstance(inner, str)]
+        elif isinstance(each, list):
+            pending += each
+
+
+def _redacted(value: Any, key: str, depth: int) -> tuple[Any, int]:
+    """A value without its secrets, and how many there were. ``key`` is the name that the value stands under."""
+    if isinstance(value, str):
+        return _redacted_text(value, key)
+    if depth > _MOST_DEPTH:
+        return value, 0
+    taken = 0
+    if isinstance(value, dict):
+        binary = value.get("type") in _BINARY
+        for name, each in value.items():
+            if not (binary and name == "data"):
+                value[name], count = _redacted(each, name, depth + 1)
+                taken += count
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            value[index], count = _redacted(each, key, depth + 1)
+            taken += count
+    return value, taken
+
+
+def _redacted_text(text: str, key: str) -> tuple[str, int]:
+    raw = text.encode("utf-8", "surrogatepass")
+    cleaned, rules = clean(raw)
+    shown = cleaned.decode("utf-8", "replace") if rules else text
+    shown, blocks = _certificates.subn("[REDACTED:certificate-or-key]", shown)
+    if rules or blocks or not key:
+        return shown, len(rules) + blocks
+    rules = clean(b"%b=%b" % (key.encode("utf-8", "surrogatepass"), raw))[1]  # only its name makes it one
+    return (f"[REDACTED:{rules[0]}]", 1) if rules else (text, 0)
+
+
+def _block(exchange: Exchange, frame: dict[str, Any]) -> None:
+    """Nothing of a message with a secret passes: an error in place of an answer, empty parameters in all else."""
+    exchange.decision, exchange.rule = "refused", "answer-secret"
+    if "method" in frame:
+        frame["params"] = {}
+        return
+    frame.pop("result", None)
+    frame["error"] = {
+        "code": codes.ANSWER_UNUSABLE,
+        "message": "the answer can't be passed on",
+        "data": {"request": exchange.id},
+    }
+
+
+# --- the inside of a server that failed -------------------------------------------------------------------------------
+
+
+def _conceal(exchange: Exchange, frame: dict[str, Any]) -> bool:
+    """Hide stack traces and paths in an error, or in a tool's answer that says it is one."""
+    error, result = frame.get("error"), frame.get("result")
+    changed = False
+    if isinstance(error, dict):
+        for member in ("message", "data"):
+            if member in error:
+                error[member], hidden = _concealed(exchange, error[member], 0)
+                changed = changed or hidden
+    elif isinstance(result, dict) and result.get("isError") is True:
+        for member in ("content", "structuredContent"):
+            if member in result:
+                result[member], hidden = _concealed(exchange, result[member], 0)
+                changed = changed or hidden
+    return changed
+
+
+def _concealed(exchange: Exchange, value: Any, depth: int) -> tuple[Any, bool]:
+    if isinstance(value, str):
+        shown = _concealed_text(exchange, value)
+        return shown, shown is not value
+    if depth > _MOST_DEPTH:
+        return value, False
+    changed = False
+    for key, each in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        value[key], hidden = _concealed(exchange, each, depth + 1)
+        changed = changed or hidden
+    return value, changed
+
+
+def _concealed_text(exchange: Exchange, text: str) -> str:
+    if _TRACES.search(text):
+        places = [f"{file or other}:{line or number}" for file, line, other, number in _PLACES.findall(text)]
+        _remember(exchange, "stack trace hidden: " + (" < ".join(reversed(places[-8:])) or "no places in it"))
+        return f"the server failed; the gateway's log has the details under error id {exchange.id}"
+    if "/" not in text and "\\" not in text:
+        return text
+    known = "\n".join(_strings(exchange.arguments)) if exchange.arguments else ""
+    hidden = [path for path in dict.fromkeys(_PATHS.findall(text)) if path not in known]
+    for path in sorted(hidden, key=len, reverse=True):
+        text = text.replace(path, "[path]")
+    if hidden:
+        _remember(exchange, "paths hidden: " + ", ".join(hidden[:4]))
+    return text
+
+
+def _remember(exchange: Exchange, detail: str) -> None:
+    """For the log: where it happened, never what the failing call was about."""
+    if not exchange.detail:
+        exchange.detail = detail[:_MOST_DETAIL]
