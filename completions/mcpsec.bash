@@ -4,7 +4,7 @@ _mcpsec() {
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         [[ $word == -- ]] && return
         case "$path $word" in
-            "mcpsec init"|"mcpsec serve"|"mcpsec config"|"mcpsec config check"|"mcpsec config show"|"mcpsec config schema"|"mcpsec config reference"|"mcpsec certs"|"mcpsec certs init"|"mcpsec certs issue"|"mcpsec certs list"|"mcpsec certs show"|"mcpsec certs renew"|"mcpsec certs revoke"|"mcpsec certs crl"|"mcpsec certs check"|"mcpsec certs verify"|"mcpsec certs lint"|"mcpsec certs inspect"|"mcpsec certs fingerprint"|"mcpsec certs rotate-ca"|"mcpsec certs schedule"|"mcpsec certs request"|"mcpsec certs export"|"mcpsec certs ledger"|"mcpsec sign"|"mcpsec sign verify"|"mcpsec sign keygen"|"mcpsec connect"|"mcpsec scan-secrets"|"mcpsec scan-secrets install-hook"|"mcpsec scan-secrets rules"|"mcpsec scan-secrets rules list"|"mcpsec scan-secrets rules show"|"mcpsec scan-secrets rules test"|"mcpsec audit"|"mcpsec audit list"|"mcpsec audit explain"|"mcpsec policy"|"mcpsec policy check"|"mcpsec policy explain"|"mcpsec policy test"|"mcpsec policy document"|"mcpsec policy suggest"|"mcpsec pin"|"mcpsec log"|"mcpsec log verify"|"mcpsec log head"|"mcpsec log tail"|"mcpsec log query"|"mcpsec log stats"|"mcpsec log export"|"mcpsec alerts"|"mcpsec alerts rules"|"mcpsec alerts test"|"mcpsec alerts replay"|"mcpsec monitor"|"mcpsec monitoring"|"mcpsec monitoring export"|"mcpsec completions") path="$path $word" ;;
+            "mcpsec init"|"mcpsec serve"|"mcpsec config"|"mcpsec config check"|"mcpsec config show"|"mcpsec config schema"|"mcpsec config reference"|"mcpsec certs"|"mcpsec certs init"|"mcpsec certs issue"|"mcpsec certs list"|"mcpsec certs show"|"mcpsec certs renew"|"mcpsec certs revoke"|"mcpsec certs crl"|"mcpsec certs check"|"mcpsec certs verify"|"mcpsec certs lint"|"mcpsec certs inspect"|"mcpsec certs fingerprint"|"mcpsec certs rotate-ca"|"mcpsec certs schedule"|"mcpsec certs request"|"mcpsec certs export"|"mcpsec certs ledger"|"mcpsec sign"|"mcpsec sign verify"|"mcpsec sign keygen"|"mcpsec connect"|"mcpsec scan-secrets"|"mcpsec scan-secrets install-hook"|"mcpsec scan-secrets rules"|"mcpsec scan-secrets rules list"|"mcpsec scan-secrets rules show"|"mcpsec scan-secrets rules test"|"mcpsec audit"|"mcpsec audit list"|"mcpsec audit explain"|"mcpsec policy"|"mcpsec policy check"|"mcpsec policy explain"|"mcpsec policy test"|"mcpsec policy document"|"mcpsec policy suggest"|"mcpsec pin"|"mcpsec log"|"mcpsec log verify"|"mcpsec log head"|"mcpsec log schema"|"mcpsec log tail"|"mcpsec log query"|"mcpsec log stats"|"mcpsec log export"|"mcpsec alerts"|"mcpsec alerts rules"|"mcpsec alerts test"|"mcpsec alerts replay"|"mcpsec monitor"|"mcpsec monitoring"|"mcpsec monitoring export"|"mcpsec completions") path="$path $word" ;;
         esac
     done
     case "$path" in
@@ -54,16 +54,17 @@ _mcpsec() {
         "mcpsec policy document") commands="" options="--config --help" ;;
         "mcpsec policy suggest") commands="" options="--config --format --help --since" ;;
         "mcpsec pin") commands="" options="--accept-flagged --check --client --config --format --help --update" ;;
-        "mcpsec log") commands="verify head tail query stats export" options="--help" ;;
+        "mcpsec log") commands="verify head schema tail query stats export" options="--help" ;;
         "mcpsec log verify") commands="" options="--checkpoint --config --expect --format --help --key --part" ;;
         "mcpsec log head") commands="" options="--config --export --format --help" ;;
-        "mcpsec log tail") commands="" options="--all --client --config --decision --follow --format --help --kind --lines --request-id --resource --rule --status --text --upstream" ;;
-        "mcpsec log query") commands="" options="--all --client --config --decision --format --help --kind --limit --request-id --resource --rule --since --status --text --until --upstream" ;;
-        "mcpsec log stats") commands="" options="--client --config --decision --format --help --kind --resource --rule --since --status --top --until --upstream" ;;
-        "mcpsec log export") commands="" options="--all --ca --client --config --decision --format --help --kind --resource --since --to --to-format --until --upstream" ;;
+        "mcpsec log schema") commands="" options="--help" ;;
+        "mcpsec log tail") commands="" options="--all --client --config --decision --follow --format --help --kind --lines --request-id --resource --rule --status --text --trace-id --upstream" ;;
+        "mcpsec log query") commands="" options="--all --client --config --decision --format --help --kind --limit --request-id --resource --rule --since --status --text --trace-id --until --upstream" ;;
+        "mcpsec log stats") commands="" options="--all --client --config --decision --format --help --kind --request-id --resource --rule --since --status --text --top --trace-id --until --upstream" ;;
+        "mcpsec log export") commands="" options="--all --ca --client --config --decision --format --help --kind --request-id --resource --rule --since --status --text --to --to-format --trace-id --until --upstream" ;;
         "mcpsec alerts") commands="rules test replay" options="--help" ;;
         "mcpsec alerts rules") commands="" options="--format --help" ;;
-        "mcpsec alerts test") commands="" options="--ca --command --help --key-id --secret-file --slack-file --syslog --webhook" ;;
+        "mcpsec alerts test") commands="" options="--ca --command --config --help --key-id --secret-file --slack-file --syslog --webhook" ;;
         "mcpsec alerts replay") commands="" options="--config --format --help --since" ;;
         "mcpsec monitor") commands="" options="--config --help --once" ;;
         "mcpsec monitoring") commands="export" options="--help" ;;

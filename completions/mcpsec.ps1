@@ -48,16 +48,17 @@ Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
         'mcpsec policy document' = @{ Commands = @(); Options = @('--config', '--help') }
         'mcpsec policy suggest' = @{ Commands = @(); Options = @('--config', '--format', '--help', '--since') }
         'mcpsec pin' = @{ Commands = @(); Options = @('--accept-flagged', '--check', '--client', '--config', '--format', '--help', '--update') }
-        'mcpsec log' = @{ Commands = @('verify', 'head', 'tail', 'query', 'stats', 'export'); Options = @('--help') }
+        'mcpsec log' = @{ Commands = @('verify', 'head', 'schema', 'tail', 'query', 'stats', 'export'); Options = @('--help') }
         'mcpsec log verify' = @{ Commands = @(); Options = @('--checkpoint', '--config', '--expect', '--format', '--help', '--key', '--part') }
         'mcpsec log head' = @{ Commands = @(); Options = @('--config', '--export', '--format', '--help') }
-        'mcpsec log tail' = @{ Commands = @(); Options = @('--all', '--client', '--config', '--decision', '--follow', '--format', '--help', '--kind', '--lines', '--request-id', '--resource', '--rule', '--status', '--text', '--upstream') }
-        'mcpsec log query' = @{ Commands = @(); Options = @('--all', '--client', '--config', '--decision', '--format', '--help', '--kind', '--limit', '--request-id', '--resource', '--rule', '--since', '--status', '--text', '--until', '--upstream') }
-        'mcpsec log stats' = @{ Commands = @(); Options = @('--client', '--config', '--decision', '--format', '--help', '--kind', '--resource', '--rule', '--since', '--status', '--top', '--until', '--upstream') }
-        'mcpsec log export' = @{ Commands = @(); Options = @('--all', '--ca', '--client', '--config', '--decision', '--format', '--help', '--kind', '--resource', '--since', '--to', '--to-format', '--until', '--upstream') }
+        'mcpsec log schema' = @{ Commands = @(); Options = @('--help') }
+        'mcpsec log tail' = @{ Commands = @(); Options = @('--all', '--client', '--config', '--decision', '--follow', '--format', '--help', '--kind', '--lines', '--request-id', '--resource', '--rule', '--status', '--text', '--trace-id', '--upstream') }
+        'mcpsec log query' = @{ Commands = @(); Options = @('--all', '--client', '--config', '--decision', '--format', '--help', '--kind', '--limit', '--request-id', '--resource', '--rule', '--since', '--status', '--text', '--trace-id', '--until', '--upstream') }
+        'mcpsec log stats' = @{ Commands = @(); Options = @('--all', '--client', '--config', '--decision', '--format', '--help', '--kind', '--request-id', '--resource', '--rule', '--since', '--status', '--text', '--top', '--trace-id', '--until', '--upstream') }
+        'mcpsec log export' = @{ Commands = @(); Options = @('--all', '--ca', '--client', '--config', '--decision', '--format', '--help', '--kind', '--request-id', '--resource', '--rule', '--since', '--status', '--text', '--to', '--to-format', '--trace-id', '--until', '--upstream') }
         'mcpsec alerts' = @{ Commands = @('rules', 'test', 'replay'); Options = @('--help') }
         'mcpsec alerts rules' = @{ Commands = @(); Options = @('--format', '--help') }
-        'mcpsec alerts test' = @{ Commands = @(); Options = @('--ca', '--command', '--help', '--key-id', '--secret-file', '--slack-file', '--syslog', '--webhook') }
+        'mcpsec alerts test' = @{ Commands = @(); Options = @('--ca', '--command', '--config', '--help', '--key-id', '--secret-file', '--slack-file', '--syslog', '--webhook') }
         'mcpsec alerts replay' = @{ Commands = @(); Options = @('--config', '--format', '--help', '--since') }
         'mcpsec monitor' = @{ Commands = @(); Options = @('--config', '--help', '--once') }
         'mcpsec monitoring' = @{ Commands = @('export'); Options = @('--help') }

@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcpsec.cli.options import CONFIG, ConfigOption, Format, FormatOption, LogFile, application, log_of, plain
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from mcpsec.telemetry.alerts import Alert, Channel
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Alert rules and channels.",
-)
-
-
-class Format(StrEnum):
-    """How a result is shown."""
-
-    text = "text"
-    json = "json"
-
-
-FormatOption = Annotated[Format, typer.Option("--format", help="text or json.")]
+app = application("Alert rules and channels.")
 
 
 @app.command(epilog=examples("mcpsec alerts rules"))
@@ -52,6 +36,7 @@ def rules(format: FormatOption = Format.text) -> None:
 
 @app.command(
     epilog=examples(
+        "mcpsec alerts test",
         "mcpsec alerts test --webhook https://hooks.example.com/mcpsec --secret-file hook.secret --key-id gateway",
         "mcpsec alerts test --slack-file slack-url.txt",
         "mcpsec alerts test --command /usr/local/bin/page-someone",
@@ -59,6 +44,7 @@ def rules(format: FormatOption = Format.text) -> None:
 )
 def test(
     *,
+    config: ConfigOption = CONFIG,
     webhook: Annotated[str | None, typer.Option("--webhook", metavar="URL", help="Post the alert as JSON.")] = None,
     secret_file: Annotated[
         Path | None, typer.Option("--secret-file", metavar="FILE", help="Sign the webhook with this shared secret.")
@@ -76,11 +62,14 @@ def test(
         Path | None, typer.Option("--ca", metavar="FILE", help="Authority that signed the receivers' certificates.")
     ] = None,
 ) -> None:
-    """Send one test alert through each channel named, and say which took it. Exit code 1 when one did not."""
+    """Send one test alert through each channel, and say which took it. Exit code 1 when one did not.
+
+    The channels are those named here, else those of the deployment file ([[alerts.channels]]).
+    """
     authority = None if ca is None else str(ca)
     channels = _channels(webhook, secret_file, key_id, slack_file, syslog, command, authority)
     if not channels:
-        raise UsageError("no channel is named", hint="--webhook, --slack-file, --syslog or --command")
+        channels = _configured(config)
     failed = asyncio.run(_send(channels))
     if failed:
         raise typer.Exit(ExitCode.NO)
@@ -89,26 +78,21 @@ def test(
 @app.command(epilog=examples("mcpsec alerts replay log/events.jsonl", "mcpsec alerts replay --since 7d --format json"))
 def replay(
     *,
-    file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="The log; default: the one the deployment file names.")
-    ] = None,
-    config: Annotated[
-        Path, typer.Option("--config", "-c", metavar="FILE", envvar="MCPSEC_CONFIG", help="The deployment file.")
-    ] = Path("mcpsec.toml"),
+    file: LogFile = None,
+    config: ConfigOption = CONFIG,
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="From then on: 2h, 7d (ago), a date.")
     ] = None,
     format: FormatOption = Format.text,
 ) -> None:
     """Run the rules over a log and show what they would have alerted. Sends nothing."""
-    from mcpsec.cli.log import _log
     from mcpsec.telemetry.alerts import AlertEngine, parse_record_time
     from mcpsec.telemetry.query import Query, parse_time, read
 
     now = [0.0]
     engine = AlertEngine(clock=lambda: now[0])
     found: list[Alert] = []
-    for event in read(_log(file, config), Query(since=None if since is None else parse_time(since), own=True)):
+    for event in read(log_of(file, config), Query(since=None if since is None else parse_time(since), own=True)):
         now[0] = parse_record_time(event)
         engine.feed(event)
         found += engine.take()
@@ -117,9 +101,22 @@ def replay(
         return
     for alert in found:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(alert.time))
-        text = "".join(character if character.isprintable() else "�" for character in alert.summary)
-        out.result(f"{stamp}  {alert.severity:8}  {alert.rule:24}  {text}")
+        out.result(f"{stamp}  {alert.severity:8}  {alert.rule:24}  {plain(alert.summary)}")
     out.note(f"{len(found)} alerts")
+
+
+def _configured(config: Path) -> list[Channel]:
+    from mcpsec.deployment import load
+    from mcpsec.telemetry.alerting import channels_of
+
+    channels: list[Channel] = [*channels_of(load(config).alerts)]
+    if not channels:
+        raise UsageError(
+            "the deployment file has no alert channel",
+            path=config,
+            hint="add an [[alerts.channels]] table, or name one: --webhook, --slack-file, --syslog, --command",
+        )
+    return channels
 
 
 def _channels(

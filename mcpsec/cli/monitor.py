@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mcpsec.cli.options import CONFIG, ConfigOption, LogFile, application, log_of, plain
 from mcpsec.cli.output import examples, out
 
 if TYPE_CHECKING:
@@ -18,29 +18,20 @@ if TYPE_CHECKING:
 _HISTORY = 50_000
 """Events of the log that the first picture is made of, at most."""
 
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = application(group=False)
 
 
 @app.command(epilog=examples("mcpsec monitor", "mcpsec monitor log/events.jsonl --once"))
 def monitor(
     *,
-    file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="The log; default: the one the deployment file names.")
-    ] = None,
-    config: Annotated[
-        Path, typer.Option("--config", "-c", metavar="FILE", envvar="MCPSEC_CONFIG", help="The deployment file.")
-    ] = Path("mcpsec.toml"),
+    file: LogFile = None,
+    config: ConfigOption = CONFIG,
     once: Annotated[bool, typer.Option("--once", help="Print one picture and end.")] = False,
 ) -> None:
     """Watch traffic, decisions, denials and alerts live. Reads the audit log; Ctrl-C ends it."""
-    from mcpsec.cli.log import _log
     from mcpsec.telemetry.query import Query, follow, last, parse_time
 
-    path = _log(file, config)
+    path = log_of(file, config)
     now = [time.time()]
     aggregate = _aggregate(now)
     coming = follow(path, Query(own=True))
@@ -104,7 +95,7 @@ def _picture(data: dict[str, Any]) -> RenderableType:
         f"{totals['limit_hits']} limit hits",
         style="dim",
     )
-    from mcpsec.cli.log import _sparkline
+    from mcpsec.cli.log_output import sparkline
 
     denials = [_denial(each) for each in reversed(data["denials"][-8:])] or [Text("none", style="dim")]
     alerts = [Text(f"{_at(each)} {each.get('name')}: {_clean(each.get('detail'))}") for each in data["alerts"][-5:]]
@@ -112,7 +103,7 @@ def _picture(data: dict[str, Any]) -> RenderableType:
         [_panel("clients, 1 h", data["clients"]), _panel("resources, 1 h", data["resources"])], equal=True, expand=True
     )
     parts: list[RenderableType] = [
-        Panel(Group(figures, seen, Text(_sparkline(hour), style="cyan")), title="mcpsec", title_align="left"),
+        Panel(Group(figures, seen, Text(sparkline(hour), style="cyan")), title="mcpsec", title_align="left"),
         lists,
         Panel(Group(*denials), title="denials", title_align="left"),
     ]
@@ -150,4 +141,4 @@ def _at(event: dict[str, Any]) -> str:
 
 
 def _clean(text: object) -> str:
-    return "".join(character if character.isprintable() else "�" for character in str(text or ""))
+    return plain(text or "")

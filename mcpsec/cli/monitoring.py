@@ -7,16 +7,11 @@ from typing import Annotated
 
 import typer
 
+from mcpsec.cli.options import application
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import UsageError
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Dashboards and alert rules for Prometheus and Grafana.",
-)
+app = application("Dashboards and alert rules for Prometheus and Grafana.")
 
 
 @app.callback()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mcpsec.cli.options import ConfigOption, application
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ExitCode, UsageError
 
@@ -17,12 +18,8 @@ if TYPE_CHECKING:
     from mcpsec.gateway.policy import Call, Context, Decision
     from mcpsec.gateway.policy.suggest import Suggestion
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Explain, test and document who may do what.",
+app = application(
+    "Explain, test and document who may do what.",
     epilog=examples(
         "mcpsec policy check",
         "mcpsec policy explain --client reporting-agent --tool tickets/get_ticket --arg project=WEB",
@@ -46,9 +43,6 @@ class TestFormat(StrEnum):
     JUNIT = "junit"
 
 
-ConfigFile = Annotated[
-    Path, typer.Option("-c", "--config", metavar="FILE", envvar="MCPSEC_CONFIG", help="The deployment file.")
-]
 FormatOption = Annotated[Format, typer.Option("--format", help="console, or one JSON document.")]
 
 
@@ -59,7 +53,7 @@ def policy() -> None:
 
 @app.command(epilog=examples("mcpsec policy check", "mcpsec policy check --strict --format json"))
 def check(
-    config: ConfigFile = Path("mcpsec.toml"),
+    config: ConfigOption = Path("mcpsec.toml"),
     strict: Annotated[bool, typer.Option("--strict", help="Count warnings as errors.")] = False,
     format: FormatOption = Format.CONSOLE,
 ) -> None:
@@ -141,7 +135,7 @@ def explain(
         str | None,
         typer.Option("--certificate-sha256", metavar="HEX", help="The certificate's fingerprint; default: the file's."),
     ] = None,
-    config: ConfigFile = Path("mcpsec.toml"),
+    config: ConfigOption = Path("mcpsec.toml"),
     format: FormatOption = Format.CONSOLE,
 ) -> None:
     """Say step by step why a call is allowed or refused.
@@ -258,7 +252,7 @@ def _show_decision(client: str, call: Call, context: Context, decision: Decision
 @app.command(epilog=examples("mcpsec policy test policy-tests.toml", "mcpsec policy test tests.toml --format junit"))
 def test(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A TOML file of [[tests]].")],
-    config: ConfigFile = Path("mcpsec.toml"),
+    config: ConfigOption = Path("mcpsec.toml"),
     format: Annotated[TestFormat, typer.Option("--format", help="console, json or junit.")] = TestFormat.CONSOLE,
 ) -> None:
     """Run the unit tests of a policy: calls, and what must become of them.
@@ -300,7 +294,7 @@ def test(
 
 
 @app.command(epilog=examples("mcpsec policy document > docs/who-may-do-what.md"))
-def document(config: ConfigFile = Path("mcpsec.toml")) -> None:
+def document(config: ConfigOption = Path("mcpsec.toml")) -> None:
     """Write a Markdown page that says who may do what, and which line of the file says so.
 
     The page depends on nothing but the file, so that it can be kept beside it and compared in review.
@@ -318,7 +312,7 @@ def suggest(
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="Only what happened since: 30d, 2026-11-01.")
     ] = None,
-    config: ConfigFile = Path("mcpsec.toml"),
+    config: ConfigOption = Path("mcpsec.toml"),
     format: FormatOption = Format.CONSOLE,
 ) -> None:
     """Propose the least privilege that each client's calls in the log needed, as a change to its grants."""

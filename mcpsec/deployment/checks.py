@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import cast
 
 from mcpsec.clientfiles.toml import KeyPath
-from mcpsec.deployment.model import Address, Auth, Client, Deployment, Factor, Role, Rule, Server, Upstream
+from mcpsec.deployment.model import Address, Admin, Auth, Client, Deployment, Factor, Role, Rule, Server, Upstream
 from mcpsec.deployment.problems import Report
 
 __all__ = ["Parts", "check_authentication", "check_names", "is_loopback"]
@@ -73,10 +73,20 @@ def check_authentication(parts: Parts, report: Report) -> None:
                 _check_factors(client, parts.auth, report)
         _check_issuer(parts, report)
     if parts.server and parts.server.admin:
-        admin, listen = parts.server.admin.listen, parts.server.listen
-        if admin == listen and listen.port:
-            message = f"[server.admin] listens on {admin}, which is the public listener's address"
-            report.add(("server", "admin", "listen"), message, "give it another port")
+        _check_admin(parts.server.admin, parts.server.listen, report)
+
+
+def _check_admin(admin: Admin, public: Address, report: Report) -> None:
+    at = ("server", "admin", "listen")
+    if admin.listen == public and public.port:
+        message = f"[server.admin] listens on {public}, which is the public listener's address"
+        report.add(at, message, "give it another port")
+    if not admin.administrators and not is_loopback(admin.listen):
+        report.add(
+            at,
+            f"[server.admin] listens on {admin.listen}, which can be reached from other machines",
+            'name who may look: administrators = [{ san = "…" }], or listen on 127.0.0.1',
+        )
 
 
 def _check_listener(server: Server, parts: Parts, report: Report) -> None:

@@ -29,6 +29,7 @@ from mcpsec.deployment.oauth_keys import OAUTH, TOKEN_MATCH
 from mcpsec.deployment.policy_kinds import ArgumentTest, Command, Fingerprint, Glob, HeaderName, Network, Window
 from mcpsec.deployment.shapes import Key, ListOf, MapOf, Table
 from mcpsec.deployment.store_kinds import StoreUrl
+from mcpsec.deployment.telemetry_keys import ALERTS, LOG, OPENTELEMETRY
 from mcpsec.secretrefs import reference_schema
 
 __all__ = ["DEPLOYMENT", "json_schema"]
@@ -65,9 +66,40 @@ _TLS = Table(
     "The gateway's own certificate, and whose clients it lets in.",
 )
 
+_CERTIFICATE = Table(
+    model.CertificateMatch,
+    (
+        Key(
+            "san",
+            Text("subject alternative name", r"[!-~]{1,512}"),
+            "One exact subject alternative name.",
+        ),
+        Key("sha256", Fingerprint(), "SHA-256 of the certificate in DER form."),
+    ),
+    "How a client's certificate is told.",
+    one_of=("san", "sha256"),
+)
+
 _ADMIN = Table(
     model.Admin,
-    (Key("listen", AddressKind(), "Where health and metrics are served, without TLS: keep it on this machine."),),
+    (
+        Key(
+            "listen",
+            AddressKind(),
+            "Where health, metrics and the dashboard are served. An address other than loopback needs administrators.",
+        ),
+        Key(
+            "administrators",
+            ListOf(_CERTIFICATE),
+            "With them the listener speaks TLS with the gateway's own certificate, and only these certificates get in.",
+        ),
+        Key(
+            "client_ca",
+            FilePath("file"),
+            "The CA certificates, PEM, of the administrators, when it is not the clients' CA.",
+            needs="administrators",
+        ),
+    ),
     "A second listener for operators. There is none unless this table is in the file.",
 )
 
@@ -261,20 +293,6 @@ _ROLE = Table(
     named="name",
 )
 
-_CERTIFICATE = Table(
-    model.CertificateMatch,
-    (
-        Key(
-            "san",
-            Text("subject alternative name", r"[!-~]{1,512}"),
-            "One exact subject alternative name.",
-        ),
-        Key("sha256", Fingerprint(), "SHA-256 of the certificate in DER form."),
-    ),
-    "How a client's certificate is told.",
-    one_of=("san", "sha256"),
-)
-
 _SIGNING_KEY = Table(
     model.SigningKey,
     (
@@ -334,15 +352,9 @@ DEPLOYMENT = Table(
         Key("version", Constant(1), "Version of this file's form.", "1"),
         Key("server", _SERVER, "The gateway itself."),
         Key("auth", _AUTH, "Authentication."),
-        Key(
-            "log",
-            Table(
-                model.Log,
-                (Key("file", FilePath("new file"), "The audit log: JSON Lines, hash-chained.", '"log/events.jsonl"'),),
-                "The record of every request and every refusal.",
-            ),
-            "The audit log.",
-        ),
+        Key("log", LOG, "The audit log."),
+        Key("alerts", ALERTS, "What somebody should be told."),
+        Key("opentelemetry", OPENTELEMETRY, "Traces and metrics to a collector."),
         Key(
             "state",
             Table(

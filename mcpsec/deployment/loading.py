@@ -119,8 +119,8 @@ def override(
     if listen is not None:
         server = replace(server, listen=_address(listen, "--listen"))
     if admin_listen is not None:
-        admin = _address(admin_listen, "--admin-listen")
-        server = replace(server, admin=Admin(listen=admin))
+        admin = replace(server.admin or Admin(), listen=_address(admin_listen, "--admin-listen"))
+        server = replace(server, admin=admin)
     if rate_limit is not None:
         rate = _rate(rate_limit)
         server = replace(server, limits=replace(server.limits, rate_limit=rate))

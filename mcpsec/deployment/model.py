@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from mcpsec.deployment.telemetry_model import Alerts, Log, OpenTelemetry
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Address",
     "Admin",
+    "Alerts",
     "ArgumentFilter",
     "Auth",
     "Builtin",
@@ -33,6 +36,7 @@ __all__ = [
     "OAuth",
     "OnChange",
     "OnSecret",
+    "OpenTelemetry",
     "Pins",
     "Rate",
     "Role",
@@ -102,9 +106,15 @@ class Tls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admin:
-    """``[server.admin]``: health and metrics, never on the public listener."""
+    """``[server.admin]``: health, metrics and dashboard, never on the public listener.
+
+    With ``administrators`` it speaks TLS with the gateway's certificate, and only their certificates get in;
+    ``client_ca`` is who signed them (the gateway's own client CA when None).
+    """
 
     listen: Address = field(default_factory=lambda: Address("127.0.0.1", 9464))
+    administrators: tuple[CertificateMatch, ...] = ()
+    client_ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,13 +223,6 @@ class Auth:
     require: tuple[Factor, ...] = ("mtls", "signature")
     signature: SignatureAuth = field(default_factory=SignatureAuth)
     oauth: OAuth | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Log:
-    """``[log]``: the hash-chained audit log."""
-
-    file: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -397,6 +400,8 @@ class Deployment:
     log: Log
     path: Path | None = None
     auth: Auth = field(default_factory=Auth)
+    alerts: Alerts = field(default_factory=Alerts)
+    opentelemetry: OpenTelemetry | None = None
     state: State = field(default_factory=State)
     pins: Pins | None = None
     upstreams: dict[str, Upstream] = field(default_factory=dict)

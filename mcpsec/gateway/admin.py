@@ -21,7 +21,8 @@ __all__ = ["AdminHandler"]
 class AdminHandler:
     """Answers ``/healthz`` (the process lives), ``/readyz`` (it serves), ``/metrics`` and ``/dashboard``.
 
-    ``hosts`` are the authorities accepted in Host: a web page that rebinds its name to loopback is refused.
+    ``hosts`` are the authorities accepted in Host: a web page that rebinds its name to loopback is refused. ``welcome``
+    says whether a peer may look.
     """
 
     def __init__(
@@ -31,15 +32,19 @@ class AdminHandler:
         *,
         ready: Callable[[], dict[str, bool]],
         hosts: Collection[str],
+        welcome: Callable[[Peer], bool] = lambda _peer: True,
     ) -> None:
         self._metrics = metrics
         self._dashboard = dashboard
         self._ready = ready
+        self._welcome = welcome
         self._hosts = frozenset(host.encode() for host in hosts)
 
     async def __call__(self, request: Request, peer: Peer) -> Answer | StreamAnswer:
         """Answer one request."""
         if request.fields.get(b"host", b"").lower() not in self._hosts or b"origin" in request.fields:
+            return _text(403, "forbidden")
+        if not self._welcome(peer):
             return _text(403, "forbidden")
         if request.method != b"GET":
             return Answer(405, [(b"allow", b"GET")])

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from mcpsec.deployment.model import Client
     from mcpsec.gateway.oauth.access import AccessToken
+    from mcpsec.gateway.steps.trace import TraceContext
     from mcpsec.protocol.eras import Era
     from mcpsec.protocol.jsonrpc import Message
 
@@ -25,7 +26,7 @@ class Peer:
 
     ``der`` is the verified client certificate, ``sans`` are its subject alternative names as plain text,
     ``fingerprint`` is the lower-case hex SHA-256 of ``der``. All are empty without a certificate. ``not_after`` is in
-    epoch seconds.
+    epoch seconds; ``tls`` and ``cipher`` name what the connection is protected with.
     """
 
     address: str
@@ -34,6 +35,8 @@ class Peer:
     not_after: float | None = None
     der: bytes | None = None
     client: Client | None = None
+    tls: str | None = None
+    cipher: str | None = None
 
 
 class Request:
@@ -129,6 +132,7 @@ class Exchange:
         "session",
         "status",
         "token",
+        "trace",
         "upstream",
         "upstream_ms",
     )
@@ -158,6 +162,7 @@ class Exchange:
         self.redactions = 0
         self.upstream_ms = 0.0
         self.quotas: list[tuple[bytes, bytes]] = []
+        self.trace: TraceContext | None = None
         self.held: Callable[[], None] | None = None
 
     def let_go(self) -> None:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 
 from mcpsec import __version__
-from mcpsec.telemetry.alerts import AlertEngine
-from mcpsec.telemetry.baseline import Baselines
+from mcpsec.telemetry.alerting import alert_engine
 from mcpsec.telemetry.dashboard import Aggregate, Dashboard
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcpsec.certs import CrlFile
+    from mcpsec.deployment.model import Deployment
     from mcpsec.telemetry import AuditLog, Event
     from mcpsec.telemetry.metrics import Metrics
 
@@ -30,13 +30,20 @@ class Observers:
     """The subscribers of one gateway's log. ``record`` writes an event of theirs into it."""
 
     def __init__(
-        self, log: AuditLog, metrics: Metrics, *, record: Callable[[Event], None], upstreams: Iterable[str]
+        self,
+        log: AuditLog,
+        metrics: Metrics,
+        deployment: Deployment,
+        *,
+        record: Callable[[Event], object],
+        upstreams: Iterable[str],
     ) -> None:
         self._log = log
         self._metrics = metrics
         self._aggregate = Aggregate()
         self._aggregate.set_upstreams(upstreams)
-        self._alerts = AlertEngine(record=record, baselines=Baselines(log.path.with_name("baselines.json")))
+        patterns = log.path.with_name("baselines.json")
+        self._alerts = alert_engine(deployment.alerts, patterns=patterns, record=record, readers=_readers(deployment))
         self._alerts.watch_log(lambda: log.trouble)
         self.dashboard = Dashboard(self._aggregate, facts=self._facts)
         log.subscribe(self._aggregate.feed)
@@ -72,3 +79,13 @@ class Observers:
     async def close(self) -> None:
         """Keep what was learned."""
         await self._alerts.drain()
+
+
+def _readers(deployment: Deployment) -> list[str]:
+    """The clients that no grant lets do more than read."""
+    return [
+        client.id
+        for client in deployment.clients
+        if {*client.allow_methods, *(kind for name in client.roles for kind in deployment.roles[name].allow_methods)}
+        <= {"read"}
+    ]

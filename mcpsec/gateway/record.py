@@ -1,31 +1,61 @@
-"""What becomes of an exchange in the audit log and the metrics: exactly one event for each request."""
+"""What becomes of an exchange in the audit log, the metrics and the traces: exactly one event for each request."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from mcpsec.gateway.named_arguments import NamedArguments
+from mcpsec.gateway.steps.trace import context_of
 from mcpsec.telemetry import Event, LogUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from mcpsec.gateway.message import Exchange, Peer, Refusal
     from mcpsec.telemetry import AuditLog
     from mcpsec.telemetry.metrics import Metrics
+    from mcpsec.telemetry.otel import OpenTelemetryExport
 
 __all__ = ["Recorder"]
 
-_KINDS = {401: "authentication-failed", 403: "authorization", 429: "rate-limited", 504: "timeout"}
-_RULE_KINDS = {"authentication-failures": "authentication-failed", "protocol": "request", "origin": "request"}
+_KINDS: dict[int, Any] = {
+    401: "authentication-failed",
+    403: "authorization",
+    408: "timeout",
+    429: "rate-limited",
+    504: "timeout",
+}
+_RULE_KINDS: dict[str, Any] = {
+    "authentication-failures": "authentication-failed",
+    "protocol": "request",
+    "origin": "request",
+}
 
 
 class Recorder:
-    """Writes events. ``healthy`` turns False when the log can't be written: then no request is served (fail closed)."""
+    """Writes events. ``healthy`` turns False when the log can't be written: then no request is served (fail closed).
 
-    def __init__(self, log: AuditLog, metrics: Metrics) -> None:
+    ``arguments`` are those that are written in clear; ``traces`` exports a span for each request of a trace.
+    """
+
+    def __init__(
+        self,
+        log: AuditLog,
+        metrics: Metrics,
+        *,
+        arguments: NamedArguments | None = None,
+        traces: OpenTelemetryExport | None = None,
+    ) -> None:
         self._log = log
         self._metrics = metrics
+        self._arguments = arguments or NamedArguments({})
+        self._traces = traces
         self.healthy = True
 
     def event(self, kind: Any, **facts: Any) -> None:
@@ -39,7 +69,10 @@ class Recorder:
         if exchange.decision != "allowed":
             kind = _RULE_KINDS.get(exchange.rule) or _KINDS.get(exchange.status, "request")
         arguments = exchange.arguments
-        self.write(
+        trace = exchange.trace
+        if trace is None and b"traceparent" in request.fields:  # refused before its turn came
+            trace = context_of(request, message)
+        record = self.write(
             Event(
                 kind=kind,
                 decision=exchange.decision,  # type: ignore[arg-type] # one of the three words by construction
@@ -53,11 +86,14 @@ class Recorder:
                 rule=exchange.rule or None,
                 status=exchange.status,
                 request_id=exchange.id,
+                trace_id=None if trace is None else trace.trace_id,
+                span_id=None if trace is None else trace.span_id,
                 session=None if exchange.session is None else exchange.session.id[:8],
                 address=peer.address,
                 era=None if exchange.era is None else exchange.era.value,
                 http_method=request.method.decode("ascii", "replace"),
                 certificate=peer.fingerprint if client is None else None,
+                certificate_name=peer.sans[0] if client is None and peer.sans else None,
                 duration_ms=round((time.perf_counter() - request.started) * 1000, 3),
                 upstream_ms=round(exchange.upstream_ms, 3) if exchange.upstream_ms else None,
                 request_bytes=len(request.body),
@@ -66,16 +102,19 @@ class Recorder:
                 arguments_digest=self._log.digest(orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS))
                 if arguments
                 else None,
+                arguments=self._arguments.of(exchange.resource, arguments),
                 detail=exchange.detail or None,
             )
         )
+        if self._traces is not None and trace is not None and record is not None:
+            self._traces.span(record, sampled=trace.sampled, parent_id=trace.parent_id)
 
     def refused_bytes(self, refusal: Refusal, peer: Peer) -> None:
         """Write the event of something that never became a request."""
         client = peer.client
         self.write(
             Event(
-                kind="request",
+                kind=_KINDS.get(refusal.status, "request"),
                 decision="refused",
                 client=None if client is None else client.id,
                 rule=refusal.rule,
@@ -84,14 +123,42 @@ class Recorder:
             )
         )
 
-    def write(self, event: Event) -> None:
-        """Count and write an event."""
+    def connected(self, peer: Peer) -> None:
+        """Write the event of a TLS handshake: an authentication that succeeded so far."""
+        client = peer.client
+        self.write(
+            Event(
+                kind="handshake",
+                decision="allowed",
+                client=None if client is None else client.id,
+                identified_by="mtls" if client is not None else None,
+                address=peer.address,
+                tls_version=peer.tls,
+                certificate=peer.fingerprint,
+                certificate_name=peer.sans[0] if peer.sans else None,
+                detail=peer.cipher,
+            )
+        )
+
+    def configured(self, state: str, path: Path | None, detail: str | None = None) -> None:
+        """Write the event of a deployment file that is in use now: its digest tells one state of it from another."""
+        digest = None
+        if path is not None:
+            with contextlib.suppress(OSError):
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        name = None if path is None else path.name
+        self.write(Event(kind="configuration", state=state, name=name, digest=digest, detail=detail))
+
+    def write(self, event: Event) -> Mapping[str, Any] | None:
+        """Count and write an event; the record as it was written, None when it could not be."""
         self._metrics.observe(event)
+        record = None
         try:
-            self._log.write(event)
+            record = self._log.write(event)
             self.healthy = self._log.available  # taken into the buffer is not yet written
         except LogUnavailable:
             self.healthy = False
+        return record
 
     async def maintain(self) -> None:
         """Flush, sign and rotate; called a few times a second."""

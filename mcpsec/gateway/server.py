@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from mcpsec import __version__
 from mcpsec.deployment.model import Address, Role
 from mcpsec.errors import ConfigurationError, Error
-from mcpsec.gateway.admin import AdminHandler
+from mcpsec.gateway.admin_listener import AdminListener
 from mcpsec.gateway.answers import AnswerGuard
 from mcpsec.gateway.chain import Chain
 from mcpsec.gateway.cleaning import AnswerCleaner
@@ -23,6 +23,7 @@ from mcpsec.gateway.connection import ConnectionRegistry
 from mcpsec.gateway.identification import certificates_wanted, identity_steps
 from mcpsec.gateway.limits import InFlight
 from mcpsec.gateway.listener import Listener, bind
+from mcpsec.gateway.named_arguments import NamedArguments
 from mcpsec.gateway.oauth.issuing import resource_server
 from mcpsec.gateway.observers import Observers
 from mcpsec.gateway.pins import PinKeeper
@@ -41,6 +42,8 @@ from mcpsec.gateway.steps.route import Router
 from mcpsec.gateway.steps.scopes import ScopeCheck
 from mcpsec.gateway.steps.session import FindSession
 from mcpsec.gateway.steps.tools import KnownTool
+from mcpsec.gateway.steps.trace import Trace
+from mcpsec.gateway.traces import traces_of
 from mcpsec.gateway.trust import TrustFiles
 from mcpsec.gateway.upstreams.aggregate import AggregateServer
 from mcpsec.gateway.upstreams.base import UpstreamStartError
@@ -52,12 +55,14 @@ from mcpsec.leaks import redact
 from mcpsec.signing import VerificationKey, Verifier, load_public_key
 from mcpsec.telemetry import AuditLog
 from mcpsec.telemetry.metrics import Metrics
+from mcpsec.telemetry.options import LogOptions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mcpsec.deployment.model import Deployment
     from mcpsec.deployment.model import Upstream as UpstreamConfig
+    from mcpsec.gateway.message import Peer
     from mcpsec.gateway.pins import Change
     from mcpsec.gateway.sessions import Session
     from mcpsec.gateway.steps import Step
@@ -101,16 +106,21 @@ class Gateway:
             AggregateServer(self._upstreams, lambda: self._policy, self._cleaners) if len(self._upstreams) > 1 else None
         )
         self._verifier = _verifier(deployment) if "signature" in deployment.possible_factors else None
-        self._log = AuditLog.open(deployment.log.file, redact=redact)
+        self._log = AuditLog.open(deployment.log.file, redact=redact, options=LogOptions.of(deployment.log))
         self._metrics = Metrics(version=__version__, redact=redact)
         self._metrics.watch_log(self._log)
-        self._recorder = Recorder(self._log, self._metrics)
+        self._traces = traces_of(deployment, self._metrics)
+        self._recorder = Recorder(
+            self._log, self._metrics, arguments=NamedArguments(deployment.log.arguments), traces=self._traces
+        )
         self._tokens = resource_server(deployment, say=say, record=self._recorder.event)
-        self._observers = Observers(self._log, self._metrics, record=self._recorder.write, upstreams=self._upstreams)
+        self._observers = Observers(
+            self._log, self._metrics, deployment, record=self._recorder.write, upstreams=self._upstreams
+        )
         self._watch_lifetimes()
         self._own_certificate = OwnCertificate(deployment.server.tls, say=self._say_due)
         self._listener: Listener | None = None
-        self._admin: Listener | None = None
+        self._admin: AdminListener | None = None
         self._registries: list[ConnectionRegistry] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._started = False
@@ -140,6 +150,10 @@ class Gateway:
             RateLimit(deployment.clients, limits.rate_limit, self._state),
             Router(self._upstreams, self._aggregate),
             ParseMessage(deployment.server.limits.json_depth),
+            Trace(
+                own_spans=self._traces is not None,
+                sample=1.0 if deployment.opentelemetry is None else deployment.opentelemetry.sample,
+            ),
             FindSession(self._sessions),
             Authorise(lambda: self._policy, self._aggregate),
             *scopes,
@@ -176,6 +190,7 @@ class Gateway:
             (_PINS_SECONDS, self._pins.maintain),
         ):
             self._tasks.append(loop.create_task(self._regularly(seconds, work)))
+        self._recorder.configured("loaded", self._deployment.path)
         self._recorder.event("server-start", pid=os.getpid(), version=__version__, detail=f"serving {self.url}")
 
     async def _start_state(self) -> None:
@@ -228,7 +243,11 @@ class Gateway:
         self.url = f"https://{bound}/mcp"
         directory = ClientDirectory(self._deployment.clients)
         self._listener = Listener(
-            listening, registry, context=lambda: self._trust.context, identify=directory.identify, refused=self._refused
+            listening,
+            registry,
+            context=lambda: self._trust.context,
+            identify=lambda peer: self._connected(directory.identify(peer)),
+            refused=self._refused,
         )
         self._metrics.connections.set_function(lambda: len(registry.connections))
         self._metrics.in_flight.set_function(lambda: len(in_flight))
@@ -237,24 +256,21 @@ class Gateway:
 
     def _open_admin(self) -> None:
         self.admin_url: str | None = None
-        if self._deployment.server.admin is None:
+        server = self._deployment.server
+        if server.admin is None:
             return
-        listening = bind(self._deployment.server.admin.listen, option="--admin-listen")
-        host, port = listening.getsockname()[:2]
-        bound = str(Address(host, port))
-        hosts = {bound, f"localhost:{port}"}
-        handler = AdminHandler(self._metrics, self._observers.dashboard, ready=self._readiness, hosts=hosts)
-        registry = ConnectionRegistry(handler, self._deployment.server.limits)
-        self._registries.append(registry)
-        self._admin = Listener(
-            listening,
-            registry,
-            context=lambda: None,
-            identify=lambda peer: peer,
-            refused=lambda _address, _reason: None,
+        self._admin = AdminListener(
+            server.admin,
+            server.tls,
+            server.limits,
+            self._metrics,
+            self._observers.dashboard,
+            ready=self._readiness,
+            refused=self._refused,
         )
+        self._registries.append(self._admin.registry)
         self._tasks.append(asyncio.get_running_loop().create_task(self._admin.serve()))
-        self.admin_url = f"http://{bound}"
+        self.admin_url = self._admin.url
 
     def _readiness(self) -> dict[str, bool]:
         serving = self._started and not self._stopping.is_set()
@@ -304,6 +320,8 @@ class Gateway:
             await self._tokens.close()
         await self._state.close()
         await self._observers.close()
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.close)
         self._recorder.close()
 
     # --- keeping order ---------------------------------------------------------------------------------------------
@@ -329,6 +347,8 @@ class Gateway:
     async def _watch_trust(self) -> None:
         if self._trust.changed():
             self._reload_trust()
+        if self._admin is not None:
+            self._admin.refresh()
 
     async def _recycle(self) -> None:
         """End what is idle. A task of its own: a child that won't go takes seconds, deadlines and trust don't wait."""
@@ -391,6 +411,11 @@ class Gateway:
     def _say_due(self, text: str) -> None:
         self._say(text)
         self._recorder.event("certificate", state="due", detail=text)
+
+    def _connected(self, peer: Peer) -> Peer:
+        if peer.der is not None:
+            self._recorder.connected(peer)
+        return peer
 
     def _refused(self, address: str, reason: str) -> None:
         self._recorder.event("handshake-refused", decision="refused", address=address or None, reason=reason)

@@ -104,4 +104,6 @@ def peer_of(address: str, connection: ssl.SSLObject | None) -> Peer:
         fingerprint=sha256_of(der),
         not_after=ssl.cert_time_to_seconds(str(facts["notAfter"])),
         der=der,
+        tls=connection.version(),
+        cipher=(connection.cipher() or (None,))[0],
     )

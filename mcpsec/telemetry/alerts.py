@@ -41,6 +41,8 @@ RULES: dict[str, str] = {
 
 _SUBJECTS = 10_000
 _PENDING = 1000
+_SENDING = 200
+"""Deliveries under way at once; with receivers that hang, what comes on top is in the log only."""
 _DAY = 86400.0
 _LIST_SHARES = (1 / 3, 1 / 10, 0.0)
 """What is left of a revocation list's life when an alert is due. Upkeep signs it again at one half."""
@@ -120,7 +122,7 @@ class AlertEngine:
         self,
         channels: Iterable[Channel] = (),
         *,
-        record: Callable[[Event], None] | None = None,
+        record: Callable[[Event], object] | None = None,
         thresholds: Thresholds | None = None,
         baselines: Baselines | None = None,
         disabled: Collection[str] = (),
@@ -209,6 +211,9 @@ class AlertEngine:
             if self._record is not None:
                 self._record(alert.event())
             for channel in self.channels:
+                if len(self._sending) >= _SENDING:
+                    self.lost += 1
+                    continue
                 task = asyncio.get_running_loop().create_task(self._send(channel, alert))
                 self._sending.add(task)
                 task.add_done_callback(self._sending.discard)
@@ -293,6 +298,8 @@ class AlertEngine:
             self.raise_alert("upstream-down", "high", name, f"the upstream {name} does not answer", record)
 
     def _pin(self, record: Mapping[str, Any]) -> None:
+        if record.get("state") in {"approved", "pinned"}:  # a person's own doing
+            return
         name = str(record.get("resource") or record.get("upstream"))
         self.raise_alert("pin-changed", "critical", name, f"the definition of {name} is not the pinned one", record)
 

@@ -13,6 +13,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class Deviation:
 
 @dataclass(slots=True)
 class _Pattern:
-    first_day: int
+    first_day: float
     requests: int = 0
     resources: dict[str, None] = field(default_factory=dict)
     hours: int = 0
@@ -43,6 +44,7 @@ class _Pattern:
     minute: str = ""
     in_minute: int = 0
     flagged: bool = False
+    learned: bool = False
 
 
 class Baselines:
@@ -52,7 +54,7 @@ class Baselines:
         self,
         path: Path | None = None,
         *,
-        days: int = 7,
+        days: float = 7,
         requests: int = 500,
         factor: float = 3.0,
         clients: int = 2000,
@@ -74,9 +76,12 @@ class Baselines:
         pattern = self._patterns.get(client)
         if pattern is None:
             pattern = self._add(client, when)
-        self._patterns.move_to_end(client)
+        else:
+            self._patterns.move_to_end(client)
         pattern.requests += 1
-        learned = pattern.requests > self._requests and _day(when) - pattern.first_day >= self._days
+        if not pattern.learned and pattern.requests > self._requests:
+            pattern.learned = _day(when) - pattern.first_day >= self._days
+        learned = pattern.learned
         resource = record.get("resource")
         if resource is not None and resource not in pattern.resources:
             if learned and len(pattern.resources) < self._max_resources:
@@ -153,23 +158,13 @@ class Baselines:
             document = orjson.loads(self._path.read_bytes())
             for client, (day, requests, resources, hours, busiest) in document["clients"].items():
                 pattern = _Pattern(
-                    int(day), int(requests), dict.fromkeys(map(str, resources)), int(hours), int(busiest)
+                    float(day), int(requests), dict.fromkeys(map(str, resources)), int(hours), int(busiest)
                 )
                 self._patterns[str(client)] = pattern
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self._patterns.clear()
 
 
-_days: dict[str, int] = {}
-
-
-def _day(when: str) -> int:
-    """The day's number; the texts of the few days in use are remembered."""
-    day = _days.get(when[:10])
-    if day is None:
-        from datetime import date
-
-        if len(_days) > 64:
-            _days.clear()
-        day = _days[when[:10]] = date.fromisoformat(when[:10]).toordinal()
-    return day
+def _day(when: str) -> float:
+    """The moment in days, to the minute; ``when`` is the time of a record."""
+    return date.fromisoformat(when[:10]).toordinal() + int(when[11:13]) / 24 + int(when[14:16]) / 1440

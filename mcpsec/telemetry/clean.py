@@ -32,9 +32,11 @@ _EDGE = 512
 that no secret is kept because the cut made it unrecognisable. It bounds what a peer with long names can cost."""
 _REMEMBERED = 4096
 """Clean texts remembered, each of at most ``_LIMIT`` characters: at most a few MiB."""
-_OPAQUE = frozenset({"session", "certificate"})
+_OPAQUE = frozenset({"session", "certificate", "digest"})
 _is_opaque = re.compile(r"(?:(?:sha256|hmac):)?[0-9a-f]{1,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
-_hexadecimal = bytes.fromhex
+_IDENTIFIER = 64
+_IDENTIFIER_DIGITS = "0123456789abcdef-"
+"""What identifiers made by the gateway (and those of W3C Trace Context) consist of, and at most how many."""
 _SHAPES = tuple(
     (re2.compile(pattern), replacement)
     for pattern, replacement in (
@@ -86,28 +88,25 @@ class Cleaner:
             known = self._combinations.get(texts)
         except TypeError:  # a field that can't be hashed: arguments
             known = None
-        rest = _rest(event)
-        record = self._combine(texts, rest) if known is None else known.copy()
-        record["seq"], record["prev"], record["time"] = seq, prev, self._time(event.time)
-        for name, value in zip(_REST, rest, strict=True):
+        record = self._combine(texts) if known is None else known.copy()
+        record["seq"] = seq
+        record["prev"] = prev
+        record["time"] = self._time(event.time)
+        for name, value in zip(_REST, _rest(event), strict=False):
+            if value is None:
+                continue
             kind = type(value)
             if kind is int:
                 record[name] = value
-            elif kind is str:
-                try:
-                    _hexadecimal(value)  # half the time of a regular expression, and nearly always enough
-                    record[name] = value if len(value) <= 64 else self._any(value, 0)
-                except ValueError:
-                    record[name] = value if _is_opaque(value) else self._any(value, 0)
             elif kind is float:
                 record[name] = round(value, 3)
-            elif value is not None:
+            elif kind is str and len(value) <= _IDENTIFIER and not value.strip(_IDENTIFIER_DIGITS):
+                record[name] = value
+            else:
                 record[name] = self._any(value, 0)
-            elif name in record:
-                del record[name]
         return record
 
-    def _combine(self, texts: tuple[Any, ...], rest: tuple[Any, ...]) -> dict[str, Any]:
+    def _combine(self, texts: tuple[Any, ...]) -> dict[str, Any]:
         """Clean the texts of an event one by one; a combination that needed no change is remembered as a whole."""
         result: dict[str, Any] = {"schema": SCHEMA, "seq": 0, "prev": "", "time": ""}
         same = True
@@ -116,9 +115,6 @@ class Cleaner:
                 clean = self._new_text(name, value) if type(value) is str else self._any(value, 0)
                 same = same and isinstance(value, str | int | float) and clean == value
                 result[name] = clean
-        result |= {
-            name: 0 for name, value in zip(_REST, rest, strict=True) if value is not None
-        }  # places, filled later
         if same:
             if len(self._combinations) >= _REMEMBERED:
                 self._combinations.clear()

@@ -22,6 +22,7 @@ SCHEMA = "mcpsec.event/1"
 
 Kind = Literal[
     "request",
+    "handshake",
     "handshake-refused",
     "authentication-failed",
     "authorization",
@@ -116,6 +117,8 @@ class Event:
     severity: Literal["info", "low", "medium", "high", "critical"] | None = None
     pid: int | None = None
     version: str | None = None
+    digest: str | None = None
+    """SHA-256, hexadecimal, of what the event is about: the deployment file, a tool's definition."""
     detail: str | None = None
     """One sentence for people."""
 

@@ -102,8 +102,7 @@ class LogKey:
             key = load_pem_private_key(pem, None)
             loaded = cls(_ed25519(key))
             if not public.exists():
-                public.write_bytes(loaded.public.pem)
-                public.chmod(0o644)
+                _place(public, loaded.public.pem, 0o644)
         except OSError as error:
             raise ConfigurationError(
                 f"the log's signing key cannot be used: {error.strerror}",
@@ -138,12 +137,28 @@ def _ed25519(key: object) -> Ed25519PrivateKey:
 
 def _make(path: Path) -> bytes:
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())
-    return pem
+    _place(path, pem, 0o600)
+    return path.read_bytes()  # another process may have been first
+
+
+def _place(path: Path, content: bytes, mode: int) -> None:
+    """Write a new file, whole or not at all, however the process ends; one that is there by then stays."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.chmod(mode)
+        try:
+            os.link(partial, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without links
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _refuse_if_exposed(path: Path) -> None:

@@ -6,16 +6,29 @@ through all of them: part n+1 begins with a signed line that names part n and it
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gzip
 import os
 import re
 import shutil
 import time
 from collections.abc import Mapping
+from glob import escape as glob_escape
 from pathlib import Path
 from typing import IO, cast
 
-__all__ = ["base_of", "compress", "expired", "open_part", "part_path", "rotated_parts"]
+__all__ = [
+    "Compressor",
+    "base_of",
+    "compress",
+    "expired",
+    "move_aside",
+    "open_part",
+    "part_path",
+    "rotated_parts",
+    "stamp",
+]
 
 
 def part_path(log: Path, number: int) -> Path:
@@ -73,3 +86,48 @@ def expired(parts: Mapping[int, Path], current: int, *, keep: int | None, second
             break
         doomed.append(number)
     return doomed
+
+
+class Compressor:
+    """Compresses parts one after the other, beside everything else; until it is done a part is whole as it is."""
+
+    def __init__(self) -> None:
+        self.busy_with: Path | None = None
+        self._waiting: list[Path] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, *parts: Path) -> None:
+        """Let parts wait for their turn."""
+        self._waiting += parts
+
+    def go_on(self) -> None:
+        """Begin with the next part when the one before is done. Needs a running event loop."""
+        if self._waiting and (self._task is None or self._task.done()):
+            self.busy_with = self._waiting.pop(0)
+            self._task = asyncio.get_running_loop().create_task(_compressed(self.busy_with))
+
+    @staticmethod
+    def remove_leftovers(log: Path) -> None:
+        """Remove what a crash left of a compression."""
+        for leftover in log.parent.glob(f"{glob_escape(log.stem)}.*.gz.tmp"):
+            leftover.unlink(missing_ok=True)
+
+
+async def _compressed(part: Path) -> None:
+    with contextlib.suppress(OSError):  # no space: the next start tries what is left
+        await asyncio.to_thread(compress, part)
+
+
+def move_aside(log: Path, torn: bytes, keep: int) -> str:
+    """Cut ``log`` off after ``keep`` bytes, ``torn`` being the rest; the name of the file that keeps these bytes."""
+    aside = log.with_name(f"{log.name}.torn-{stamp()}-{keep}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(torn)
+    os.truncate(log, keep)
+    return aside.name
+
+
+def stamp() -> str:
+    """The time as it stands in names of files."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import time
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,6 +43,7 @@ class Query:
     rules: tuple[str, ...] = ()
     statuses: tuple[int, ...] = ()
     request_id: str | None = None
+    trace_id: str | None = None
     since: str | None = None
     until: str | None = None
     text: str | None = None
@@ -58,6 +61,7 @@ class Query:
             and (not self.decisions or event.get("decision") in self.decisions)
             and (not self.statuses or event.get("status") in self.statuses)
             and (self.request_id is None or event.get("request_id") == self.request_id)
+            and (self.trace_id is None or event.get("trace_id") == self.trace_id)
             and _any_glob(event.get("client"), self.clients)
             and _any_glob(event.get("resource"), self.resources)
             and _any_glob(event.get("upstream"), self.upstreams)
@@ -96,8 +100,8 @@ def read(path: Path, query: Query) -> Iterator[dict[str, Any]]:
         try:
             with open_part(part) as file:
                 yield from (event for event in _events(file) if query.matches(event))
-        except (EOFError, OSError) as error:
-            raise ConfigurationError(f"the log cannot be read: {error}", path=part) from None
+        except (EOFError, OSError, zlib.error) as error:
+            raise _unreadable(part, error) from None
 
 
 def last(path: Path, query: Query, count: int) -> list[dict[str, Any]]:
@@ -108,19 +112,21 @@ def last(path: Path, query: Query, count: int) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     for part in reversed(_parts(path, query)):
-        with open_part(part) as file:
-            source = _events(file) if part.suffix == ".gz" else _backwards(file)
-            matching = (event for event in source if query.matches(event))
-            if part.suffix == ".gz":
-                found += reversed(deque(matching, maxlen=count - len(found)))
-            else:
-                for event in matching:
-                    found.append(event)
-                    if len(found) >= count:
-                        break
+        try:
+            found += _last_of(part, query, count - len(found))
+        except (EOFError, OSError, zlib.error) as error:
+            raise _unreadable(part, error) from None
         if len(found) >= count:
             break
     return found[::-1]
+
+
+def _last_of(part: Path, query: Query, count: int) -> list[dict[str, Any]]:
+    """The newest events of one part, newest first; a compressed one can only be read forwards."""
+    with open_part(part) as file:
+        if part.suffix == ".gz":
+            return list(deque(filter(query.matches, _events(file)), maxlen=count))[::-1]
+        return list(islice(filter(query.matches, _backwards(file)), count))
 
 
 def follow(path: Path, query: Query, *, poll: float = 0.25) -> Iterator[dict[str, Any] | None]:
@@ -137,6 +143,8 @@ def follow(path: Path, query: Query, *, poll: float = 0.25) -> Iterator[dict[str
             yield None
             if _replaced(path, file):
                 following = path.open("rb")
+                final = (rest + file.read()).split(b"\n")  # written between the last look and the rotation
+                yield from (event for line in final if (event := _event(line)) is not None and query.matches(event))
                 file.close()
                 file, rest = following, b""
             else:
@@ -210,6 +218,12 @@ def _replaced(path: Path, file: IO[bytes]) -> bool:
         return False
     here = os.fstat(file.fileno())
     return (there.st_ino, there.st_dev) != (here.st_ino, here.st_dev) or there.st_size < file.tell()
+
+
+def _unreadable(part: Path, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"the log cannot be read: {error}", path=part, hint="`mcpsec log verify` says where it is damaged"
+    )
 
 
 def _any_glob(value: object, globs: tuple[str, ...]) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mcpsec.errors import ConfigurationError
@@ -22,7 +24,10 @@ _WINDOW = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The end of a log file. ``torn`` are the bytes after the last newline: a line that a crash cut short."""
+    """The end of a log file. ``torn`` are the bytes after the last newline: a line that a crash cut short.
+
+    ``began`` is the Unix time of the file's first line.
+    """
 
     chain: str
     part: int
@@ -32,6 +37,7 @@ class Tail:
     checkpoint_every: int
     size: int
     torn: bytes
+    began: float
 
 
 def read_tail(path: Path, key: PublicKey) -> Tail | None:
@@ -66,6 +72,7 @@ def read_tail(path: Path, key: PublicKey) -> Tail | None:
         start.fields["checkpoint_every"],
         size - len(torn),
         torn,
+        _time(start),
     )
 
 
@@ -77,6 +84,13 @@ def _first_line(path: Path, raw: bytes, key: PublicKey) -> Line:
     if line.kind not in {"log-start", "log-part"} or not line.signature_is_good(key):
         raise _damaged(path, "its first line is not one that this log's key signed")
     return line
+
+
+def _time(line: Line) -> float:
+    try:
+        return datetime.fromisoformat(line.fields["time"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return time.time()
 
 
 def _split(block: bytes, *, whole: bool) -> tuple[list[bytes], bytes]:

@@ -13,6 +13,7 @@ import pytest
 from mcpsec.cli.root import main
 from mcpsec.telemetry import AuditLog, Event
 from mcpsec.telemetry.head import head_path
+from mcpsec.telemetry.options import LogOptions
 from tests.telemetry.conftest import plain, request
 
 Run = Callable[..., tuple[int, str, str]]
@@ -30,7 +31,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    log = AuditLog.open(tmp_path / "events.jsonl", redact=plain, checkpoint_every=10)
+    log = AuditLog.open(tmp_path / "events.jsonl", redact=plain, options=LogOptions(checkpoint_every=10))
     for number in range(40):
         refused: dict[str, Any] = {
             "kind": "authorization",

@@ -33,6 +33,11 @@ minimum_version = "1.2"
 
 [server.admin]
 listen = "[::1]:9464"
+administrators = [
+  { san = "spiffe://example.com/operator" },
+  { sha256 = "abababababababababababababababababababababababababababababababab" },
+]
+client_ca = "pki/operators.pem"
 
 [server.limits]
 rate_limit = "off"
@@ -87,6 +92,62 @@ all_tokens = true
 
 [log]
 file = "/var/log/mcpsec/events.jsonl"
+fsync = "event"
+on_full = "drop"
+buffer = "2MiB"
+checkpoint_events = 500
+checkpoint_age = "2s"
+rotate_size = "10MiB"
+rotate_age = "1d"
+keep_parts = 30
+keep_age = "90d"
+compress = false
+arguments = { "tickets/get_*" = ["project", "query.limit"] }
+
+[alerts]
+disable = ["new-hour"]
+cooldown = "30m"
+
+[[alerts.channels]]
+webhook = "https://hooks.example.com/mcpsec"
+secret = { env = "HOOK_SECRET" }
+key_id = "gateway"
+ca = "pki/hooks.pem"
+severity = "high"
+rules = ["breaker-open", "log-trouble"]
+
+[[alerts.channels]]
+slack = { file = "secrets/slack-url" }
+
+[[alerts.channels]]
+syslog = "tls://siem.example.com:6514"
+
+[[alerts.channels]]
+command = ["/usr/local/bin/page", "--now"]
+
+[alerts.thresholds]
+authentication_failures = 10
+authentication_window = "10m"
+rate_limit_hits = 50
+rate_limit_window = "2m"
+certificate_days = [60, 14, 2]
+
+[alerts.learning]
+period = "14d"
+requests = 1000
+rate_factor = 2.5
+clients = 100
+resources = 64
+
+[opentelemetry]
+endpoint = "https://collector.example.com:4318"
+headers = { x-tenant = "mcp", authorization = { env = "OTLP_TOKEN", prefix = "Bearer " } }
+ca = "pki/collector.pem"
+service_name = "mcp-gateway"
+traces = true
+metrics = false
+sample = 0.25
+interval = "1m"
 
 [state]
 url = "rediss://state.example.com:6380/2"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mcpsec.telemetry import AuditLog, Event
+from mcpsec.telemetry.options import LogOptions
 
 
 def plain(text: str) -> str:
@@ -39,8 +40,8 @@ def open_log(tmp_path: Path) -> Iterator[Callable[..., AuditLog]]:
     opened: list[AuditLog] = []
 
     def opener(**options: object) -> AuditLog:
-        options.setdefault("redact", plain)
-        log = AuditLog.open(tmp_path / "events.jsonl", **options)  # type: ignore[arg-type]
+        redact = options.pop("redact", plain)
+        log = AuditLog.open(tmp_path / "events.jsonl", redact=redact, options=LogOptions(**options))  # type: ignore[arg-type]
         opened.append(log)
         return log
 

@@ -17,6 +17,7 @@ import pytest
 from mcpsec.errors import ConfigurationError
 from mcpsec.telemetry import AuditLog, Event, LogUnavailable
 from mcpsec.telemetry.head import head_path
+from mcpsec.telemetry.options import LogOptions
 from mcpsec.telemetry.verify import verify
 from tests.telemetry.conftest import plain, request
 
@@ -173,8 +174,9 @@ _WRITER = """
 import asyncio, sys
 from pathlib import Path
 from mcpsec.telemetry import AuditLog, Event
+from mcpsec.telemetry.options import LogOptions
 async def main():
-    log = AuditLog.open(Path(sys.argv[1]), redact=str, checkpoint_every=50, checkpoint_seconds=0.05)
+    log = AuditLog.open(Path(sys.argv[1]), redact=str, options=LogOptions(checkpoint_every=50, checkpoint_seconds=0.05))
     number = 0
     print("ready", flush=True)
     while True:
@@ -313,10 +315,10 @@ class FullDisk:
         return done
 
 
-def test_a_full_disk_refuses_and_recovers_without_loss(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_refuses_and_counts_what_it_could_not_keep(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     log = open_log(buffer_bytes=5000)
     disk = FullDisk(room=1100)
-    monkeypatch.setattr("mcpsec.telemetry.log.os.write", disk)
+    monkeypatch.setattr("mcpsec.telemetry.spool.os.write", disk)
     written = 0
     with pytest.raises(LogUnavailable, match="No space left"):
         for number in range(100):
@@ -331,9 +333,28 @@ def test_a_full_disk_refuses_and_recovers_without_loss(open_log: Open, monkeypat
     log.write(request(1000))
     log.close()
     assert verify(log.path).intact
+    assert sum(each["kind"] == "request" for each in lines(log.path)) == written + 1
+    gaps = [each["count"] for each in lines(log.path) if each["kind"] == "log-gap"]
+    assert gaps == [1]
+
+
+def test_a_full_disk_that_the_buffer_outlasts_costs_nothing(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = open_log()
+    disk = FullDisk(room=100)
+    monkeypatch.setattr("mcpsec.telemetry.spool.os.write", disk)
+    for number in range(100):
+        log.write(request(number))
+        log.flush()
+    assert not log.available
+    disk.room = 1 << 30
+    asyncio.run(log.maintain())
+    assert log.available
+    log.close()
+    assert verify(log.path).intact
     kinds = [each["kind"] for each in lines(log.path)]
-    assert kinds.count("request") == written + 1
+    assert kinds.count("request") == 100
     assert "log-recovered" in kinds
+    assert "log-gap" not in kinds
 
 
 def test_a_full_disk_may_also_cost_events_and_the_log_says_how_many(
@@ -341,7 +362,7 @@ def test_a_full_disk_may_also_cost_events_and_the_log_says_how_many(
 ) -> None:
     log = open_log(buffer_bytes=3000, on_full="drop")
     disk = FullDisk(room=0)
-    monkeypatch.setattr("mcpsec.telemetry.log.os.write", disk)
+    monkeypatch.setattr("mcpsec.telemetry.spool.os.write", disk)
     for number in range(50):
         log.write(request(number))
     assert log.available
@@ -384,7 +405,7 @@ def test_a_real_full_disk(tmp_path: Path) -> None:
     if made.returncode != 0:
         pytest.skip("mounting a small tmpfs needs root: run the tests with CAP_SYS_ADMIN")
     try:
-        log = AuditLog.open(mount / "events.jsonl", redact=plain, buffer_bytes=4096)
+        log = AuditLog.open(mount / "events.jsonl", redact=plain, options=LogOptions(buffer_bytes=4096))
         with pytest.raises(LogUnavailable):
             for number in range(1000):
                 log.write(request(number))
@@ -415,3 +436,90 @@ def test_equal_arguments_have_equal_digests_that_another_log_does_not_share(open
     assert log.digest(b"{}") != log.digest(b"[]")
     assert log.digest(b"{}") != other.digest(b"{}")
     other.close()
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced", "cut"])
+def test_a_log_taken_away_while_it_is_written_is_said_and_found(
+    open_log: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr("mcpsec.telemetry.log._LOOK_SECONDS", 0)
+    log = open_log()
+    for number in range(10):
+        log.write(request(number))
+    asyncio.run(log.maintain())
+    assert not [path for path in tmp_path.iterdir() if "damaged" in path.name], "nothing happened yet"
+    if how == "removed":
+        log.path.unlink()
+    elif how == "moved":
+        log.path.rename(tmp_path / "elsewhere.jsonl")
+    elif how == "replaced":
+        log.path.unlink()
+        log.path.write_text("{}\n")
+    else:
+        os.truncate(log.path, 700)
+    asyncio.run(log.maintain())
+    log.write(request(11))
+    log.close()
+    written = lines(log.path)
+    assert [each["kind"] for each in written[:2]] == ["log-part", "log-recovered"]
+    assert written[2]["request_id"] == f"{11:032x}"
+    assert not verify(log.path).intact
+    assert len(list(tmp_path.glob("*.damaged-*"))) == (how in {"replaced", "cut"})
+
+
+def test_a_rotation_that_fails_keeps_the_log_written(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = open_log(rotate_bytes=2000)
+    rename = Path.rename
+
+    def broken(path: Path, target: Path) -> Path:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    async def fill() -> None:
+        for number in range(20):
+            log.write(request(number))
+            await log.maintain()
+
+    monkeypatch.setattr(Path, "rename", broken)
+    asyncio.run(fill())
+    assert log.available
+    assert log.trouble == os.strerror(errno.EACCES)
+    monkeypatch.setattr(Path, "rename", rename)
+    log._rotate_after = 0.0
+    asyncio.run(fill())
+    assert log.trouble is None
+    log.close()
+    assert verify(log.path).intact
+    assert verify(log.path).events > 40
+
+
+def test_rotation_by_age_goes_on_over_a_restart(open_log: Open, tmp_path: Path) -> None:
+    log = open_log(rotate_seconds=3600)
+    log.write(request())
+    asyncio.run(log.maintain())
+    log.close()
+    text = log.path.read_bytes()
+    assert not list(tmp_path.glob("events.0*"))
+    log = open_log(rotate_seconds=3600)
+    log._part_began -= 3601
+    asyncio.run(log.maintain())
+    assert [path.name for path in tmp_path.glob("events.0*.jsonl*")] != []
+    log.close()
+    assert verify(log.path).intact
+    assert text
+
+
+def test_a_key_half_made_is_no_key(tmp_path: Path) -> None:
+    """A process killed while it makes the key leaves a temporary file, never a half key that stops the next start."""
+    path = tmp_path / "events.jsonl"
+    (tmp_path / "events.jsonl.key.1.tmp").write_bytes(b"-----BEGIN")
+    log = AuditLog.open(path, redact=plain)
+    log.close()
+    assert verify(path).intact
+
+
+def test_a_number_that_json_cannot_say_keeps_the_chain(open_log: Open) -> None:
+    log = open_log(redact=lambda text: "[redacted]")
+    log.write(request(count=1 << 70))
+    log.write(request())
+    log.close()
+    assert verify(log.path).intact

@@ -172,9 +172,10 @@ class HttpUpstream:
                 parts += (name, b": ", value, b"\r\n")
         if exchange.session is not None:
             parts += (b"mcp-session-id: ", exchange.session.state.id, b"\r\n")
+        body = request.body if exchange.message is None else exchange.message.raw
         if request.method == b"POST":
-            parts.append(b"content-length: %d\r\n" % len(request.body))
-        parts += (b"\r\n", request.body)
+            parts.append(b"content-length: %d\r\n" % len(body))
+        parts += (b"\r\n", body)
         return b"".join(parts)
 
     def _answer(

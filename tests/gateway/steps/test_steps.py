@@ -27,7 +27,11 @@ def events(running: Gateway) -> list[dict[str, Any]]:
 
 
 def rules(running: Gateway) -> list[str]:
-    return [event.get("rule") or event.get("reason", "") for event in events(running) if "decision" in event]
+    return [
+        event.get("rule") or event.get("reason", "")
+        for event in events(running)
+        if "decision" in event and event["kind"] != "handshake"
+    ]
 
 
 def post(running: Gateway, body: bytes, headers: dict[str, str | None] | None = None, **options: Any) -> Response:

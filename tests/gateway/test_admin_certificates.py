@@ -1,0 +1,102 @@
+"""An admin listener with administrators: their certificates get in over mutual TLS, nobody else's do."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.fixtures.deployments import TESTER
+from tests.fixtures.gateway import Gateway
+from tests.fixtures.pki import Authority, Identity
+from tests.fixtures.processes import wait_until
+
+
+def fetch(running: Gateway, path: str, identity: Identity) -> int:
+    assert running.admin_url is not None
+    parts = urlsplit(running.admin_url)
+    assert parts.scheme == "https"
+    connection = http.client.HTTPSConnection(
+        parts.hostname or "", parts.port, context=identity.client_context(), timeout=60
+    )
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_only_administrators_get_in(deployment: Any, gateway: Any) -> None:
+    made = deployment({"demo": {"builtin": "demo"}})
+    made.document["server"]["admin"] = {"listen": "127.0.0.1:0", "administrators": [{"san": TESTER}]}
+    made.write()
+    running = gateway(made)
+    for path in ("/healthz", "/metrics", "/dashboard", "/dashboard/data"):
+        assert fetch(running, path, made.client) == 200
+        assert fetch(running, path, made.other) == 403
+    with pytest.raises(OSError):
+        fetch(running, "/metrics", made.stranger)
+    bare = ssl.create_default_context(cafile=str(made.client.ca))
+    with pytest.raises(OSError):
+        assert running.admin_url is not None
+        parts = urlsplit(running.admin_url)
+        connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, context=bare, timeout=60)
+        connection.request("GET", "/metrics")
+        connection.getresponse()
+    reasons = wait_until(
+        lambda: (
+            (found := {event.get("reason") for event in made.events()}) >= {"admin: no client certificate"} and found
+        ),
+        "the refused handshake in the log",
+    )
+    assert "admin: not an administrator's certificate" in reasons
+
+
+def test_administrators_of_a_ca_of_their_own(deployment: Any, gateway: Any) -> None:
+    made = deployment({"demo": {"builtin": "demo"}})
+    operators = Authority(made.directory / "pki" / "operators", "Operators")
+    anna = operators.client("anna", "spiffe://mcpsec.test/operator/anna", trusts=made.client.ca)
+    made.document["server"]["admin"] = {
+        "listen": "127.0.0.1:0",
+        "administrators": [{"san": "spiffe://mcpsec.test/operator/anna"}],
+        "client_ca": str(operators.certificate),
+    }
+    made.write()
+    running = gateway(made)
+    assert fetch(running, "/metrics", anna) == 200
+    with pytest.raises(OSError):
+        fetch(running, "/metrics", made.client)
+
+
+def test_an_admin_listener_for_everybody_is_refused(deployment: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    from mcpsec.cli.root import main
+
+    made = deployment({"demo": {"builtin": "demo"}})
+    made.document["server"]["admin"] = {"listen": "0.0.0.0:9464"}
+    made.write()
+    assert main(["config", "check", "-c", str(made.config), "--format", "json"]) == 2
+    assert any("administrators" in str(problem) for problem in json.loads(capsys.readouterr().out).values())
+
+
+def test_named_arguments_are_in_the_log_and_no_others(deployment: Any, gateway: Any) -> None:
+    from tests.fixtures.raw import RawClient, call
+
+    made = deployment({"demo": {"builtin": "demo"}})
+    made.document["log"]["arguments"] = {"demo/ec*": ["text"]}
+    made.write()
+    running = gateway(made)
+    with RawClient(running) as client:
+        assert client.post(call("echo", {"text": "in-clear"})).status == 200
+        client.post(call("digest", {"text": "not-in-clear"}))
+        secret = "ghp_" + "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8"
+        client.post(call("echo", {"text": secret}))
+    running.stop()
+    events = [event for event in made.events() if "status" in event]
+    assert events[0]["arguments"] == {"text": "in-clear"}
+    assert "arguments" not in events[1]
+    assert secret not in made.log.read_text()
+    assert "arguments" in events[2]
