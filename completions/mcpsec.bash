@@ -37,7 +37,7 @@ _mcpsec() {
         "mcpsec sign") commands="verify keygen" options="--arg --body-file --ca --cert --client --config --era --format --header --help --key --key-file --key-id --method --nonce --scheme --secret-file --send --tamper --timeout --timestamp --tool --url" ;;
         "mcpsec sign verify") commands="" options="--at --body-file --format --headers-file --help --key-file --key-id --max-age --method --scheme --secret-file --url" ;;
         "mcpsec sign keygen") commands="" options="--help --kind" ;;
-        "mcpsec connect") commands="" options="--ca --cert --client --config --help --install --key --key-file --key-id --login --logout --name --no-browser --oauth-binding --oauth-ca --oauth-client-id --oauth-client-key-file --oauth-client-secret-file --oauth-grant --oauth-issuer --oauth-port --oauth-scope --oauth-store --print --scheme --secret-file --yes" ;;
+        "mcpsec connect") commands="" options="--ca --cert --client --config --help --install --key --key-file --key-id --login --logout --name --no-browser --oauth-binding --oauth-ca --oauth-client-id --oauth-client-key-file --oauth-client-secret-file --oauth-grant --oauth-issuer --oauth-port --oauth-scope --oauth-store --print --scheme --secret-file --uninstall --yes" ;;
         "mcpsec scan-secrets") commands="install-hook rules" options="--help" ;;
         "mcpsec scan-secrets install-hook") commands="" options="--force --help --pre-push" ;;
         "mcpsec scan-secrets rules") commands="list show test" options="--help" ;;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -40,7 +41,8 @@ app = typer.Typer(
         "mcpsec connect https://mcp.example.com:8443/mcp --cert chain.pem --key key.pem --ca server-ca.pem "
         "--key-id agent --secret-file agent.hmac",
         "mcpsec connect -c demo/mcpsec.toml --client agent --install claude-desktop",
-        "mcpsec connect -c demo/mcpsec.toml --client agent --print",
+        "mcpsec connect -c demo/mcpsec.toml --client agent --install codex --print",
+        "mcpsec connect https://mcp.example.com:8443/mcp --login",
     )
 )
 def connect(
@@ -93,20 +95,21 @@ def connect(
         str | None,
         typer.Option("--install", metavar="CLIENT", help="Write this command into an MCP client's configuration."),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="With --install: what the server is called there.")
+    uninstall: Annotated[
+        str | None,
+        typer.Option("--uninstall", metavar="CLIENT", help="Take the entry out of that client's configuration."),
     ] = None,
-    show: Annotated[
-        bool, typer.Option("--print", help="Print the entry for a client's configuration; write nothing.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --install: do not ask.")] = False,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="What the server is called there.")] = None,
+    show: Annotated[bool, typer.Option("--print", help="Print the entry, write nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before writing.")] = False,
 ) -> None:
     """Serve MCP on standard input and output, and pass it on to a hardened server.
 
     This is the [bold]command[/bold] of an MCP client's configuration: the client speaks plain stdio, the server sees
     mutual TLS and signed requests. A renewed certificate is picked up while it runs. It ends when its input ends.
 
-    [bold]--install[/bold] writes that entry: it shows the change, asks, and keeps a copy of the file.
+    [bold]--install[/bold] writes that entry, [bold]--uninstall[/bold] takes it out: it shows the change, asks, and
+    keeps a copy of the file.
     """
     from mcpsec.connect.selection import Selection
 
@@ -135,20 +138,50 @@ def connect(
         keep=oauth_store,
         browser=not no_browser,
     )
+    if uninstall is not None:
+        from mcpsec.cli import connect_install
+
+        connect_install.uninstall(uninstall, name, "mcpsec" if url is None else _server_name(url), yes=yes)
+        return
     credentials, place = selection.load()
     if place is None:
         raise UsageError("there is no URL", hint="mcpsec connect https://HOST:PORT/mcp, or -c FILE of a deployment")
-    if place.startswith("http:") and _server_name(place) != "mcpsec":
+    if place.startswith("http:") and not _is_here(place):
         raise UsageError(f"plain HTTP to another machine: {place}", hint="a hardened server speaks https://")
     if place.startswith("https:"):
         credentials.ssl_context()  # a missing file is said now, not at the first request
     if install is not None or show:
-        files = {"--cert": cert, "--key": key, "--ca": ca, "--secret-file": secret_file, "-c": selection.file}
-        words = {"--key-id": key_id, "--scheme": scheme, "--client": client}
-        arguments = [] if url is None else [url]
-        arguments += [word for option, path in files.items() if path for word in (option, str(path.absolute()))]
-        arguments += [word for option, value in words.items() if value for word in (option, value)]
-        _install(install, name or _server_name(place), arguments, show=show, yes=yes)
+        from mcpsec.cli import connect_install
+
+        arguments = connect_install.command_line(
+            url,
+            {
+                "--cert": cert,
+                "--key": key,
+                "--ca": ca,
+                "--secret-file": secret_file,
+                "--key-file": key_file,
+                "-c": selection.file,
+                "--key-id": key_id,
+                "--scheme": scheme,
+                "--client": client,
+                "--oauth-client-id": oauth_client_id,
+                "--oauth-client-secret-file": oauth_client_secret_file,
+                "--oauth-client-key-file": oauth_client_key_file,
+                "--oauth-grant": oauth_grant,
+                "--oauth-binding": oauth_binding,
+                "--oauth-scope": oauth_scope,
+                "--oauth-issuer": oauth_issuer,
+                "--oauth-ca": oauth_ca,
+                "--oauth-port": oauth_port,
+                "--oauth-store": oauth_store,
+                "--no-browser": no_browser,
+            },
+        )
+        if install is None or show:
+            connect_install.show(install, name, _server_name(place), arguments)
+        else:
+            connect_install.install(install, name, _server_name(place), arguments, yes=yes)
         return
     if login or logout:
         _tokens(place, credentials, settings, forget=logout)
@@ -156,40 +189,13 @@ def connect(
     _run(place, credentials, settings)
 
 
+def _is_here(url: str) -> bool:
+    return (urlsplit(url).hostname or "") in {"localhost", "127.0.0.1", "::1"}
+
+
 def _server_name(url: str) -> str:
     """A name for the server in a client's list: the host, or mcpsec for one on this machine."""
-    from urllib.parse import urlsplit
-
-    host = urlsplit(url).hostname or ""
-    return "mcpsec" if host in {"localhost", "127.0.0.1", "::1"} else host
-
-
-def _install(client_name: str | None, name: str, arguments: list[str], *, show: bool, yes: bool) -> None:
-    import json
-    import sys
-
-    from mcpsec.connect.install import entry_of, find_client, plan
-
-    client = find_client(client_name or "claude-desktop")
-    entry = entry_of(client, arguments)
-    if show:
-        document: dict[str, object] = {name: entry}
-        for key in reversed(client.keys):
-            document = {key: document}
-        out.result(json.dumps(document, indent=2, ensure_ascii=False))
-        return
-    change = plan(client, name, entry)
-    if change.before == change.after:
-        out.note(f"{change.file} has this entry already")
-        return
-    out.result(change.diff)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise UsageError("nothing was written: there is nobody to ask", hint="add --yes")
-        typer.confirm(f"Write this to {change.file}?", abort=True, err=True)
-    backup = change.apply()
-    kept = f"; what was there is in {backup.name}" if backup is not None else ""
-    out.note(f"wrote {change.file}{kept}; restart {client.title} to see it")
+    return "mcpsec" if _is_here(url) else urlsplit(url).hostname or "mcpsec"
 
 
 def _note(text: str) -> None:

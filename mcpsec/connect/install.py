@@ -4,32 +4,59 @@ from __future__ import annotations
 
 import datetime
 import difflib
+import json
 import os
+import re
 import shutil
 import sys
 import tempfile
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mcpsec.connect import jsonc
 from mcpsec.errors import ConfigurationError, UsageError
 
-__all__ = ["McpClient", "Plan", "client_names", "entry_of", "find_client", "plan"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "McpClient",
+    "Plan",
+    "client_names",
+    "entry_of",
+    "find_client",
+    "name_for",
+    "plan",
+    "plan_removal",
+    "printed",
+]
 
 
 @dataclass(frozen=True)
 class McpClient:
-    """A client that starts stdio servers: where its file is, and which keys lead to its servers."""
+    """A client that starts stdio servers: where its file is, which keys lead to its servers, how it writes one.
+
+    ``format`` is json (with comments), toml or yaml. ``program`` and ``arguments`` are the members of an entry that
+    hold the command; without ``arguments`` the first one holds all of its words. ``named`` is the member that repeats
+    the server's name; with ``items`` the servers are a list that is told apart by it. ``names`` is what a name may look
+    like, and ``new_file`` what a file must begin with that does not exist yet.
+    """
 
     name: str
     title: str
     file: Path
     keys: tuple[str, ...]
-    extra: dict[str, Any]
+    extra: dict[str, Any] = field(default_factory=dict)
+    format: str = "json"
+    program: str = "command"
+    arguments: str | None = "args"
+    named: str | None = None
+    items: bool = False
+    names: str | None = None
+    new_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,11 +70,13 @@ class Plan:
 
     @property
     def diff(self) -> str:
-        """The change in unified form; empty when there is none."""
+        """The change in unified form, secrets of the neighbourhood taken out; empty when there is none."""
+        from mcpsec.leaks.redaction import redact
+
         lines = difflib.unified_diff(
             self.before.splitlines(), self.after.splitlines(), str(self.file), str(self.file), n=1, lineterm=""
         )
-        return "\n".join(lines)
+        return redact("\n".join(lines))
 
     def apply(self) -> Path | None:
         """Write the file, whole or not at all; returns the copy of what was there before, None when nothing was.
@@ -81,18 +110,42 @@ def find_client(name: str, home: Path | None = None) -> McpClient:
     if row is None:
         raise UsageError(f"no MCP client is known as {name}", hint=f"one of {', '.join(client_names())}")
     home = home or Path.home()
-    file = row["file"].format(home=home, config=_application_directory(home))
-    return McpClient(name, row["title"], Path(file), tuple(row["keys"]), row.get("entry", {}))
+    place = row.get("file_windows", row["file"]) if sys.platform == "win32" else row["file"]
+    file = Path(place.format(home=home, config=_application_directory(home)))
+    if (moved := os.environ.get(row.get("directory_variable", ""))) is not None:
+        file = Path(moved) / file.name
+    known = {key: row[key] for key in ("format", "program", "named", "items", "names", "new_file") if key in row}
+    arguments = row.get("arguments", "args") or None
+    return McpClient(name, row["title"], file, tuple(row["keys"]), row.get("entry", {}), arguments=arguments, **known)
 
 
-def entry_of(client: McpClient, arguments: list[str]) -> dict[str, Any]:
-    """What stands under the server's name: this very mcpsec with ``arguments``, by its absolute path.
+def entry_of(client: McpClient, name: str, arguments: list[str]) -> dict[str, Any]:
+    """What stands for the server ``name``: this very mcpsec with ``arguments``, by its absolute path.
 
     Clients with a window do not search the shell's PATH.
     """
     program = shutil.which("mcpsec", path=str(Path(sys.executable).parent)) or shutil.which("mcpsec")
     words = [str(Path(program).absolute())] if program else [sys.executable, "-m", "mcpsec"]
-    return {**client.extra, "command": words[0], "args": [*words[1:], "connect", *arguments]}
+    words += ["connect", *arguments]
+    own = {} if client.named is None else {client.named: name}
+    if client.arguments is None:
+        return {**own, **client.extra, client.program: words}
+    return {**own, **client.extra, client.program: words[0], client.arguments: words[1:]}
+
+
+def name_for(client: McpClient, name: str | None, suggested: str) -> str:
+    """What the server is called there: ``name``, else ``suggested`` in the letters that the client allows.
+
+    Raises:
+        UsageError: the client does not allow ``name``.
+    """
+    if client.names is None:
+        return name or suggested
+    if name is None:
+        return re.sub(r"[^A-Za-z0-9_-]", "-", suggested)
+    if not re.fullmatch(client.names, name):
+        raise UsageError(f"{client.title} takes no server called {name!r}", hint="letters, digits, - and _ only")
+    return name
 
 
 def plan(client: McpClient, name: str, entry: dict[str, Any]) -> Plan:
@@ -101,13 +154,64 @@ def plan(client: McpClient, name: str, entry: dict[str, Any]) -> Plan:
     Raises:
         ConfigurationError: the file is not what such a file must be.
     """
+    return _plan(client, lambda text: _set(client, text or client.new_file, name, entry))
+
+
+def plan_removal(client: McpClient, name: str) -> Plan:
+    """What the client's file would become without the entry ``name``.
+
+    Raises:
+        ConfigurationError: the file is not what such a file must be.
+    """
+    return _plan(client, lambda text: _removed(client, text, name))
+
+
+def printed(client: McpClient, name: str, entry: dict[str, Any]) -> str:
+    """The entry alone, with the keys that lead to it, in the client's own format."""
+    if client.format == "json":
+        document: Any = {name: entry}
+        for key in reversed(client.keys):
+            document = {key: document}
+        return json.dumps(document, indent=2, ensure_ascii=False)
+    return _set(client, "", name, entry)
+
+
+def _plan(client: McpClient, edit: Callable[[str], str]) -> Plan:
     file = client.file.resolve()  # the file itself, where a link to it is kept with other dotfiles
     before = _content(file)
     try:
-        after = jsonc.set_member(before, (*client.keys, name), entry)
+        after = edit(before)
     except ConfigurationError as error:
         raise ConfigurationError(error.message, path=file, line=error.line, hint=error.hint) from None
     return Plan(client, file, before, after)
+
+
+def _set(client: McpClient, text: str, name: str, entry: dict[str, Any]) -> str:
+    if client.format == "toml":
+        from mcpsec.clientfiles import toml_edit
+
+        return toml_edit.set_member(text, (*client.keys, name), entry)
+    if client.format == "yaml":
+        from mcpsec.clientfiles import yaml_edit
+
+        return yaml_edit.set_entry(text, client.keys[0], name, entry, items=client.items)
+    from mcpsec.clientfiles import jsonc_edit
+
+    return jsonc_edit.set_member(text, (*client.keys, name), entry)
+
+
+def _removed(client: McpClient, text: str, name: str) -> str:
+    if client.format == "toml":
+        from mcpsec.clientfiles import toml_edit
+
+        return toml_edit.remove_member(text, (*client.keys, name))
+    if client.format == "yaml":
+        from mcpsec.clientfiles import yaml_edit
+
+        return yaml_edit.remove_entry(text, client.keys[0], name, items=client.items)
+    from mcpsec.clientfiles import jsonc_edit
+
+    return jsonc_edit.remove_member(text, (*client.keys, name))
 
 
 @cache

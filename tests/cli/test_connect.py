@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import stat
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from mcpsec.cli import root
 from mcpsec.connect.install import client_names, find_client
@@ -35,24 +38,71 @@ def secret(home: Path) -> None:
     (home / "agent.hmac").write_text("s" * 43)
 
 
+def entry_in(client: str, name: str = "mcp.example.com") -> dict[str, Any] | None:
+    """What the client's file holds for the server; None when it holds nothing."""
+    known = find_client(client)
+    text = known.file.read_text()
+    document = {"json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load}[known.format](text)
+    for key in known.keys:
+        document = document.get(key) or {}
+    if known.items:
+        return next((item for item in document if item["name"] == name), None)
+    return document.get(name)
+
+
 @pytest.mark.parametrize("client", client_names())
-def test_installs_into_every_client(client: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_installs_into_every_client_and_out_again(client: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     connect(*ARGUMENTS, "--install", client, "--yes")
     known = find_client(client)
     assert known.file.is_relative_to(home)
-    document = json.loads(known.file.read_text())
-    for key in known.keys:
-        document = document[key]
-    entry = document["mcp.example.com"]
-    assert Path(entry["command"]).is_absolute()
-    assert entry["args"][-7:] == [
+    name = "mcp-example-com" if client == "codex" else "mcp.example.com"
+    entry = entry_in(client, name)
+    assert entry is not None
+    words = entry[known.program] if known.arguments is None else [entry[known.program], *entry[known.arguments]]
+    assert Path(words[0]).is_absolute()
+    assert words[-6:] == [
         "connect", "https://mcp.example.com/mcp", "--secret-file", str(home / "agent.hmac"), "--key-id", "agent",
-    ][-7:]  # fmt: skip
+    ]  # fmt: skip
     printed = capsys.readouterr()
     assert "+" in printed.out
     assert "wrote" in printed.err
     connect(*ARGUMENTS, "--install", client, "--yes")
     assert "already" in capsys.readouterr().err
+    connect("--uninstall", client, "--yes")
+    assert entry_in(client, name) is None
+    assert "-" in capsys.readouterr().out
+    connect("--uninstall", client, "--yes")
+    assert "no entry" in capsys.readouterr().err
+
+
+def test_options_of_tokens_go_into_the_entry(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "ca.pem").write_text("")
+    connect("--oauth-client-id", "me", "--oauth-ca", "ca.pem", "--oauth-binding", "dpop", "--no-browser", "--print")
+    (entry,) = json.loads(capsys.readouterr().out)["mcpServers"].values()
+    assert entry["args"][-8:] == [
+        "https://mcp.example.com/mcp", "--oauth-client-id", "me", "--oauth-binding", "dpop",
+        "--oauth-ca", str(home / "ca.pem"), "--no-browser",
+    ]  # fmt: skip
+
+
+def test_prints_in_the_clients_own_format(capsys: pytest.CaptureFixture[str]) -> None:
+    connect("--install", "codex", "--print")
+    assert list(tomllib.loads(capsys.readouterr().out)["mcp_servers"]) == ["mcp-example-com"]
+    connect("--install", "goose", "--print")
+    assert list(yaml.safe_load(capsys.readouterr().out)["extensions"]) == ["mcp.example.com"]
+    connect("--install", "codex", "--name", "a b", "--print", code=2)
+    assert "letters, digits" in capsys.readouterr().err
+
+
+def test_the_diff_shows_no_secret_of_the_neighbours(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = home / ".cursor" / "mcp.json"
+    file.parent.mkdir()
+    token = "ghp_" + "h7Kq2Zp9Wc4Xv1Nb8Lm3Rt6Ys5Dj0Fg2Ae7U"
+    file.write_text(f'{{\n  "mcpServers": {{\n    "x": {{"env": {{"GITHUB_TOKEN": "{token}"}}}}\n  }}\n}}\n')
+    connect(*ARGUMENTS, "--install", "cursor", "--yes")
+    shown = capsys.readouterr()
+    assert token not in shown.out + shown.err
+    assert token in file.read_text()
 
 
 def test_shows_the_change_keeps_a_copy_and_the_comments(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,6 +184,7 @@ def test_the_deployment_in_the_current_directory_is_named_in_the_entry(
     assert entry["args"][-2:] == ["-c", str(home / "mcpsec.toml")]
 
 
-def test_plain_http_to_another_machine_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert root.main(["connect", "http://mcp.example.com/mcp"]) == 2
+@pytest.mark.parametrize("host", ["mcp.example.com", "mcpsec", "127.0.0.1.example.com"])
+def test_plain_http_to_another_machine_is_refused(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert root.main(["connect", f"http://{host}/mcp"]) == 2
     assert "https://" in capsys.readouterr().err

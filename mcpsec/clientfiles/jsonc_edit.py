@@ -1,4 +1,4 @@
-"""One member set in a JSON text, everything else left as it stands: comments, order, spacing, line ends.
+"""One member set in, or taken out of, a JSON text; everything else stays: comments, order, spacing, line ends.
 
 Editors' configuration files are JSON with comments and trailing commas, often kept by hand; to write them anew would
 lose what their owner wrote.
@@ -10,13 +10,15 @@ import json
 import re
 from typing import Any, Final, NamedTuple
 
+from mcpsec.clientfiles.editing import changed, removed, unsafe
 from mcpsec.errors import ConfigurationError
 
-__all__ = ["read", "set_member"]
+__all__ = ["read", "remove_member", "set_member"]
 
 _SKIP: Final = re.compile(r"(?:[ \t\r\n\ufeff]|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _STRING: Final = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 _SCALAR: Final = re.compile(r"[^\s,\]}/\[{\"]+")
+_REMARK: Final = re.compile(r"[ \t]*(?://[^\r\n]*|/\*[^\r\n]*?\*/[ \t]*)(?=\r?\n)")
 _DEEPEST: Final = 200
 
 
@@ -54,7 +56,7 @@ def set_member(text: str, path: tuple[str, ...], value: Any) -> str:
     if not text.strip("\ufeff \t\r\n"):
         text = "{}\n"
     node = _Reader(text).document()
-    expected = _changed(node.value, path, value)
+    expected = changed(node.value, path, value)
     for depth, key in enumerate(path):
         if node.members is None:
             where = ".".join(path[:depth]) or "the file"
@@ -68,16 +70,60 @@ def set_member(text: str, path: tuple[str, ...], value: Any) -> str:
         node = found[-1].value
     else:
         edited = text[: node.start] + _written(value, text, _indent_at(text, node.start)) + text[node.end :]
-    if read(edited) != expected:  # an editor must not guess: rather nothing than another meaning
-        raise ConfigurationError("the file has a shape that can't be edited safely", hint="use --print and paste")
-    return edited
+    return _checked(edited, expected)
 
 
-def _changed(old: Any, path: tuple[str, ...], value: Any) -> Any:
-    if not path:
-        return value
-    base = old if isinstance(old, dict) else {}
-    return {**base, path[0]: _changed(base.get(path[0]), path[1:], value)}
+def remove_member(text: str, path: tuple[str, ...]) -> str:
+    """``text`` without the member at ``path``; as it was when there is none.
+
+    Raises:
+        ConfigurationError: the text is not JSON, or has a shape that can't be edited safely.
+    """
+    if not text.strip("\ufeff \t\r\n"):
+        return text
+    root = node = _Reader(text).document()
+    for key in path[:-1]:
+        below = [member for member in node.members or () if member.key == key]
+        if not below:
+            return text
+        node = below[-1].value
+    members = node.members or ()
+    at = next((at for at in reversed(range(len(members))) if members[at].key == path[-1]), None)
+    if at is None:
+        return text
+    start, end = members[at].start, members[at].value.end
+    comma = _comma_after(text, end)
+    if comma is not None:
+        end = comma + 1
+    elif at > 0:
+        before = _comma_after(text, members[at - 1].value.end)
+        assert before is not None  # another member follows it
+        text, start, end = text[:before] + text[before + 1 :], start - 1, end - 1
+    start, end = _whole_lines(text, start, end)
+    return _checked(text[:start] + text[end:], removed(root.value, path))
+
+
+def _comma_after(text: str, at: int) -> int | None:
+    at = _SKIP.match(text, at).end()  # type: ignore[union-attr]
+    return at if text[at : at + 1] == "," else None
+
+
+def _whole_lines(text: str, start: int, end: int) -> tuple[int, int]:
+    """A stretch that has its lines to itself, with them; any other as it is."""
+    line = text.rfind("\n", 0, start) + 1
+    after = re.compile(r"[ \t]*(?:\r?\n|$)").match(text, end)
+    if text[line:start].strip(" \t") or after is None:
+        return start, end
+    return line, after.end()
+
+
+def _checked(edited: str, expected: object) -> str:
+    try:
+        if read(edited) == expected:  # an editor must not guess: rather nothing than another meaning
+            return edited
+    except ConfigurationError:
+        pass
+    raise unsafe()
 
 
 def _insert(text: str, node: _Node, key: str, value: Any) -> str:
@@ -95,10 +141,13 @@ def _insert(text: str, node: _Node, key: str, value: Any) -> str:
     inner = _indent_at(text, last.start)
     member = f"{json.dumps(key)}: {_written(value, text, inner)}"
     at = last.value.end
-    if not node.comma:
-        return f"{text[:at]},{newline}{inner}{member}{text[at:]}"
-    at = _SKIP.match(text, at).end() + 1  # type: ignore[union-attr] # behind the trailing comma, which stays in use
-    return f"{text[:at]}{newline}{inner}{member},{text[at:]}"
+    if node.comma:
+        at = _SKIP.match(text, at).end() + 1  # type: ignore[union-attr] # behind the trailing comma, which stays in use
+        member += ","
+    remark = _REMARK.match(text, at)
+    behind = at if remark is None else remark.end()  # a remark on the last member's line stays with it
+    comma = "" if node.comma else ","
+    return f"{text[:at]}{comma}{text[at:behind]}{newline}{inner}{member}{text[behind:]}"
 
 
 def _written(value: Any, text: str, indent: str) -> str:

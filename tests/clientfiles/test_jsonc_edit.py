@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpsec.connect.jsonc import read, set_member
+from mcpsec.clientfiles.jsonc_edit import read, remove_member, set_member
 from mcpsec.errors import ConfigurationError
 
 PATH = ("mcpServers", "mcpsec")
@@ -50,12 +50,39 @@ def test_sets_the_member_and_nothing_else(name: str) -> None:
     assert set_member(edited, PATH, ENTRY) == edited, "a second time changes nothing"
 
 
+@pytest.mark.parametrize("name", TEXTS)
+def test_what_was_added_can_be_taken_out_again(name: str) -> None:
+    text = TEXTS[name]
+    if name == "twice":
+        with pytest.raises(ConfigurationError):
+            remove_member(text, PATH)
+        return
+    edited = remove_member(set_member(text, PATH, ENTRY), PATH)
+    before = read(text)
+    before.setdefault("mcpServers", {}).pop("mcpsec", None)
+    assert read(edited) == before
+    assert remove_member(edited, PATH) == edited
+    for comment in ("// none yet", "// mine", "/* last */", "// ours"):
+        assert (comment in text) == (comment in edited)
+    if name in {"one server", "tabs", "four spaces", "crlf"}:
+        assert edited == text
+
+
+def test_a_member_among_others_is_taken_out() -> None:
+    text = '{"mcpServers": {"a": 1, "mcpsec": {}, "z": 2}}'
+    assert remove_member(text, PATH) == '{"mcpServers": {"a": 1,  "z": 2}}'
+    assert remove_member('{"mcpServers": {"mcpsec": {}}}', PATH) == '{"mcpServers": {}}'
+    assert remove_member('{"mcpServers": {"a": 1, /* x */ "mcpsec": {}}}', PATH) == '{"mcpServers": {"a": 1 /* x */ }}'
+    for other in ("", "{}", '{"mcpServers": 3}', '{"mcpServers": []}'):
+        assert remove_member(other, PATH) == other
+
+
 def test_the_style_is_the_files_own() -> None:
     assert set_member(TEXTS["tabs"], PATH, {"command": "c"}) == (
         '{\n\t"a": 1,\n\t"mcpServers": {\n\t\t"files": {},\n\t\t"mcpsec": {\n\t\t\t"command": "c"\n\t\t}\n\t}\n}'
     )
     assert set_member(TEXTS["trailing comma"], PATH, 1) == (
-        '{\n  "mcpServers": {\n    "files": {"command": "x"},\n    "mcpsec": 1, /* last */\n  },\n}\n'
+        '{\n  "mcpServers": {\n    "files": {"command": "x"}, /* last */\n    "mcpsec": 1,\n  },\n}\n'
     )
 
 
