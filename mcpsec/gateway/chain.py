@@ -45,7 +45,7 @@ class Chain:
     async def handle(self, request: Request, peer: Peer) -> Answer | StreamAnswer:
         """Answer one request, and write its one event when it is over."""
         self._count += 1
-        exchange = Exchange(request, peer, f"{self._prefix}-{self._count:x}")
+        exchange = Exchange(request, peer, f"{self._prefix}{self._count:08x}")
         try:
             outcome = await self._outcome(exchange)
         except BaseException as error:
