@@ -177,7 +177,9 @@ http {{
     def haproxy(self) -> Iterator[Target]:
         port, home = free_port(), self.directory / "haproxy"
         home.mkdir()
-        (home / "server.pem").write_text((self.server / "chain.pem").read_text() + (self.server / "key.pem").read_text())
+        (home / "server.pem").write_text(
+            (self.server / "chain.pem").read_text() + (self.server / "key.pem").read_text()
+        )
         (home / "haproxy.cfg").write_text(
             f"""global
   nbthread 1
@@ -260,7 +262,9 @@ rate_limit = {{ rate = "1000000/second", burst = 1000000 }}
 
         from mcpsec.signing import SignedMessage, Signer, SigningKey, load_secret
 
-        signer = Signer(SigningKey(id="bench", secret=load_secret(self.deployment / "secrets/bench.hmac")), "hmac-sha256")
+        signer = Signer(
+            SigningKey(id="bench", secret=load_secret(self.deployment / "secrets/bench.hmac")), "hmac-sha256"
+        )
         parts = urlsplit(url)
         fields = [(name.encode(), value.encode()) for name, value in MODERN.items()]
         message = SignedMessage("POST", parts.netloc, parts.path, "", fields, BODY.encode())
@@ -303,7 +307,16 @@ rate_limit = {{ rate = "1000000/second", burst = 1000000 }}
         if target.url.startswith("https:"):
             environment |= {"LD_PRELOAD": str(self.shim), "CERT": str(self.certificate), "KEY": str(self.key)}
         before = cpu_seconds(target.process) if target.process else 0.0
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(PARTS / "post.lua")]
+        command = [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds:g}s",
+            "--timeout",
+            "30s",
+            "-s",
+            str(PARTS / "post.lua"),
+        ]
         done = subprocess.run([*command, target.url], env=environment, capture_output=True, text=True)
         line = next((line for line in done.stdout.splitlines() if line.startswith("JSON ")), None)
         if line is None:

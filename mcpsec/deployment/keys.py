@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from mcpsec.deployment import model
+from mcpsec.deployment.breaker_kinds import Ratio
 from mcpsec.deployment.kinds import (
     AddressKind,
     Choice,
@@ -215,6 +216,21 @@ _SANDBOX = Table(
     "What an upstream's program may touch (Linux).",
 )
 
+_BREAKER = Table(
+    model.Breaker,
+    (
+        Key("enabled", Flag(), "Whether there is one."),
+        Key("failure_ratio", Ratio(), "Opens when this share of the calls failed."),
+        Key("slow_call", Duration(0.01, 86400), "A call that takes as long is slow; without it none is."),
+        Key("slow_ratio", Ratio(), "Opens when this share of the calls was slow."),
+        Key("minimum_calls", Whole(1, 100_000), "Calls within the window before it judges."),
+        Key("window", Duration(1, 3600), "The time that is looked at."),
+        Key("open_for", Duration(0.1, 3600), "How long the upstream is then left alone."),
+        Key("probes", Whole(1, 1000), "Calls that must go well, one after the other or at once, before it closes."),
+    ),
+    "When an upstream that fails too often is left alone: its calls get a 503 with Retry-After at once.",
+)
+
 _UPSTREAM = Table(
     model.Upstream,
     (
@@ -240,9 +256,17 @@ _UPSTREAM = Table(
             needs="url",
         ),
         Key("ca", FilePath("file"), "CA certificates, PEM, that its certificate must come from.", needs="url"),
-        Key("timeout", Duration(0.01, 86400), "The longest that one call may take."),
+        Key(
+            "timeout",
+            Duration(0.01, 86400),
+            "The longest that one call may take, or that may pass between two messages of its answer.",
+        ),
+        Key(
+            "timeouts", MapOf(Glob(), Duration(0.01, 86400), of='"TOOL"'), "The same by tool; the closest glob counts."
+        ),
         Key("connect_timeout", Duration(0.01, 300), "The longest that connecting (or starting the program) may take."),
-        Key("in_flight", Whole(1, 100_000), "Calls of all clients under way at once."),
+        Key("in_flight", Whole(1, 100_000), "Calls of all clients under way at once; the next gets a 429."),
+        Key("breaker", _BREAKER, "Its circuit breaker."),
         Key(
             "access",
             MapOf(Glob(), _METHODS, of='"TOOL"'),

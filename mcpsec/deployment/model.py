@@ -22,6 +22,7 @@ __all__ = [
     "Alerts",
     "ArgumentFilter",
     "Auth",
+    "Breaker",
     "Builtin",
     "CertificateMatch",
     "Client",
@@ -270,6 +271,20 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """``[upstreams.NAME.breaker]``: when an upstream that fails, or is slow, is left alone. Times in seconds."""
+
+    enabled: bool = True
+    failure_ratio: float = 0.5
+    slow_call: float | None = None
+    slow_ratio: float = 0.8
+    minimum_calls: int = 20
+    window: float = 30.0
+    open_for: float = 5.0
+    probes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
     """``[upstreams.NAME]``: exactly one of ``command`` (stdio), ``url`` (Streamable HTTP) or ``builtin``.
 
@@ -286,10 +301,12 @@ class Upstream:
     headers: dict[str, str | SecretRef] = field(default_factory=dict)
     ca: Path | None = None
     timeout: float = 30.0
+    timeouts: dict[str, float] = field(default_factory=dict)
     connect_timeout: float = 5.0
     in_flight: int = 256
     access: dict[str, MethodClass] = field(default_factory=dict)
     rate_limits: dict[str, Rate] = field(default_factory=dict)
+    breaker: Breaker = field(default_factory=Breaker)
     sandbox: Sandbox | None = None
     secrets: OnSecret = "redact"
     error_details: ErrorDetails = "hide"

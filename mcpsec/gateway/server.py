@@ -49,6 +49,7 @@ from mcpsec.gateway.upstreams.aggregate import AggregateServer
 from mcpsec.gateway.upstreams.base import UpstreamStartError
 from mcpsec.gateway.upstreams.factory import make_upstream
 from mcpsec.gateway.upstreams.http import HttpUpstream
+from mcpsec.gateway.upstreams.protected import ProtectedUpstream
 from mcpsec.gateway.upstreams.stdio import StdioUpstream
 from mcpsec.leaks import prepare as prepare_redaction
 from mcpsec.leaks import redact
@@ -102,9 +103,8 @@ class Gateway:
         }
         guard = AnswerGuard(lambda: self._policy, self._cleaners)
         self._upstreams = {name: self._make_upstream(config, guard) for name, config in deployment.upstreams.items()}
-        self._aggregate = (
-            AggregateServer(self._upstreams, lambda: self._policy, self._cleaners) if len(self._upstreams) > 1 else None
-        )
+        self._protected = {name: self._protect(name) for name in self._upstreams}
+        self._aggregate = self._make_aggregate()
         self._verifier = _verifier(deployment) if "signature" in deployment.possible_factors else None
         self._log = AuditLog.open(deployment.log.file, redact=redact, options=LogOptions.of(deployment.log))
         self._metrics = Metrics(version=__version__, redact=redact)
@@ -137,6 +137,27 @@ class Gateway:
             upstream.catalogue.pins = self._pins.watch(config.name)
         return upstream
 
+    def _make_aggregate(self) -> AggregateServer | None:
+        if len(self._protected) < 2:
+            return None
+        return AggregateServer(self._protected, lambda: self._policy, self._cleaners)
+
+    def _protect(self, name: str) -> Upstream:
+        """The upstream as the chain sees it: behind its breaker and bulkhead."""
+        config = self._deployment.upstreams[name]
+        return ProtectedUpstream(
+            self._upstreams[name],
+            config,
+            changed=self._breaker_changed,
+            answers=lambda upstream, up: self._metrics.set_upstream(upstream, up=up),
+        )
+
+    def _breaker_changed(self, upstream: str, state: str, previous: str, why: str) -> None:
+        severity = "high" if state == "open" else None
+        self._recorder.event(
+            "breaker", upstream=upstream, state=state, previous_state=previous, severity=severity, detail=why
+        )
+
     def _steps(self, hosts: set[str]) -> list[Step]:
         """The way of a request, in order."""
         deployment, tokens = self._deployment, self._tokens
@@ -148,7 +169,7 @@ class Gateway:
             Hygiene(hosts, deployment.server.allowed_origins),
             *identity_steps(deployment, self._verifier, tokens, self._state),
             RateLimit(deployment.clients, limits.rate_limit, self._state),
-            Router(self._upstreams, self._aggregate),
+            Router(self._protected, self._aggregate),
             ParseMessage(deployment.server.limits.json_depth),
             Trace(
                 own_spans=self._traces is not None,

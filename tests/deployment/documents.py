@@ -174,6 +174,19 @@ timeout = "1m"
 connect_timeout = "20s"
 in_flight = 8
 
+[upstreams.files.timeouts]
+"index_*" = "10m"
+
+[upstreams.files.breaker]
+enabled = true
+failure_ratio = 0.25
+slow_call = "5s"
+slow_ratio = 1
+minimum_calls = 10
+window = "1m"
+open_for = "20s"
+probes = 3
+
 [upstreams.files.sandbox]
 read = ["/data", "shared"]
 write = ["scratch"]

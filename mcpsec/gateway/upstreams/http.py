@@ -22,6 +22,7 @@ from mcpsec.gateway.sessions import TooManySessionsError
 from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.upstreams.base import Catalogue, RpcError, unavailable, upstream_timeout
 from mcpsec.gateway.upstreams.http_client import HttpPool, UpstreamFault, UpstreamTimeout
+from mcpsec.gateway.upstreams.timeouts import Timeouts
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import LATEST_LEGACY, LATEST_MODERN, Era, era_of
 from mcpsec.protocol.headers import encode_value
@@ -87,6 +88,7 @@ class HttpUpstream:
             raise ValueError("an HTTP upstream needs a URL")
         self.name = config.name
         self.timeout = config.timeout
+        self._timeouts = Timeouts(config)
         self.catalogue = Catalogue()
         self._limits = limits
         self._sessions = sessions
@@ -131,7 +133,9 @@ class HttpUpstream:
         started = time.perf_counter()
         try:
             response = await self._pool.send(
-                self._request_bytes(exchange), timeout=self.timeout, repeatable=method in _WITHOUT_EFFECTS
+                self._request_bytes(exchange),
+                timeout=self._timeouts.of(exchange),
+                repeatable=method in _WITHOUT_EFFECTS,
             )
         except UpstreamTimeout as fault:
             self._cancel_upstream(exchange)
@@ -252,20 +256,22 @@ class HttpUpstream:
         message = exchange.message
         waits = message is not None and message.kind is Kind.REQUEST and message.method not in _LONG_LIVED
         hard_end = loop.time() + self._limits.stream_lifetime
+        patience = self._timeouts.of(exchange)
         parser = SseParser(max_event_bytes=self._limits.response_bytes)
         answered = False
         fault: Refusal | None = None
         if session is not None:
             session.state.streams += 1
         try:
-            async with asyncio.timeout_at(min(hard_end, loop.time() + self.timeout) if waits else hard_end) as deadline:
+            end = min(hard_end, loop.time() + patience) if waits else hard_end
+            async with asyncio.timeout_at(end) as deadline:
                 async for piece in stream.pieces():
                     for event in parser.feed(piece):
                         if not event.data:
                             yield event.raw
                             continue
                         if waits:
-                            deadline.reschedule(min(hard_end, loop.time() + self.timeout))
+                            deadline.reschedule(min(hard_end, loop.time() + patience))
                         out, is_answer = self._inspect_event(exchange, session, event.data, event.raw)
                         answered = answered or is_answer
                         if out and session is not None and self._sessions.shared is not None:
@@ -409,8 +415,9 @@ class HttpUpstream:
     async def _ask_legacy(self, session_id: bytes, version: str, method: str, params: dict[str, Any]) -> dict[str, Any]:
         id = self._next_id()
         body = encode_request(id, method, params)
+        timeout = self._timeouts.of_call(method, params)
         response = await self._post(
-            body, _session_headers(session_id, version), self.timeout, repeatable=method in _WITHOUT_EFFECTS
+            body, _session_headers(session_id, version), timeout, repeatable=method in _WITHOUT_EFFECTS
         )
         if response.status == 404 and session_id:
             _drop(response)
@@ -428,7 +435,8 @@ class HttpUpstream:
         if "name" in params:
             headers.append((b"mcp-name", encode_value(str(params["name"])).encode()))
         body = encode_request(id, method, {**params, "_meta": meta})
-        response = await self._post(body, headers, self.timeout, repeatable=method in _WITHOUT_EFFECTS)
+        timeout = self._timeouts.of_call(method, params)
+        response = await self._post(body, headers, timeout, repeatable=method in _WITHOUT_EFFECTS)
         return await self._result_of(response, id)
 
     def _next_id(self) -> str:

@@ -28,6 +28,7 @@ from mcpsec.gateway.upstreams.channel import Channel
 from mcpsec.gateway.upstreams.child import Child, ChildStartError
 from mcpsec.gateway.upstreams.conversation import Conversation
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
+from mcpsec.gateway.upstreams.timeouts import Timeouts
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import LATEST_LEGACY, LATEST_MODERN, LEGACY_VERSIONS, Era
 from mcpsec.protocol.jsonrpc import Kind, request_error
@@ -73,6 +74,7 @@ class StdioUpstream:
             raise ValueError("a stdio upstream needs a command")
         self.name = config.name
         self.timeout = config.timeout
+        self._timeouts = Timeouts(config)
         self.catalogue = Catalogue()
         self._config = config
         self._command = config.command
@@ -358,7 +360,7 @@ class StdioUpstream:
         settled, opening = False, seconds is not None
         try:
             while True:
-                wait = self._limits.stream_lifetime if call.long_lived else seconds or self.timeout
+                wait = self._limits.stream_lifetime if call.long_lived else seconds or self._timeouts.of(exchange)
                 async with asyncio.timeout(wait):
                     frame = await call.next()
                 passed, _ = self._guard.check(exchange, frame)
@@ -391,7 +393,7 @@ class StdioUpstream:
             if exchange.era is Era.MODERN:
                 channel.cancel(call, "the client closed the stream")
             else:
-                channel.abandon(call, self.timeout)
+                channel.abandon(call, self._timeouts.of(exchange))
         except UpstreamFault:
             channel.end(call)
 
@@ -400,7 +402,8 @@ class StdioUpstream:
     ) -> AsyncGenerator[bytes, None]:
         loop = asyncio.get_running_loop()
         hard_end = loop.time() + self._limits.stream_lifetime
-        deadline = hard_end if call.long_lived else loop.time() + self.timeout
+        patience = self._timeouts.of(exchange)
+        deadline = hard_end if call.long_lived else loop.time() + patience
         fault: Refusal | None = None
         settled = False
         try:
@@ -417,7 +420,7 @@ class StdioUpstream:
                             raise
                         yield b": ping\n\n"
                         continue
-                    deadline = hard_end if call.long_lived else min(hard_end, loop.time() + self.timeout)
+                    deadline = hard_end if call.long_lived else min(hard_end, loop.time() + patience)
                     if self._guard.check(exchange, frame)[0]:
                         break
                     channel.refuse_server_request(frame.get("id"))
@@ -507,18 +510,19 @@ class StdioUpstream:
         self, client: Client, method: str, params: dict[str, Any], session: Session | None = None
     ) -> dict[str, Any]:
         """One request of the gateway's own. Raises RpcError or UpstreamFault."""
+        seconds = self._timeouts.of_call(method, params)
         try:
             if session is not None:
                 await self._ensure_alive(session.state)
-                return await self._exchange(session.state, method, params, self.timeout)
+                return await self._exchange(session.state, method, params, seconds)
             if await self._speaks_modern(client.id):
                 conversation = await self._shared(self._modern, client.id)
-                return await self._exchange(conversation, method, {**params, "_meta": _modern_meta()}, self.timeout)
+                return await self._exchange(conversation, method, {**params, "_meta": _modern_meta()}, seconds)
             conversation = await self._shared(self._own, client.id)
             async with conversation.starting:
                 if conversation.handshake is None:
                     await self._shake_hands(conversation, _START_SECONDS)
-            return await self._exchange(conversation, method, params, self.timeout)
+            return await self._exchange(conversation, method, params, seconds)
         except ChildStartError as error:
             raise UpstreamFault(str(error), sent=False) from None
 

@@ -1,0 +1,159 @@
+"""What stands before every upstream: its circuit breaker, and a bulkhead so that one upstream can't starve another.
+
+The bulkhead is ``in_flight``: so many calls of all clients at once; the next is refused at once, not queued.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
+from mcpsec.gateway.upstreams.base import RpcError
+from mcpsec.gateway.upstreams.breaker import Breaker, Pass
+from mcpsec.gateway.upstreams.http_client import UpstreamFault
+from mcpsec.protocol import codes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from mcpsec.deployment.model import Client
+    from mcpsec.deployment.model import Upstream as UpstreamConfig
+    from mcpsec.gateway.message import Exchange
+    from mcpsec.gateway.sessions import Session
+    from mcpsec.gateway.upstreams.base import Upstream
+
+__all__ = ["ProtectedUpstream"]
+
+# What an upstream itself did wrong. Refusals for other reasons (a full table, a guard's no) say nothing about it.
+_FAULTS = frozenset(
+    {
+        "timeout", "upstream-unavailable", "upstream-stream-broken", "upstream-status", "upstream-content-type",
+        "answer-not-json", "answer-not-a-message",
+    }
+)  # fmt: skip
+
+
+class ProtectedUpstream:
+    """An upstream behind its breaker and bulkhead; everything else is the upstream's own.
+
+    ``changed`` hears of the breaker (upstream, state, previous state, why), ``answers`` whether the upstream answers.
+    """
+
+    def __init__(
+        self,
+        inner: Upstream,
+        config: UpstreamConfig,
+        *,
+        changed: Callable[[str, str, str, str], None],
+        answers: Callable[[str, bool], None],
+    ) -> None:
+        self.inner = inner
+        self.name = inner.name
+        self.catalogue = inner.catalogue
+        self.breaker = Breaker(config.breaker, changed=lambda *what: changed(config.name, *what))
+        self._bound = config.in_flight
+        self._running = 0
+        self._answers = answers
+        self._up: bool | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else the upstream offers (sessions, streams)."""
+        return getattr(self.inner, name)
+
+    async def start(self) -> None:
+        """Get ready. Raises UpstreamStartError."""
+        await self.inner.start()
+
+    async def close(self) -> None:
+        """Stop everything that belongs to this upstream."""
+        await self.inner.close()
+
+    # --- calls -----------------------------------------------------------------------------------------------------
+
+    async def call(self, exchange: Exchange) -> Answer | StreamAnswer | Refusal:
+        """Answer one authorised message, if there is room and the upstream is well."""
+        permit = self._enter()
+        if isinstance(permit, Refusal):
+            return permit
+        failed: bool | None = None
+        streams = False
+        try:
+            answer = await self.inner.call(exchange)
+            if isinstance(answer, StreamAnswer):
+                streams = True
+                parts = self._watch(exchange, answer, permit)
+                return StreamAnswer(answer.status, answer.headers, parts, answer.endless)
+            failed = self._verdict(answer)
+            return answer
+        finally:
+            if not streams:
+                self._leave(permit, failed=failed)
+
+    async def ask(
+        self, client: Client, method: str, params: dict[str, Any], session: Session | None = None
+    ) -> dict[str, Any]:
+        """One request of the gateway's own. Raises RpcError or UpstreamFault."""
+        permit = self._enter()
+        if isinstance(permit, Refusal):
+            raise UpstreamFault(permit.message, sent=False)
+        failed: bool | None = None
+        try:
+            result = await self.inner.ask(client, method, params, session)
+        except RpcError:  # an answer, if not the one that was hoped for
+            failed = False
+            raise
+        except UpstreamFault:
+            failed = True
+            raise
+        else:
+            failed = False
+            return result
+        finally:
+            self._leave(permit, failed=failed)
+
+    def _enter(self) -> Pass | Refusal:
+        if self._running >= self._bound:
+            return Refusal(
+                429, codes.BUSY, "too many requests at once", "in-flight-upstream", headers=[(b"retry-after", b"1")]
+            )
+        permit = self.breaker.admit()
+        if not isinstance(permit, Pass):
+            seconds = max(1, math.ceil(permit))
+            return Refusal(
+                503, codes.CIRCUIT_OPEN, "the server behind the gateway failed too often and is left alone for a while",
+                "breaker-open", data={"retryAfter": seconds}, headers=[(b"retry-after", b"%d" % seconds)],
+            )  # fmt: skip
+        self._running += 1
+        return permit
+
+    def _leave(self, permit: Pass, *, failed: bool | None, answered_at: float | None = None) -> None:
+        self._running -= 1
+        permit.settle(failed=failed, answered_at=answered_at)
+        if failed is not None and self._up is not (not failed):
+            self._up = not failed
+            self._answers(self.name, self._up)
+
+    @staticmethod
+    def _verdict(answer: Answer | Refusal) -> bool | None:
+        if isinstance(answer, Answer):
+            return False
+        return True if answer.rule in _FAULTS else None
+
+    async def _watch(self, exchange: Exchange, answer: StreamAnswer, permit: Pass) -> AsyncGenerator[bytes, None]:
+        """Pass a stream on. A stream that answers no call holds no place: it may stay open for hours."""
+        answered_at = self.breaker.clock()
+        holds = True
+        if answer.endless:
+            holds = False
+            self._leave(permit, failed=False, answered_at=answered_at)
+        complete = False
+        try:
+            async for part in answer.parts:
+                yield part
+            complete = True
+        finally:
+            await answer.parts.aclose()
+            if holds:
+                failed = exchange.decision == "failed" if complete else None
+                self._leave(permit, failed=failed, answered_at=answered_at)
