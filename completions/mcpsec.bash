@@ -30,9 +30,9 @@ _mcpsec() {
         "mcpsec certs inspect") commands="" options="--format --help" ;;
         "mcpsec certs fingerprint") commands="" options="--format --help --spki" ;;
         "mcpsec certs rotate-ca") commands="" options="--days --encrypt --external-key --format --help --key --retire --root-key" ;;
-        "mcpsec certs schedule") commands="" options="--help --hook --image --user" ;;
-        "mcpsec certs request") commands="" options="--help --key --key-passphrase-file --out --san" ;;
-        "mcpsec certs export") commands="" options="--bundle-passphrase-file --client --help --out --server" ;;
+        "mcpsec certs schedule") commands="" options="--format --help --hook --image --user" ;;
+        "mcpsec certs request") commands="" options="--format --help --key --key-passphrase-file --out --san" ;;
+        "mcpsec certs export") commands="" options="--bundle-passphrase-file --client --format --help --out --server" ;;
         "mcpsec certs ledger") commands="" options="--help" ;;
         "mcpsec sign") commands="verify keygen" options="--arg --body-file --ca --cert --client --config --era --format --header --help --key --key-file --key-id --method --nonce --scheme --secret-file --send --tamper --timeout --timestamp --tool --url" ;;
         "mcpsec sign verify") commands="" options="--at --body-file --format --headers-file --help --key-file --key-id --max-age --method --scheme --secret-file --url" ;;

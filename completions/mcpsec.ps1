@@ -24,9 +24,9 @@ Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
         'mcpsec certs inspect' = @{ Commands = @(); Options = @('--format', '--help') }
         'mcpsec certs fingerprint' = @{ Commands = @(); Options = @('--format', '--help', '--spki') }
         'mcpsec certs rotate-ca' = @{ Commands = @(); Options = @('--days', '--encrypt', '--external-key', '--format', '--help', '--key', '--retire', '--root-key') }
-        'mcpsec certs schedule' = @{ Commands = @(); Options = @('--help', '--hook', '--image', '--user') }
-        'mcpsec certs request' = @{ Commands = @(); Options = @('--help', '--key', '--key-passphrase-file', '--out', '--san') }
-        'mcpsec certs export' = @{ Commands = @(); Options = @('--bundle-passphrase-file', '--client', '--help', '--out', '--server') }
+        'mcpsec certs schedule' = @{ Commands = @(); Options = @('--format', '--help', '--hook', '--image', '--user') }
+        'mcpsec certs request' = @{ Commands = @(); Options = @('--format', '--help', '--key', '--key-passphrase-file', '--out', '--san') }
+        'mcpsec certs export' = @{ Commands = @(); Options = @('--bundle-passphrase-file', '--client', '--format', '--help', '--out', '--server') }
         'mcpsec certs ledger' = @{ Commands = @(); Options = @('--help') }
         'mcpsec sign' = @{ Commands = @('verify', 'keygen'); Options = @('--arg', '--body-file', '--ca', '--cert', '--client', '--config', '--era', '--format', '--header', '--help', '--key', '--key-file', '--key-id', '--method', '--nonce', '--scheme', '--secret-file', '--send', '--tamper', '--timeout', '--timestamp', '--tool', '--url') }
         'mcpsec sign verify' = @{ Commands = @(); Options = @('--at', '--body-file', '--format', '--headers-file', '--help', '--key-file', '--key-id', '--max-age', '--method', '--scheme', '--secret-file', '--url') }

@@ -28,6 +28,7 @@ from mcpsec.certs.files import (
     discard_unfinished,
     lock,
     make_directory,
+    may_write,
     readable_errors,
     sync_directory,
     write_atomic,
@@ -129,7 +130,7 @@ class Authority:
             discard_unfinished(path)
             if not data or (path.is_file() and path.read_bytes() == data):
                 continue
-            if os.access(path.parent, os.W_OK):
+            if may_write(path.parent):
                 write_atomic(path, data, PUBLIC)
             else:
                 self.unpublished.add(path)

@@ -20,6 +20,7 @@ from mcpsec.certs.issuers import is_external, is_issuer, load_ca_key, load_issue
 from mcpsec.certs.leaf import now_utc
 from mcpsec.certs.ledger import Ledger, Purpose, Signer
 from mcpsec.certs.profiles import BACKDATING, CaSpec, build_ca, common_name, key_identifier, name_constraints
+from mcpsec.certs.settings import FILE as SETTINGS
 from mcpsec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,10 +61,12 @@ def create(directory: Path, settings: Settings, new: NewPki) -> None:
     """
     _check(new)
     with readable_errors(directory):
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        there = directory.exists()
+        if there and (not directory.is_dir() or any(path.name != "lost+found" for path in directory.iterdir())):
             raise UsageError("this is not an empty directory", hint="give another --dir", path=directory)
     make_directory(directory.parent)
-    building = directory.with_name(f".new-{directory.name}-{os.getpid()}")
+    # A directory that is there may be a volume's mount point, which nothing can be renamed over.
+    building = (directory if there else directory.parent) / f".new-{directory.name}-{os.getpid()}"
     with readable_errors(directory), _removed_on_failure(building):
         building.mkdir(mode=0o700)
         for part in (
@@ -76,8 +79,19 @@ def create(directory: Path, settings: Settings, new: NewPki) -> None:
         for made in (*building.rglob("*"), building):
             if made.is_dir():
                 sync_directory(made)
-        building.rename(directory)
-        sync_directory(directory.parent)
+        if there:
+            _move_into(building, directory)
+        else:
+            building.rename(directory)
+            sync_directory(directory.parent)
+
+
+def _move_into(building: Path, directory: Path) -> None:
+    """Move what was built into a directory that is there. Its settings come last: before, it is no PKI to anyone."""
+    for path in sorted(building.iterdir(), key=lambda path: path.name == SETTINGS):
+        path.rename(directory / path.name)
+    building.rmdir()
+    sync_directory(directory)
 
 
 def _check(new: NewPki) -> None:

@@ -91,7 +91,7 @@ def parse_crls(path: Path) -> list[x509.CertificateRevocationList]:
         if marker in data:
             return [x509.load_pem_x509_crl(marker + part) for part in data.split(marker)[1:]]
         return [x509.load_der_x509_crl(data)]
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise ConfigurationError("this is no certificate revocation list", path=path) from error
 
 
@@ -108,7 +108,7 @@ def load_crl(path: Path) -> CrlFile:
             (one.issuer.public_bytes(), serial_text(entry.serial_number)) for one in lists for entry in one
         )
         numbers = tuple(number for one in lists if (number := _number(one)) is not None)
-    except ValueError as error:
+    except (ValueError, TypeError, x509.DuplicateExtension) as error:
         raise ConfigurationError("this is no certificate revocation list", path=path) from error
     if len(ends) != len(lists):
         raise ConfigurationError("a CRL without an end (nextUpdate) can't be relied on", path=path)
@@ -142,8 +142,10 @@ def build(
     if previous is not None:
         beginning = min(now, max(beginning, previous + timedelta(seconds=1)))
     end = now + lifetime
+    # One by one, each addition would copy all before it: 100,000 entries took 12 seconds.
+    entries = [_revoked(serial, min(moment, beginning), reason) for serial, moment, reason in revoked]
     builder = (
-        x509.CertificateRevocationListBuilder()
+        x509.CertificateRevocationListBuilder(revoked_certificates=entries)
         .issuer_name(issuer.subject)
         .last_update(beginning)
         .next_update(end)
@@ -161,8 +163,6 @@ def build(
             only_contains_attribute_certs=False,
         )
         builder = builder.add_extension(point, critical=True)
-    for serial, moment, reason in revoked:
-        builder = builder.add_revoked_certificate(_revoked(serial, min(moment, beginning), reason))
     signed = builder.sign(signing_key, signature_hash(signing_key))
     return beginning, end, signed.public_bytes(Encoding.PEM)
 

@@ -48,7 +48,7 @@ def read_request(path: Path) -> Request:
         genuine = request.is_signature_valid
         key = request.public_key()
         names = _names(request)
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
         raise RefusedError("this is no certificate signing request, or a damaged one", path=path) from error
     if not genuine:
         raise RefusedError("its signature is wrong, so its sender may not hold the key", path=path)

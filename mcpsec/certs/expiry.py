@@ -18,15 +18,18 @@ from cryptography import x509
 from mcpsec.certs.identity import sans_of_certificate, serial_text
 from mcpsec.certs.leaf import now_utc
 from mcpsec.certs.pki import Pki, renewal_moment
-from mcpsec.certs.profiles import common_name
+from mcpsec.certs.reading import title_of
 from mcpsec.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from mcpsec.certs.reading import Found
+    from mcpsec.certs.leaf import Issued
+    from mcpsec.certs.ledger import Entry
+    from mcpsec.certs.reading import Found, FoundList
 
-__all__ = ["Item", "Level", "Margin", "check_found", "check_pki", "parse_margin"]
+__all__ = ["Item", "Level", "Margin", "check_found", "check_found_list", "check_pki", "parse_margin"]
 
 _MARGIN = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>[smhdw%]?)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 86400, "w": 604800}
@@ -106,8 +109,8 @@ def check_pki(
         level, reason = _judge(entry.issued, entry.not_after, _limits(_LEAF, warn, fail), moment)
         if level is Level.OK and warn is None and moment >= renew_after:
             level, reason = Level.DUE, f"its renewal has been due since {renew_after:%Y-%m-%d %H:%M}"
-        if files is not None and not files.certificate.is_file():
-            level, reason = Level.LATE, "its file is gone"
+        if files is not None and (trouble := _trouble_of(pki, entry, files)):
+            level, reason = Level.LATE, trouble
         yield Item(
             name=entry.name,
             kind="leaf",
@@ -121,6 +124,15 @@ def check_pki(
             renew_after=renew_after,
         )
     yield from _check_authorities(pki, moment)
+
+
+def _trouble_of(pki: Pki, entry: Entry, files: Issued) -> str | None:
+    """What is wrong with the files of a name, whatever the ledger says."""
+    if not files.certificate.is_file():
+        return "its file is gone"
+    if not pki.authority(entry.purpose).on_disk(entry):
+        return "its file is not the certificate that the ledger knows"
+    return "its key is gone" if files.key is not None and not files.key.is_file() else None
 
 
 def _check_authorities(pki: Pki, moment: datetime) -> Iterator[Item]:
@@ -145,6 +157,8 @@ def _check_authorities(pki: Pki, moment: datetime) -> Iterator[Item]:
             if signer.state == "retired" or stored is None:
                 continue
             level, reason = _judge(stored.this_update, stored.next_update, _CRL, moment)
+            if stored.pem not in _bytes_of(authority.crl_file):
+                level, reason = Level.LATE, "the newest list is not in its file: mcpsec certs crl"
             yield Item(
                 name=f"CRL of {authority.describe_signer(signer)}",
                 kind="crl",
@@ -158,6 +172,34 @@ def _check_authorities(pki: Pki, moment: datetime) -> Iterator[Item]:
             )
 
 
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def check_found_list(found: FoundList, *, now: datetime | None = None) -> Item:
+    """Judge a revocation list that was read from somewhere, always by its own life: lists live shorter than margins.
+
+    Without an end it is taken for expired (RFC 5280 section 5.1.2.5 demands one).
+    """
+    start = found.crl.last_update_utc
+    end = found.crl.next_update_utc or start
+    level, reason = _judge(start, end, _CRL, now or now_utc())
+    return Item(
+        name=f"CRL of {title_of(found.crl) or '(no name)'}",
+        kind="crl",
+        place=found.place,
+        serial=None,
+        purpose=None,
+        not_before=start,
+        not_after=end,
+        level=level,
+        reason=reason if found.crl.next_update_utc else "it states no end",
+    )
+
+
 def check_found(
     found: Found, *, warn: Margin | None = None, fail: Margin | None = None, now: datetime | None = None
 ) -> Item:
@@ -169,7 +211,7 @@ def check_found(
     level, reason = _judge(start, end, limits, now or now_utc())
     names = sans_of_certificate(certificate)
     return Item(
-        name=common_name(certificate.subject) or (names[0] if names else "(no name)"),
+        name=title_of(certificate) or (names[0] if names else "(no name)"),
         kind="ca" if is_ca else "leaf",
         place=found.place,
         serial=serial_text(certificate.serial_number),

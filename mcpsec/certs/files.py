@@ -26,6 +26,7 @@ __all__ = [
     "discard_unfinished",
     "lock",
     "make_directory",
+    "may_write",
     "read",
     "read_private",
     "readable_errors",
@@ -99,6 +100,11 @@ def read_private(path: Path, what: str) -> bytes:
                 hint=f"chmod 600 {path}, and replace the key if someone else may have read it",
             )
         return file.read()
+
+
+def may_write(path: Path) -> bool:
+    """Tell whether this process, as the account it acts for, may write a file or into a directory."""
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def make_directory(path: Path) -> None:

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mcpsec.certs.identity import sans_of_certificate, serial_text, sha256_of
 from mcpsec.certs.keys import kind_of
 from mcpsec.certs.reading import tolerant
 
-__all__ = ["describe", "spki_pin"]
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["describe", "describe_list", "describe_request", "spki_pin"]
 
 
-def spki_pin(certificate: x509.Certificate) -> str:
-    """The base64 SHA-256 of the public key (the form of RFC 7469 pins)."""
-    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+def spki_pin(certificate: x509.Certificate) -> str | None:
+    """The base64 SHA-256 of the public key (the form of RFC 7469 pins); None for a key that can't be parsed."""
+    try:
+        spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm):
+        return None
     return base64.b64encode(hashlib.sha256(spki).digest()).decode()
 
 
@@ -34,8 +41,8 @@ def describe(certificate: x509.Certificate) -> dict[str, Any]:
 def _describe(certificate: x509.Certificate) -> dict[str, Any]:
     der = certificate.public_bytes(Encoding.DER)
     facts: dict[str, Any] = {
-        "subject": certificate.subject.rfc4514_string(),
-        "issuer": certificate.issuer.rfc4514_string(),
+        "subject": _name(certificate, "subject"),
+        "issuer": _name(certificate, "issuer"),
         "serial": serial_text(certificate.serial_number),
         "not_before": certificate.not_valid_before_utc.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "not_after": certificate.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -52,7 +59,68 @@ def _describe(certificate: x509.Certificate) -> dict[str, Any]:
     return {**facts, **_extensions(extensions)}
 
 
-def _key_kind(certificate: x509.Certificate) -> str:
+def describe_list(crl: x509.CertificateRevocationList) -> dict[str, Any]:
+    """Return what a revocation list says; the entries as serial number, moment and reason."""
+    facts: dict[str, Any] = {
+        "kind": "crl",
+        "issuer": _name(crl, "issuer"),
+        "this_update": _moment(crl.last_update_utc),
+        "next_update": None if crl.next_update_utc is None else _moment(crl.next_update_utc),
+        "signature": getattr(crl.signature_algorithm_oid, "_name", "unknown"),
+    }
+    try:
+        numbers = [one.value.crl_number for one in crl.extensions if isinstance(one.value, x509.CRLNumber)]
+        entries = [
+            {"serial": serial_text(one.serial_number), "date": _moment(one.revocation_date_utc), "reason": _reason(one)}
+            for one in crl
+        ]
+    except (ValueError, x509.DuplicateExtension) as error:
+        return {**facts, "error": f"it can't be read to its end: {error}"}
+    return {**facts, "number": numbers[0] if numbers else None, "revoked": entries}
+
+
+def _reason(entry: x509.RevokedCertificate) -> str:
+    found = [one.value.reason.value for one in entry.extensions if isinstance(one.value, x509.CRLReason)]
+    return found[0] if found else "unspecified"
+
+
+def describe_request(request: x509.CertificateSigningRequest) -> dict[str, Any]:
+    """Return what a signing request asks for, and whether its sender holds the key."""
+    facts: dict[str, Any] = {
+        "kind": "request",
+        "subject": _name(request, "subject"),
+        "key": _key_kind(request),
+        "signature_valid": _is_genuine(request),
+    }
+    try:
+        names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return {**facts, "names": [str(getattr(name, "value", name)) for name in names]}
+    except x509.ExtensionNotFound:
+        return {**facts, "names": []}
+    except (ValueError, x509.DuplicateExtension) as error:
+        return {**facts, "error": f"its extensions can't be read: {error}"}
+
+
+def _name(thing: Any, which: str) -> str | None:
+    """A subject or issuer in words; None when it can't be parsed."""
+    try:
+        return str(getattr(thing, which).rfc4514_string())
+    except (ValueError, TypeError):
+        return None
+
+
+def _is_genuine(request: x509.CertificateSigningRequest) -> bool:
+    try:
+        return request.is_signature_valid
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+
+
+def _moment(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _key_kind(certificate: x509.Certificate | x509.CertificateSigningRequest) -> str:
     try:
         return kind_of(certificate.public_key())
     except Exception:  # an unknown algorithm or curve comes as one of several exceptions

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
-from mcpsec.certs.files import PRIVATE, readable_errors
+from mcpsec.certs.files import PRIVATE, may_write, readable_errors
 from mcpsec.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Ledger:
         self.purpose = purpose
         with readable_errors(path):
             path.open("rb").close()
-        self.writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+        self.writable = may_write(path) and may_write(path.parent)
         with self._errors():
             mode = "rw" if self.writable else "ro"
             self._db = sqlite3.connect(

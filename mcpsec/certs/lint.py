@@ -48,6 +48,10 @@ def lint(certificate: x509.Certificate) -> list[Fault]:
 def _faults(certificate: x509.Certificate) -> list[Fault]:
     faults = list(_fields(certificate))
     try:
+        _ = certificate.subject, certificate.issuer
+    except (ValueError, TypeError) as error:
+        return [*faults, Fault("names-unreadable", "error", f"its subject or issuer can't be parsed: {error}", "X.690")]
+    try:
         extensions = certificate.extensions
     except (ValueError, x509.DuplicateExtension) as error:
         fault = Fault("extensions-unreadable", "error", f"its extensions can't be parsed: {error}", "RFC 5280 4.2")

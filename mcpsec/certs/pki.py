@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cryptography import x509
 
@@ -67,12 +67,13 @@ class AuthorityInfo:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """The outcome for one certificate that was due: the new one, or why there is none."""
+    """The outcome for one certificate (or revocation list) that was due: the new one, or why there is none."""
 
     name: str
     purpose: Purpose
     issued: Issued | None
     error: Exception | None = None
+    kind: Literal["leaf", "crl"] = "leaf"
 
 
 class Pki:
@@ -183,6 +184,19 @@ class Pki:
                 failure = error
         if not found and failure is not None:
             raise failure
+        return found
+
+    def writable_authorities(self, purpose: Purpose | None = None) -> list[Authority]:
+        """The authorities that this account may change, or the one of ``purpose``.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        chosen = [self.authority(purpose)] if purpose else self.readable_authorities()
+        found = [authority for authority in chosen if authority.ledger.writable]
+        if not found:
+            hint = "run it as the account that owns the PKI"
+            raise ConfigurationError("this account may change no authority here", path=self.directory, hint=hint)
         return found
 
     def unpublished(self) -> list[Path]:
@@ -407,7 +421,8 @@ class Pki:
     def due(self, now: datetime | None = None, *, within: timedelta | None = None) -> list[Entry]:
         """The certificates to renew: a third of their life is left (spread over a twentieth), or their CA was rotated.
 
-        With ``within``: those that expire within that time instead. Revoked and long expired ones are left out.
+        With ``within``: those that expire within that time instead. Revoked ones are left out, expired ones are not: a
+        machine that was off comes back.
         """
         moment = now or now_utc()
         found: list[Entry] = []
@@ -427,11 +442,14 @@ class Pki:
         """Renew everything that is due, sign CRLs that are, retire CAs nobody needs; one failure doesn't stop the rest.
 
         What this account may not change is left out: the account that serves renews its own certificates only.
+
+        Raises:
+            ConfigurationError: it may change nothing that was asked for.
         """
         outcomes: list[Renewal] = []
+        mine = self.writable_authorities(purpose)
         for entry in self.due(now, within=within):
-            authority = self.authority(entry.purpose)
-            if (purpose is not None and entry.purpose != purpose) or not authority.ledger.writable:
+            if self.authority(entry.purpose) not in mine:
                 continue
             try:
                 outcomes.append(Renewal(entry.name, entry.purpose, self.renew(entry.name, entry.purpose)))
@@ -439,10 +457,12 @@ class Pki:
                 continue
             except Exception as error:  # every certificate gets its turn; the caller reports each failure
                 outcomes.append(Renewal(entry.name, entry.purpose, None, error))
-        for authority in self.readable_authorities():
-            if authority.ledger.writable and purpose in (None, authority.purpose):
+        for authority in mine:
+            try:
                 authority.refresh_crl()
-        rotation.retire_unused(self)
+                rotation.retire_unused(authority)
+            except Exception as error:  # what was renewed is to be told, and its hooks are to run, all the same
+                outcomes.append(Renewal(authority.crl_file.name, authority.purpose, None, error, kind="crl"))
         return outcomes
 
     # revoking
@@ -458,9 +478,12 @@ class Pki:
         return self.authority(self.find(which, purpose)[0].purpose).revoke(which, reason)
 
     def refresh_crls(self, purpose: Purpose | None = None, *, force: bool = False) -> list[Path]:
-        """Sign CRLs again that are due (or all, with ``force``); return the files that were written."""
-        chosen = [self.authority(purpose)] if purpose else [a for a in self.readable_authorities() if a.ledger.writable]
-        signed = [authority for authority in chosen if authority.refresh_crl(force=force)]
+        """Sign CRLs again that are due (or all, with ``force``); return the files that were written.
+
+        Raises:
+            ConfigurationError: this account may change no authority that was asked for.
+        """
+        signed = [authority for authority in self.writable_authorities(purpose) if authority.refresh_crl(force=force)]
         return [authority.crl_file for authority in signed if authority.crl_file not in authority.unpublished]
 
 

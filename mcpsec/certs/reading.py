@@ -16,15 +16,30 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.utils import CryptographyDeprecationWarning
 
+from mcpsec.certs.crl import parse_crls
 from mcpsec.certs.files import read
+from mcpsec.certs.profiles import common_name
 from mcpsec.errors import ConfigurationError, NotAssessedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Found", "endpoint_of", "load_certificates", "read_target", "served_chain", "tolerant"]
+__all__ = [
+    "Found",
+    "FoundList",
+    "NoCertificateError",
+    "endpoint_of",
+    "load_certificates",
+    "read_lists",
+    "read_target",
+    "request_in",
+    "served_chain",
+    "title_of",
+    "tolerant",
+]
 
 _SUFFIXES = {".pem", ".crt", ".cer", ".der", ".cert"}
+_LISTS = {".crl", ".pem"}
 _PEM = re.compile(
     rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----.+?-----END (?:TRUSTED |X509 )?CERTIFICATE-----", re.S
 )
@@ -39,6 +54,36 @@ class Found:
     certificate: x509.Certificate
     place: str
     position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FoundList:
+    """A revocation list and the file it was in."""
+
+    crl: x509.CertificateRevocationList
+    place: str
+
+
+def title_of(thing: x509.Certificate | x509.CertificateRevocationList) -> str:
+    """The common name of a certificate's subject or a list's issuer; empty when it has none that can be parsed."""
+    try:
+        return common_name(thing.subject if isinstance(thing, x509.Certificate) else thing.issuer)
+    except (ValueError, TypeError):
+        return ""
+
+
+def read_lists(target: str) -> list[FoundList]:
+    """The revocation lists in a file, or in every ``.crl`` and ``.pem`` file below a directory; none at an endpoint."""
+    path = Path(target)
+    if endpoint_of(target) is not None:
+        return []
+    files = [path] if not path.is_dir() else sorted(one for one in path.rglob("*") if one.suffix.lower() in _LISTS)
+    found: list[FoundList] = []
+    for file in files:
+        with contextlib.suppress(ConfigurationError, OSError):  # whoever looks for certificates says what is unreadable
+            if file.is_file() and file.stat().st_size <= _LARGEST:
+                found += [FoundList(crl, str(file)) for crl in parse_crls(file)]
+    return found
 
 
 def endpoint_of(target: str) -> tuple[str, int] | None:
@@ -65,7 +110,7 @@ def read_target(target: str, *, timeout: float = 10.0) -> Iterator[Found]:
         seen: set[bytes] = set()  # chains repeat their CAs in every file
         for file in sorted(path.rglob("*")):
             if file.suffix.lower() in _SUFFIXES and file.is_file():
-                with contextlib.suppress(_NoCertificate):  # keys and lists lie beside certificates
+                with contextlib.suppress(NoCertificateError):  # keys and lists lie beside certificates
                     for found in _in_file(file):
                         digest = found.certificate.fingerprint(hashes.SHA256())
                         if digest not in seen:
@@ -83,7 +128,7 @@ def tolerant() -> Iterator[None]:
         yield
 
 
-class _NoCertificate(NotAssessedError):
+class NoCertificateError(NotAssessedError):
     """A file without a certificate."""
 
 
@@ -104,8 +149,8 @@ def _parse(data: bytes, path: Path) -> list[x509.Certificate]:
     try:
         with tolerant():
             return _load(data, path)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        kind = NotAssessedError if b"CERTIFICATE-----" in data else _NoCertificate
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+        kind = NotAssessedError if b"CERTIFICATE-----" in data else NoCertificateError
         raise kind("this is no certificate, or a damaged one", path=path) from error
 
 
@@ -113,9 +158,21 @@ def _load(data: bytes, path: Path) -> list[x509.Certificate]:
     if b"-----BEGIN" in data:
         blocks = _PEM.findall(data)
         if not blocks:
-            raise _NoCertificate("this file holds no certificate", path=path)
+            raise NoCertificateError("this file holds no certificate", path=path)
         return [x509.load_pem_x509_certificate(block) for block in blocks]
     return [x509.load_der_x509_certificate(data)]
+
+
+def request_in(target: str) -> x509.CertificateSigningRequest | None:
+    """The signing request in a file, None when it holds something else or can't be read."""
+    path = Path(target)
+    try:
+        if endpoint_of(target) is not None or not path.is_file() or path.stat().st_size > _LARGEST:
+            return None
+        data = path.read_bytes()
+        return x509.load_pem_x509_csr(data) if b"-----BEGIN" in data else x509.load_der_x509_csr(data)
+    except (OSError, ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+        return None
 
 
 def load_certificates(path: Path) -> list[x509.Certificate]:

@@ -19,6 +19,7 @@ from mcpsec.certs import keys
 from mcpsec.certs.files import PRIVATE, PUBLIC, lock, make_directory, read, write_atomic
 from mcpsec.certs.issuers import is_external, is_issuer, load_ca_key, pinned
 from mcpsec.certs.leaf import now_utc
+from mcpsec.certs.settings import Settings
 from mcpsec.errors import RefusedError, SecretError, UsageError
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def rotate_root(
     directory = pki.directory / "private" / "root"
     make_directory(directory)
     with lock(pki.directory / "private" / "root.lock"):
+        pki.settings = Settings.load(pki.directory)  # somebody may have edited it meanwhile
         old = x509.load_pem_x509_certificates(read(pki.root_file))
         kind: keys.CaKeyKind = key_kind or keys.kind_of(old[0].public_key())  # type: ignore[assignment]
         key = keys.generate(kind)
@@ -120,20 +122,16 @@ def rotate_root(
         texts = [certificate.public_bytes(Encoding.PEM) for certificate in (root, *old)]
         write_atomic(pki.root_file, b"".join(texts), PUBLIC)
         pki.settings = pki.settings.with_root_key(reference)
-        pki.settings.save(pki.directory)
+        pki.settings.save_root_key(pki.directory)
     return root
 
 
-def retire_unused(pki: Pki) -> list[Retirement]:
+def retire_unused(authority: Authority) -> list[Retirement]:
     """Retire every overlapping CA that nothing acceptable depends on any more."""
-    done: list[Retirement] = []
     now = now_utc()
-    for authority in pki.readable_authorities():
-        for signer in authority.ledger.signers():
-            unused = signer.state == "overlapping" and not authority.ledger.leans_on(signer.id, now)
-            if unused and authority.ledger.writable:
-                done.append(_retire(authority, signer, 0))
-    return done
+    overlapping = [signer for signer in authority.ledger.signers() if signer.state == "overlapping"]
+    unused = [signer for signer in overlapping if not authority.ledger.leans_on(signer.id, now)]
+    return [_retire(authority, signer, 0) for signer in unused]
 
 
 def retire(pki: Pki, purpose: Purpose) -> list[Retirement]:

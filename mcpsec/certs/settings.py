@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -93,8 +95,18 @@ class Settings:
         """The same settings with the root's key elsewhere."""
         return replace(self, root_key=reference)
 
+    def save_root_key(self, directory: Path) -> None:
+        """Change the one line of ``pki.toml`` that says where the root's key is; the rest is its operator's."""
+        text = read(directory / FILE).decode()
+        line = f"root_key = {json.dumps(self.root_key)}"
+        changed, count = re.subn(r"^root_key\s*=.*$", lambda _: line, text, count=1, flags=re.MULTILINE)
+        if count:
+            write_atomic(directory / FILE, changed.encode(), PUBLIC)
+        else:  # written in some other way that TOML allows
+            self.save(directory)
+
     def save(self, directory: Path) -> None:
-        """Write ``pki.toml``."""
+        """Write ``pki.toml`` anew."""
         import tomli_w
 
         crl: dict[str, Any] = {"days": self.crl_days}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from threading import Event
 
+    from mcpsec.certs.ledger import Purpose
     from mcpsec.certs.pki import Pki, Renewal
 
 __all__ = ["next_look", "watch"]
@@ -37,6 +38,8 @@ def watch(
     stop: Event,
     report: Callable[[list[Renewal]], None],
     failed: Callable[[Exception], None],
+    *,
+    purpose: Purpose | None = None,
 ) -> None:
     """Renew until ``stop`` is set. Each round opens the PKI anew, so that changes to its settings count.
 
@@ -47,7 +50,7 @@ def watch(
         sleep = min(interval, _AFTER_FAILURE)
         try:
             with open_pki() as pki:
-                renewals = pki.renew_due()
+                renewals = pki.renew_due(purpose=purpose)
                 report(renewals)
                 if all(renewal.error is None for renewal in renewals):
                     sleep = next_look(pki, interval)

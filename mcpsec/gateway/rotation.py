@@ -54,7 +54,8 @@ class OwnCertificate:
             try:
                 with Pki.open(self._pki) as pki:
                     outcomes = pki.renew_due(now, purpose=Purpose.SERVER)
-                troubles += [f"{each.name}: {each.error}" for each in outcomes if each.error is not None]
+                failed = [each for each in outcomes if each.error is not None and each.kind == "leaf"]
+                troubles += [f"{each.name}: {each.error}" for each in failed]
             except Error as error:  # an account without access to the PKI: somebody else has to renew in time
                 troubles += [str(error)] if self._is_due(now or datetime.now(UTC)) else []
         if troubles:

@@ -174,6 +174,25 @@ def test_an_unreadable_key(pki: Pki) -> None:
             _refuses(directory, "permission denied")
 
 
+def test_an_account_that_may_change_nothing_is_told_so(pki: Pki) -> None:
+    """A timer under the wrong account must not say that nothing is due, day after day, until everything has expired."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to be another account for a while")
+    pki.issue("agent", Purpose.CLIENT)
+    with tempfile.TemporaryDirectory() as place:
+        directory = Path(shutil.copytree(pki.directory, Path(place) / "pki"))
+        pki.renew_due()  # everything is imported by now
+        ledgers = {directory / "private" / purpose / "ledger.sqlite3" for purpose in Purpose}
+        for path in (Path(place), *Path(place).rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        with _as_plain_user(Path(place) / "nothing", all_but=directory), Pki.open(directory) as reader:
+            assert [entry.name for entry in reader.entries()] == ["agent"]
+            for attempt in (reader.renew_due, reader.refresh_crls, lambda: reader.issue("other", Purpose.CLIENT)):
+                with pytest.raises(ConfigurationError, match=r"may (not )?change|permission denied"):
+                    attempt()
+        assert all(path.stat().st_uid == 0 for path in ledgers)
+
+
 @contextlib.contextmanager
 def _as_plain_user(place: Path, *, all_but: Path) -> Iterator[None]:
     """Root reads everything: give the place to another account and be that one for a while."""
@@ -182,7 +201,7 @@ def _as_plain_user(place: Path, *, all_but: Path) -> Iterator[None]:
         return
     nobody = 65534
     for path in (place, *place.rglob("*")):
-        if path != all_but:
+        if path != all_but and path.exists():
             os.chown(path, nobody, nobody)
     os.seteuid(nobody)
     try:
@@ -225,7 +244,7 @@ def test_a_published_file_that_lags_behind_is_named(pki: Pki, monkeypatch: pytes
     pki.issue("gw", Purpose.SERVER, ["127.0.0.1"])
     crl = pki.directory / "server-ca.crl"
     before = crl.read_bytes()
-    monkeypatch.setattr("mcpsec.certs.authority.os.access", lambda path, mode: path != pki.directory)
+    monkeypatch.setattr("mcpsec.certs.authority.may_write", lambda path: path != pki.directory)
     pki.revoke("gw")
     assert crl.read_bytes() == before and pki.unpublished() == [crl] and pki.refresh_crls(force=True)[1:] == []
     monkeypatch.undo()

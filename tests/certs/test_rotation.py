@@ -108,3 +108,15 @@ def test_constraints_and_encryption_stay(tmp_path: Path) -> None:
         pki.issue("gw", Purpose.SERVER, ["mcp.example.com"])
     with Pki.open(tmp_path / "pki") as closed, pytest.raises(SecretError, match="no passphrase"):
         rotation.rotate(closed, Purpose.SERVER)
+
+
+def test_a_new_root_leaves_the_settings_as_their_operator_wrote_them(pki: Pki) -> None:
+    settings = pki.directory / "pki.toml"
+    mine = settings.read_text() + '\n# ours\n[profiles.runner]\nextends = "client"\ndays = 1\n'
+    settings.write_text(mine)
+    rotation.rotate_root(pki)
+    changed = [line for line in settings.read_text().splitlines() if line not in mine.splitlines()]
+    assert len(changed) == 1 and changed[0].startswith('root_key = "private/root/key-')
+    with Pki.open(pki.directory) as again:
+        rotation.rotate(again, Purpose.CLIENT)
+        assert again.profiles["runner"].days == 1

@@ -286,3 +286,126 @@ def test_schedules_are_printed(system: str, run: Run) -> None:
     run("init")
     code, out, _ = run("schedule", system, "--hook", "systemctl reload nginx")
     assert code == 0 and "--all-due" in out and "--hook" in out
+
+
+def test_a_volume_that_is_mounted_already_takes_a_pki(run: Run, tmp_path: Path) -> None:
+    volume = tmp_path / "pki"
+    (volume / "lost+found").mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(volume)]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
+    try:
+        assert run("init")[0] == 0
+        assert run("issue", "agent", "--client")[0] == 0
+        assert not list(volume.glob(".*"))
+        code, _, err = run("init")
+        assert code == 2 and "not an empty directory" in err
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(volume)], check=True)
+
+
+def test_a_passphrase_cannot_be_asked_for_without_a_terminal(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mcpsec", "certs", "--dir", "pki", "init", "--passphrase-prompt"]
+    done = subprocess.run(
+        command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, start_new_session=True
+    )
+    assert done.returncode == 2 and "no terminal" in done.stderr and "--passphrase-file" in done.stderr
+    assert "Warning" not in done.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--watch", "--days", "5"),
+        ("--watch", "agent"),
+        ("--watch", "--within", "5"),
+        ("--watch", "--format", "json"),
+        ("--all-due", "--reuse-key"),
+        ("agent", "--within", "5"),
+    ],
+)
+def test_options_of_renew_that_would_be_ignored_are_refused(words: tuple[str, ...], run: Run) -> None:
+    run("init")
+    assert run("renew", *words)[0] == 2
+
+
+def test_lists_and_requests_are_inspected_too(run: Run, tmp_path: Path) -> None:
+    run("init")
+    run("issue", "agent", "--client")
+    serial = _json(run, "revoke", "agent", "--reason", "keyCompromise")["certificates"][0]["serial"]
+    made = _json(run, "request", "other", "--san", "spiffe://example.com/x", "--out", "mine")
+    listed, asked = _json(run, "inspect", "pki/client-ca.crl", made["request"])["inspected"]
+    assert [(one["serial"], one["reason"]) for one in listed["revoked"]] == [(serial, "keyCompromise")]
+    assert (asked["kind"], asked["names"], asked["signature_valid"]) == ("request", ["spiffe://example.com/x"], True)
+    assert serial in run("inspect", "pki/client-ca.crl")[1]
+    assert run("inspect", made["key"])[0] == 3
+    (tmp_path / "secret").touch(mode=0o600)
+    (tmp_path / "secret").write_text("a long passphrase")
+    run("issue", "agent", "--client")
+    bundle = _json(run, "export", "agent", "--out", "a.p12", "--bundle-passphrase-file", "secret")["bundle"]
+    assert Path(bundle).stat().st_mode & 0o777 == 0o600
+    assert "OnCalendar" in _json(run, "schedule", "systemd")["text"]
+
+
+def test_check_reads_the_lists_of_others_and_what_is_really_published(run: Run, tmp_path: Path) -> None:
+    run("init")
+    run("issue", "agent", "--client")
+    pki = tmp_path / "pki"
+    assert run("check")[0] == 0
+    document = json.loads(run("check", "pki/client-ca.crl", "--warn", "90d", "--format", "json")[1])
+    assert [(one["kind"], one["level"]) for one in document["items"]] == [("crl", "ok")] and not document["unread"]
+    assert {one["kind"] for one in json.loads(run("check", "pki", "--format", "json")[1])["items"]} == {
+        "ca",
+        "leaf",
+        "crl",
+    }
+    settings = (pki / "pki.toml").read_text()
+    (pki / "pki.toml").write_text(settings.replace("days = 30.0", "days = 0.00001"))
+    run("crl", "--client")
+    assert run("check", "pki/client-ca.crl")[0] == 1
+    (pki / "pki.toml").write_text(settings)
+    old = (pki / "client-ca.crl").read_bytes()
+    assert run("crl")[0] == 0 and run("check")[0] == 0
+    (pki / "client-ca.crl").write_bytes(old)
+    code, out, _ = run("check")
+    assert code == 1 and "not in its file" in out
+    assert run("crl", "--if-due")[0] == 0 and run("check")[0] == 0
+    key = pki / "client" / "agent" / "key.pem"
+    key.rename(tmp_path / "aside")
+    code, out, _ = run("check")
+    assert code == 1 and "key is gone" in out
+    (tmp_path / "aside").rename(key)
+    (pki / "client" / "agent" / "cert.pem").write_bytes((pki / "root-ca.pem").read_bytes())
+    code, out, _ = run("check")
+    assert code == 1 and "not the certificate" in out
+
+
+def test_a_list_that_cannot_be_signed_hides_no_renewal(run: Run, tmp_path: Path) -> None:
+    """The timer tells of what it renewed, and runs the hooks, although the revocation list could not be signed."""
+    run("init")
+    run("issue", "agent", "--client")
+    run("issue", "gw", "--server", "--san", "mcp.example.com")
+    settings = tmp_path / "pki" / "pki.toml"
+    settings.write_text(settings.read_text().replace("days = 30.0", "days = 0.00001"))
+    run("crl")
+    (tmp_path / "pki" / "private" / "client" / "key-1.pem").rename(tmp_path / "aside")
+    code, out, err = run("renew", "--all-due", "--within", "365", "--format", "json", "--hook", "touch hooked")
+    document = json.loads(out)
+    assert code == 1 and [one["name"] for one in document["certificates"]] == ["gw"]
+    assert [(one["kind"], one["name"]) for one in document["failed"]] == [("leaf", "agent"), ("crl", "client-ca.crl")]
+    assert "client-ca.crl was not renewed" in err and (tmp_path / "hooked").exists()
+
+
+def test_a_batch_is_checked_whole_before_the_first_certificate(run: Run, tmp_path: Path) -> None:
+    run("init", "--permit-client", "uri:example.com")
+    run("issue", "agent-3", "--client", "--san", "spiffe://example.com/3")
+    rows = [f"agent-{number},spiffe://example.com/{number}" for number in range(600)]
+    fleet = tmp_path / "fleet.csv"
+    fleet.write_text("\n".join(["name,sans", *rows]))
+    code, _, err = run("issue", "--client", "--batch", "fleet.csv")
+    assert code == 2 and "fleet.csv:5" in err and "already bears" in err
+    rows[590] = "agent-590,spiffe://example.org/590"
+    fleet.write_text("\n".join(["name,sans", *rows]))
+    code, _, err = run("issue", "--client", "--batch", "fleet.csv", "--skip-existing")
+    assert code == 2 and "fleet.csv:592" in err and "name constraints" in err
+    assert len(_json(run, "list")["certificates"]) == 1

@@ -187,6 +187,8 @@ def shared_keys(context: Context) -> Iterator[Finding]:
                 pin, digest = spki_pin(leaf), sha256_of(leaf.public_bytes(Encoding.DER))
             except ValueError:
                 continue
+            if pin is None:
+                continue
             first = seen.setdefault(pin, (digest, subject))
             if first[0] != digest:
                 judged = True

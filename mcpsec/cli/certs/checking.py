@@ -89,7 +89,7 @@ def _collect(
     own: CertsContext, targets: list[str], margins: tuple[Margin | None, ...], purpose: Purpose | None
 ) -> tuple[list[Item], list[str]]:
     from mcpsec.certs import expiry
-    from mcpsec.certs.reading import read_target
+    from mcpsec.certs.reading import NoCertificateError, read_lists, read_target
 
     warn, fail = margins
     items: list[Item] = []
@@ -102,10 +102,13 @@ def _collect(
             unread += [f"the {other} authority's ledger" for other in hidden]
         return items, unread
     for target in targets:
+        lists = [expiry.check_found_list(found) for found in read_lists(target)]
+        items += lists
         try:
             items.extend(expiry.check_found(found, warn=warn, fail=fail) for found in read_target(target))
         except NotAssessedError as error:
-            unread.append(str(error))
+            if not (lists and isinstance(error, NoCertificateError)):
+                unread.append(str(error))
     return items, unread
 
 

@@ -108,9 +108,16 @@ class CertsContext:
 
     @staticmethod
     def _typed(question: str) -> bytes:
-        from getpass import getpass
+        import warnings
+        from getpass import GetPassWarning, getpass
 
-        return getpass(question).encode()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", GetPassWarning)  # it would read standard input, with an echo
+                return getpass(question).encode()
+        except (GetPassWarning, EOFError) as error:
+            hint = "--passphrase-file, --passphrase-env or --passphrase-ref"
+            raise UsageError("there is no terminal to ask for a passphrase at", hint=hint) from error
 
     def _new(self) -> bytes:
         first = self._typed("New passphrase: ")

@@ -247,6 +247,7 @@ def request(
     key_passphrase_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Encrypt the key with the passphrase in this file.")
     ] = None,
+    format: Annotated[Format, typer.Option(help="Output.")] = "text",
 ) -> None:
     """Make a key and a signing request where the key will live; no PKI is needed there."""
     from mcpsec.certs import keys
@@ -261,6 +262,9 @@ def request(
     make_directory(out_dir)
     write_atomic(key_file, keys.encode(made, _secret_in(key_passphrase_file)), PRIVATE)
     write_atomic(request_file, text, PUBLIC)
+    if format == "json":
+        out.json({"schema": SCHEMA, "key": str(key_file.absolute()), "request": str(request_file.absolute())})
+        return
     out.result(f"{key_file}\n{request_file}")
     out.note(f"Where the PKI is: mcpsec certs issue {name} --client --csr {request_file.name}")
 
@@ -275,6 +279,7 @@ def export(
     ],
     client: Client = False,
     server: Server = False,
+    format: Annotated[Format, typer.Option(help="Output.")] = "text",
 ) -> None:
     """Bundle key, certificate and chain as PKCS#12, for browsers, Java and Windows."""
     from mcpsec.certs.export import write_pkcs12
@@ -287,6 +292,9 @@ def export(
         if files is None:
             raise UsageError(f"{name!r} bears no certificate now")
         write_pkcs12(files, out_file, secret, pki.passphrase)
+    if format == "json":
+        out.json({"schema": SCHEMA, "bundle": str(out_file.absolute())})
+        return
     out.result(str(out_file))
 
 

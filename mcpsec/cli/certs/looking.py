@@ -11,7 +11,7 @@ import typer
 from mcpsec.cli.certs.context import CertsContext, Format, context, purpose_of
 from mcpsec.cli.certs.rendering import SCHEMA
 from mcpsec.cli.output import out
-from mcpsec.errors import ConfigurationError, Error, ExitCode, UsageError
+from mcpsec.errors import ConfigurationError, Error, ExitCode, NotAssessedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,15 +57,25 @@ def inspect(
     targets: Targets,
     format: Annotated[Format, typer.Option(help="Output.")] = "text",
 ) -> None:
-    """Show what certificates say. Nothing is verified."""
-    from mcpsec.certs.inspection import describe
+    """Show what certificates, revocation lists and signing requests say. Nothing is verified."""
+    from mcpsec.certs.inspection import describe, describe_list, describe_request
+    from mcpsec.certs.reading import NoCertificateError, read_lists, request_in
 
     own = context(ctx)
-    documents = [
-        {"place": found.place, "position": found.position, **describe(found.certificate)}
-        for target in targets
-        for found in found_in(own, target)
-    ]
+    documents: list[dict[str, Any]] = []
+    for target in targets:
+        others: list[dict[str, Any]] = [{"place": one.place, **describe_list(one.crl)} for one in read_lists(target)]
+        if (request := request_in(target)) is not None:
+            others.append({"place": target, **describe_request(request)})
+        try:
+            documents += [
+                {"place": found.place, "position": found.position, **describe(found.certificate)}
+                for found in found_in(own, target)
+            ]
+        except NoCertificateError:
+            if not others:
+                raise
+        documents += others
     if format == "json":
         out.json({"schema": SCHEMA, "inspected": documents})
         return
@@ -80,9 +90,19 @@ def _words(value: Any) -> str:
         case []:
             return "-"
         case list():
-            return ", ".join(f"{one['kind']}:{one['value']}" if isinstance(one, dict) else str(one) for one in value)
+            return ", ".join(_one_word(one) for one in value)
         case bool():
             return "yes" if value else "no"
+        case _:
+            return str(value)
+
+
+def _one_word(value: Any) -> str:
+    match value:
+        case {"kind": kind, "value": text}:
+            return f"{kind}:{text}"
+        case {"serial": serial, "date": date, "reason": reason}:
+            return f"{serial} ({date}, {reason})"
         case _:
             return str(value)
 
@@ -102,7 +122,7 @@ def fingerprint(
 
     own = context(ctx)
     found = [one for target in targets for one in found_in(own, target) if one.position == 0]
-    rows = [
+    rows: list[dict[str, str | None]] = [
         {
             "place": one.place,
             "sha256": sha256_of(one.certificate.public_bytes(Encoding.DER)),
@@ -115,6 +135,8 @@ def fingerprint(
         return
     for row in rows:
         value = row["spki_sha256" if spki else "sha256"]
+        if value is None:
+            raise NotAssessedError("its key can't be parsed", path=row["place"])
         out.result(value if len(rows) == 1 else f"{value}  {row['place']}")
 
 
@@ -130,14 +152,14 @@ def lint(
     """Find faults that verifiers let pass. Exit code 1 when there are any."""
     from mcpsec.certs.lint import SEVERITIES
     from mcpsec.certs.lint import lint as faults_of
-    from mcpsec.certs.profiles import common_name
+    from mcpsec.certs.reading import title_of
 
     own = context(ctx)
     rows = [
         {
             "place": found.place,
             "position": found.position,
-            "subject": common_name(found.certificate.subject),
+            "subject": title_of(found.certificate),
             "code": fault.code,
             "severity": fault.severity,
             "message": fault.message,
@@ -257,6 +279,6 @@ def _own_crl(own: CertsContext, leaf: x509.Certificate, purpose: Purpose) -> Pat
     path = own.directory / f"{purpose}-ca.crl"
     try:
         issuers = [crl.issuer for crl in parse_crls(path)] if path.is_file() else []
-    except Error:
+        return path if leaf.issuer in issuers else None
+    except (Error, ValueError):
         return path  # the verification itself says what is wrong with it
-    return path if leaf.issuer in issuers else None

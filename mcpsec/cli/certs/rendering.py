@@ -12,7 +12,7 @@ from mcpsec.cli.output import out
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from mcpsec.certs import AuthorityInfo, Entry, Issued, Pki
+    from mcpsec.certs import AuthorityInfo, Entry, Issued, Pki, Renewal
 
 __all__ = [
     "SCHEMA",
@@ -95,14 +95,20 @@ def authority_json(info: AuthorityInfo) -> dict[str, Any]:
     }
 
 
-def show_issued(pki: Pki, certificates: Iterable[Issued], *, as_json: bool, verb: str) -> None:
-    """Say what was just issued."""
+def show_issued(
+    pki: Pki, certificates: Iterable[Issued], *, as_json: bool, verb: str, failed: Sequence[Renewal] | None = None
+) -> None:
+    """Say what was just issued; ``failed`` stand in the JSON document only (a warning tells of them otherwise)."""
     issued = list(certificates)
     if as_json:
         now = datetime.now(UTC)
         entries = [pki.authority(one.purpose).ledger.by_serial(one.serial) for one in issued]
         documents = [entry_json(pki, entry, now) for entry in entries if entry is not None]
-        out.json({"schema": SCHEMA, "certificates": documents})
+        failures = [
+            {"name": one.name, "purpose": one.purpose.value, "kind": one.kind, "error": str(one.error)}
+            for one in failed or ()
+        ]
+        out.json({"schema": SCHEMA, "certificates": documents, **({} if failed is None else {"failed": failures})})
         return
     for one in issued:
         lines = [f"{verb} {one.purpose} certificate {one.name}, until {one.not_after:%Y-%m-%d %H:%M} UTC"]

@@ -16,7 +16,7 @@ from mcpsec.cli.output import out
 from mcpsec.errors import Error, ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from mcpsec.certs import Issued, Renewal
+    from mcpsec.certs import Issued, Pki, Purpose, Renewal
 
 __all__ = ["renew", "rotate_ca", "schedule"]
 
@@ -60,34 +60,45 @@ def renew(
     own = context(ctx)
     words = parse_hook(hook) if hook is not None else None
     purpose = purpose_of(client, server)
-    if watch:
-        if names:
-            raise UsageError("--watch looks after every certificate", hint="leave out the names")
-        _watch(own, interval, words)
-        return
-    if bool(names) == all_due:
+    lead = None if within is None else timedelta(days=within)
+    if watch and (names or format == "json"):
+        raise UsageError("--watch looks after every certificate, and tells so in lines", hint="leave the others out")
+    if not watch and bool(names) == all_due:
         raise UsageError("give names, or --all-due")
-    if all_due and (days is not None or key is not None or reuse_key or csr is not None):
-        raise UsageError("--all-due renews everything as it was", hint="name the certificates to change something")
+    if (all_due or watch) and (days is not None or key is not None or reuse_key or csr is not None):
+        raise UsageError("what is due is renewed as it was", hint="name the certificates to change something")
+    if within is not None and (names or watch):
+        raise UsageError("--within goes with --all-due")
+    if watch:
+        _watch(own, interval, words, purpose)
+        return
     if csr is not None and len(names or ()) != 1:
         raise UsageError("--csr goes with one name")
     with own.open() as pki:
-        failed = False
+        failures: list[Renewal] | None = None
         if all_due:
-            lead = None if within is None else timedelta(days=within)
             renewals = pki.renew_due(within=lead, purpose=purpose)
             renewed = [renewal.issued for renewal in renewals if renewal.issued is not None]
-            failed = _tell_failures(renewals)
+            failures = [renewal for renewal in renewals if renewal.error is not None]
+            _tell_failures(failures)
+            _tell_hidden(pki, purpose)
         else:
             renewed = [
                 pki.renew(name, purpose, days=days, key_kind=key, reuse_key=reuse_key, **_key_of(csr))
                 for name in names or ()
             ]
-        show_issued(pki, renewed, as_json=format == "json", verb="renewed")
-        if all_due and not renewed and not failed:
+        show_issued(pki, renewed, as_json=format == "json", verb="renewed", failed=failures)
+        if all_due and not renewed and not failures:
             out.note("nothing is due")
-    if _run_hooks(words, renewed) or failed:
+    if _run_hooks(words, renewed) or failures:
         raise typer.Exit(ExitCode.NO)
+
+
+def _tell_hidden(pki: Pki, purpose: Purpose | None) -> None:
+    mine = [authority.purpose for authority in pki.writable_authorities(purpose)]
+    others = [other for other in type(mine[0]) if other not in mine and purpose in (None, other)]
+    if others:
+        out.note(f"left out: {others[0]} certificates and their revocation list, which this account may not change")
 
 
 def _key_of(csr: Path | None) -> dict[str, Any]:
@@ -99,11 +110,10 @@ def _key_of(csr: Path | None) -> dict[str, Any]:
     return {"public_key": asked.public_key, "request": asked.pem}
 
 
-def _tell_failures(renewals: list[Renewal]) -> bool:
-    failures = [renewal for renewal in renewals if renewal.error is not None]
+def _tell_failures(failures: list[Renewal]) -> None:
     for renewal in failures:
-        out.warn(f"{renewal.purpose} {renewal.name} was not renewed: {renewal.error}")
-    return bool(failures)
+        what = renewal.name if renewal.kind == "crl" else f"{renewal.purpose} {renewal.name}"
+        out.warn(f"{what} was not renewed: {renewal.error}")
 
 
 def _run_hooks(words: list[str] | None, renewed: list[Issued]) -> bool:
@@ -120,7 +130,7 @@ def _run_hooks(words: list[str] | None, renewed: list[Issued]) -> bool:
     return failed
 
 
-def _watch(own: CertsContext, interval: float, words: list[str] | None) -> None:
+def _watch(own: CertsContext, interval: float, words: list[str] | None, purpose: Purpose | None) -> None:
     import signal
     import threading
 
@@ -136,13 +146,21 @@ def _watch(own: CertsContext, interval: float, words: list[str] | None) -> None:
             out.result(
                 f"renewed {issued.purpose} certificate {issued.name}, until {issued.not_after:%Y-%m-%d %H:%M} UTC"
             )
-        _tell_failures(renewals)
+        _tell_failures([renewal for renewal in renewals if renewal.error is not None])
         _run_hooks(words, renewed)
 
-    with own.open():  # a wrong directory ends the command at once, and not only in the log
+    with own.open() as pki:  # a wrong directory or account ends the command at once, and not only in the log
+        _tell_hidden(pki, purpose)
         out.note(f"watching {own.directory}")
     secret = own.passphrase()
-    watch(lambda: own.open(secret), timedelta(seconds=interval), stop, report, lambda error: out.warn(str(error)))
+    watch(
+        lambda: own.open(secret),
+        timedelta(seconds=interval),
+        stop,
+        report,
+        lambda error: out.warn(str(error)),
+        purpose=purpose,
+    )
 
 
 def rotate_ca(
@@ -202,6 +220,7 @@ def schedule(
         str, typer.Option(metavar="IMAGE", help="For Kubernetes: an image with mcpsec.")
     ] = "mcpsec:latest",
     hook: Annotated[str | None, typer.Option(metavar="COMMAND", help="Run after each renewal.")] = None,
+    format: Annotated[Format, typer.Option(help="Output.")] = "text",
 ) -> None:
     """Print what makes renewal automatic: a systemd timer, a cron file or a Kubernetes CronJob."""
     from mcpsec.certs.schedule import schedule as text_for
@@ -211,4 +230,8 @@ def schedule(
     if own.passphrase_file:
         options += ["--passphrase-file", str(own.passphrase_file.absolute())]
     program = shutil.which("mcpsec") or str(Path(sys.argv[0]).absolute())
-    out.result(text_for(system, own.directory.absolute(), program=program, user=user, image=image, options=options))
+    text = text_for(system, own.directory.absolute(), program=program, user=user, image=image, options=options)
+    if format == "json":
+        out.json({"schema": SCHEMA, "system": system, "text": text})
+        return
+    out.result(text)
