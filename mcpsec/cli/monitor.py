@@ -78,7 +78,7 @@ def _picture(data: dict[str, Any]) -> RenderableType:
 
     totals, latency = data["totals"], data["latency_ms"]
     five = [sum(row[which] for row in data["seconds"]) for which in range(3)]
-    hour = [sum(row) for row in data["minutes"][-60:]]
+    hour = [sum(row[:3]) for row in data["minutes"][-60:]]
     figures = Text.assemble(
         (f"{sum(five) / 300:.1f} req/s  ", "bold"),
         ("allowed ", "dim"),

@@ -27,7 +27,7 @@ __all__ = ["Observers"]
 
 
 class Observers:
-    """The subscribers of one gateway's log. ``record`` writes an event of theirs into it."""
+    """The subscribers of one gateway's log. ``record`` writes an event of theirs into it, ``explain`` a denial."""
 
     def __init__(
         self,
@@ -37,6 +37,7 @@ class Observers:
         *,
         record: Callable[[Event], object],
         upstreams: Iterable[str],
+        explain: Callable[[str, str, str], dict[str, Any]] | None = None,
     ) -> None:
         self._log = log
         self._metrics = metrics
@@ -45,7 +46,7 @@ class Observers:
         patterns = log.path.with_name("baselines.json")
         self._alerts = alert_engine(deployment.alerts, patterns=patterns, record=record, readers=_readers(deployment))
         self._alerts.watch_log(lambda: log.trouble)
-        self.dashboard = Dashboard(self._aggregate, facts=self._facts)
+        self.dashboard = Dashboard(self._aggregate, facts=self._facts, explain=explain)
         log.subscribe(self._aggregate.feed)
         log.subscribe(self._alerts.feed)
 

@@ -20,6 +20,7 @@ from mcpsec.gateway.answers import AnswerGuard
 from mcpsec.gateway.chain import Chain
 from mcpsec.gateway.cleaning import AnswerCleaner
 from mcpsec.gateway.connection import ConnectionRegistry
+from mcpsec.gateway.explaining import explanation
 from mcpsec.gateway.identification import certificates_wanted, identity_steps
 from mcpsec.gateway.limits import InFlight
 from mcpsec.gateway.listener import Listener, bind
@@ -115,7 +116,12 @@ class Gateway:
         )
         self._tokens = resource_server(deployment, say=say, record=self._recorder.event)
         self._observers = Observers(
-            self._log, self._metrics, deployment, record=self._recorder.write, upstreams=self._upstreams
+            self._log,
+            self._metrics,
+            deployment,
+            record=self._recorder.write,
+            upstreams=self._upstreams,
+            explain=lambda client, resource, address: explanation(self._policy, client, resource, address),
         )
         self._watch_lifetimes()
         self._own_certificate = OwnCertificate(deployment.server.tls, say=self._say_due)

@@ -24,7 +24,10 @@ _DENIALS = 200
 _ALERTS = 100
 _BINS = 96
 _TOP = 12
+_LIST_SECONDS = 0.9
 _OUTCOMES = {"allowed": 0, "refused": 1, "failed": 2}
+_FAILED_AUTHENTICATION, _LIMIT_HIT, _COUNTS = 3, 4, 5
+"""Of each second and minute: requests by outcome, then failed authentications and limit hits."""
 _SHOWN = (
     "seq",
     "time",
@@ -82,12 +85,14 @@ class Aggregate:
         self.totals = {"requests": 0, "allowed": 0, "refused": 0, "failed": 0}
         self.totals |= {"authentication_failures": 0, "limit_hits": 0, "handshakes_refused": 0, "alerts": 0}
         self._second = int(clock())
-        self._seconds: deque[list[int]] = deque(([0, 0, 0] for _ in range(_SECONDS)), maxlen=_SECONDS)
-        self._minutes: deque[list[int]] = deque(([0, 0, 0] for _ in range(_MINUTES)), maxlen=_MINUTES)
+        self._seconds: deque[list[int]] = deque(([0] * _COUNTS for _ in range(_SECONDS)), maxlen=_SECONDS)
+        self._minutes: deque[list[int]] = deque(([0] * _COUNTS for _ in range(_MINUTES)), maxlen=_MINUTES)
         self._latency: deque[list[int]] = deque(([0] * _BINS for _ in range(5)), maxlen=5)
         self._slots: deque[_Slot] = deque([_Slot()], maxlen=_SLOTS)
         self._upstreams: dict[str, _Upstream] = {}
         self._certificates: dict[str, float] = {}
+        self._lists: dict[str, Any] = {}
+        self._listed_at = 0.0
         self.recent: deque[Mapping[str, Any]] = deque(maxlen=_RECENT)
         self.denials: deque[dict[str, Any]] = deque(maxlen=_DENIALS)
         self.alerts: deque[dict[str, Any]] = deque(maxlen=_ALERTS)
@@ -133,6 +138,8 @@ class Aggregate:
         now = self._clock()
         if int(now) != self._second:
             self._advance(int(now))
+        if abs(now - self._listed_at) >= _LIST_SECONDS or after < 0:
+            self._listed_at, self._lists = now, self._make_lists()
         return {
             "schema": "mcpsec.dashboard/1",
             "now": now,
@@ -142,11 +149,7 @@ class Aggregate:
             "last_seconds": list(self._seconds)[-5:],
             "last_minutes": list(self._minutes)[-2:],
             "latency_ms": _quantiles(_sum_bins(self._latency)),
-            "clients": self._top("clients"),
-            "resources": self._top("resources"),
-            "active_clients": len({name for slot in self._slots for name in slot.clients}),
-            "reasons": self._merged("reasons"),
-            "limits": self._merged("limits"),
+            **self._lists,
             "upstreams": [self._upstream_row(name, each) for name, each in sorted(self._upstreams.items())],
             "certificates": [
                 {"name": name, "not_after": when}
@@ -155,6 +158,16 @@ class Aggregate:
             "denials": [each for each in self.denials if each.get("seq", 0) > after],
             "alerts": [each for each in self.alerts if each.get("seq", 0) > after],
             "seq": self.recent[-1].get("seq", 0) if self.recent else 0,
+        }
+
+    def _make_lists(self) -> dict[str, Any]:
+        """Who, what and why of the last hour: made once for all viewers, names of an hour are many."""
+        return {
+            "clients": self._top("clients"),
+            "resources": self._top("resources"),
+            "active_clients": len({name for slot in self._slots for name in slot.clients}),
+            "reasons": self._merged("reasons"),
+            "limits": self._merged("limits"),
         }
 
     def search(self, text: str, limit: int = 100) -> list[dict[str, Any]]:
@@ -204,10 +217,14 @@ class Aggregate:
             self.denials.append(_shown(record))
         if kind in {"authentication-failed", "handshake-refused"}:
             totals["authentication_failures"] += 1
+            self._seconds[-1][_FAILED_AUTHENTICATION] += 1
+            self._minutes[-1][_FAILED_AUTHENTICATION] += 1
             totals["handshakes_refused"] += kind == "handshake-refused"
             _tally(slot.reasons, str(record.get("reason") or record.get("rule") or kind))
         elif kind == "rate-limited":
             totals["limit_hits"] += 1
+            self._seconds[-1][_LIMIT_HIT] += 1
+            self._minutes[-1][_LIMIT_HIT] += 1
             _tally(slot.limits, str(record.get("client") or record.get("address") or "?"))
         elif kind == "alert":
             totals["alerts"] += 1
@@ -223,10 +240,10 @@ class Aggregate:
             self._second = now
             return
         for _ in range(min(now - self._second, _SECONDS)):
-            self._seconds.append([0, 0, 0])
+            self._seconds.append([0] * _COUNTS)
         minutes = now // 60 - self._second // 60
         for _ in range(min(minutes, _MINUTES)):
-            self._minutes.append([0, 0, 0])
+            self._minutes.append([0] * _COUNTS)
         for _ in range(min(minutes, 5)):
             self._latency.append([0] * _BINS)
         for _ in range(min(now // _SLOT - self._second // _SLOT, _SLOTS)):

@@ -50,7 +50,7 @@ class Dashboard:
     """Answers GET requests under ``prefix``.
 
     ``facts`` adds what only the gateway knows to each picture: at least ``version``, and ``log`` with ``available``,
-    ``lag``, ``sequence``, ``head``.
+    ``lag``, ``sequence``, ``head``. ``explain`` says what policy thinks of a client using a resource.
     """
 
     def __init__(
@@ -59,11 +59,13 @@ class Dashboard:
         *,
         prefix: str = "/dashboard",
         facts: Callable[[], dict[str, Any]] = dict,
+        explain: Callable[[str, str, str], dict[str, Any]] | None = None,
         interval: float = 1.0,
     ) -> None:
         self.aggregate = aggregate
         self._prefix = prefix
         self._facts = facts
+        self._explain = explain
         self._interval = interval
         self._viewers = 0
 
@@ -80,6 +82,10 @@ class Dashboard:
         if rest == "/search":
             text = parse_qs(query, max_num_fields=8).get("q", [""])[0][:200]
             return _json(200, {"schema": "mcpsec.dashboard-search/1", "events": self.aggregate.search(text)})
+        if rest == "/explain" and self._explain is not None:
+            asked = parse_qs(query, max_num_fields=8)
+            words = [asked.get(name, [""])[0][:600] for name in ("client", "resource", "address")]
+            return _json(200, self._explain(*words))
         if rest == "/events":
             return self._stream()
         return _json(404, {"error": "not found"})

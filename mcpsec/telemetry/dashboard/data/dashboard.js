@@ -45,6 +45,7 @@ function span(seconds) {
 
 const clock = (when) => new Date(when).toLocaleTimeString([], { hour12: false });
 const total = (counts) => counts[0] + counts[1] + counts[2];
+const EMPTY = [0, 0, 0, 0, 0];
 const sum = (rows, key) => rows.reduce((all, row) => all + row[key], 0);
 
 // --- theme -------------------------------------------------------------------------------------------------------
@@ -73,7 +74,7 @@ function points() {
 function grouped(rows, size) {
   const groups = [];
   for (let end = rows.length; end >= size; end -= size) {
-    groups.push(rows.slice(end - size, end).reduce((all, row) => all.map((count, which) => count + row[which]), [0, 0, 0]));
+    groups.push(rows.slice(end - size, end).reduce((all, row) => all.map((count, which) => count + row[which]), EMPTY));
   }
   return groups.reverse();
 }
@@ -177,9 +178,59 @@ function upstreams(rows) {
 }
 
 function certificates(rows, now) {
-  const list = rows.slice(0, 30).map((row) => ({ name: row.name, days: (row.not_after - now) / 86400 }));
-  bars("certificates", list, (row) => [[row.days < 7 ? "refused" : row.days < 30 ? "failed" : "good", Math.max(0.5, Math.min(row.days, 120))]],
-    (row) => (row.days < 0 ? "ended" : row.days < 2 ? `${Math.round(row.days * 24)} h` : `${Math.floor(row.days)} d`));
+  const items = rows.slice(0, 30).map((row) => {
+    const days = (row.not_after - now) / 86400, kind = days < 7 ? "refused" : days < 30 ? "failed" : "good";
+    const mark = make("i", { class: kind }), rest = make("b", { class: kind });
+    const place = `${Math.max(0, Math.min(days, 90)) / 0.9}%`;
+    mark.style.left = place;
+    rest.style.width = place;
+    const left = days < 0 ? "ended" : days < 2 ? `${Math.round(days * 24)} h` : `${Math.floor(days)} d`;
+    return make("li", {}, make("span", { class: "name", title: row.name }, row.name),
+      make("span", { class: "count" }, left), make("span", { class: "track" }, rest, mark),
+      make("span", { class: "more" }, new Date(row.not_after * 1000).toLocaleDateString([], { year: "numeric", month: "short", day: "numeric" })));
+  });
+  byId("certificates").replaceChildren(...(items.length ? items : [make("li", { class: "empty" }, "none is watched")]));
+}
+
+function spark(id, values) {
+  const drawing = byId(`spark-${id}`), most = Math.max(1, ...values), step = 60 / Math.max(1, values.length - 1);
+  const line = values.map((value, index) => `${index ? "L" : "M"}${(index * step).toFixed(2)} ${(19 - (18 * value) / most).toFixed(2)}`).join("");
+  drawing.querySelector(".line").setAttribute("d", line);
+  drawing.querySelector(".area").setAttribute("d", `${line}L60 20L0 20Z`);
+}
+
+// What a person should know first, worst first.
+function concerns(data) {
+  const found = [], log = data.log || {};
+  if (log.available === false) found.push(["bad", "The audit log cannot be written: requests are refused."]);
+  for (const row of data.upstreams) {
+    if (row.breaker === "open") found.push(["bad", `The breaker of ${row.name} is open.`]);
+    else if (row.breaker !== "closed") found.push(["warn", `The breaker of ${row.name} is ${row.breaker}.`]);
+    if (!["up", "ready", "running"].includes(row.state)) found.push(["bad", `${row.name} is ${row.state}.`]);
+    else if (row.requests >= 20 && row.failed > row.requests / 10) found.push(["warn", `${Math.round((100 * row.failed) / row.requests)} % of the calls of ${row.name} fail.`]);
+  }
+  for (const row of data.certificates) {
+    const days = (row.not_after - data.now) / 86400;
+    if (days < 0) found.push(["bad", `${row.name} has ended.`]);
+    else if (days < 7) found.push(["bad", `${row.name} ends in ${span(days * 86400)}.`]);
+    else if (days < 30) found.push(["warn", `${row.name} ends in ${Math.floor(days)} days.`]);
+  }
+  const hour = data.now - 3600;
+  const recent = state.alerts.filter((alert) => Date.parse(alert.time) / 1000 > hour && alert.severity !== "low").length;
+  if (recent) found.push(["warn", recent === 1 ? "One alert within the hour." : `${recent} alerts within the hour.`]);
+  return found.sort((one, other) => (one[0] === other[0] ? 0 : one[0] === "bad" ? -1 : 1));
+}
+
+function verdict(data) {
+  const found = concerns(data), worst = found.length ? found[0][0] : "good";
+  byId("verdict").className = `verdict ${worst}`;
+  setText("verdict-text", worst === "good" ? "All is well." : worst === "bad" ? "Something needs you." : "Worth a look.");
+  const text = found.map((each) => each[1]).join("\n");
+  if (byId("concerns").dataset.text !== text) {
+    byId("concerns").dataset.text = text;
+    byId("concerns").replaceChildren(...found.slice(0, 6).map(([level, words]) => make("li", { class: level }, words)));
+  }
+  document.title = found.length ? `(${found.length}) mcpsec` : "mcpsec";
 }
 
 function alerts() {
@@ -190,23 +241,26 @@ function alerts() {
     make("span", { class: "more" }, alert.detail || ""))));
 }
 
-function quoted(text) {
-  return `'${String(text).replaceAll("'", "'\\''")}'`;
-}
-
-function asked(resource) {
-  const [, upstream, kind, name] = resource.match(/^([^/]*)\/(?:(resource|prompt):)?(.*)$/s) || [null, "", null, resource];
-  return `--${kind || "tool"} ${quoted(`${upstream}/${name}`)}`;
-}
-
 function explain(event) {
   if (!event.client || !event.resource || event.kind !== "authorization") return null;
-  const command = `mcpsec policy explain --client ${quoted(event.client)} ${asked(event.resource)}`;
-  const button = make("button", { type: "button", class: "copy", title: command, "aria-label": `Copy: ${command}` }, "explain");
-  button.addEventListener("click", async () => {
-    try { await navigator.clipboard.writeText(command); button.textContent = "copied"; } catch { button.replaceWith(make("code", {}, command)); }
-  });
+  const button = make("button", { type: "button", class: "copy", "aria-label": `Explain why ${event.client} may not use ${event.resource}` }, "explain");
+  button.addEventListener("click", () => explained(event).catch(() => live(false)));
   return button;
+}
+
+async function explained(event) {
+  const asked = new URLSearchParams({ client: event.client, resource: event.resource, address: event.address || "" });
+  const answer = await fetch(`${prefix}/explain?${asked}`);
+  if (!answer.ok) return;
+  const found = await answer.json();
+  setText("explain-title", `${found.client} → ${found.resource}`);
+  byId("explain-outcome").className = found.allowed ? "good" : "bad";
+  setText("explain-outcome", `${found.allowed ? "allowed" : "denied"} by ${found.rule}: ${found.reason}`);
+  byId("explain-steps").replaceChildren(...found.steps.map((step) =>
+    make("li", { class: step.passed === null ? "" : step.passed ? "good" : "bad" }, step.text)));
+  setText("explain-command", found.command);
+  setText("explain-copy", "copy the command");
+  byId("explain").showModal();
 }
 
 function eventRow(event, fresh) {
@@ -246,6 +300,11 @@ function figures(data) {
   setText("p95-note", `p50 ${milliseconds(data.latency_ms.p50)} · p99 ${milliseconds(data.latency_ms.p99)}`);
   setText("clients-active", short(data.active_clients));
   setText("total-note", `${short(data.totals.failed)} failed since start`);
+  const hour = state.minutes.slice(-60);
+  spark("rate", grouped(state.seconds.slice(0, -1), 5).map(total));
+  spark("refused", hour.map((row) => row[1]));
+  spark("auth", hour.map((row) => row[3]));
+  spark("limits", hour.map((row) => row[4]));
   setText("uptime", `up ${span(data.now - data.started)}`);
   const log = data.log || {}, healthy = log.available !== false;
   byId("log").className = `pill ${healthy ? "good" : "bad"}`;
@@ -264,6 +323,7 @@ function show(data, fresh) {
   upstreams(data.upstreams);
   certificates(data.certificates, data.now);
   alerts();
+  verdict(data);
   if (!state.search && fresh !== null) rows(state.denials, fresh);
   draw();
 }
@@ -278,7 +338,7 @@ function whole_picture(data) {
 }
 
 function advance(rows, size, gone, last) {
-  for (let index = 0; index < Math.min(gone, size); index += 1) rows.push([0, 0, 0]);
+  for (let index = 0; index < Math.min(gone, size); index += 1) rows.push([...EMPTY]);
   rows.splice(0, Math.max(0, rows.length - size));
   last.forEach((row, index) => { rows[rows.length - last.length + index] = row; });
 }
@@ -337,6 +397,9 @@ for (const button of document.querySelectorAll("[data-range]")) {
 }
 byId("traffic").addEventListener("pointermove", (event) => { state.hover = event.offsetX; draw(); });
 byId("traffic").addEventListener("pointerleave", () => { state.hover = null; draw(); });
+byId("explain-copy").addEventListener("click", async () => {
+  try { await navigator.clipboard.writeText(byId("explain-command").textContent); setText("explain-copy", "copied"); } catch { getSelection().selectAllChildren(byId("explain-command")); }
+});
 addEventListener("resize", draw);
 theme(firstTheme());
 connect();
