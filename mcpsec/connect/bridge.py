@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 __all__ = ["Bridge"]
 
 _MOST_IN_FLIGHT: Final = 256
+_MOST_HELD: Final = 64 * 1024 * 1024
+"""How many bytes of requests may be in flight or wait for their turn."""
+
+_POST_SECONDS: Final = 60.0
+"""How long a notification may take to be accepted, before the client's next message goes on."""
+
 _MOST_TOOLS: Final = 10_000
 _MOST_PAGES: Final = 100
 _STREAMS: Final = frozenset({"subscriptions/listen"})
@@ -58,6 +64,7 @@ class Bridge:
         self._note = note
         self._drain = drain
         self._slots = asyncio.Semaphore(_MOST_IN_FLIGHT)
+        self._held = 0
         self._tasks: dict[asyncio.Task[None], Message] = {}
         self._legacy = LegacyLink(client, pipe.send, note)
         self._parameters: dict[str, tuple[ParamHeader, ...]] = {}
@@ -91,22 +98,40 @@ class Bridge:
         if message.kind is Kind.REQUEST:
             await self._start(message)
         elif not await self._cancelled_here(message) and version_of(message) is None:
-            try:
+            await self._post_legacy(message)
+
+    async def _post_legacy(self, message: Message) -> None:
+        """A notification, or an answer to the server, in the order in which the client said it."""
+        try:
+            async with asyncio.timeout(_POST_SECONDS):
                 await self._legacy.post(message)
-            except HttpFailure as failure:
-                self._note(f"{message.method or 'an answer'} did not reach the server: {failure.message}")
+        except HttpFailure as failure:
+            self._note(f"{message.method or 'an answer'} did not reach the server: {failure.message}")
+        except TimeoutError:
+            self._note(f"{message.method or 'an answer'} was not accepted by the server in time")
+        if message.method == "notifications/cancelled":
+            await self._forget(message.params.get("requestId"), modern=False)
 
     async def _start(self, message: Message) -> None:
-        await self._slots.acquire()
-        task = asyncio.create_task(self._answer(message))
+        """Begin a request. The reading of further messages never waits for it: they may be what it waits for."""
+        if self._tasks and self._held + len(message.raw) > _MOST_HELD:
+            ident = message.id if message.id is not None else 0
+            await self._pipe.send(request_error(ident, codes.RATE_LIMITED, "too many requests are in flight"))
+            return
+        self._held += len(message.raw)
+        task = asyncio.create_task(self._in_turn(message))
         self._tasks[task] = message
         task.add_done_callback(self._done)
         if message.method == "initialize":
             await asyncio.wait([task])  # whatever follows belongs to the session that this one opens
 
+    async def _in_turn(self, message: Message) -> None:
+        async with self._slots:
+            await self._answer(message)
+
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._slots.release()
         message = self._tasks.pop(task)
+        self._held -= len(message.raw)
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, BrokenPipeError):
             self._note(f"{message.method} failed inside the bridge: {type(error).__name__}: {error}")
 
@@ -114,9 +139,13 @@ class Bridge:
         """Cancel the modern request that a notification names, by leaving its answer; False when it names none."""
         if notification.method != "notifications/cancelled":
             return False
-        ident = notification.params.get("requestId")
+        return await self._forget(notification.params.get("requestId"), modern=True)
+
+    async def _forget(self, ident: object, *, modern: bool) -> bool:
+        """Give up a request of that era, so that it takes no slot and its late answer goes nowhere."""
         for task, message in self._tasks.items():
-            if message.id == ident and type(message.id) is type(ident) and version_of(message) is not None:
+            same = message.id == ident and type(message.id) is type(ident)
+            if same and (version_of(message) is not None) is modern and message.method != "initialize":
                 task.cancel()
                 await asyncio.wait([task])
                 return True

@@ -12,6 +12,7 @@ from mcpsec.signing import Signer, SigningKey, load_private_key, load_public_key
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     import httpx
     import httpx2
@@ -36,8 +37,10 @@ class Credentials:
     ca: Path | None = None
     signer: Signer | None = None
     _context: ssl.SSLContext | None = field(default=None, repr=False)
-    _stamp: tuple[_Stamp, _Stamp] | None = field(default=None, repr=False)
+    _stamp: tuple[_Stamp, ...] | None = field(default=None, repr=False)
     _key_id: str | None = field(default=None, repr=False)
+    _resign: Callable[[], Signer] | None = field(default=None, repr=False)
+    """Makes the signer again after a renewal, when it signs with the certificate's key; None when it does not."""
 
     @classmethod
     def load(
@@ -65,7 +68,7 @@ class Credentials:
             made.signer = Signer(SigningKey(key_id, secret=secret), scheme or "hmac-sha256")
         elif scheme is not None:
             made._key_id = key_id
-            made.signer = made.certificate_signer(scheme)
+            made.sign_with_certificate(scheme)
         return made
 
     @classmethod
@@ -101,7 +104,22 @@ class Credentials:
                 )
         if "signature" in deployment.auth.require or any(key.secret is not None for key in client.signing_keys):
             made.signer = made._signer_of(deployment, client)
+            if made.signer.key.private_key is not None:
+                made._resign = lambda: made._signer_of(deployment, client)
         return made
+
+    def sign_with_certificate(self, scheme: str = "rfc9421") -> None:
+        """Sign with the certificate's own key, and after each renewal with the new one.
+
+        Raises:
+            Error: there is no certificate, or its key signs no requests.
+        """
+        self.signer = self.certificate_signer(scheme)
+        self._resign = lambda: self.certificate_signer(scheme)
+
+    def sign_with(self, signer: Signer | None) -> None:
+        """Sign with a key of its own, which no renewal of the certificate changes; None signs nothing."""
+        self.signer, self._resign = signer, None
 
     def _signer_of(self, deployment: Deployment, client: Client) -> Signer:
         schemes = deployment.auth.signature.schemes
@@ -141,29 +159,32 @@ class Credentials:
         return self._context
 
     def refresh(self) -> bool:
-        """Load the certificate again when its files have changed; True when they had.
+        """Load the certificate and the CA again when their files have changed; True when they had.
 
-        New connections present the new one. Files that do not fit together yet, because they are being replaced, are
-        left for the next call.
+        New connections present the new one, and trust what the CA file holds now beside what it held before: an issuer
+        that must not be trusted any more needs a restart. Files that do not fit together yet, because they are being
+        replaced, are left for the next call.
         """
         stamp = self._stamps()
         if self._context is None or stamp is None or stamp == self._stamp:
             return False
         try:
+            client_context(ca=self.ca, certificate=self.certificate, key=self.key)  # whole, before anything changes
+            signer = self.signer if self._resign is None else self._resign()
+            if self.ca is not None:
+                self._context.load_verify_locations(self.ca)
             if self.certificate is not None:
                 load_certificate(self._context, self.certificate, self.key or self.certificate)
-            if self.signer is not None and self.signer.key.private_key is not None:
-                self.signer = self.certificate_signer()
-        except ConfigurationError:
+        except (ConfigurationError, OSError):
             return False
+        self.signer = signer
         self._stamp = stamp
         return True
 
-    def _stamps(self) -> tuple[_Stamp, _Stamp] | None:
-        if self.certificate is None:
-            return None
+    def _stamps(self) -> tuple[_Stamp, ...] | None:
+        paths = (self.certificate, self.key or self.certificate, self.ca)
         try:
-            return _stamp(self.certificate), _stamp(self.key or self.certificate)
+            return tuple(_stamp(path) for path in paths if path is not None)
         except OSError:
             return None
 

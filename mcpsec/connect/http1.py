@@ -31,6 +31,7 @@ __all__ = ["HttpClient", "HttpFailure", "Response"]
 _CHUNK: Final = 64 * 1024
 _MOST_HEADER_BYTES: Final = 64 * 1024
 _MOST_IDLE: Final = 8
+_LINGER_SECONDS: Final = 0.25
 _MOST_CHALLENGES: Final = 3
 """How often one request answers a demand for an access token: a kept token, a nonce for its proof, a new token."""
 
@@ -97,11 +98,20 @@ class Response:
         self._keep_alive = False
         self.status = 0
         self.headers: dict[str, str] = {}
+        self.answered = False
+        """All that is wanted has been read; the rest may end by itself, so that the connection can serve again."""
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self.answered and not self._complete:
+            self._client.linger(self)
+            return
+        self.release()
+
+    def release(self) -> None:
+        """Give the connection back: to the next request when the answer was read to its end, else closed."""
         self._client.give_back(self._connection, reusable=self._complete and self._keep_alive)
 
     def on_message_begin(self) -> None:
@@ -199,6 +209,7 @@ class HttpClient:
         self._authorizer: Authorizer | None = None
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
+        self._lingering: set[asyncio.Task[None]] = set()
         self._common = f"host: {described.authority}\r\nuser-agent: mcpsec/{__version__}\r\n"
 
     async def request(self, method: str, headers: Mapping[str, str], body: bytes = b"") -> Response:
@@ -333,6 +344,12 @@ class HttpClient:
         self._open.discard(connection)
         connection.close()
 
+    def linger(self, response: Response) -> None:
+        """Let an answer that holds what was wanted come to its end; nobody waits for that."""
+        task = asyncio.create_task(_to_its_end(response))
+        self._lingering.add(task)
+        task.add_done_callback(self._lingering.discard)
+
     def _drop_idle(self) -> None:
         """New credentials: what is idle was opened with the old ones."""
         while self._idle:
@@ -342,9 +359,23 @@ class HttpClient:
         """Close every connection, answers or not."""
         if self._authorizer is not None:
             await self._authorizer.close()
+        for task in [*self._lingering]:
+            task.cancel()
+        await asyncio.gather(*self._lingering, return_exceptions=True)
         for connection in [*self._open]:
             self.give_back(connection, reusable=False)
         self._idle.clear()
+
+
+async def _to_its_end(response: Response) -> None:
+    try:
+        async with asyncio.timeout(_LINGER_SECONDS):
+            async for _ in response.chunks():
+                pass
+    except (TimeoutError, HttpFailure):
+        pass
+    finally:
+        response.release()
 
 
 def _unauthorized(error: Error) -> HttpFailure:

@@ -142,23 +142,32 @@ class LegacyLink:
             self._listener = asyncio.create_task(self._listen_on())
 
     async def _listen_on(self) -> None:
-        """Keep a stream open for what the server says unasked; a server that offers none is left alone."""
-        position, wait = Position(), _FIRST_WAIT
+        """Keep a stream open for what the server says unasked; a server that offers none is left alone.
+
+        When a stream that was open is not found again, the server has been restarted: the session is opened again at
+        once, because a client that only listens would send no request to find out.
+        """
+        position, wait, heard, generation = Position(), _FIRST_WAIT, False, self._generation
         while True:
             with contextlib.suppress(HttpFailure):
                 async with await self._get(position) as response:
-                    if response.status != 200:
-                        return  # 405: it offers none; 404: the session is gone, and the next request opens it again
-                    wait = _FIRST_WAIT
-                    await read_stream(response, None, self._deliver, position)
+                    gone = response.status == 404 and heard
+                    if response.status == 200:
+                        wait, heard = _FIRST_WAIT, True
+                        await read_stream(response, None, self._deliver, position)
+                    elif not gone:
+                        return  # 405: it offers none
+                if gone:
+                    await self._reopen(generation)
+                    return
             await asyncio.sleep(wait if position.wait is None else min(position.wait, _LONGEST_WAIT))
             wait = min(wait * 2, _LONGEST_WAIT)
 
     async def _stop_listening(self) -> None:
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.wait([self._listener])
-            self._listener = None
+        listener, self._listener = self._listener, None
+        if listener is not None and listener is not asyncio.current_task():
+            listener.cancel()
+            await asyncio.wait([listener])
 
     async def close(self) -> None:
         """Stop the stream and end the session, if the server answers soon."""

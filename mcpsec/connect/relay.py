@@ -20,7 +20,7 @@ __all__ = ["MOST_ANSWER_BYTES", "Answer", "Deliver", "Position", "StreamEnded", 
 MOST_ANSWER_BYTES: Final = 64 * 1024 * 1024
 """The largest message that a server may send, in bytes."""
 
-_BACKOFF: Final = (0.1, 0.3, 1.0, 2.0, 4.0)
+_BACKOFF: Final = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
 """Seconds between attempts to reach a server that can't be reached: a gateway that restarts is back within them."""
 
 # Requests that may be sent twice: they ask and change nothing.
@@ -146,21 +146,11 @@ async def read_stream(response: Response, ident: str | int | None, deliver: Deli
                     break
                 await deliver(event.data)
             if found is not None:
-                await _let_end(response)
+                response.answered = True
                 return found
     except HttpFailure as failure:
         raise StreamEnded(failure.message, delivered=True) from failure
     raise StreamEnded("the server ended its answer without a response", delivered=True)
-
-
-async def _let_end(response: Response) -> None:
-    """The response is here; give the stream a moment to end by itself, so that the connection can serve again."""
-    try:
-        async with asyncio.timeout(0.25):
-            async for _ in response.chunks():
-                pass
-    except (TimeoutError, HttpFailure):
-        return
 
 
 def _kind(response: Response) -> str:

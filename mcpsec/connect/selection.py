@@ -49,7 +49,7 @@ class Selection:
                 deployment, self.client, certificate=self.certificate, key=self.key, ca=self.ca
             )
             url = self.url or url_of(deployment)
-        credentials.signer = self._signer(credentials)
+        self._sign(credentials)
         return credentials, url
 
     @property
@@ -69,23 +69,26 @@ class Selection:
 
         return load(self.file)
 
-    def _signer(self, credentials: Credentials) -> Signer | None:
+    def _sign(self, credentials: Credentials) -> None:
+        """Let the credentials sign as the options say; what they leave open stays as the file has it."""
         if self.secret_file is not None and self.key_file is not None:
             raise UsageError("give --secret-file or --key-file, not both")
         if self.secret_file is not None:
             key = SigningKey(self.key_id, secret=load_secret(self.secret_file))
-            return Signer(key, self.scheme or "hmac-sha256")
+            credentials.sign_with(Signer(key, self.scheme or "hmac-sha256"))
+            return
         if self.key_file is not None:
             key = SigningKey(self.key_id or credentials.thumbprint(), private_key=load_private_key(self.key_file))
-            return Signer(key, self.scheme or "rfc9421")
+            credentials.sign_with(Signer(key, self.scheme or "rfc9421"))
+            return
         deployed = credentials.signer
         if self.scheme == "rfc9421" and self.key_id is None and credentials.certificate is not None:
-            return credentials.certificate_signer()
-        if deployed is None:
+            credentials.sign_with_certificate()
+        elif deployed is None:
             if self.scheme is not None or self.key_id is not None:
                 raise UsageError("there is no key to sign with", hint="give --secret-file or --key-file")
-            return None
-        own = SigningKey(
-            self.key_id or deployed.key.id, secret=deployed.key.secret, private_key=deployed.key.private_key
-        )
-        return Signer(own, self.scheme or deployed.scheme)
+        elif self.scheme is not None or self.key_id is not None:
+            own = SigningKey(
+                self.key_id or deployed.key.id, secret=deployed.key.secret, private_key=deployed.key.private_key
+            )
+            credentials.sign_with(Signer(own, self.scheme or deployed.scheme))

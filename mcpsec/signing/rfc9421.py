@@ -39,7 +39,17 @@ from mcpsec.signing.outcome import RefusedSignature
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["TAG", "MessageSignature", "check_coverage", "check_digest", "check_signature", "read", "sign", "verify_raw"]
+__all__ = [
+    "TAG",
+    "MessageSignature",
+    "algorithm_of",
+    "check_coverage",
+    "check_digest",
+    "check_signature",
+    "read",
+    "sign",
+    "verify_raw",
+]
 
 TAG: Final = "mcpsec"
 """The application tag (RFC 9421 section 2.3) that tells our signatures from those of proxies."""
@@ -206,21 +216,40 @@ def check_digest(message: SignedMessage, own: Mapping[bytes, bytes]) -> None:
         raise RefusedSignature("digest-mismatch", str(error)) from None
 
 
-def check_signature(message: SignedMessage, signature: MessageSignature, key: VerificationKey | None) -> None:
-    """Check the signature itself; an unknown key is checked against one of ours, so that it costs the same.
+def check_signature(
+    message: SignedMessage, signature: MessageSignature, key: VerificationKey | None, stand_in: str
+) -> None:
+    """Check the signature itself.
+
+    Every refusal costs one check by the algorithm that the message names, or else that of the key: an unknown key, and
+    one of another kind than the message says, are checked against a key that no one signs with. ``stand_in`` is the
+    algorithm of an unknown key whose message names none.
 
     Raises:
         RefusedSignature: ``signature-invalid``.
     """
-    algorithm, public = _nobody(signature.algorithm or "hmac-sha256") if key is None else _material(key)
-    if key is not None and signature.algorithm not in {None, algorithm}:
-        raise RefusedSignature("signature-invalid", f"the signature says {signature.algorithm}, the key is {algorithm}")
+    said = signature.algorithm
+    algorithm, public = _nobody(said or stand_in) if key is None else _material(key)
+    mismatch = said is not None and said != algorithm
+    if mismatch:
+        algorithm, public = _nobody(said or stand_in)
     request = _Request(message, _Fields(message.headers))
     try:
         verify_raw(request, signature.key_id, public, algorithm, tag=TAG)
     except Exception:
-        if key is not None:
+        if key is not None and not mismatch:
             raise RefusedSignature("signature-invalid", f"not signed with key {key.id}, or changed since") from None
+    if mismatch and key is not None:
+        raise RefusedSignature("signature-invalid", f"the signature says {said}, the key is {_material(key)[0]}")
+
+
+def algorithm_of(key: VerificationKey) -> str:
+    """The algorithm that a key signs by.
+
+    Raises:
+        RefusedSignature: ``algorithm-unsupported``.
+    """
+    return _material(key)[0]
 
 
 def _material(key: VerificationKey) -> tuple[str, object]:

@@ -74,6 +74,7 @@ class Verifier:
         self._replay = replay
         # A request that names an unknown key is checked against this one, so that it costs what a wrong key costs.
         self._nobody = secrets.token_bytes(32)
+        self._algorithms: tuple[str, ...] = ()
         self._hmac_keys: dict[str, list[tuple[VerificationKey, bytes]]] = {}
         for key in self._keys.values():
             if key.secret is not None:
@@ -210,10 +211,24 @@ class Verifier:
         rfc9421.check_coverage(message, signature, covered)
         rfc9421.check_digest(message, own)
         key = self._keys.get(signature.key_id) or certificate_keys.get(signature.key_id)
-        rfc9421.check_signature(message, signature, key)
+        rfc9421.check_signature(message, signature, key, self._stand_in(signature.key_id))
         if key is None:
             raise RefusedSignature("key-unknown", "no client has a key with this identifier")
         return key, Verified(key.id, key.owner, "rfc9421", signature.nonce, float(signature.created))
+
+    def _stand_in(self, key_id: str) -> str:
+        """The algorithm by which a key that nobody has is checked.
+
+        It is that of some key there is, always the same one for an identifier, so that the time which a refusal takes
+        tells no identifier that exists from one that does not.
+        """
+        from mcpsec.signing import rfc9421
+
+        if not self._algorithms:
+            found = {rfc9421.algorithm_of(key) for key in self._keys.values()}
+            self._algorithms = tuple(sorted(found)) or ("hmac-sha256",)
+        mark = hmac_sha256.mac(self._nobody, key_id.encode())
+        return self._algorithms[int(mark[:8], 16) % len(self._algorithms)]
 
     def _accepts(self, scheme: str) -> None:
         if scheme not in self._schemes:

@@ -380,3 +380,140 @@ async def test_an_answer_that_ends_early_is_taken_up_again_from_its_last_event()
         await opened(client)
         assert (await client.ask(call(5, modern=False)))["result"] == {"late": True}
     assert len(server.bodies("tools/call")) == 1
+
+
+# --- what could bring it to a halt ----------------------------------------------------------------------------------
+
+
+async def test_answers_of_the_client_get_past_requests_that_wait_for_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All slots are taken by calls that ask the client something; further calls wait. Nobody waits for ever."""
+    monkeypatch.setattr("mcpsec.connect.bridge._MOST_IN_FLIGHT", 2)
+
+    class Asks(LegacyServer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.answered: dict[str, asyncio.Event] = {}
+
+        async def request(self, seen: Seen) -> None:
+            question = f"q{seen.body['id']}"
+            self.answered[question] = asyncio.Event()
+            await seen.stream()
+            await seen.event({"jsonrpc": "2.0", "id": question, "method": "sampling/createMessage", "params": {}})
+            await self.answered[question].wait()
+            await seen.event({"jsonrpc": "2.0", "id": seen.body["id"], "result": {}})
+            seen.close()
+
+        async def __call__(self, seen: Seen) -> None:
+            ident = (seen.body or {}).get("id")
+            if ident in self.answered:
+                self.answered[ident].set()
+            await super().__call__(seen)
+
+    async with ScriptedServer(Asks()) as server, Pipes(server.url) as client:
+        await opened(client)
+        for number in range(1, 6):
+            client.write(call(number, modern=False))
+        finished = set()
+        while len(finished) < 5:
+            message = await client.read()
+            if "method" in message:
+                client.write({"jsonrpc": "2.0", "id": message["id"], "result": {}})
+            else:
+                finished.add(message["id"])
+
+
+@pytest.mark.parametrize("modern", [True, False])
+async def test_a_cancelled_request_gives_its_slot_back(modern: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcpsec.connect.bridge._MOST_IN_FLIGHT", 1)
+
+    class Hangs(LegacyServer):
+        async def __call__(self, seen: Seen) -> None:
+            if modern and seen.body["id"] != 1:
+                await seen.result()
+            elif modern:
+                await seen.gone.wait()
+            else:
+                await super().__call__(seen)
+
+        async def request(self, seen: Seen) -> None:
+            if seen.body["id"] == 1:
+                await seen.gone.wait()
+            else:
+                await seen.result()
+
+    async with ScriptedServer(Hangs()) as server, Pipes(server.url) as client:
+        if not modern:
+            await opened(client)
+        client.write(call(1, modern=modern))
+        while not server.bodies("tools/call"):
+            await asyncio.sleep(0.01)
+        client.write(call(2, modern=modern))
+        client.write({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}})
+        assert (await client.read())["id"] == 2, "no answer to the cancelled one"
+
+
+async def test_more_than_memory_should_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcpsec.connect.bridge._MOST_HELD", 1000)
+    gate = asyncio.Event()
+
+    async def slow(seen: Seen) -> None:
+        await gate.wait()
+        await seen.result()
+
+    async with ScriptedServer(slow) as server, Pipes(server.url) as client:
+        client.write(call(1, name="x" * 900))
+        refused = await client.ask(call(2, name="x" * 900))
+        assert (refused["id"], refused["error"]["code"]) == (2, 42901)
+        gate.set()
+        assert "result" in await client.read()
+        assert "result" in await client.ask(call(3, name="x" * 2000)), "a single one may always pass"
+
+
+async def test_a_client_that_only_listens_hears_a_restarted_server() -> None:
+    class Restarts(LegacyServer):
+        streams = 0
+
+        async def listen(self, seen: Seen) -> None:
+            self.streams += 1
+            await seen.stream()
+            note = {"jsonrpc": "2.0", "method": "notifications/x", "params": {"n": self.streams}}
+            await seen.event(note, retry=10)
+            if self.streams == 1:
+                self.session += 1  # the server forgets the session, as after a restart
+                seen.close()
+            else:
+                await seen.gone.wait()
+
+    async with ScriptedServer(Restarts()) as server, Pipes(server.url) as client:
+        await opened(client)
+        assert (await client.read())["params"] == {"n": 1}
+        assert (await client.read())["params"] == {"n": 2}
+        assert any("forgotten the session" in note for note in client.notes)
+    assert len(server.bodies("initialize")) == 2
+
+
+async def test_a_server_without_a_stream_is_not_asked_again() -> None:
+    class NoStream(LegacyServer):
+        async def listen(self, seen: Seen) -> None:
+            await seen.answer(404)
+
+    async with ScriptedServer(NoStream()) as server, Pipes(server.url) as client:
+        await opened(client)
+        for number in range(3):
+            await client.ask(call(number + 1, modern=False))
+    assert len(server.bodies("initialize")) == 1
+    assert len([seen for seen in server.seen if seen.method == "GET"]) <= 1
+
+
+async def test_an_answer_does_not_wait_for_the_end_of_its_stream() -> None:
+    told = asyncio.Event()
+
+    async def lingers(seen: Seen) -> None:
+        await seen.stream()
+        await seen.event({"jsonrpc": "2.0", "id": seen.body["id"], "result": {}})
+        await seen.gone.wait()
+        told.set()
+
+    async with ScriptedServer(lingers) as server, Pipes(server.url) as client:
+        assert "result" in await client.ask(call(1))
+        await asyncio.wait_for(told.wait(), 30)
