@@ -17,7 +17,7 @@ from mcpsec.cli.output import examples, out
 from mcpsec.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from mcpsec.deployment import Deployment
     from mcpsec.gateway.server import Gateway
@@ -81,15 +81,24 @@ def serve(
     """
     if command and upstream:
         raise UsageError("COMMAND and --upstream exclude each other", hint="put several upstreams into the file")
-    deployment = _deployment(config, quickstart=quickstart)
-    if listen is not None and admin_listen is None and listen.endswith(":0") and deployment.server.admin is not None:
-        admin_listen = f"{deployment.server.admin.listen.host}:0"
-    from mcpsec.deployment import override
+    from mcpsec.deployment import load, override
 
-    deployment = override(deployment, listen=listen, admin_listen=admin_listen, auth=auth, rate_limit=rate_limit)
-    deployment = _with_upstream(deployment, command, upstream, grant)
-    _check_files(deployment)
-    _run(_serve(deployment, ready_file, quickstart=quickstart))
+    def as_told(read: Deployment, warn: Callable[[str], None]) -> Deployment:
+        """What the file says, changed by this command line."""
+        admin = admin_listen
+        if listen is not None and admin is None and listen.endswith(":0") and read.server.admin is not None:
+            admin = f"{read.server.admin.listen.host}:0"
+        told = override(read, listen=listen, admin_listen=admin, auth=auth, rate_limit=rate_limit)
+        told = _with_upstream(told, command, upstream, grant, warn)
+        _check_files(told)
+        return told
+
+    deployment = as_told(_deployment(config, quickstart=quickstart), out.warn)
+
+    def read_again() -> Deployment:
+        return as_told(load(deployment.path or Path("mcpsec.toml")), lambda _text: None)
+
+    _run(_serve(deployment, read_again, ready_file, quickstart=quickstart))
 
 
 def _deployment(config: Path | None, *, quickstart: bool) -> Deployment:
@@ -113,7 +122,9 @@ def _deployment(config: Path | None, *, quickstart: bool) -> Deployment:
     return load(path)
 
 
-def _with_upstream(deployment: Deployment, command: list[str] | None, url: str | None, grant: str | None) -> Deployment:
+def _with_upstream(
+    deployment: Deployment, command: list[str] | None, url: str | None, grant: str | None, warn: Callable[[str], None]
+) -> Deployment:
     if not command and not url:
         if grant:
             raise UsageError("--grant goes with COMMAND or --upstream", hint="what the file grants stands in the file")
@@ -130,7 +141,7 @@ def _with_upstream(deployment: Deployment, command: list[str] | None, url: str |
     from mcpsec.gateway.server import with_run_upstream
 
     what = shlex.join(command) if command else url
-    out.warn(f"for this run, client {client_id!r} may use everything of: {what}")
+    warn(f"for this run, client {client_id!r} may use everything of: {what}")
     added = (
         Upstream(name=_RUN_NAME, command=tuple(command)) if command else Upstream(name=_RUN_NAME, url=_checked_url(url))
     )
@@ -167,10 +178,12 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
         uvloop.run(work)
 
 
-async def _serve(deployment: Deployment, ready_file: Path | None, *, quickstart: bool) -> None:
+async def _serve(
+    deployment: Deployment, read: Callable[[], Deployment], ready_file: Path | None, *, quickstart: bool
+) -> None:
     from mcpsec.gateway.server import Gateway
 
-    gateway = Gateway(deployment, say=out.warn)
+    gateway = Gateway(deployment, say=out.warn, read=read)
     await gateway.start()
     gateway.watch_signals()  # before anybody learns that it is there: a supervisor may stop it at once
     try:

@@ -17,6 +17,7 @@ from mcpsec.gateway.listener import Listener, bind
 from mcpsec.gateway.trust import TrustFiles
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from mcpsec.deployment.model import Admin, Limits, Tls
@@ -30,8 +31,9 @@ __all__ = ["AdminListener"]
 class AdminListener:
     """Binds the admin address and answers there. Without administrators it is plain HTTP, for loopback.
 
-    ``refused`` hears of an address that was turned away, with the reason. Raises UsageError when the address can't be
-    bound and ConfigurationError when the administrators' CA can't be used.
+    ``listening`` is a socket that is bound already. ``refused`` hears of an address that was turned away, with the
+    reason. Raises UsageError when the address can't be bound, ConfigurationError when the administrators' CA can't be
+    used.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class AdminListener:
         *,
         ready: Callable[[], dict[str, bool]],
         refused: Callable[[str, str], None],
+        listening: socket.socket | None = None,
     ) -> None:
         self._administrators = admin.administrators
         self._refused = refused
@@ -52,7 +55,7 @@ class AdminListener:
             other_ca = admin.client_ca is not None and admin.client_ca != tls.client_ca
             own = replace(tls, client_ca=admin.client_ca or tls.client_ca, crl=None if other_ca else tls.crl)
             self._trust = TrustFiles(own, certificates="required")
-        listening = bind(admin.listen, option="--admin-listen")
+        listening = listening or bind(admin.listen, option="--admin-listen")
         host, port = listening.getsockname()[:2]
         bound = str(Address(host, port))
         hosts = {bound, f"localhost:{port}"}

@@ -42,6 +42,10 @@ class Chain:
         self._prefix = secrets.token_hex(4)
         self._count = 0
 
+    def use(self, steps: Sequence[Step]) -> None:
+        """Take every request that comes from now on along these steps; what is under way goes on along its own."""
+        self._steps = tuple(steps)
+
     async def handle(self, request: Request, peer: Peer) -> Answer | StreamAnswer:
         """Answer one request, and write its one event when it is over."""
         self._count += 1

@@ -70,6 +70,14 @@ class ConnectionRegistry:
         for connection in tuple(self.connections):
             connection.close_when_idle()
 
+    def identify_again(self, identify: Callable[[Peer], Peer], *, require_client: bool) -> None:
+        """Other clients are known now: look every peer up again, and cut those that are nobody's any more."""
+        for connection in tuple(self.connections):
+            before = connection.peer.client
+            connection.peer = identify(connection.peer)
+            if require_client and before is not None and connection.peer.client is None:
+                connection.abort()
+
     def abort_where(self, predicate: Callable[[Peer], bool]) -> int:
         """Cut every connection whose peer is no longer welcome; returns how many."""
         unwelcome = [connection for connection in self.connections if predicate(connection.peer)]

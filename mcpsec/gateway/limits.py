@@ -80,7 +80,7 @@ class InFlight:
     """How many requests run at once for each key, with one bound for all keys."""
 
     def __init__(self, bound: int) -> None:
-        self._bound = bound
+        self.bound = bound
         self._running: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -89,7 +89,7 @@ class InFlight:
     def enter(self, key: str) -> bool:
         """Count one more; False (and not counted) when the bound is reached."""
         running = self._running.get(key, 0)
-        if running >= self._bound:
+        if running >= self.bound:
             return False
         self._running[key] = running + 1
         return True

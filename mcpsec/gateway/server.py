@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 from mcpsec import __version__
 from mcpsec.deployment.model import Address, Role
 from mcpsec.errors import ConfigurationError, Error
+from mcpsec.gateway import systemd
 from mcpsec.gateway.admin_listener import AdminListener
 from mcpsec.gateway.answers import AnswerGuard
+from mcpsec.gateway.assembly import make_cleaners, make_verifier
 from mcpsec.gateway.chain import Chain
-from mcpsec.gateway.cleaning import AnswerCleaner
 from mcpsec.gateway.connection import ConnectionRegistry
 from mcpsec.gateway.explaining import explanation
 from mcpsec.gateway.identification import certificates_wanted, identity_steps
@@ -30,6 +31,8 @@ from mcpsec.gateway.observers import Observers
 from mcpsec.gateway.pins import PinKeeper
 from mcpsec.gateway.policy import Policy
 from mcpsec.gateway.record import Recorder
+from mcpsec.gateway.reload import FileWatch, ReloadMetrics
+from mcpsec.gateway.reloading import reload
 from mcpsec.gateway.rotation import OwnCertificate
 from mcpsec.gateway.sessions import SessionTable
 from mcpsec.gateway.startup import start_upstreams
@@ -54,12 +57,12 @@ from mcpsec.gateway.upstreams.protected import ProtectedUpstream
 from mcpsec.gateway.upstreams.stdio import StdioUpstream
 from mcpsec.leaks import prepare as prepare_redaction
 from mcpsec.leaks import redact
-from mcpsec.signing import VerificationKey, Verifier, load_public_key
 from mcpsec.telemetry import AuditLog
 from mcpsec.telemetry.metrics import Metrics
 from mcpsec.telemetry.options import LogOptions
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable
 
     from mcpsec.deployment.model import Deployment
@@ -85,11 +88,15 @@ class Gateway:
     """One running deployment.
 
     ``say`` takes sentences for the operator (what could not be reached, what was reloaded); the gateway itself knows no
-    terminal. Constructing one reads the files that the deployment names and resolves its secrets.
+    terminal. Constructing one reads the files that the deployment names and resolves its secrets. ``read`` reads the
+    deployment again when its file has changed, and raises Error for one that can't be used.
     """
 
-    def __init__(self, deployment: Deployment, *, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, deployment: Deployment, *, say: Callable[[str], None], read: Callable[[], Deployment] | None = None
+    ) -> None:
         self._deployment = deployment
+        self._read = read
         self._say = say
         limits = deployment.server.limits
         self._state = open_state(
@@ -99,14 +106,12 @@ class Gateway:
         self._policy = Policy(deployment)
         self._trust = TrustFiles(deployment.server.tls, certificates=certificates_wanted(deployment))
         self._pins = PinKeeper(deployment, changed=self._pin_changed, say=say)
-        self._cleaners = {
-            name: AnswerCleaner(config.secrets, config.error_details) for name, config in deployment.upstreams.items()
-        }
+        self._cleaners = make_cleaners(deployment)
         guard = AnswerGuard(lambda: self._policy, self._cleaners)
         self._upstreams = {name: self._make_upstream(config, guard) for name, config in deployment.upstreams.items()}
         self._protected = {name: self._protect(name) for name in self._upstreams}
         self._aggregate = self._make_aggregate()
-        self._verifier = _verifier(deployment) if "signature" in deployment.possible_factors else None
+        self._verifier = make_verifier(deployment)
         self._log = AuditLog.open(deployment.log.file, redact=redact, options=LogOptions.of(deployment.log))
         self._metrics = Metrics(version=__version__, redact=redact)
         self._metrics.watch_log(self._log)
@@ -129,6 +134,10 @@ class Gateway:
         self._admin: AdminListener | None = None
         self._registries: list[ConnectionRegistry] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._files = FileWatch(deployment)
+        self._reloads = ReloadMetrics(self._metrics)
+        self._directory = ClientDirectory(deployment.clients)
+        self._changing = asyncio.Lock()
         self._started = False
         self._state_up = True
         self._stopping = asyncio.Event()
@@ -148,7 +157,7 @@ class Gateway:
             return None
         return AggregateServer(self._protected, lambda: self._policy, self._cleaners)
 
-    def _protect(self, name: str) -> Upstream:
+    def _protect(self, name: str) -> ProtectedUpstream:
         """The upstream as the chain sees it: behind its breaker and bulkhead."""
         config = self._deployment.upstreams[name]
         return ProtectedUpstream(
@@ -193,7 +202,8 @@ class Gateway:
     async def start(self) -> None:
         """Bind, start every upstream, accept. Raises Error with what is wrong; nothing is left running then."""
         try:
-            listening = bind(self._deployment.server.listen)
+            inherited = systemd.inherited_sockets()
+            listening = inherited.get("public") or bind(self._deployment.server.listen)
             try:
                 await self._start_state()
                 await self._start_upstreams()
@@ -201,7 +211,7 @@ class Gateway:
             except BaseException:
                 listening.close()
                 raise
-            self._open_admin()
+            self._open_admin(inherited.get("admin"))
         except BaseException:
             await self.close()
             raise
@@ -217,6 +227,9 @@ class Gateway:
             (_PINS_SECONDS, self._pins.maintain),
         ):
             self._tasks.append(loop.create_task(self._regularly(seconds, work)))
+        watchdog = systemd.watchdog_seconds()
+        if watchdog is not None:
+            self._tasks.append(loop.create_task(self._regularly(watchdog, self._feed_watchdog)))
         self._recorder.configured("loaded", self._deployment.path)
         self._recorder.event("server-start", pid=os.getpid(), version=__version__, detail=f"serving {self.url}")
 
@@ -252,28 +265,19 @@ class Gateway:
 
     def _open(self, listening: Any) -> None:
         server = self._deployment.server
-        host, port = listening.getsockname()[:2]
-        bound = str(Address(host, port))
-        hosts = {bound, *server.allowed_hosts}
-        if server.public_url is not None:
-            hosts.add(urlsplit(server.public_url).netloc)
-        if host in {"127.0.0.1", "::1"}:
-            hosts.add(f"localhost:{port}")
-        if self._tokens is not None:
-            self._tokens.at(server.public_url or f"https://{bound}/mcp")
-            self._tokens.start()
-        in_flight = InFlight(server.limits.in_flight_per_client)
-        chain = Chain(self._steps(hosts), in_flight, self._recorder, self._report)
+        self._bound = Address(*listening.getsockname()[:2])
+        self.url = f"https://{self._bound}/mcp"
+        self._start_tokens()
+        in_flight = self._in_flight = InFlight(server.limits.in_flight_per_client)
+        chain = self._chain = Chain(self._steps(self._hosts()), in_flight, self._recorder, self._report)
         registry = ConnectionRegistry(chain.handle, server.limits)
         registry.refused = self._recorder.refused_bytes
         self._registries.append(registry)
-        self.url = f"https://{bound}/mcp"
-        directory = ClientDirectory(self._deployment.clients)
         self._listener = Listener(
             listening,
             registry,
             context=lambda: self._trust.context,
-            identify=lambda peer: self._connected(directory.identify(peer)),
+            identify=lambda peer: self._connected(self._directory.identify(peer)),
             refused=self._refused,
         )
         self._metrics.connections.set_function(lambda: len(registry.connections))
@@ -281,7 +285,22 @@ class Gateway:
         self._metrics.sessions.set_function(lambda: len(self._sessions))
         self._tasks.append(asyncio.get_running_loop().create_task(self._listener.serve()))
 
-    def _open_admin(self) -> None:
+    def _start_tokens(self) -> None:
+        if self._tokens is not None:
+            self._tokens.at(self._deployment.server.public_url or self.url)
+            self._tokens.start()
+
+    def _hosts(self) -> set[str]:
+        """The authorities that may stand in Host."""
+        server, bound = self._deployment.server, self._bound
+        hosts = {str(bound), *server.allowed_hosts}
+        if server.public_url is not None:
+            hosts.add(urlsplit(server.public_url).netloc)
+        if bound.host in {"127.0.0.1", "::1"}:
+            hosts.add(f"localhost:{bound.port}")
+        return hosts
+
+    def _open_admin(self, inherited: socket.socket | None) -> None:
         self.admin_url: str | None = None
         server = self._deployment.server
         if server.admin is None:
@@ -294,6 +313,7 @@ class Gateway:
             self._observers.dashboard,
             ready=self._readiness,
             refused=self._refused,
+            listening=inherited,
         )
         self._registries.append(self._admin.registry)
         self._tasks.append(asyncio.get_running_loop().create_task(self._admin.serve()))
@@ -304,18 +324,20 @@ class Gateway:
         return {"serving": serving, "log": self._recorder.healthy, "trust": self._trust.usable()}
 
     def watch_signals(self) -> None:
-        """Let SIGTERM and SIGINT end ``run``, and SIGHUP read the TLS files again."""
+        """Let SIGTERM and SIGINT end ``run``, and SIGHUP read the deployment file and the TLS files again."""
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):
                 loop.add_signal_handler(signum, self._stopping.set)
         with contextlib.suppress(NotImplementedError, AttributeError):
-            loop.add_signal_handler(signal.SIGHUP, self._reload_trust)
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain."""
         self.watch_signals()
+        systemd.notify("READY=1", f"STATUS=serving {self.url}")
         await self._stopping.wait()
+        systemd.notify("STOPPING=1")
         await self.stop()
 
     async def stop(self) -> None:
@@ -376,6 +398,22 @@ class Gateway:
             self._reload_trust()
         if self._admin is not None:
             self._admin.refresh()
+        if self._files.changed():
+            await self.reload()
+
+    async def _feed_watchdog(self) -> None:
+        systemd.notify("WATCHDOG=1")
+
+    def _hang_up(self) -> None:
+        self._reload_trust()
+        self._tasks.append(asyncio.get_running_loop().create_task(self._reload_quietly()))
+
+    async def _reload_quietly(self) -> None:
+        await self.reload()
+
+    async def reload(self) -> bool:
+        """Read the deployment again and use it; one that can't be used changes nothing. True when it is in use."""
+        return await reload(self)
 
     async def _recycle(self) -> None:
         """End what is idle. A task of its own: a child that won't go takes seconds, deadlines and trust don't wait."""
@@ -452,18 +490,6 @@ class Gateway:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
         self._say(f"internal error {type(error).__name__} at {where} in {what}; please report it")
-
-
-def _verifier(deployment: Deployment) -> Verifier:
-    """The verifier over every client's active keys."""
-    keys: dict[str, VerificationKey] = {}
-    for client in deployment.clients:
-        for key in client.signing_keys:
-            secret = None if key.secret is None else key.secret.resolve()
-            public = None if key.public_key is None else load_public_key(key.public_key)
-            keys[key.id] = VerificationKey(key.id, client.id, secret=secret, public_key=public)
-    signature = deployment.auth.signature
-    return Verifier(keys, schemes=signature.schemes, max_age=signature.max_age)
 
 
 def with_run_upstream(deployment: Deployment, upstream: UpstreamConfig, client_id: str) -> Deployment:

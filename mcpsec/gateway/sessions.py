@@ -47,7 +47,7 @@ class SessionTable:
     """
 
     def __init__(self, limits: Limits, shared: SharedSessions | None = None) -> None:
-        self._limits = limits
+        self.limits = limits
         self.shared = shared
         self._sessions: dict[str, Session] = {}
         self._per_client: dict[str, int] = {}
@@ -60,8 +60,8 @@ class SessionTable:
 
     def check_room(self, client_id: str) -> None:
         """Raise TooManySessionsError when this client may not open another one."""
-        full = len(self._sessions) >= self._limits.sessions
-        if full or self._per_client.get(client_id, 0) >= self._limits.sessions_per_client:
+        full = len(self._sessions) >= self.limits.sessions
+        if full or self._per_client.get(client_id, 0) >= self.limits.sessions_per_client:
             raise TooManySessionsError
 
     def open(self, client_id: str, upstream: str, state: Any) -> Session:
@@ -74,7 +74,7 @@ class SessionTable:
         known = self._sessions.get(id)
         if known is not None:  # two of its requests came at once
             return known
-        if len(self._sessions) >= self._limits.sessions:
+        if len(self._sessions) >= self.limits.sessions:
             raise TooManySessionsError
         return self._add(Session(record.client_id, record.upstream, state, id))
 
@@ -85,7 +85,7 @@ class SessionTable:
         record = SessionRecord(session.client_id, session.upstream, upstream_id, owner)
         published = False
         try:
-            published = await self.shared.publish(session.id, record, self._limits.sessions_per_client)
+            published = await self.shared.publish(session.id, record, self.limits.sessions_per_client)
         finally:
             if not published:
                 self.close(session)
@@ -127,5 +127,5 @@ class SessionTable:
 
     def expired(self, now: float, busy: Callable[[Session], bool]) -> list[Session]:
         """Sessions that nobody has used for ``session_idle_timeout`` seconds and that have nothing running."""
-        oldest = now - self._limits.session_idle_timeout
+        oldest = now - self.limits.session_idle_timeout
         return [session for session in self if session.last_used < oldest and not busy(session)]

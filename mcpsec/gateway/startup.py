@@ -1,18 +1,19 @@
-"""Starting all upstreams at once, without letting a slow or silent one keep the others from serving."""
+"""Starting all upstreams at once, without letting a slow one keep the others waiting; and letting one go in peace."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcpsec.gateway.upstreams.base import UpstreamStartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from mcpsec.gateway.sessions import Session
     from mcpsec.gateway.upstreams.base import Upstream
 
-__all__ = ["start_upstreams"]
+__all__ = ["retire", "start_upstreams"]
 
 _PATIENCE_SECONDS = 10.0
 
@@ -67,3 +68,18 @@ async def _later(task: asyncio.Task[None], name: str, failed: Callable[[str, Ups
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         raise
+
+
+async def retire(protected: Any, upstream: Upstream, sessions: list[Session], patience: float) -> None:
+    """Let the calls that an upstream has under way end, for at most ``patience`` seconds, then stop it.
+
+    ``protected`` counts them; ``sessions`` are those that end with it.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + patience
+    while getattr(protected, "running", 0) and loop.time() < end:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    end_session = getattr(upstream, "end_session", None)
+    if end_session is not None:
+        await asyncio.gather(*(end_session(session) for session in sessions), return_exceptions=True)
+    await upstream.close()

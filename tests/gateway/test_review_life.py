@@ -108,7 +108,9 @@ def test_a_gateway_that_drains_refuses_newcomers_at_once(deployment: Any, gatewa
 
 def test_without_uvloop_two_hundred_clients_are_served(deployment: Any, gateway: Any, tmp_path: Path) -> None:
     (tmp_path / "uvloop.py").write_text("raise ImportError('not here')\n")
-    running = gateway(deployment(DEMO), environment={"PYTHONPATH": str(tmp_path)})
+    patient = {"header_timeout": "5m", "handshake_timeout": "5m", "idle_timeout": "5m"}  # the machine may be busy
+    made = deployment(DEMO, server={"limits": patient})
+    running = gateway(made, environment={"PYTHONPATH": str(tmp_path)})
     clients = [RawClient(running) for _ in range(200)]
     with pytest.raises((AssertionError, OSError)):  # the bound of one address
         assert RawClient(running).post(call("echo", {"text": "one too many"})).status

@@ -26,6 +26,7 @@ from tests.fixtures.raw import RawClient, call
 DEMO = {"demo": {"builtin": "demo"}}
 ECHO = call("echo", {"text": "hello"})
 LOOPBACK = ["127.0.0.1", "localhost"]
+READ_AGAIN = r".*deployment was read again: in use now"
 CHANGED, REFUSED = r".*in use now, \d+ open connections cut", r".*changed TLS files can't be used, the old ones stay.*"
 
 
@@ -97,7 +98,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             for name in ("bob", *site.names)
         ]
         made.write()
-        site.running = start_gateway(made, expected=(CHANGED, REFUSED, r"\s*hint.*"))
+        site.running = start_gateway(made, expected=(CHANGED, REFUSED, READ_AGAIN, r"\s*hint.*"))
         yield site
         site.running.stop()
 

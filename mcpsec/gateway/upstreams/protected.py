@@ -53,7 +53,7 @@ class ProtectedUpstream:
         self.catalogue = inner.catalogue
         self.breaker = Breaker(config.breaker, changed=lambda *what: changed(config.name, *what))
         self._bound = config.in_flight
-        self._running = 0
+        self.running = 0
         self._answers = answers
         self._up: bool | None = None
 
@@ -113,7 +113,7 @@ class ProtectedUpstream:
             self._leave(permit, failed=failed)
 
     def _enter(self) -> Pass | Refusal:
-        if self._running >= self._bound:
+        if self.running >= self._bound:
             return Refusal(
                 429, codes.BUSY, "too many requests at once", "in-flight-upstream", headers=[(b"retry-after", b"1")]
             )
@@ -124,11 +124,11 @@ class ProtectedUpstream:
                 503, codes.CIRCUIT_OPEN, "the server behind the gateway failed too often and is left alone for a while",
                 "breaker-open", data={"retryAfter": seconds}, headers=[(b"retry-after", b"%d" % seconds)],
             )  # fmt: skip
-        self._running += 1
+        self.running += 1
         return permit
 
     def _leave(self, permit: Pass, *, failed: bool | None, answered_at: float | None = None) -> None:
-        self._running -= 1
+        self.running -= 1
         permit.settle(failed=failed, answered_at=answered_at)
         if failed is not None and self._up is not (not failed):
             self._up = not failed

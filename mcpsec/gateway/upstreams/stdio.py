@@ -281,7 +281,7 @@ class StdioUpstream:
             conversation = await self._shared(self._modern, client_id)
             try:
                 meta = {"_meta": _modern_meta()}
-                found = await self._exchange(conversation, "server/discover", meta, _PROBE_SECONDS)
+                found = await self._exchange(conversation, "server/discover", meta, _START_SECONDS)
                 self.catalogue.greeting = found
                 self._modern_known = True
             except (RpcError, UpstreamTimeout):
