@@ -131,7 +131,7 @@ class Authority:
             if not data or (path.is_file() and path.read_bytes() == data):
                 continue
             if may_write(path.parent):
-                write_atomic(path, data, PUBLIC)
+                write_atomic(path, data, PUBLIC, inherit=True)
             else:
                 self.unpublished.add(path)
 

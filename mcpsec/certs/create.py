@@ -144,7 +144,7 @@ def load_or_make_key(building: Path, reference: str, name: str, new: NewPki) -> 
     if is_external(reference):
         return load_ca_key(reference, building, f"the {name} CA's key", None)
     key = keys.generate(new.key_kind)
-    write_atomic(building / reference, keys.encode(key, new.passphrases.get(name)), PRIVATE)
+    write_atomic(building / reference, keys.encode(key, new.passphrases.get(name)), PRIVATE, inherit=True)
     return key
 
 

@@ -13,7 +13,7 @@ import shutil
 import threading
 from typing import TYPE_CHECKING
 
-from mcpsec.certs.files import readable_errors, sync_directory, sync_file, write_new
+from mcpsec.certs.files import inherit_owner, readable_errors, sync_directory, sync_file, write_new
 from mcpsec.certs.syscalls import exchange, sync_filesystem
 
 if TYPE_CHECKING:
@@ -84,8 +84,9 @@ def _stage(staged: str, files: Files, *, flush: bool) -> None:
     except FileExistsError:  # of a process that died
         shutil.rmtree(staged)
         os.mkdir(staged, 0o700)
+    inherit_owner(staged)
     for name, (data, mode) in files.items():
-        write_new(f"{staged}/{name}", data, mode, flush=flush)
+        write_new(f"{staged}/{name}", data, mode, flush=flush, inherit=True)
     if flush:
         sync_directory(staged)
 

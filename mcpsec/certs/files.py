@@ -24,6 +24,7 @@ __all__ = [
     "PRIVATE",
     "PUBLIC",
     "discard_unfinished",
+    "inherit_owner",
     "lock",
     "make_directory",
     "may_write",
@@ -113,6 +114,7 @@ def make_directory(path: Path) -> None:
         if not path.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir(mode=0o700, exist_ok=True)
+            inherit_owner(path)
             sync_directory(path.parent)
 
 
@@ -147,7 +149,16 @@ def _sync(descriptor: int) -> None:
         os.fsync(descriptor)
 
 
-def write_new(path: Path | str, data: bytes, mode: int, *, flush: bool = True) -> None:
+def inherit_owner(path: Path | str) -> None:
+    """Give what root has just made to the owner of its directory, whose account has to work with it later."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return
+    parent = os.stat(os.path.dirname(path) or ".")  # noqa: PTH116, PTH120 # in every file of a fleet
+    if parent.st_uid != 0:
+        os.chown(path, parent.st_uid, parent.st_gid, follow_symlinks=False)
+
+
+def write_new(path: Path | str, data: bytes, mode: int, *, flush: bool = True, inherit: bool = False) -> None:
     """Create ``path`` with ``data``, on the disk unless the caller flushes; never follows or reuses what is there."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY | _NOFOLLOW, mode)
     try:
@@ -155,14 +166,18 @@ def write_new(path: Path | str, data: bytes, mode: int, *, flush: bool = True) -
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
+        if inherit:
+            inherit_owner(path)
         if flush:
             _sync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def write_atomic(path: Path, data: bytes, mode: int = PUBLIC) -> None:
+def write_atomic(path: Path, data: bytes, mode: int = PUBLIC, *, inherit: bool = False) -> None:
     """Replace ``path`` by ``data``: readers see the old bytes or the new ones, also after a power cut.
+
+    With ``inherit`` root gives it to the owner of the directory.
 
     Raises:
         ConfigurationError: the disk is full, the directory can't be written, …; the old file is then untouched.
@@ -170,7 +185,7 @@ def write_atomic(path: Path, data: bytes, mode: int = PUBLIC) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns():x}")
     with readable_errors(path):
         try:
-            write_new(temporary, data, mode)
+            write_new(temporary, data, mode, inherit=inherit)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -194,6 +209,7 @@ def lock(path: Path, *, timeout: float = 60.0) -> Iterator[None]:
     """
     with readable_errors(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), PRIVATE)
+        inherit_owner(path)
     try:
         deadline = time.monotonic() + timeout
         while not _try_lock(descriptor):

@@ -116,11 +116,11 @@ def rotate_root(
         kind: keys.CaKeyKind = key_kind or keys.kind_of(old[0].public_key())  # type: ignore[assignment]
         key = keys.generate(kind)
         reference = f"private/root/key-{now:%Y%m%d%H%M%S}.pem"
-        write_atomic(pki.directory / reference, keys.encode(key, passphrase), PRIVATE)
+        write_atomic(pki.directory / reference, keys.encode(key, passphrase), PRIVATE, inherit=True)
         new = making.NewPki(key_kind=kind, root_days=days)
         root = making.make_root(pki.settings, key, new, now, number=len(old) + 1)
         texts = [certificate.public_bytes(Encoding.PEM) for certificate in (root, *old)]
-        write_atomic(pki.root_file, b"".join(texts), PUBLIC)
+        write_atomic(pki.root_file, b"".join(texts), PUBLIC, inherit=True)
         pki.settings = pki.settings.with_root_key(reference)
         pki.settings.save_root_key(pki.directory)
     return root
@@ -194,7 +194,7 @@ def retire_root(pki: Pki) -> list[Retirement]:
         if not gone:
             hint = "rotate the client and the server CA below the new root, and retire the old ones, first"
             raise RefusedError("no root is without a CA in use", hint=hint)
-        write_atomic(pki.root_file, b"".join(root.public_bytes(Encoding.PEM) for root in kept), PUBLIC)
+        write_atomic(pki.root_file, b"".join(root.public_bytes(Encoding.PEM) for root in kept), PUBLIC, inherit=True)
         for path in (pki.directory / "private" / "root").glob("key*.pem"):
             if path != pki.directory / pki.settings.root_key:
                 path.unlink()

@@ -101,7 +101,7 @@ class Settings:
         line = f"root_key = {json.dumps(self.root_key)}"
         changed, count = re.subn(r"^root_key\s*=.*$", lambda _: line, text, count=1, flags=re.MULTILINE)
         if count:
-            write_atomic(directory / FILE, changed.encode(), PUBLIC)
+            write_atomic(directory / FILE, changed.encode(), PUBLIC, inherit=True)
         else:  # written in some other way that TOML allows
             self.save(directory)
 
@@ -116,4 +116,4 @@ class Settings:
             table["organization"] = self.organization
         if self.own_profiles:
             table["profiles"] = self.own_profiles
-        write_atomic(directory / FILE, (_HEADER + tomli_w.dumps(table)).encode(), PUBLIC)
+        write_atomic(directory / FILE, (_HEADER + tomli_w.dumps(table)).encode(), PUBLIC, inherit=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from mcpsec.certs import Pki, Purpose, authority, keys, load_crl, sans_of, sha256_of
+from mcpsec.certs import Pki, Purpose, authority, keys, load_crl, rotation, sans_of, sha256_of
 from mcpsec.certs.authority import Authority
 from mcpsec.certs.leaf import now_utc
 from mcpsec.certs.pki import renewal_moment
@@ -445,3 +445,19 @@ def test_the_ledger_is_read_in_pages(pki: Pki, monkeypatch: pytest.MonkeyPatch) 
         list(pki.issue_many(pki.request(f"agent-{n}", Purpose.CLIENT, replace=True) for n in range(5)))
     assert [entry.name for entry in pki.entries()] == [f"agent-{n}" for n in range(5)]
     assert [entry.name for entry in pki.entries(everything=True)] == [f"agent-{n // 2}" for n in range(10)]
+
+
+def test_what_root_does_in_somebodys_pki_is_that_accounts(pki: Pki) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    someone = 12345
+    for path in (pki.directory, *pki.directory.rglob("*")):
+        os.chown(path, someone, someone)
+    with Pki.open(pki.directory) as opened:
+        opened.issue("agent", Purpose.CLIENT)
+        opened.renew("agent")
+        opened.revoke("agent")
+        rotation.rotate_root(opened)
+        rotation.rotate(opened, Purpose.CLIENT)
+    others = [path for path in pki.directory.rglob("*") if path.lstat().st_uid != someone]
+    assert not others

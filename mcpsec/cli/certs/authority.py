@@ -147,5 +147,5 @@ def crl(
             return
         for path in written:
             out.result(f"{path}, until {load_crl(path).next_update:%Y-%m-%d %H:%M} UTC")
-        if not written:
+        if not written and not pki.unpublished():
             out.note("no list is due")
