@@ -174,8 +174,13 @@ def _unreadable(found: Collected) -> Iterable[Finding]:
 
 def _examine(context: Context) -> Iterable[Finding]:
     for subject in list(context.subjects):
+        if subject.kind == "endpoint":
+            from mcpsec.audit.probes import run
+
+            yield from run(subject, context)
+            continue
         try:
-            _ = subject.model if subject.kind != "endpoint" else None
+            _ = subject.model
         except Malformed as error:
             yield from _malformed(subject, error)
             continue

@@ -140,6 +140,26 @@ def run(
     discover: Annotated[
         bool, typer.Option("--discover", help="The client configurations of this user.", rich_help_panel=_WHAT)
     ] = False,
+    profile: Annotated[
+        Profile | None,
+        typer.Option(
+            "--profile",
+            help="How far probes go; passive when an endpoint is named, else static.",
+            rich_help_panel=_LIVE,
+            show_default=False,
+        ),
+    ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option("--cert", metavar="FILE", help="Client certificate to probe with.", rich_help_panel=_LIVE),
+    ] = None,
+    private_key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE", help="Its private key.", rich_help_panel=_LIVE)
+    ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option("--ca", metavar="FILE", help="CA of the server's certificate.", rich_help_panel=_LIVE),
+    ] = None,
     waivers: Annotated[
         Path | None,
         typer.Option("--waivers", metavar="FILE", help="Default: mcpsec-waivers.toml here.", rich_help_panel=_WHAT),
@@ -147,6 +167,26 @@ def run(
     no_waivers: Annotated[
         bool, typer.Option("--no-waivers", help="Without waivers and inline ignores.", rich_help_panel=_WHAT)
     ] = False,
+    baseline: Annotated[
+        Path | None,
+        typer.Option("--baseline", metavar="FILE", help="Leave out what this file knows.", rich_help_panel=_WHAT),
+    ] = None,
+    write_baseline: Annotated[
+        Path | None,
+        typer.Option("--write-baseline", metavar="FILE", help="Write what fails now to it.", rich_help_panel=_REPORT),
+    ] = None,
+    evidence: Annotated[
+        Path | None,
+        typer.Option("--evidence", metavar="DIR", help="Keep signed, dated evidence there.", rich_help_panel=_REPORT),
+    ] = None,
+    threat_model: Annotated[
+        bool,
+        typer.Option("--threat-model", help="Each threat, what answers it, what does not.", rich_help_panel=_REPORT),
+    ] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Make the safe repairs, after showing them.", rich_help_panel=_REPORT)
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --fix: do not ask.", rich_help_panel=_REPORT)] = False,
 ) -> None:
     """Judge a deployment, yours or anyone's, against the ten-point checklist.
 
@@ -159,9 +199,12 @@ def run(
 
     if kind and kind not in KINDS:
         raise UsageError(f"there is no kind {kind}", hint=", ".join(sorted(KINDS)))
+    wanted = targets or ([] if discover else ["."])
     found = audit(
         Request(
-            targets=targets or ([] if discover else ["."]),
+            targets=wanted,
+            profile=_profile(profile, wanted),
+            options={"credentials": _credentials(certificate, private_key, ca)},
             kind=kind,
             exclude=exclude or (),
             select=select or (),
@@ -171,10 +214,95 @@ def run(
             discover=discover,
             waivers=None if no_waivers else _waivers(waivers),
             inline=not no_waivers,
+            baseline=_known(baseline),
         )
     )
-    _report(found, output_format, output, show_all)
+    if threat_model:
+        _threats(found, output_format, output)
+    else:
+        _report(found, output_format, output, show_all)
+    if write_baseline is not None:
+        from mcpsec.audit.baseline import write as write_known
+
+        out.note(f"{write_baseline}: {write_known(found, write_baseline)} findings are known; critical ones never are")
+    if evidence is not None:
+        from mcpsec.audit.evidence import write as write_evidence
+
+        out.note(f"wrote {write_evidence(found, evidence)}")
+    if fix:
+        _fix(found, ask=not yes)
     raise typer.Exit(0 if exit_zero else _exit_code(found, allow_incomplete))
+
+
+def _profile(profile: Profile | None, targets: list[str]) -> str:
+    from mcpsec.audit.collection import is_endpoint
+
+    live = any(is_endpoint(target) for target in targets)
+    if profile is None:
+        return "passive" if live else "static"
+    return profile.value
+
+
+def _credentials(certificate: Path | None, private_key: Path | None, ca: Path | None) -> Any:
+    from mcpsec.audit.probes.session import Credentials
+
+    if (certificate is None) != (private_key is None):
+        raise UsageError("--cert and --key belong together")
+    for path in (certificate, private_key, ca):
+        if path is not None and not path.is_file():
+            raise UsageError("there is no such file", path=path)
+    return Credentials(certificate, private_key, ca)
+
+
+def _known(path: Path | None) -> frozenset[str]:
+    from mcpsec.audit.baseline import load
+
+    return frozenset() if path is None else load(path)
+
+
+def _threats(found: Audit, output_format: Format, output: Path | None) -> None:
+    from mcpsec.audit import threats
+
+    if output_format is Format.json:
+        import json
+
+        _write(json.dumps(threats.document(found), indent=2, ensure_ascii=False) + "\n", output)
+    elif output_format in (Format.console, Format.markdown):
+        _write(threats.text(found), output)
+    else:
+        raise UsageError(f"there is no threat model as {output_format.value}", hint="console, markdown or json")
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        out.result(text)
+        return
+    from mcpsec.certs.files import PUBLIC, write_atomic
+
+    write_atomic(output, text.encode("utf-8", "replace"), PUBLIC)
+    out.note(f"wrote {output}")
+
+
+def _fix(found: Audit, *, ask: bool) -> None:
+    """Show each repair and make it; without a terminal to ask at, only with --yes."""
+    import sys
+
+    from mcpsec.audit.repair import apply, plan
+
+    repairs = plan(found.results)
+    for repair in repairs:
+        out.note(repair.diff())
+    if not repairs:
+        out.note("nothing that fails has a safe repair")
+        return
+    if ask and not sys.stdin.isatty():
+        out.note("nothing was changed: --yes makes these repairs")
+        return
+    if ask and not typer.confirm(f"Make these {len(repairs)} repairs?", err=True):
+        return
+    for repair in repairs:
+        apply(repair)
+        out.note(f"repaired {repair.path} ({', '.join(sorted(set(repair.checks)))})")
 
 
 def _exit_code(found: Audit, allow_incomplete: bool) -> int:
@@ -200,14 +328,7 @@ def _report(found: Audit, output_format: Format, output: Path | None, show_all: 
         return
     from mcpsec.audit.reports import render
 
-    text = render(found, output_format.value, show_all=show_all)
-    if output is None:
-        out.result(text)
-        return
-    from mcpsec.certs.files import PUBLIC, write_atomic
-
-    write_atomic(output, text.encode("utf-8", "replace"), PUBLIC)
-    out.note(f"wrote {output}")
+    _write(render(found, output_format.value, show_all=show_all), output)
 
 
 @app.command("list", epilog=examples("mcpsec audit list", "mcpsec audit list --format json"))

@@ -20,7 +20,7 @@ from mcpsec.clientfiles.positions import Malformed
 if TYPE_CHECKING:
     from cryptography import x509
 
-__all__: list[str] = []
+__all__ = ["lifetime", "remaining"]
 
 LONGEST = timedelta(days=90, hours=1)
 """Ninety days, and an hour for clocks and for authorities that count the first second twice."""
@@ -37,28 +37,30 @@ def certificate(subject: Subject, context: Context) -> Iterator[Finding]:
             yield subject.skip(check, "a CA: it is rotated by mcpsec certs rotate-ca")
         return
     leaf = leaves[0]
-    yield _lifetime(subject, leaf)
-    yield _remaining(subject, leaf, context)
+    yield lifetime(subject, leaf, 1)
+    yield remaining(subject, leaf, context, 1)
     yield from _form(subject, leaf)
 
 
-def _lifetime(subject: Subject, leaf: x509.Certificate) -> Finding:
+def lifetime(subject: Subject, leaf: x509.Certificate, line: int | None) -> Finding:
+    """CRT001 of a leaf, in a file or served."""
     life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
     state = subject.ok if life <= LONGEST else subject.fail
-    return state("CRT001", 1, f"lives for {_days(life)}", key="life")
+    return state("CRT001", line, f"lives for {_days(life)}", key="life")
 
 
-def _remaining(subject: Subject, leaf: x509.Certificate, context: Context) -> Finding:
+def remaining(subject: Subject, leaf: x509.Certificate, context: Context, line: int | None) -> Finding:
+    """CRT002 of a leaf, in a file or served."""
     life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
     left = leaf.not_valid_after_utc - context.now
     if left <= timedelta(0):
-        return subject.fail("CRT002", 1, f"ended {_days(-left)} ago", severity="critical", key="ended")
+        return subject.fail("CRT002", line, f"ended {_days(-left)} ago", severity="critical", key="ended")
     if context.now < leaf.not_valid_before_utc:
-        return subject.fail("CRT002", 1, "is not valid yet", key="early")
+        return subject.fail("CRT002", line, "is not valid yet", key="early")
     if left < life / 4:
         severity = "high" if left <= LAST_CALL else "medium"
-        return subject.fail("CRT002", 1, f"ends in {_days(left)} of {_days(life)}", severity=severity, key="due")
-    return subject.ok("CRT002", 1, f"ends in {_days(left)}")
+        return subject.fail("CRT002", line, f"ends in {_days(left)} of {_days(life)}", severity=severity, key="due")
+    return subject.ok("CRT002", line, f"ends in {_days(left)}")
 
 
 def _days(span: timedelta) -> str:

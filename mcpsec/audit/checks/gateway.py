@@ -174,6 +174,20 @@ def signing(subject: Subject, context: Context) -> Iterator[Finding]:
         yield subject.fail("AUT001", place, "nothing is required of a request", severity="critical", key="none")
     else:
         yield subject.ok("AUT001", place, f"every request needs {' and '.join(sorted(require))}")
+    for index, client in enumerate(loaded.clients):
+        if client.require is not None and not client.require:
+            at: KeyPath = ("clients", index, "require")
+            text = "nothing is required of this client's requests"
+            yield subject.fail("AUT001", at, text, severity="critical", name=f"client {client.id}", key=client.id)
+        elif client.require is not None and len(set(client.require)) < 2:
+            at = ("clients", index, "require")
+            text = f"this client needs {client.require[0]} only"
+            yield subject.fail("SIG001", at, text, severity="medium", name=f"client {client.id}", key=client.id)
+    if loaded.auth.oauth is not None:
+        bound = loaded.auth.oauth.sender_constrained
+        state = subject.ok if bound else subject.fail
+        text = "tokens are bound to the client's key" if bound else "a stolen token is good in anybody's hands"
+        yield state("AUT006", ("auth", "oauth", "sender_constrained"), text, key="bound")
     if "signature" in require:
         yield subject.ok("SIG001", place, "every request is signed")
         yield from _signatures(subject, loaded)
@@ -208,7 +222,7 @@ def _signatures(subject: Subject, loaded: Deployment) -> Iterator[Finding]:
 
 @examines("deployment")
 def observation(subject: Subject, context: Context) -> Iterator[Finding]:
-    """LOG003, LOG004, MON001, DEP001, DEP006."""
+    """LOG003, LOG004, MON001, DEP001."""
     model: DeploymentFile = subject.model
     log = model.table("log")
     loose = [key for key in ("redact", "redaction") if log.get(key) in (False, "off", "none")]
@@ -233,9 +247,33 @@ def observation(subject: Subject, context: Context) -> Iterator[Finding]:
         )  # fmt: skip
     if is_loopback(loaded.server.listen) or "mtls" in loaded.auth.require:
         yield subject.ok("DEP001", ("server", "listen"), f"{loaded.server.listen}, behind mutual TLS or on loopback")
+
+
+@examines("deployment")
+def upstreams(subject: Subject, context: Context) -> Iterator[Finding]:
+    """TOL004, SEC006, ERR001, DEP006: what answers are allowed to be, and what programs may touch."""
+    model: DeploymentFile = subject.model
+    loaded = model.deployment
+    if loaded is None:
+        return
+    if loaded.pins is not None:
+        yield subject.ok("TOL004", ("pins",), f"definitions are pinned; a change means {loaded.pins.on_change}")
+    path: KeyPath
     for upstream in loaded.upstreams.values():
+        at: KeyPath = ("upstreams", upstream.name, "secrets")
+        if upstream.secrets == "pass":
+            text = "secrets in answers are passed on"
+            yield subject.fail("SEC006", at, text, name=f"upstream {upstream.name}", key=upstream.name)
+        else:
+            yield subject.ok("SEC006", at, "secrets in answers are taken out", name=f"upstream {upstream.name}")
+        if upstream.error_details != "hide":
+            path = ("upstreams", upstream.name, "error_details")
+            text = "errors of the upstream reach clients as they are"
+            yield subject.fail(
+                "ERR001", path, text, name=f"upstream {upstream.name}", severity="low", key=upstream.name
+            )
         if upstream.command and upstream.sandbox is None:
-            path: KeyPath = ("upstreams", upstream.name)
+            path = ("upstreams", upstream.name)
             yield subject.fail("DEP006", path, "no sandbox", name=f"upstream {upstream.name}", key=upstream.name)
 
 

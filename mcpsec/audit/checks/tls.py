@@ -198,6 +198,17 @@ def deployment(subject: Subject, context: Context) -> Iterator[Finding]:
         path: KeyPath = ("auth", "require") if model.document.has(("auth", "require")) else ("auth",)
         severity = "high" if is_loopback(loaded.server.listen) else "critical"
         yield subject.fail("TLS010", path, "mtls is not required", severity=severity, key="mtls")
+    for index, client in enumerate(loaded.clients):
+        if client.require is not None and "mtls" not in client.require:
+            text = "mtls is not required of this client"
+            yield subject.fail(
+                "TLS010",
+                ("clients", index, "require"),
+                text,
+                name=f"client {client.id}",
+                severity="high",
+                key=client.id,
+            )
     oldest = loaded.server.tls.minimum_version
     state = subject.ok if oldest in ("1.2", "1.3") else subject.fail
     yield state("TLS006", ("server", "tls", "minimum_version"), f"TLS {oldest} or newer")

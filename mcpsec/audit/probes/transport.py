@@ -1,0 +1,189 @@
+"""TLS as it is spoken: versions, certificates of both sides, plain HTTP."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+
+from mcpsec.audit.checks.tls import is_local
+from mcpsec.audit.model import Finding
+from mcpsec.audit.probes import probe
+from mcpsec.audit.probes.session import PATIENCE, Session
+
+__all__: list[str] = []
+
+_PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+
+
+@probe("P0", order=10)
+def plain_http(session: Session) -> Iterator[Finding]:
+    """TLS001."""
+    subject = session.subject
+    if not session.target.tls:
+        local = is_local(session.target.host)
+        text = "the endpoint speaks plain HTTP"
+        yield subject.fail("TLS001", None, text, severity="low" if local else "critical", key="plain")
+        yield subject.fail(
+            "TLS002",
+            None,
+            "without TLS nobody shows a certificate",
+            severity="low" if local else "critical",
+            key="plain",
+        )
+        return
+    answer = session.request("GET", "/", plain=True)
+    if answer.status and not answer.is_redirect_to_tls and answer.status not in (400, 403, 404, 421, 426, 497):
+        yield subject.fail("TLS001", None, f"plain HTTP on the same port: {answer.describe()}", key="same port")
+    else:
+        yield subject.ok("TLS001", None, f"plain HTTP: {answer.describe()}")
+
+
+@probe("P0", order=11)
+def client_certificate(session: Session) -> Iterator[Finding]:
+    """TLS002: without a certificate, by name and by address without SNI; judged by the first thing that is read."""
+    if not session.target.tls:
+        return
+    subject = session.subject
+    answers = [
+        ("by name", session.request(body=_PING, certificate=False)),
+        (
+            "by address, without SNI",
+            session.request(body=_PING, certificate=False, server_name=None, address=_address(session)),
+        ),
+    ]
+    accepted = [(how, answer) for how, answer in answers if answer.refused_certificate is False]
+    unclear = [how for how, answer in answers if answer.refused_certificate is None]
+    if answers[0][1].status == 421:  # the name is not served: that says nothing about certificates
+        unclear.append("under this name: probe it by the name it is served under")
+    for how, answer in accepted:
+        yield subject.fail("TLS002", None, f"{how}: answered without a certificate: {answer.describe()}", key=how)
+    if unclear and not accepted:
+        yield subject.unknown("TLS002", f"no answer {unclear[0]}", required=True)
+    elif not accepted:
+        seen = "; ".join(f"{how}: {answer.describe()}" for how, answer in answers)
+        yield subject.ok("TLS002", None, f"refused {seen}")
+
+
+def _address(session: Session) -> str | None:
+    try:
+        return str(socket.getaddrinfo(session.target.host, session.target.port, type=socket.SOCK_STREAM)[0][4][0])
+    except OSError:
+        return None
+
+
+@probe("P0", order=12)
+def versions(session: Session) -> Iterator[Finding]:
+    """TLS006 and TLS007."""
+    if not session.target.tls:
+        return
+    subject = session.subject
+    old = []
+    for version, word in ((ssl.TLSVersion.TLSv1, "TLS 1.0"), (ssl.TLSVersion.TLSv1_1, "TLS 1.1")):
+        if _negotiates(session, version) is True:
+            old.append(word)
+    if old:
+        yield subject.fail("TLS006", None, f"{' and '.join(old)} accepted", key="old")
+    else:
+        yield subject.ok("TLS006", None, "TLS 1.0 and 1.1 refused")
+    if _negotiates(session, ssl.TLSVersion.TLSv1_3):
+        yield subject.ok("TLS007", None, "TLS 1.3 negotiated")
+    else:
+        yield subject.fail("TLS007", None, "TLS 1.3 not negotiated", key="none")
+
+
+def _negotiates(session: Session, version: ssl.TLSVersion) -> bool | None:
+    """Whether a handshake of exactly this version gets as far as the server's certificate."""
+    session.pace()
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context = session.tls(certificate=True, lowest=version, highest=version)
+    try:
+        with (
+            socket.create_connection((session.target.host, session.target.port), timeout=PATIENCE) as plain,
+            context.wrap_socket(plain, server_hostname=session.name) as stream,
+        ):
+            return stream.version() is not None
+    except OSError:
+        return False
+
+
+@probe("P0", order=13)
+def server_certificate(session: Session) -> Iterator[Finding]:
+    """TLS008, TLS009, CRT001, CRT002, CRT009."""
+    if not session.target.tls:
+        return
+    from mcpsec.certs.reading import served_chain
+    from mcpsec.errors import NotAssessedError
+
+    subject = session.subject
+    session.pace()
+    try:
+        chain = served_chain(session.target.host, session.target.port, context=session.tls(certificate=True))
+    except NotAssessedError as error:
+        yield subject.unknown("TLS008", error.message, required=True)
+        return
+    leaf = chain[0]
+    yield _verified(session)
+    yield from _strength(session, leaf)
+    from mcpsec.audit.checks.crt import lifetime, remaining
+
+    yield lifetime(subject, leaf, None)
+    yield remaining(subject, leaf, session.audit, None)
+    yield from _newest(session, leaf)
+
+
+def _verified(session: Session) -> Finding:
+    subject = session.subject
+    session.pace()
+    ca = session.credentials.ca
+    try:
+        context = ssl.create_default_context(cafile=str(ca) if ca else None)
+        if session.credentials.certificate is not None:
+            context.load_cert_chain(session.credentials.certificate, session.credentials.key)
+        with (
+            socket.create_connection((session.target.host, session.target.port), timeout=PATIENCE) as plain,
+            context.wrap_socket(plain, server_hostname=session.name),
+        ):
+            return subject.ok("TLS008", None, f"verifies against {ca or 'the public CAs'} for {session.name}")
+    except ssl.SSLCertVerificationError as error:
+        return subject.fail("TLS008", None, f"does not verify: {error.verify_message}", key="verify")
+    except (OSError, ValueError) as error:
+        return subject.unknown(
+            "TLS008", f"could not be verified: {getattr(error, 'strerror', None) or 'no connection'}"
+        )
+
+
+def _strength(session: Session, leaf: object) -> Iterator[Finding]:
+    from cryptography import x509
+
+    from mcpsec.certs.lint import lint
+
+    assert isinstance(leaf, x509.Certificate)
+    weak = [fault for fault in lint(leaf) if fault.code in ("key-weak", "key-unknown", "signature-weak", "key-curve")]
+    if weak:
+        yield session.subject.fail("TLS009", None, weak[0].message, key=weak[0].code)
+    else:
+        yield session.subject.ok("TLS009", None, "key and signature are strong")
+
+
+def _newest(session: Session, leaf: object) -> Iterator[Finding]:
+    """CRT009: against the certificate of a deployment file that is judged in the same run."""
+    from cryptography import x509
+
+    from mcpsec.audit.evidence import deployed
+
+    assert isinstance(leaf, x509.Certificate)
+    for each in deployed(session.audit.subjects):
+        loaded = each.model.deployment
+        if loaded is None or loaded.server.listen.port not in (session.target.port, 0):
+            continue
+        try:
+            disk = x509.load_pem_x509_certificates(loaded.server.tls.certificate.read_bytes())[0]
+        except (OSError, ValueError):
+            continue
+        state = session.subject.ok if disk == leaf else session.subject.fail
+        text = "the one on disk" if disk == leaf else "another one than on disk: reload the server"
+        yield state("CRT009", None, f"serves {text}", key="newest")
