@@ -10,7 +10,7 @@ _mcpsec() {
     case "$path" in
         "mcpsec") commands="init serve config certs sign connect scan-secrets audit policy pin log alerts monitor monitoring completions" options="--help --no-color --quiet --version" ;;
         "mcpsec init") commands="" options="--client --help" ;;
-        "mcpsec serve") commands="" options="--admin-listen --auth --config --grant --help --listen --quickstart --rate-limit --ready-file --upstream" ;;
+        "mcpsec serve") commands="" options="--admin-listen --auth --config --grant --help --listen --quickstart --rate-limit --ready-file --upstream --workers" ;;
         "mcpsec config") commands="check show schema reference" options="--help" ;;
         "mcpsec config check") commands="" options="--config --format --help" ;;
         "mcpsec config show") commands="" options="--config --format --help" ;;

@@ -39,6 +39,7 @@ complete -c mcpsec -n '__mcpsec_at mcpsec serve' -l quickstart -d 'Make a deploy
 complete -c mcpsec -n '__mcpsec_at mcpsec serve' -l rate-limit -d 'For every client 100/minute, or off'
 complete -c mcpsec -n '__mcpsec_at mcpsec serve' -l ready-file -d 'Write url, admin_url and pid to this file when requests are accepted'
 complete -c mcpsec -n '__mcpsec_at mcpsec serve' -l upstream -d 'A Streamable HTTP MCP server to put behind it'
+complete -c mcpsec -n '__mcpsec_at mcpsec serve' -l workers -d 'Processes that serve; several need a shared state'
 complete -c mcpsec -n '__mcpsec_at mcpsec config' -f
 complete -c mcpsec -n '__mcpsec_at mcpsec config' -a check -d 'Find every mistake in the file, and every file it names that is missing or unsaf'
 complete -c mcpsec -n '__mcpsec_at mcpsec config' -a show -d 'Show the resolved configuration defaults filled in, paths absolute, secrets as r'

@@ -4,7 +4,7 @@ Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
     $nodes = @{
         'mcpsec' = @{ Commands = @('init', 'serve', 'config', 'certs', 'sign', 'connect', 'scan-secrets', 'audit', 'policy', 'pin', 'log', 'alerts', 'monitor', 'monitoring', 'completions'); Options = @('--help', '--no-color', '--quiet', '--version') }
         'mcpsec init' = @{ Commands = @(); Options = @('--client', '--help') }
-        'mcpsec serve' = @{ Commands = @(); Options = @('--admin-listen', '--auth', '--config', '--grant', '--help', '--listen', '--quickstart', '--rate-limit', '--ready-file', '--upstream') }
+        'mcpsec serve' = @{ Commands = @(); Options = @('--admin-listen', '--auth', '--config', '--grant', '--help', '--listen', '--quickstart', '--rate-limit', '--ready-file', '--upstream', '--workers') }
         'mcpsec config' = @{ Commands = @('check', 'show', 'schema', 'reference'); Options = @('--help') }
         'mcpsec config check' = @{ Commands = @(); Options = @('--config', '--format', '--help') }
         'mcpsec config show' = @{ Commands = @(); Options = @('--config', '--format', '--help') }

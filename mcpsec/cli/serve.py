@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from mcpsec.deployment import Deployment
     from mcpsec.gateway.server import Gateway
+    from mcpsec.gateway.workers import Supervisor, WorkerPlace
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
@@ -35,7 +36,7 @@ _RUN_NAME = "upstream"
         "mcpsec serve --quickstart",
         "mcpsec serve -- npx -y @modelcontextprotocol/server-filesystem@2026.8.31 /data",
         "mcpsec serve --upstream http://127.0.0.1:9000/mcp --grant reporting-agent",
-        "mcpsec serve -c /etc/mcpsec/mcpsec.toml --listen 0.0.0.0:8443",
+        "mcpsec serve -c /etc/mcpsec/mcpsec.toml --listen 0.0.0.0:8443 --workers 4",
     )
 )
 def serve(
@@ -73,6 +74,9 @@ def serve(
     rate_limit: Annotated[
         str | None, typer.Option("--rate-limit", metavar="RATE", help="For every client: 100/minute, or off.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=256, help="Processes that serve; several need a shared state.")
+    ] = 1,
 ) -> None:
     """Put a hardened gateway in front of MCP servers.
 
@@ -83,6 +87,8 @@ def serve(
         raise UsageError("COMMAND and --upstream exclude each other", hint="put several upstreams into the file")
     from mcpsec.deployment import load, override
 
+    place = _place()
+
     def as_told(read: Deployment, warn: Callable[[str], None]) -> Deployment:
         """What the file says, changed by this command line."""
         admin = admin_listen
@@ -91,14 +97,45 @@ def serve(
         told = override(read, listen=listen, admin_listen=admin, auth=auth, rate_limit=rate_limit)
         told = _with_upstream(told, command, upstream, grant, warn)
         _check_files(told)
-        return told
+        return told if place is None else place.own(told)
 
-    deployment = as_told(_deployment(config, quickstart=quickstart), out.warn)
+    deployment = as_told(_deployment(config, quickstart=quickstart), out.warn if place is None else _unheard)
+    if workers > 1 and place is None:
+        _check_state(deployment, workers)
+        _run(_supervise(deployment, workers, ready_file))
+        return
 
     def read_again() -> Deployment:
-        return as_told(load(deployment.path or Path("mcpsec.toml")), lambda _text: None)
+        return as_told(load(deployment.path or Path("mcpsec.toml")), _unheard)
 
-    _run(_serve(deployment, read_again, ready_file, quickstart=quickstart))
+    if place is not None:
+        _run(_work(deployment, read_again, place))
+    else:
+        _run(_serve(deployment, read_again, ready_file, quickstart=quickstart))
+
+
+def _unheard(_text: str) -> None:
+    """What has been said once is not said again."""
+
+
+def _place() -> WorkerPlace | None:
+    if "MCPSEC_WORKER" not in os.environ:
+        return None
+    from mcpsec.gateway.workers import this_worker
+
+    return this_worker()
+
+
+def _check_state(deployment: Deployment, workers: int) -> None:
+    if not deployment.state.shared:
+        raise ConfigurationError(
+            f"--workers {workers} needs a shared state: with memory:// each worker would serve a replayed request that "
+            "another has served, and grant every client its whole rate again",
+            path=deployment.path,
+            hint='write [state] url = "redis://HOST:PORT/0", or run one worker',
+        )
+    if os.name == "nt":
+        raise UsageError("--workers needs a system with fork and exec", hint="run one worker")
 
 
 def _deployment(config: Path | None, *, quickstart: bool) -> Deployment:
@@ -178,6 +215,33 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
         uvloop.run(work)
 
 
+async def _supervise(deployment: Deployment, workers: int, ready_file: Path | None) -> None:
+    from mcpsec.gateway.workers import Supervisor
+
+    supervisor = Supervisor(deployment, workers, say=out.warn)
+    supervisor.watch_signals()
+    await supervisor.start()
+    if ready_file is not None:
+        _write_ready(ready_file, supervisor)
+    out.note(f"ready {supervisor.url}")
+    await supervisor.run()
+
+
+async def _work(deployment: Deployment, read: Callable[[], Deployment], place: WorkerPlace) -> None:
+    """One worker of several; its supervisor speaks to the world."""
+    from mcpsec.gateway.server import Gateway
+
+    def say(text: str) -> None:
+        out.warn(f"worker {place.number}: {text}")
+
+    gateway = Gateway(deployment, say=say, read=read, listening=place.listening())
+    await gateway.start()
+    gateway.watch_signals()
+    place.watch_supervisor(gateway.request_stop)
+    _write_ready(Path(place.ready), gateway)
+    await gateway.run()
+
+
 async def _serve(
     deployment: Deployment, read: Callable[[], Deployment], ready_file: Path | None, *, quickstart: bool
 ) -> None:
@@ -198,7 +262,7 @@ async def _serve(
     await gateway.run()
 
 
-def _write_ready(path: Path, gateway: Gateway) -> None:
+def _write_ready(path: Path, gateway: Gateway | Supervisor) -> None:
     document = {"url": gateway.url, "admin_url": gateway.admin_url, "pid": os.getpid()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -89,13 +89,20 @@ class Gateway:
 
     ``say`` takes sentences for the operator (what could not be reached, what was reloaded); the gateway itself knows no
     terminal. Constructing one reads the files that the deployment names and resolves its secrets. ``read`` reads the
-    deployment again when its file has changed, and raises Error for one that can't be used.
+    deployment again when its file has changed, and raises Error for one that can't be used. ``listening`` is a socket
+    that is bound already.
     """
 
     def __init__(
-        self, deployment: Deployment, *, say: Callable[[str], None], read: Callable[[], Deployment] | None = None
+        self,
+        deployment: Deployment,
+        *,
+        say: Callable[[str], None],
+        read: Callable[[], Deployment] | None = None,
+        listening: socket.socket | None = None,
     ) -> None:
         self._deployment = deployment
+        self._listening = listening
         self._read = read
         self._say = say
         limits = deployment.server.limits
@@ -203,7 +210,7 @@ class Gateway:
         """Bind, start every upstream, accept. Raises Error with what is wrong; nothing is left running then."""
         try:
             inherited = systemd.inherited_sockets()
-            listening = inherited.get("public") or bind(self._deployment.server.listen)
+            listening = self._listening or inherited.get("public") or bind(self._deployment.server.listen)
             try:
                 await self._start_state()
                 await self._start_upstreams()
@@ -331,6 +338,10 @@ class Gateway:
                 loop.add_signal_handler(signum, self._stopping.set)
         with contextlib.suppress(NotImplementedError, AttributeError):
             loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    def request_stop(self) -> None:
+        """End ``run`` as SIGTERM does."""
+        self._stopping.set()
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain."""

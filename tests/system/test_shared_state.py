@@ -16,7 +16,7 @@ from tests.fixtures.signatures import signer_of
 from tests.fixtures.stores import Store
 from tests.fixtures.upstreams import HttpServer
 
-SAID = (r".*state store.*", r".*request rate.*")
+SAID = (r".*state store.*", r".*read again: in use now", r".*restart brings it into use: log")
 
 
 def pair(made: Deployment, gateway: Any, **options: Any) -> tuple[Gateway, Gateway]:
@@ -27,9 +27,9 @@ def pair(made: Deployment, gateway: Any, **options: Any) -> tuple[Gateway, Gatew
     return one, gateway(made, expected=SAID, **options)
 
 
-def signed(gateway: Gateway, body: bytes, host: str) -> dict[str, str | None]:
+def signed(gateway: Gateway, body: bytes, host: str, tool: str = "echo") -> dict[str, str | None]:
     signer = signer_of("tester-1", gateway.deployment.secret)
-    headers = [(b"mcp-protocol-version", b"2026-07-28"), (b"mcp-method", b"tools/call"), (b"mcp-name", b"echo")]
+    headers = [(b"mcp-protocol-version", b"2026-07-28"), (b"mcp-method", b"tools/call"), (b"mcp-name", tool.encode())]
     message = SignedMessage("POST", host, "/mcp", "", headers, body)
     return dict(signer.sign(message))
 

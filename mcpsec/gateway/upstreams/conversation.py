@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from mcpsec import __version__
+from mcpsec.protocol.eras import LATEST_MODERN
+
 if TYPE_CHECKING:
     from mcpsec.gateway.upstreams.channel import Channel, Frame
     from mcpsec.gateway.upstreams.child import Child
 
-__all__ = ["Conversation"]
+__all__ = ["CLIENT_INFO", "Conversation", "modern_meta"]
+
+CLIENT_INFO = {"name": "mcpsec", "version": __version__}
 
 
 class Conversation:
@@ -22,3 +27,12 @@ class Conversation:
         self.last_used = 0.0
         self.over = False
         self.starting = asyncio.Lock()
+
+
+def modern_meta() -> Frame:
+    """The members of ``_meta`` that every request of the 2026 era carries."""
+    return {
+        "io.modelcontextprotocol/protocolVersion": LATEST_MODERN,
+        "io.modelcontextprotocol/clientInfo": CLIENT_INFO,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }

@@ -17,6 +17,7 @@ from mcpsec import __version__
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer, json_answer
 from mcpsec.gateway.sandbox import child_environment, launch_command
 from mcpsec.gateway.sessions import TooManySessionsError
+from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.upstreams.base import (
     Catalogue,
     RpcError,
@@ -26,7 +27,7 @@ from mcpsec.gateway.upstreams.base import (
 )
 from mcpsec.gateway.upstreams.channel import Channel
 from mcpsec.gateway.upstreams.child import Child, ChildStartError
-from mcpsec.gateway.upstreams.conversation import Conversation
+from mcpsec.gateway.upstreams.conversation import Conversation, modern_meta
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.timeouts import Timeouts
 from mcpsec.protocol import codes
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.answers import AnswerGuard
     from mcpsec.gateway.message import Exchange, Headers
     from mcpsec.gateway.sessions import Session, SessionTable
+    from mcpsec.gateway.state import SessionRecord
     from mcpsec.gateway.upstreams.channel import Call, Frame
 
 __all__ = ["StdioUpstream"]
@@ -114,7 +116,7 @@ class StdioUpstream:
         order, an answer to that shows that the first question has been passed over.
         """
         discover = asyncio.ensure_future(
-            self._exchange(conversation, "server/discover", {"_meta": _modern_meta()}, _START_SECONDS)
+            self._exchange(conversation, "server/discover", {"_meta": modern_meta()}, _START_SECONDS)
         )
         try:
             await asyncio.wait({discover}, timeout=_PROBE_SECONDS)
@@ -124,7 +126,7 @@ class StdioUpstream:
             if discover.done() and not isinstance(discover.exception(), RpcError):
                 self.catalogue.greeting = discover.result()
                 self._modern_known = True
-                meta = {"_meta": _modern_meta()}
+                meta = {"_meta": modern_meta()}
                 self._learn(await self._exchange(conversation, "tools/list", meta, _PROBE_SECONDS))
                 return
             if discover.done():
@@ -280,7 +282,7 @@ class StdioUpstream:
         if self._modern_known is None:
             conversation = await self._shared(self._modern, client_id)
             try:
-                meta = {"_meta": _modern_meta()}
+                meta = {"_meta": modern_meta()}
                 found = await self._exchange(conversation, "server/discover", meta, _START_SECONDS)
                 self.catalogue.greeting = found
                 self._modern_known = True
@@ -341,8 +343,11 @@ class StdioUpstream:
                 session.version = str(result.get("protocolVersion", ""))
                 exchange.session = session
                 answer.headers.append((b"mcp-session-id", session.id.encode()))
+                await self._sessions.publish(session, upstream_id=orjson.dumps(message.params).decode())
                 kept = True
             return answer
+        except StoreUnavailableError as error:
+            return unavailable("store-unavailable", str(error))
         except TooManySessionsError:
             return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
         finally:
@@ -488,6 +493,12 @@ class StdioUpstream:
         if conversation.child is not None:
             await self._stop(conversation.child)
 
+    def adopt_session(self, id: str, record: SessionRecord) -> Session:
+        """Serve a session that another gateway has opened, with a child of our own that hears its handshake."""
+        conversation = self._new_conversation(takes_server_requests=True)
+        conversation.handshake = orjson.loads(record.upstream_id)
+        return self._sessions.adopt(id, record, conversation)
+
     def is_busy(self, session: Session) -> bool:
         """True while something runs in a session."""
         return bool(session.state.channel.busy)
@@ -517,7 +528,7 @@ class StdioUpstream:
                 return await self._exchange(session.state, method, params, seconds)
             if await self._speaks_modern(client.id):
                 conversation = await self._shared(self._modern, client.id)
-                return await self._exchange(conversation, method, {**params, "_meta": _modern_meta()}, seconds)
+                return await self._exchange(conversation, method, {**params, "_meta": modern_meta()}, seconds)
             conversation = await self._shared(self._own, client.id)
             async with conversation.starting:
                 if conversation.handshake is None:
@@ -529,14 +540,6 @@ class StdioUpstream:
     async def close(self) -> None:
         """Stop every child."""
         await asyncio.gather(*(self._stop(child) for child in tuple(self._children)))
-
-
-def _modern_meta() -> Frame:
-    return {
-        "io.modelcontextprotocol/protocolVersion": LATEST_MODERN,
-        "io.modelcontextprotocol/clientInfo": _CLIENT_INFO,
-        "io.modelcontextprotocol/clientCapabilities": {},
-    }
 
 
 def _status(exchange: Exchange, frame: Frame) -> int:

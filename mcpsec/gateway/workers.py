@@ -1,0 +1,261 @@
+"""Several worker processes behind one listening socket, and the supervisor that keeps them alive.
+
+Each worker is a whole ``mcpsec serve`` with the same words on its command line; they share the socket, so a connection
+goes to whichever is free, and one that dies takes no waiting connection with it. Each writes a log of its own (a chain
+has one writer): ``log/events.jsonl`` becomes ``log/worker-1/events.jsonl`` and so on. The supervisor serves nobody but
+the operators: one admin listener whose metrics are the sums over the workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from mcpsec.deployment.model import Address, Admin
+from mcpsec.gateway import systemd
+from mcpsec.gateway.admin_listener import AdminListener
+from mcpsec.gateway.listener import bind
+from mcpsec.gateway.summing import sum_expositions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mcpsec.deployment.model import Deployment
+
+__all__ = ["Supervisor", "WorkerPlace", "this_worker"]
+
+_VARIABLE = "MCPSEC_WORKER"
+_BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
+_POLL_SECONDS = 1.0
+_FETCH_SECONDS = 2.0
+_GRACE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlace:
+    """What a worker is told by its supervisor: its number, descriptors of socket and lifeline, where to say ready."""
+
+    number: int
+    shared: int
+    lifeline: int
+    ready: str
+
+    def listening(self) -> socket.socket:
+        """The socket that all workers accept on."""
+        listening = socket.socket(fileno=self.shared)
+        listening.setblocking(False)
+        listening.set_inheritable(False)
+        return listening
+
+    def watch_supervisor(self, gone: Callable[[], None]) -> None:
+        """Call ``gone`` when the supervisor's end of the lifeline closes: it has died, however it died."""
+        os.set_inheritable(self.lifeline, False)
+        asyncio.get_running_loop().add_reader(self.lifeline, gone)
+
+    def own(self, deployment: Deployment) -> Deployment:
+        """The deployment as this worker runs it: a log and an admin port of its own."""
+        file = deployment.log.file
+        file = file.parent / f"worker-{self.number}" / file.name
+        server = replace(deployment.server, admin=Admin(listen=Address("127.0.0.1", 0)))
+        return replace(deployment, log=replace(deployment.log, file=file), server=server)
+
+
+def this_worker() -> WorkerPlace | None:
+    """What this process was told if it is a worker; it is told once, and its children are not."""
+    text = os.environ.pop(_VARIABLE, None)
+    return None if text is None else WorkerPlace(**json.loads(text))
+
+
+class _Worker:
+    def __init__(self, number: int, directory: Path) -> None:
+        self.number = number
+        self.ready = directory / f"{number}.json"
+        self.process: asyncio.subprocess.Process | None = None
+        self.admin = ""
+        self.exposition = ""
+
+
+class _Sums:
+    """The workers' metrics as the admin listener asks for them."""
+
+    def __init__(self, workers: list[_Worker]) -> None:
+        self._workers = workers
+
+    def exposition(self, accept: str = "") -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of a scrape."""
+        del accept
+        text = sum_expositions([worker.exposition for worker in self._workers])
+        headers = {"content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store"}
+        return 200, headers, text.encode()
+
+
+class _NoDashboard:
+    def respond(self, path: str, query: str) -> None:
+        """Each worker has its own."""
+        del path, query
+
+
+class Supervisor:
+    """Starts ``count`` workers of one deployment, and again whichever ends. ``say`` takes words for the operator."""
+
+    def __init__(self, deployment: Deployment, count: int, *, say: Callable[[str], None]) -> None:
+        self._deployment = deployment
+        self._say = say
+        self._stopping = asyncio.Event()
+        self._home = tempfile.TemporaryDirectory(prefix="mcpsec-workers-")
+        self._workers = [_Worker(number + 1, Path(self._home.name)) for number in range(count)]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._admin: AdminListener | None = None
+        self.admin_url: str | None = None
+
+    async def start(self) -> None:
+        """Bind and start; returns when every worker accepts requests. Raises Error; nothing is left running then."""
+        server = self._deployment.server
+        self._socket = systemd.inherited_sockets().get("public") or bind(server.listen)
+        self.url = f"https://{Address(*self._socket.getsockname()[:2])}/mcp"
+        self._lifeline, self._kept = os.pipe()
+        loop = asyncio.get_running_loop()
+        try:
+            if server.admin is not None:
+                self._admin = AdminListener(
+                    server.admin, server.tls, server.limits,
+                    _Sums(self._workers),  # type: ignore[arg-type] # of Metrics the admin listener asks for this alone
+                    _NoDashboard(),  # type: ignore[arg-type] # likewise
+                    ready=self._readiness, refused=lambda _address, _reason: None,
+                )  # fmt: skip
+                self.admin_url = self._admin.url
+                self._tasks.append(loop.create_task(self._admin.serve()))
+            self._tasks += [loop.create_task(self._keep(worker)) for worker in self._workers]
+            self._tasks.append(loop.create_task(self._poll()))
+            while not all(worker.admin for worker in self._workers):
+                if self._stopping.is_set():
+                    break
+                await asyncio.sleep(0.02)
+        except BaseException:
+            await self.close()
+            raise
+
+    def watch_signals(self) -> None:
+        """SIGTERM and SIGINT end ``run``; SIGHUP is passed on."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._signal, signal.SIGHUP)
+
+    async def run(self) -> None:
+        """Keep the workers until SIGTERM or SIGINT, then let them drain."""
+        systemd.notify("READY=1", f"STATUS=serving {self.url} with {len(self._workers)} workers")
+        watchdog = systemd.watchdog_seconds()
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), watchdog)
+            systemd.notify("WATCHDOG=1")
+        systemd.notify("STOPPING=1")
+        await self.close()
+
+    async def close(self) -> None:
+        """Let the workers drain, end those that don't, and let go of everything."""
+        self._stopping.set()
+        self._signal(signal.SIGTERM)
+        ends = [worker.process.wait() for worker in self._workers if worker.process is not None]
+        patience = self._deployment.server.limits.drain_timeout + _GRACE_SECONDS
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*ends), patience)
+        self._signal(signal.SIGKILL)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._admin is not None:
+            await self._admin.close()
+            self._admin.registry.abort_where(lambda _peer: True)
+        self._socket.close()
+        os.close(self._kept)
+        os.close(self._lifeline)
+        self._home.cleanup()
+
+    def _readiness(self) -> dict[str, bool]:
+        ready = {f"worker-{worker.number}": bool(worker.admin) for worker in self._workers}
+        return {"serving": not self._stopping.is_set(), **ready}
+
+    def _signal(self, signum: signal.Signals) -> None:
+        for worker in self._workers:
+            if worker.process is not None and worker.process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    worker.process.send_signal(signum)
+
+    async def _keep(self, worker: _Worker) -> None:
+        """Start a worker, and again when it ends; a little later each time that it did not come to serve."""
+        failures = 0
+        while not self._stopping.is_set():
+            worker.ready.unlink(missing_ok=True)
+            worker.process = await self._spawn(worker)
+            ended = asyncio.ensure_future(worker.process.wait())
+            while not ended.done() and not worker.admin:
+                await asyncio.wait({ended}, timeout=0.02)
+                if worker.ready.exists():
+                    worker.admin = str(json.loads(worker.ready.read_text())["admin_url"])
+            served = bool(worker.admin)
+            code = await ended
+            worker.admin = worker.exposition = ""
+            if self._stopping.is_set():
+                return
+            if code == 2 and not served:  # a configuration that can't work gets no better by trying
+                self._say(f"worker {worker.number} can't serve this deployment")
+                self._stopping.set()
+                return
+            failures = 0 if served else failures + 1
+            self._say(f"worker {worker.number} ended with {code}; it is started again")
+            await asyncio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
+
+    async def _spawn(self, worker: _Worker) -> asyncio.subprocess.Process:
+        shared = self._socket.fileno()
+        place = {
+            "number": worker.number, "shared": shared, "lifeline": self._lifeline, "ready": str(worker.ready),
+        }  # fmt: skip
+        environment = {name: value for name, value in os.environ.items() if name not in _OURS}
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "mcpsec", *sys.argv[1:],
+            env={**environment, _VARIABLE: json.dumps(place)}, pass_fds=(shared, self._lifeline),
+        )  # fmt: skip
+
+    async def _poll(self) -> None:
+        """Fetch every worker's figures about once a second."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._admin is not None:
+                self._admin.registry.sweep(loop.time())
+            await asyncio.gather(*(self._fetch(worker) for worker in self._workers))
+            await asyncio.sleep(_POLL_SECONDS)
+
+    @staticmethod
+    async def _fetch(worker: _Worker) -> None:
+        if not worker.admin:
+            return
+        netloc = urlsplit(worker.admin).netloc
+        host, _, port = netloc.rpartition(":")
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_FETCH_SECONDS):
+                reader, writer = await asyncio.open_connection(host, int(port))
+                try:
+                    writer.write(f"GET /metrics HTTP/1.1\r\nhost: {netloc}\r\nconnection: close\r\n\r\n".encode())
+                    head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")
+                finally:
+                    writer.close()
+                if head.startswith(b"HTTP/1.1 200"):
+                    worker.exposition = body.decode()
+
+
+_OURS: frozenset[Any] = frozenset(
+    {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}
+)
+"""What the service manager says to the supervisor and not to its workers."""

@@ -1,0 +1,105 @@
+"""Several workers behind one socket: shared state, one view for operators, and nobody misses one that dies."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+import pytest
+
+from tests.fixtures.deployments import fixture_command
+from tests.fixtures.gateway import Gateway
+from tests.fixtures.processes import PATIENCE, wait_until
+from tests.fixtures.raw import RawClient, call
+from tests.fixtures.stores import Store
+from tests.system.test_shared_state import pair, post, rpc, signed
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a system with fork and exec")
+DEMO = {"demo": {"builtin": "demo"}}
+SAID = (r".*state store.*", r".*worker \d+.*")
+
+
+def requests(running: Gateway) -> float:
+    text = httpx2.get(f"{running.admin_url}/metrics", timeout=PATIENCE).text
+    lines = [line for line in text.splitlines() if line.startswith("mcpsec_requests_total{")]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+def workers(running: Gateway) -> list[psutil.Process]:
+    return [each for each in running.children() if "serve" in each.cmdline()]
+
+
+def test_two_workers_are_one_gateway(deployment: Any, gateway: Any, store: Store) -> None:
+    made = deployment(
+        DEMO,
+        require=("mtls", "signature"),
+        state={"url": store.url, "timeout": "20s"},
+        server={"admin": {"listen": "127.0.0.1:0"}},
+    )
+    running = gateway(made, "--workers", "2", expected=SAID)
+    assert len(workers(running)) == 2
+    body = call("time_now")
+    headers = signed(running, body, running.authority, tool="time_now")
+    clients = [RawClient(running) for _ in range(8)]  # the kernel gives them to whichever worker is free
+    try:
+        statuses = [client.post(body, headers).status for client in clients]
+    finally:
+        for client in clients:
+            client.close()
+    assert sorted(statuses) == [200] + [401] * 7, "one request, served once, by whichever worker"
+    wait_until(lambda: requests(running) == 8, "the sum of both workers' requests")
+    victim = workers(running)[0]
+    victim.send_signal(signal.SIGKILL)
+    wait_until(lambda: len(workers(running)) == 2 and victim not in workers(running), "another worker")
+
+    def ready() -> bool:
+        return httpx2.get(f"{running.admin_url}/readyz", timeout=PATIENCE).status_code == 200
+
+    wait_until(ready, "both workers ready")
+    assert post(running, body, signed(running, body, running.authority, tool="time_now")).status == 200
+    running.stop()
+    logs = sorted(made.directory.glob("log/worker-*/events.jsonl"))
+    assert len(logs) == 2
+    for log in logs:
+        verify = subprocess.run([sys.executable, "-m", "mcpsec", "log", "verify", str(log)], capture_output=True)
+        assert verify.returncode == 0, verify.stderr
+
+
+def test_workers_end_with_their_supervisor_however_it_ends(deployment: Any, gateway: Any, store: Store) -> None:
+    made = deployment(DEMO, state={"url": store.url, "timeout": "20s"})
+    running = gateway(made, "--workers", "2", expected=SAID)
+    running.exit_code = -signal.SIGKILL
+    found = workers(running)
+    running.process.kill()
+    running.process.wait()
+    wait_until(lambda: not any(each.is_running() and each.status() != "zombie" for each in found), "their end")
+
+
+def test_memory_is_refused_with_the_reason(deployment: Any) -> None:
+    made = deployment(DEMO)
+    command = [sys.executable, "-m", "mcpsec", "serve", "-c", str(made.config), "--workers", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 2
+    assert "needs a shared state" in done.stderr and "redis://" in done.stderr
+    assert not (made.directory / "log" / "events.jsonl").exists()
+
+
+def test_a_session_with_a_program_goes_on_at_another_gateway(
+    deployment: Any, gateway: Any, store: Store, tmp_path: Path
+) -> None:
+    made = deployment({"fixture": {"command": fixture_command()}}, state={"url": store.url, "timeout": "20s"})
+    one, other = pair(made, gateway)
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    opened = post(one, rpc("initialize", hello))
+    session: dict[str, str | None] = {
+        "Mcp-Session-Id": opened.headers["mcp-session-id"],
+        "MCP-Protocol-Version": "2025-11-25",
+    }
+    for each in (other, one, other):
+        answer = post(each, rpc("tools/call", {"name": "echo", "arguments": {"text": "there"}}), session)
+        assert answer.status == 200 and b"there" in answer.body
