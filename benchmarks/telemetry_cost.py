@@ -25,7 +25,7 @@ from mcpsec.telemetry.dashboard import Aggregate
 from mcpsec.telemetry.metrics import Metrics
 from mcpsec.telemetry.verify import verify
 
-CALLS = 20_000
+CALLS = 10_000
 CLIENTS = [f"agent-{number}" for number in range(50)]
 TOOLS = [f"tickets/tool_{number}" for number in range(20)]
 IDENTIFIERS = [secrets.token_hex(16) for _ in range(1000)]
@@ -43,10 +43,10 @@ def event(number: int) -> Event:
         method_class="read",
         rule="roles.reader",
         status=200,
-        request_id=IDENTIFIERS[number % 1000],
-        trace_id=IDENTIFIERS[-(number % 1000)],
+        request_id=f"a1b2c3d4-{number:x}",
         address="192.0.2.7",
-        era="2026-07-28",
+        era="modern",
+        http_method="POST",
         duration_ms=1.2345,
         upstream_ms=0.8123,
         request_bytes=321,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -85,12 +86,24 @@ def replay(
     ] = None,
     format: FormatOption = Format.text,
 ) -> None:
-    """Run the rules over a log and show what they would have alerted. Sends nothing."""
-    from mcpsec.telemetry.alerts import AlertEngine, parse_record_time
+    """Run the rules over a log and show what they would have alerted. Sends nothing.
+
+    Thresholds and learning are those of the deployment file, where there is one.
+    """
+    from mcpsec.deployment.telemetry_model import Alerts
+    from mcpsec.telemetry.alerting import alert_engine
+    from mcpsec.telemetry.alerts import parse_record_time
     from mcpsec.telemetry.query import Query, parse_time, read
 
     now = [0.0]
-    engine = AlertEngine(clock=lambda: now[0])
+    settings = Alerts()
+    if file is None or config != CONFIG or config.exists():
+        from mcpsec.deployment import load
+
+        settings = load(config).alerts
+    engine = alert_engine(
+        replace(settings, channels=()), patterns=None, record=lambda _event: None, clock=lambda: now[0]
+    )
     found: list[Alert] = []
     for event in read(log_of(file, config), Query(since=None if since is None else parse_time(since), own=True)):
         now[0] = parse_record_time(event)

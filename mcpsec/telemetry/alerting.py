@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, get_args
 
 from mcpsec.deployment.telemetry_model import Severity
@@ -59,7 +60,12 @@ def channels_of(alerts: Alerts) -> list[Selective]:
 
 
 def alert_engine(
-    alerts: Alerts, *, patterns: Path | None, record: Callable[[Event], object], readers: Collection[str] = ()
+    alerts: Alerts,
+    *,
+    patterns: Path | None,
+    record: Callable[[Event], object],
+    readers: Collection[str] = (),
+    clock: Callable[[], float] = time.time,
 ) -> AlertEngine:
     """The engine with its rules, channels and thresholds; ``patterns`` is where learned patterns are kept.
 
@@ -81,6 +87,7 @@ def alert_engine(
         baselines=learned_patterns(alerts.learning, patterns),
         disabled=alerts.disable,
         readers=readers,
+        clock=clock,
     )
 
 

@@ -18,7 +18,8 @@ from mcpsec import __version__
 
 __all__ = ["ocsf", "otlp", "severity", "syslog"]
 
-_AUTHENTICATION = frozenset({"handshake-refused", "authentication-failed"})
+_FAILED_AUTHENTICATION = frozenset({"handshake-refused", "authentication-failed"})
+_AUTHENTICATION = _FAILED_AUTHENTICATION | {"handshake"}
 _LIFECYCLE = frozenset({"server-start", "server-stop", "configuration"})
 _ACTIVITY = {"read": 2, "write": 3}
 
@@ -37,7 +38,7 @@ def severity(event: dict[str, Any]) -> str:
     if isinstance(own, str) and own in _SYSLOG:
         return own
     kind = event.get("kind")
-    if kind in _AUTHENTICATION or kind in {"pin", "log-gap", "log-recovered"}:
+    if kind in _FAILED_AUTHENTICATION or kind in {"pin", "log-gap", "log-recovered"}:
         return "medium"
     if event.get("decision") == "refused":
         return "medium"
@@ -51,7 +52,7 @@ def ocsf(event: dict[str, Any]) -> dict[str, Any]:
     Application Lifecycle."""  # noqa: D205, D209
     category, klass, activity = _ocsf_class(event)
     level = severity(event)
-    bad = event.get("decision") in {"refused", "failed"} or event.get("kind") in _AUTHENTICATION
+    bad = event.get("decision") in {"refused", "failed"} or event.get("kind") in _FAILED_AUTHENTICATION
     document: dict[str, Any] = {
         "category_uid": category,
         "class_uid": klass,
@@ -72,8 +73,8 @@ def ocsf(event: dict[str, Any]) -> dict[str, Any]:
     }
     if event.get("reason") or event.get("rule"):
         document["status_detail"] = event.get("reason") or event.get("rule")
-    if event.get("address"):
-        document["src_endpoint"] = {"ip": event["address"]}
+    if klass in {6003, 3002}:  # the classes that have one; API Activity requires it
+        document["src_endpoint"] = {"ip": event["address"]} if event.get("address") else {"name": "mcpsec"}
     user = event.get("client") or event.get("claimed")
     if klass == 6003:
         document["actor"] = {"user": {"name": user or "unknown", "type_id": 3 if user else 0}}
@@ -86,6 +87,7 @@ def ocsf(event: dict[str, Any]) -> dict[str, Any]:
     elif klass == 3002:
         document["user"] = {"name": user or "unknown", "type_id": 3 if user else 0}
         document["is_remote"] = True
+        document["service"] = {"name": event.get("upstream") or "mcpsec"}
     elif klass == 2004:
         document["finding_info"] = {"uid": f"{event.get('seq')}", "title": event.get("name") or "alert"}
     elif klass == 6002:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 __all__ = ["Statistics", "collect"]
@@ -32,6 +33,8 @@ class Statistics:
     refused_clients: Counter[str] = field(default_factory=Counter)
     minutes: dict[str, list[int]] = field(default_factory=dict)
     durations: list[float] = field(default_factory=list)
+    timed: int = 0
+    _random: Random = field(default_factory=lambda: Random(0))  # noqa: S311 # a sample, and the same one each time
 
     def add(self, event: dict[str, Any]) -> None:
         """Count one event."""
@@ -98,8 +101,16 @@ class Statistics:
             bucket[0] += 1
             bucket[1] += decision == "refused"
         duration = event.get("duration_ms")
-        if isinstance(duration, int | float) and len(self.durations) < _SAMPLES:
+        if isinstance(duration, int | float):
+            self._sample(duration)
+
+    def _sample(self, duration: float) -> None:
+        """Keep an even sample of all durations (reservoir sampling, Vitter's algorithm R)."""
+        self.timed += 1
+        if len(self.durations) < _SAMPLES:
             self.durations.append(duration)
+        elif (place := self._random.randrange(self.timed)) < _SAMPLES:
+            self.durations[place] = duration
 
 
 def collect(events: Iterable[dict[str, Any]]) -> Statistics:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from mcpsec.errors import UsageError
@@ -39,6 +40,25 @@ def test_every_kind_has_an_ocsf_class_with_what_it_requires() -> None:
     assert ocsf(record(Event("authentication-failed", claimed="x")))["class_uid"] == 3002
     assert ocsf(record(request()))["status_id"] == 1
     assert ocsf(record(request(decision="refused")))["status_id"] == 2
+
+
+def test_every_kind_is_valid_against_the_schema_of_ocsf_itself() -> None:
+    from ocsf_json_schema.embedded import OcsfJsonSchemaEmbedded
+    from ocsf_json_schema.loader import get_ocsf_schema
+
+    schema = OcsfJsonSchemaEmbedded(get_ocsf_schema("1.6.0"))
+    validators: dict[int, jsonschema.Draft202012Validator] = {}
+    for kind in KINDS:
+        for event in (Event(kind), request(kind=kind), Event(kind, severity="high", detail="x", reason="y")):  # type: ignore[arg-type]
+            document = json.loads(json.dumps(ocsf(record(event))))
+            validator = validators.get(document["class_uid"])
+            if validator is None:
+                name = schema.lookup_class_name_from_uid(document["class_uid"])
+                validator = validators[document["class_uid"]] = jsonschema.Draft202012Validator(
+                    schema.get_class_schema(name)
+                )
+            assert [error.message for error in validator.iter_errors(document)] == [], kind
+    assert len(validators) == 4
 
 
 def test_severity() -> None:
