@@ -52,7 +52,7 @@ class Subject:
     def documents(self) -> list[Document]:
         """The documents of a structured file. Raises Malformed."""
         name = self.path.name.lower()
-        if name.endswith(".toml"):
+        if name.endswith(".toml") or self.kind == "deployment":
             return [toml_document(self.text)]
         if name.endswith((".yaml", ".yml")):
             return yaml_documents(self.text)

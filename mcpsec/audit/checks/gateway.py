@@ -33,7 +33,10 @@ def loads(subject: Subject, context: Context) -> Iterator[Finding]:
     for problem in model.problems:
         where = f"{problem.key}: " if problem.key else ""
         yield subject.fail("DEP005", problem.line or 1, f"{where}{problem.message}", key=f"problem {problem.key}")
-    for check in ("PRM001", "RTE001", "TMO001", "MON001", "SIG001"):
+    exposed = next((problem for problem in model.problems if problem.key.startswith("server.admin")), None)
+    if exposed is not None:
+        yield subject.fail("MON001", exposed.line or 1, exposed.message, severity="high", key="public")
+    for check in ("PRM001", "RTE001", "TMO001", "SIG001", *(() if exposed else ("MON001",))):
         yield subject.unknown(check, "the file does not load: see DEP005", required=True)
 
 

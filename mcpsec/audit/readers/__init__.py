@@ -32,5 +32,6 @@ def read(subject: Subject) -> Any:
     """What the reader of the subject's kind makes of it; its documents for kinds that need no reader."""
     name = READERS.get(subject.kind)
     if name is None:
-        return subject.documents
+        _ = None if subject.kind in ("log", "environment") else subject.document  # Malformed when there is nothing
+        return subject
     return import_module(f"mcpsec.audit.readers.{name}").read(subject)
