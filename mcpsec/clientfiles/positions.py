@@ -77,6 +77,11 @@ class Document:
                 best = path
         return best
 
+    def covers(self, offset: int) -> bool:
+        """True when the character at ``offset`` belongs to this document of the text."""
+        _, start, end = self._spans.get((), (0, 0, len(self.text)))
+        return start <= offset < end
+
     def line_of(self, offset: int) -> tuple[int, int]:
         """Line and column of an offset."""
         if self._lines is None:

@@ -61,19 +61,20 @@ class Secrets:
         elif url_password(value):
             self.add(path, f"{setting} holds a URL with a password", key=f"secret {setting}", **more)
 
-    def document(self, document: Document, names: list[tuple[KeyPath, str]] | None = None) -> None:
-        """Scan a structured file with the engine; ``names`` says whose a place is (server, service)."""
-        raw = document.text.encode("utf-8", "surrogatepass")
-        ascii_only = len(raw) == len(document.text)
-        for match in find(raw, path=self.subject.path.name, floor=1):
-            start = match.start if ascii_only else len(raw[: match.start].decode("utf-8", "replace"))
-            path = document.path_at(start)
-            owner = next((name for prefix, name in names or [] if path[: len(prefix)] == prefix), "")
+    def documents(self, owners: Iterable[tuple[Document, KeyPath, str]] = ()) -> None:
+        """Scan a structured file with the engine, once; ``owners`` say whose a place is (server, service, object)."""
+        subject, known = self.subject, list(owners)
+        raw = subject.text.encode("utf-8", "surrogatepass")
+        ascii_only = len(raw) == len(subject.text)
+        for match in find(raw, path=subject.path.name, floor=1):
             if refers(match.value):
                 continue
-            self.add(
-                path, f"{match.rule.title} is written out", name=owner, document=document, key=f"secret {match.rule.id}"
-            )
+            start = match.start if ascii_only else len(raw[: match.start].decode("utf-8", "replace"))
+            document = next((each for each in subject.documents if each.covers(start)), subject.document)
+            path = document.path_at(start)
+            own = (name for whose, prefix, name in known if whose is document and path[: len(prefix)] == prefix)
+            text = f"{match.rule.title} is written out"
+            self.add(path, text, name=next(own, ""), document=document, key=f"secret {match.rule.id}")
 
     def text(self) -> None:
         """Scan a text file with the engine."""
@@ -124,8 +125,7 @@ def client(subject: Subject, context: Context) -> Iterator[Finding]:
             if isinstance(held, str) and (is_literal_secret(field, held) or is_literal_secret("token", held)):
                 secrets.add((*server.path, field), f"{field} is written out", key=f"secret {field}", **more)
         yield from _urls(subject, server)
-    for document in subject.documents:
-        secrets.document(document, [(server.path, server.name) for server in servers])
+    secrets.documents((server.document, server.path, server.name) for server in servers)
     yield from secrets.results("no secret is written out", [server.name for server in servers])
 
 
@@ -182,7 +182,7 @@ def compose(subject: Subject, context: Context) -> Iterator[Finding]:
         for name, value in build.items() if isinstance(build, dict) else ():
             if isinstance(value, str):
                 secrets.value(str(name), value, (*service.path, "build", "args", name), name=service.name)
-    secrets.document(model.document, [(service.path, service.name) for service in model.services])
+    secrets.documents((subject.document, service.path, service.name) for service in model.services)
     yield from secrets.results("no secret is written out", [service.name for service in model.services])
 
 
@@ -208,8 +208,7 @@ def kubernetes(subject: Subject, context: Context) -> Iterator[Finding]:
                         secrets.add(path, f"{name} of a Secret is written out", key=f"secret {name}", **more)
                     elif each.kind == "ConfigMap" and isinstance(value, str):
                         secrets.value(str(name), value, path, **more)
-    for document in subject.documents:
-        secrets.document(document, [(each.path, each.label) for each in objects if each.document is document])
+    secrets.documents((each.document, each.path, each.label) for each in objects)
     yield from secrets.results("no secret is written out")
 
 
@@ -323,7 +322,7 @@ def deployment(subject: Subject, context: Context) -> Iterator[Finding]:
         if "secret" in problem.message.lower() and problem.line and problem.key:
             place = At(problem.line, problem.column or 1)
             secrets.add(place, f"{problem.key}: {problem.message}", key=f"secret {problem.key}")
-    secrets.document(model.document)
+    secrets.documents()
     yield from secrets.results("every secret is a reference")
     yield from _upstream_urls(subject, model)
     references = list(_references(model.document.data, ()))

@@ -18,11 +18,14 @@ __all__: list[str] = []
 _DASHBOARD = "api@internal"
 
 
-def _all(context: Context) -> list[Any]:
+def _all(subject: Subject, context: Context) -> list[Any]:
+    """The configurations of one Traefik: the files of one directory."""
     found = []
-    for subject in context.of_kind("traefik"):
+    for each in context.of_kind("traefik"):
+        if each.path.parent != subject.path.parent:
+            continue
         try:
-            found.append(subject.document.data)
+            found.append(each.document.data)
         except Malformed:
             continue
     return found
@@ -36,7 +39,7 @@ def _table(value: Any) -> dict[str, Any]:
 def client_certificates(subject: Subject, context: Context) -> Iterator[Finding]:
     """TLS011 and TLS006: by router, with the options that it names, wherever they stand."""
     data = subject.document.data
-    everything = _all(context)
+    everything = _all(subject, context)
     options: dict[str, Any] = {}
     for each in everything:
         options |= _table(at(each, "tls", "options"))
@@ -104,7 +107,7 @@ def limits(subject: Subject, context: Context) -> Iterator[Finding]:
     """RTE002 by router."""
     data = subject.document.data
     middlewares: dict[str, Any] = {}
-    for each in _all(context):
+    for each in _all(subject, context):
         middlewares |= _table(at(each, "http", "middlewares"))
     for name, router in _table(at(data, "http", "routers")).items():
         if not isinstance(router, dict) or router.get("service") == _DASHBOARD or _only_redirects(router, data):
