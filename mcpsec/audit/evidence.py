@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 from mcpsec.audit.readers.deployment import DeploymentFile
 from mcpsec.clientfiles.positions import Malformed
 from mcpsec.errors import ConfigurationError
-from mcpsec.telemetry.keys import LogKey, PublicKey, key_paths
 
 if TYPE_CHECKING:
     from mcpsec.audit.runner import Audit
     from mcpsec.audit.subjects import Subject
+    from mcpsec.telemetry.keys import LogKey
 
 __all__ = ["SCHEMA", "deployed", "digests", "signed_by", "write"]
 
@@ -104,6 +104,8 @@ def write(found: Audit, directory: Path) -> Path:
 
 def _key(deployments: list[Subject], directory: Path) -> LogKey:
     """The key of the deployment's log when it is there, else one of the evidence itself."""
+    from mcpsec.telemetry.keys import LogKey, key_paths
+
     for each in deployments:
         log = each.model.table("log").get("file")
         if isinstance(log, str) and key_paths(each.path.parent / log)[0].is_file():
@@ -115,6 +117,8 @@ def signed_by(document: dict[str, Any]) -> str:
     """The fingerprint of the key that signed a piece of evidence; empty when the signature does not hold."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    from mcpsec.telemetry.keys import PublicKey
 
     signature = document.get("signature")
     if not isinstance(signature, dict):

@@ -277,9 +277,14 @@ def _write(text: str, output: Path | None) -> None:
     if output is None:
         out.result(text)
         return
-    from mcpsec.certs.files import PUBLIC, write_atomic
+    import os
 
-    write_atomic(output, text.encode("utf-8", "replace"), PUBLIC)
+    scratch = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        scratch.write_bytes(text.encode("utf-8", "replace"))
+        scratch.replace(output)
+    except OSError as error:
+        raise UsageError(f"can't be written: {error.strerror}", path=output) from None
     out.note(f"wrote {output}")
 
 

@@ -172,6 +172,8 @@ def _account(number: int) -> str:
 @across
 def shared_keys(context: Context) -> Iterator[Finding]:
     """CRT008: two certificates with one key."""
+    if not context.of_kind("certificate"):
+        return
     from cryptography.hazmat.primitives.serialization import Encoding
 
     from mcpsec.certs.identity import sha256_of

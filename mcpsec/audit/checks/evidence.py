@@ -12,7 +12,6 @@ from mcpsec.audit.model import Finding
 from mcpsec.audit.registry import across
 from mcpsec.audit.subjects import Context, Subject
 from mcpsec.clientfiles.positions import Malformed
-from mcpsec.telemetry.keys import PublicKey, key_paths
 
 __all__: list[str] = []
 
@@ -94,6 +93,8 @@ def _faults(
 
 
 def _log_key(deployment: Subject) -> str:
+    from mcpsec.telemetry.keys import key_paths
+
     log = deployment.model.table("log").get("file")
     return _fingerprint(key_paths(deployment.path.parent / log)[1]) if isinstance(log, str) else ""
 
@@ -103,6 +104,7 @@ def _fingerprint(public: Path) -> str:
     if not public.is_file():
         return ""
     from mcpsec.errors import Error
+    from mcpsec.telemetry.keys import PublicKey
 
     try:
         return PublicKey.load(public).fingerprint

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mcpsec.audit.checks.tls import is_local
 from mcpsec.audit.model import Finding
 from mcpsec.audit.readers.deployment import DeploymentFile
 from mcpsec.audit.registry import examines
 from mcpsec.audit.subjects import Context, Subject
 from mcpsec.clientfiles.toml import KeyPath
-from mcpsec.deployment.checks import is_loopback
-from mcpsec.deployment.model import Client, Deployment, Rate, Role
+
+if TYPE_CHECKING:
+    from mcpsec.deployment.model import Client, Deployment, Rate, Role
 
 __all__: list[str] = []
 
@@ -241,14 +243,14 @@ def observation(subject: Subject, context: Context) -> Iterator[Finding]:
     admin = loaded.server.admin
     if admin is None:
         yield subject.fail("MON001", ("server",), "there is no listener for metrics and the dashboard", key="none")
-    elif is_loopback(admin.listen) or _is_private(admin.listen.host):
+    elif is_local(admin.listen.host) or _is_private(admin.listen.host):
         yield subject.ok("MON001", ("server", "admin", "listen"), f"metrics and dashboard on {admin.listen}")
     else:
         yield subject.fail(
             "MON001", ("server", "admin", "listen"), f"{admin.listen} can be reached from other machines, without TLS",
             severity="high", key="public",
         )  # fmt: skip
-    if is_loopback(loaded.server.listen) or "mtls" in loaded.auth.require:
+    if is_local(loaded.server.listen.host) or "mtls" in loaded.auth.require:
         yield subject.ok("DEP001", ("server", "listen"), f"{loaded.server.listen}, behind mutual TLS or on loopback")
 
 

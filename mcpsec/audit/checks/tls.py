@@ -18,7 +18,6 @@ from mcpsec.audit.readers.kubernetes import Object
 from mcpsec.audit.registry import examines
 from mcpsec.audit.subjects import Context, Subject
 from mcpsec.clientfiles.toml import KeyPath
-from mcpsec.deployment.checks import is_loopback
 
 __all__ = ["is_local", "unverified"]
 
@@ -196,7 +195,7 @@ def deployment(subject: Subject, context: Context) -> Iterator[Finding]:
         yield from _client_ca(subject, model)
     else:
         path: KeyPath = ("auth", "require") if model.document.has(("auth", "require")) else ("auth",)
-        severity = "high" if is_loopback(loaded.server.listen) else "critical"
+        severity = "high" if is_local(loaded.server.listen.host) else "critical"
         yield subject.fail("TLS010", path, "mtls is not required", severity=severity, key="mtls")
     for index, client in enumerate(loaded.clients):
         if client.require is not None and "mtls" not in client.require:

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.clientfiles.positions import Document, toml_document
-from mcpsec.deployment.loading import read as read_deployment
-from mcpsec.deployment.model import Deployment
-from mcpsec.deployment.problems import Problem
 
 if TYPE_CHECKING:
     from mcpsec.audit.collection import Collected
     from mcpsec.audit.subjects import Subject
+    from mcpsec.deployment.model import Deployment
+    from mcpsec.deployment.problems import Problem
 
 __all__ = ["DeploymentFile", "companions", "pki_of", "read"]
 
@@ -43,6 +42,8 @@ class DeploymentFile:
 
 def read(subject: Subject) -> DeploymentFile:
     """Read a deployment file. Raises Malformed when it is no TOML; other faults are kept as problems."""
+    from mcpsec.deployment.loading import read as read_deployment
+
     document = toml_document(subject.text)
     deployment, problems = read_deployment(subject.text, subject.path)
     return DeploymentFile(document, deployment, problems)
