@@ -4,11 +4,11 @@ _mcpsec() {
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         [[ $word == -- ]] && return
         case "$path $word" in
-            "mcpsec init"|"mcpsec serve"|"mcpsec config"|"mcpsec config check"|"mcpsec config show"|"mcpsec config schema"|"mcpsec config reference"|"mcpsec certs"|"mcpsec certs init"|"mcpsec certs issue"|"mcpsec certs list"|"mcpsec certs show"|"mcpsec certs renew"|"mcpsec certs revoke"|"mcpsec certs crl"|"mcpsec certs check"|"mcpsec certs verify"|"mcpsec certs lint"|"mcpsec certs inspect"|"mcpsec certs fingerprint"|"mcpsec certs rotate-ca"|"mcpsec certs schedule"|"mcpsec certs request"|"mcpsec certs export"|"mcpsec certs ledger"|"mcpsec sign"|"mcpsec sign verify"|"mcpsec sign keygen"|"mcpsec connect"|"mcpsec scan-secrets"|"mcpsec scan-secrets install-hook"|"mcpsec scan-secrets rules"|"mcpsec scan-secrets rules list"|"mcpsec scan-secrets rules show"|"mcpsec scan-secrets rules test"|"mcpsec audit"|"mcpsec audit list"|"mcpsec audit explain"|"mcpsec policy"|"mcpsec policy check"|"mcpsec policy explain"|"mcpsec policy test"|"mcpsec policy document"|"mcpsec policy suggest"|"mcpsec pin"|"mcpsec log"|"mcpsec log verify"|"mcpsec log head"|"mcpsec log schema"|"mcpsec log tail"|"mcpsec log query"|"mcpsec log stats"|"mcpsec log export"|"mcpsec alerts"|"mcpsec alerts rules"|"mcpsec alerts test"|"mcpsec alerts replay"|"mcpsec monitor"|"mcpsec monitoring"|"mcpsec monitoring export"|"mcpsec completions") path="$path $word" ;;
+            "mcpsec init"|"mcpsec serve"|"mcpsec config"|"mcpsec config check"|"mcpsec config show"|"mcpsec config schema"|"mcpsec config reference"|"mcpsec certs"|"mcpsec certs init"|"mcpsec certs issue"|"mcpsec certs list"|"mcpsec certs show"|"mcpsec certs renew"|"mcpsec certs revoke"|"mcpsec certs crl"|"mcpsec certs check"|"mcpsec certs verify"|"mcpsec certs lint"|"mcpsec certs inspect"|"mcpsec certs fingerprint"|"mcpsec certs rotate-ca"|"mcpsec certs schedule"|"mcpsec certs request"|"mcpsec certs export"|"mcpsec certs ledger"|"mcpsec sign"|"mcpsec sign verify"|"mcpsec sign keygen"|"mcpsec connect"|"mcpsec scan-secrets"|"mcpsec scan-secrets install-hook"|"mcpsec scan-secrets rules"|"mcpsec scan-secrets rules list"|"mcpsec scan-secrets rules show"|"mcpsec scan-secrets rules test"|"mcpsec audit"|"mcpsec audit list"|"mcpsec audit explain"|"mcpsec policy"|"mcpsec policy check"|"mcpsec policy explain"|"mcpsec policy test"|"mcpsec policy document"|"mcpsec policy suggest"|"mcpsec pin"|"mcpsec approve"|"mcpsec log"|"mcpsec log verify"|"mcpsec log head"|"mcpsec log schema"|"mcpsec log tail"|"mcpsec log query"|"mcpsec log stats"|"mcpsec log export"|"mcpsec alerts"|"mcpsec alerts rules"|"mcpsec alerts test"|"mcpsec alerts replay"|"mcpsec monitor"|"mcpsec monitoring"|"mcpsec monitoring export"|"mcpsec completions") path="$path $word" ;;
         esac
     done
     case "$path" in
-        "mcpsec") commands="init serve config certs sign connect scan-secrets audit policy pin log alerts monitor monitoring completions" options="--help --no-color --quiet --version" ;;
+        "mcpsec") commands="init serve config certs sign connect scan-secrets audit policy pin approve log alerts monitor monitoring completions" options="--help --no-color --quiet --version" ;;
         "mcpsec init") commands="" options="--client --help" ;;
         "mcpsec serve") commands="" options="--admin-listen --auth --config --grant --help --listen --quickstart --rate-limit --ready-file --upstream --workers" ;;
         "mcpsec config") commands="check show schema reference" options="--help" ;;
@@ -49,11 +49,12 @@ _mcpsec() {
         "mcpsec audit explain") commands="" options="--help" ;;
         "mcpsec policy") commands="check explain test document suggest" options="--help" ;;
         "mcpsec policy check") commands="" options="--config --format --help --strict" ;;
-        "mcpsec policy explain") commands="" options="--address --arg --arguments --at --certificate-sha256 --client --complete --config --format --help --method --prompt --resource --tool" ;;
+        "mcpsec policy explain") commands="" options="--address --arg --arguments --at --certificate-sha256 --client --complete --config --confirmed --format --help --method --prompt --resource --tool" ;;
         "mcpsec policy test") commands="" options="--config --format --help" ;;
         "mcpsec policy document") commands="" options="--config --help" ;;
         "mcpsec policy suggest") commands="" options="--config --format --help --since" ;;
         "mcpsec pin") commands="" options="--accept-flagged --check --client --config --format --help --update" ;;
+        "mcpsec approve") commands="" options="--arg --arguments --client --config --format --help --prompt --resource --tool --valid" ;;
         "mcpsec log") commands="verify head schema tail query stats export" options="--help" ;;
         "mcpsec log verify") commands="" options="--checkpoint --config --expect --format --help --key --part" ;;
         "mcpsec log head") commands="" options="--config --export --format --help" ;;

@@ -3,7 +3,7 @@ function __mcpsec_at
     set -l path mcpsec
     for word in (commandline -opc)[2..-1]
         test $word = --; and return 1
-        contains -- "$path $word" 'mcpsec init' 'mcpsec serve' 'mcpsec config' 'mcpsec config check' 'mcpsec config show' 'mcpsec config schema' 'mcpsec config reference' 'mcpsec certs' 'mcpsec certs init' 'mcpsec certs issue' 'mcpsec certs list' 'mcpsec certs show' 'mcpsec certs renew' 'mcpsec certs revoke' 'mcpsec certs crl' 'mcpsec certs check' 'mcpsec certs verify' 'mcpsec certs lint' 'mcpsec certs inspect' 'mcpsec certs fingerprint' 'mcpsec certs rotate-ca' 'mcpsec certs schedule' 'mcpsec certs request' 'mcpsec certs export' 'mcpsec certs ledger' 'mcpsec sign' 'mcpsec sign verify' 'mcpsec sign keygen' 'mcpsec connect' 'mcpsec scan-secrets' 'mcpsec scan-secrets install-hook' 'mcpsec scan-secrets rules' 'mcpsec scan-secrets rules list' 'mcpsec scan-secrets rules show' 'mcpsec scan-secrets rules test' 'mcpsec audit' 'mcpsec audit list' 'mcpsec audit explain' 'mcpsec policy' 'mcpsec policy check' 'mcpsec policy explain' 'mcpsec policy test' 'mcpsec policy document' 'mcpsec policy suggest' 'mcpsec pin' 'mcpsec log' 'mcpsec log verify' 'mcpsec log head' 'mcpsec log schema' 'mcpsec log tail' 'mcpsec log query' 'mcpsec log stats' 'mcpsec log export' 'mcpsec alerts' 'mcpsec alerts rules' 'mcpsec alerts test' 'mcpsec alerts replay' 'mcpsec monitor' 'mcpsec monitoring' 'mcpsec monitoring export' 'mcpsec completions'; and set path "$path $word"
+        contains -- "$path $word" 'mcpsec init' 'mcpsec serve' 'mcpsec config' 'mcpsec config check' 'mcpsec config show' 'mcpsec config schema' 'mcpsec config reference' 'mcpsec certs' 'mcpsec certs init' 'mcpsec certs issue' 'mcpsec certs list' 'mcpsec certs show' 'mcpsec certs renew' 'mcpsec certs revoke' 'mcpsec certs crl' 'mcpsec certs check' 'mcpsec certs verify' 'mcpsec certs lint' 'mcpsec certs inspect' 'mcpsec certs fingerprint' 'mcpsec certs rotate-ca' 'mcpsec certs schedule' 'mcpsec certs request' 'mcpsec certs export' 'mcpsec certs ledger' 'mcpsec sign' 'mcpsec sign verify' 'mcpsec sign keygen' 'mcpsec connect' 'mcpsec scan-secrets' 'mcpsec scan-secrets install-hook' 'mcpsec scan-secrets rules' 'mcpsec scan-secrets rules list' 'mcpsec scan-secrets rules show' 'mcpsec scan-secrets rules test' 'mcpsec audit' 'mcpsec audit list' 'mcpsec audit explain' 'mcpsec policy' 'mcpsec policy check' 'mcpsec policy explain' 'mcpsec policy test' 'mcpsec policy document' 'mcpsec policy suggest' 'mcpsec pin' 'mcpsec approve' 'mcpsec log' 'mcpsec log verify' 'mcpsec log head' 'mcpsec log schema' 'mcpsec log tail' 'mcpsec log query' 'mcpsec log stats' 'mcpsec log export' 'mcpsec alerts' 'mcpsec alerts rules' 'mcpsec alerts test' 'mcpsec alerts replay' 'mcpsec monitor' 'mcpsec monitoring' 'mcpsec monitoring export' 'mcpsec completions'; and set path "$path $word"
     end
     test "$path" = "$argv"
 end
@@ -18,6 +18,7 @@ complete -c mcpsec -n '__mcpsec_at mcpsec' -a scan-secrets -d 'Find leaked secre
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a audit -d 'Judge a deployment against the ten-point checklist'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a policy -d 'Explain, test and document who may do what'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a pin -d 'Record what MCP servers say of themselves, and see what changed'
+complete -c mcpsec -n '__mcpsec_at mcpsec' -a approve -d 'Confirm one call that a rule holds back for an operator'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a log -d 'Read and verify the audit log'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a alerts -d 'Alert rules list them, try a channel, replay a log'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a monitor -d 'A gateway at a glance, in the terminal'
@@ -301,6 +302,7 @@ complete -c mcpsec -n '__mcpsec_at mcpsec policy explain' -l certificate-sha256 
 complete -c mcpsec -n '__mcpsec_at mcpsec policy explain' -l client -d 'The clients id'
 complete -c mcpsec -n '__mcpsec_at mcpsec policy explain' -l complete -d 'Completing for promptNAME or resourceTEMPLATE'
 complete -c mcpsec -n '__mcpsec_at mcpsec policy explain' -l config -d 'The deployment file'
+complete -c mcpsec -n '__mcpsec_at mcpsec policy explain' -l confirmed -d 'With a valid confirmation in this header'
 complete -c mcpsec -n '__mcpsec_at mcpsec policy explain' -l format -d 'console, or one JSON document'
 complete -c mcpsec -n '__mcpsec_at mcpsec policy explain' -l help -d 'Show this message and exit.'
 complete -c mcpsec -n '__mcpsec_at mcpsec policy explain' -l method -d 'Another method of the protocol'
@@ -323,6 +325,16 @@ complete -c mcpsec -n '__mcpsec_at mcpsec pin' -l config -d 'The deployment file
 complete -c mcpsec -n '__mcpsec_at mcpsec pin' -l format -d 'console, or one JSON document'
 complete -c mcpsec -n '__mcpsec_at mcpsec pin' -l help -d 'Show this message and exit.'
 complete -c mcpsec -n '__mcpsec_at mcpsec pin' -l update -d 'Pin also what differs from the lock file'
+complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l arg -d 'An argument; the value is JSON, or else text'
+complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l arguments -d 'All arguments as a JSON object'
+complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l client -d 'The client that will call'
+complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l config -d 'The deployment file'
+complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l format -d 'console, or one JSON document'
+complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l help -d 'Show this message and exit.'
+complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l prompt -d 'The prompt that it will get'
+complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l resource -d 'The resource that it will read'
+complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l tool -d 'The tool that it will call'
+complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l valid -d 'How long it may be used'
 complete -c mcpsec -n '__mcpsec_at mcpsec log' -f
 complete -c mcpsec -n '__mcpsec_at mcpsec log' -a verify -d 'Check that nothing in the log was changed, cut, reordered, repeated or added'
 complete -c mcpsec -n '__mcpsec_at mcpsec log' -a head -d 'Print the logs head, to be kept where nobody who can write the log can write'

@@ -2,7 +2,7 @@
 Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
     $nodes = @{
-        'mcpsec' = @{ Commands = @('init', 'serve', 'config', 'certs', 'sign', 'connect', 'scan-secrets', 'audit', 'policy', 'pin', 'log', 'alerts', 'monitor', 'monitoring', 'completions'); Options = @('--help', '--no-color', '--quiet', '--version') }
+        'mcpsec' = @{ Commands = @('init', 'serve', 'config', 'certs', 'sign', 'connect', 'scan-secrets', 'audit', 'policy', 'pin', 'approve', 'log', 'alerts', 'monitor', 'monitoring', 'completions'); Options = @('--help', '--no-color', '--quiet', '--version') }
         'mcpsec init' = @{ Commands = @(); Options = @('--client', '--help') }
         'mcpsec serve' = @{ Commands = @(); Options = @('--admin-listen', '--auth', '--config', '--grant', '--help', '--listen', '--quickstart', '--rate-limit', '--ready-file', '--upstream', '--workers') }
         'mcpsec config' = @{ Commands = @('check', 'show', 'schema', 'reference'); Options = @('--help') }
@@ -43,11 +43,12 @@ Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
         'mcpsec audit explain' = @{ Commands = @(); Options = @('--help') }
         'mcpsec policy' = @{ Commands = @('check', 'explain', 'test', 'document', 'suggest'); Options = @('--help') }
         'mcpsec policy check' = @{ Commands = @(); Options = @('--config', '--format', '--help', '--strict') }
-        'mcpsec policy explain' = @{ Commands = @(); Options = @('--address', '--arg', '--arguments', '--at', '--certificate-sha256', '--client', '--complete', '--config', '--format', '--help', '--method', '--prompt', '--resource', '--tool') }
+        'mcpsec policy explain' = @{ Commands = @(); Options = @('--address', '--arg', '--arguments', '--at', '--certificate-sha256', '--client', '--complete', '--config', '--confirmed', '--format', '--help', '--method', '--prompt', '--resource', '--tool') }
         'mcpsec policy test' = @{ Commands = @(); Options = @('--config', '--format', '--help') }
         'mcpsec policy document' = @{ Commands = @(); Options = @('--config', '--help') }
         'mcpsec policy suggest' = @{ Commands = @(); Options = @('--config', '--format', '--help', '--since') }
         'mcpsec pin' = @{ Commands = @(); Options = @('--accept-flagged', '--check', '--client', '--config', '--format', '--help', '--update') }
+        'mcpsec approve' = @{ Commands = @(); Options = @('--arg', '--arguments', '--client', '--config', '--format', '--help', '--prompt', '--resource', '--tool', '--valid') }
         'mcpsec log' = @{ Commands = @('verify', 'head', 'schema', 'tail', 'query', 'stats', 'export'); Options = @('--help') }
         'mcpsec log verify' = @{ Commands = @(); Options = @('--checkpoint', '--config', '--expect', '--format', '--help', '--key', '--part') }
         'mcpsec log head' = @{ Commands = @(); Options = @('--config', '--export', '--format', '--help') }

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcpsec.cli.calls import call_arguments, call_target, command_text
 from mcpsec.cli.options import ConfigOption, application
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ExitCode, UsageError
@@ -135,6 +136,10 @@ def explain(
         str | None,
         typer.Option("--certificate-sha256", metavar="HEX", help="The certificate's fingerprint; default: the file's."),
     ] = None,
+    confirmed: Annotated[
+        list[str] | None,
+        typer.Option("--confirmed", metavar="HEADER", help="With a valid confirmation in this header. Repeatable."),
+    ] = None,
     config: ConfigOption = Path("mcpsec.toml"),
     format: FormatOption = Format.CONSOLE,
 ) -> None:
@@ -144,66 +149,17 @@ def explain(
     """
     from mcpsec.gateway.policy import Call, Context, Policy
 
-    deployment, client = _load(config), _text(client)
+    deployment, client = _load(config), command_text(client)
     targets = {"tool": tool, "resource": resource, "prompt": prompt, "complete": complete, "method": method}
-    kind, upstream, name = _target(targets)
-    call = Call(upstream, kind, name, _arguments(arg or [], arguments))
+    kind, upstream, name = call_target(targets)
+    call = Call(upstream, kind, name, call_arguments(arg or [], arguments))
     fingerprint = certificate_sha256 or _configured_fingerprint(deployment, client)
-    context = Context(fingerprint and fingerprint.replace(":", "").lower(), address, _moment(at))
+    headers = frozenset(map(str.lower, confirmed or []))
+    context = Context(fingerprint and fingerprint.replace(":", "").lower(), address, _moment(at), headers)
     decision = Policy(deployment).decide(client, call, context, explain=True)
     _show_decision(client, call, context, decision, format)
     if not decision.allowed:
         raise typer.Exit(ExitCode.NO)
-
-
-def _target(targets: dict[str, str | None]) -> tuple[Any, str, str]:
-    from mcpsec.gateway.policy.suite import TARGETS
-
-    given = [(option, value) for option, value in targets.items() if value is not None]
-    if len(given) != 1:
-        names = ", ".join(f"--{option}" for option in targets)
-        raise UsageError("say what the call is about, once", hint=f"one of {names}")
-    option, value = given[0]
-    upstream, slash, name = _text(value).partition("/")
-    if not slash:
-        raise UsageError(f"--{option} is written UPSTREAM/NAME", hint="as in tickets/get_ticket")
-    return TARGETS[option], upstream, name
-
-
-def _arguments(pairs: list[str], whole: str | None) -> dict[str, Any]:
-    import json
-
-    found: dict[str, Any] = {}
-    if whole is not None:
-        try:
-            found = json.loads(_text(whole), parse_constant=_no_constant)
-        except (ValueError, RecursionError):
-            raise UsageError("--arguments is not JSON", hint='as in \'{"project": "WEB"}\'') from None
-        if not isinstance(found, dict):
-            raise UsageError("--arguments must be a JSON object")
-    for pair in pairs:
-        name, equals, text = _text(pair).partition("=")
-        if not equals or not name:
-            raise UsageError("--arg is written NAME=VALUE", hint="as in --arg project=WEB")
-        try:
-            found[name] = json.loads(text, parse_constant=_no_constant)
-        except (ValueError, RecursionError):
-            found[name] = text
-    return found
-
-
-def _no_constant(name: str) -> None:
-    """NaN and Infinity are Python's additions to JSON; no message can hold them."""
-    raise ValueError(name)
-
-
-def _text(value: str) -> str:
-    """A word of the command line, which the system may hand over with bytes that are no text."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise UsageError("the command line holds something that is not UTF-8") from None
-    return value
 
 
 def _moment(text: str | None) -> datetime:
@@ -235,6 +191,7 @@ def _show_decision(client: str, call: Call, context: Context, decision: Decision
                 "name": call.name,
                 "at": context.now.isoformat(),
                 "address": context.address,
+                "confirmed": sorted(context.confirmed),
                 "allowed": decision.allowed,
                 "rule": decision.rule,
                 "reason": decision.reason,

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "audit": "Judge a deployment against the ten-point checklist.",
     "policy": "Explain, test and document who may do what.",
     "pin": "Record what MCP servers say of themselves, and see what changed.",
+    "approve": "Confirm one call that a rule holds back for an operator.",
     "log": "Read and verify the audit log.",
     "alerts": "Alert rules: list them, try a channel, replay a log.",
     "monitor": "A gateway at a glance, in the terminal.",

@@ -27,7 +27,17 @@ from mcpsec.deployment.kinds import (
 )
 from mcpsec.deployment.literals import environment_is_secret, header_is_secret
 from mcpsec.deployment.oauth_keys import OAUTH, TOKEN_MATCH
-from mcpsec.deployment.policy_kinds import ArgumentTest, Command, Fingerprint, Glob, HeaderName, Network, Window
+from mcpsec.deployment.policy_kinds import (
+    ArgumentTest,
+    Command,
+    ConfirmationHeader,
+    Fingerprint,
+    Glob,
+    HeaderName,
+    Moment,
+    Network,
+    Window,
+)
 from mcpsec.deployment.shapes import Key, ListOf, MapOf, Table
 from mcpsec.deployment.store_kinds import StoreUrl
 from mcpsec.deployment.telemetry_keys import ALERTS, LOG, OPENTELEMETRY
@@ -308,6 +318,25 @@ _GRANTS = (
         "What an upstream may ask of the client in turn.",
     ),
     Key("resource_filters", _FILTERS, "By glob over tools: what an argument may be. Dots lead into objects."),
+    Key("until", Moment(), "When these grants end; without it they don't. The filters stay."),
+    Key(
+        "upstream_headers",
+        MapOf(
+            _UPSTREAM_NAME,
+            MapOf(HeaderName(), Secret(text_allowed=True, is_secret=header_is_secret), of="HEADER"),
+            of="UPSTREAM",
+        ),
+        "By upstream: headers that these calls carry, instead of the upstream's own of the same names.",
+    ),
+    Key(
+        "upstream_environment",
+        MapOf(
+            _UPSTREAM_NAME,
+            MapOf(_VARIABLE, Secret(text_allowed=True, is_secret=environment_is_secret), of="VARIABLE"),
+            of="UPSTREAM",
+        ),
+        "By upstream: variables of the program that serves these calls, instead of the upstream's own.",
+    ),
 )
 
 _ROLE = Table(
@@ -359,6 +388,11 @@ _RULE = Table(
                     Key("certificate_sha256", ListOf(Fingerprint()), "The client's certificate is one of these."),
                     Key("window", Window(), "The time is within this window."),
                     Key("networks", ListOf(Network()), "The peer's address is in one of these blocks."),
+                    Key(
+                        "confirmation_header",
+                        ConfirmationHeader(),
+                        "This header carries an operator's confirmation of the very call (`mcpsec approve`).",
+                    ),
                 ),
                 "Conditions, at least one; every one that is named must hold.",
                 at_least=1,
@@ -368,6 +402,15 @@ _RULE = Table(
         ),
     ),
     "A condition on some resources, for every client, on top of what it is granted.",
+)
+
+_APPROVAL = Table(
+    model.Approval,
+    (
+        Key("secret", Secret(), "The key that confirmations are made with, by reference. No client may hold it."),
+        Key("max_age", Duration(10, 7 * 86400), "The longest that a confirmation may be valid."),
+    ),
+    "Confirmations of single calls by an operator, for rules with `confirmation_header`.",
 )
 
 DEPLOYMENT = Table(
@@ -413,6 +456,11 @@ DEPLOYMENT = Table(
                         Choice(("local", "refuse")),
                         "Rate limits without the store: each gateway counts for itself, or nothing is served.",
                     ),
+                    Key(
+                        "handle_key",
+                        Secret(),
+                        "Seals requestState and event ids: one for all gateways, or each start has its own.",
+                    ),
                 ),
                 "What gateways remember between requests, and share.",
             ),
@@ -423,6 +471,7 @@ DEPLOYMENT = Table(
         Key("roles", MapOf(_ROLE_NAME, _ROLE), "Grants with a name."),
         Key("clients", ListOf(_CLIENT), "Who may call."),
         Key("rules", ListOf(_RULE), "Conditions across clients."),
+        Key("approval", _APPROVAL, "Confirmations by an operator."),
     ),
 )
 """The whole file."""

@@ -11,6 +11,7 @@ from typing import Any, cast, get_args
 
 from mcpsec.clientfiles.toml import locate
 from mcpsec.deployment.checks import Parts, check_authentication, check_names
+from mcpsec.deployment.grant_checks import check_grants
 from mcpsec.deployment.keys import DEPLOYMENT
 from mcpsec.deployment.kinds import parse_address, parse_rate
 from mcpsec.deployment.model import Address, Admin, Deployment, Factor, Rate
@@ -60,6 +61,7 @@ def read(text: str, path: Path) -> tuple[Deployment | None, list[Problem]]:
     parts = Parts.read(report)
     check_authentication(parts, report)
     check_names(parts, report)
+    check_grants(parts, report)
     if report.problems:
         return None, report.sorted()
     return replace(cast("Deployment", deployment), path=path), []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from mcpsec.deployment.telemetry_model import Alerts, Log, OpenTelemetry
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from mcpsec.secretrefs import SecretRef
@@ -20,12 +21,14 @@ __all__ = [
     "Address",
     "Admin",
     "Alerts",
+    "Approval",
     "ArgumentFilter",
     "Auth",
     "Breaker",
     "Builtin",
     "CertificateMatch",
     "Client",
+    "Credentials",
     "Deployment",
     "ErrorDetails",
     "Factor",
@@ -232,6 +235,7 @@ class State:
 
     ``timeout`` in seconds bounds every answer of the store. ``on_failure`` is what becomes of rate limits without it:
     each gateway counts for itself (``local``) or nothing is served (``refuse``). Nonces are refused in any case.
+    ``handle_key`` seals the handles that clients bring back, at whichever gateway; None is a new one at each start.
     """
 
     url: str = "memory://"
@@ -241,6 +245,7 @@ class State:
     prefix: str = "mcpsec"
     timeout: float = 0.25
     on_failure: Literal["local", "refuse"] = "local"
+    handle_key: SecretRef | None = None
 
     @property
     def shared(self) -> bool:
@@ -325,6 +330,8 @@ class ArgumentFilter:
 
 
 Filters = dict[str, dict[str, Values | ArgumentFilter]]
+Credentials = dict[str, "dict[str, str | SecretRef]"]
+"""Upstream → header (or variable) → its value: text, or a reference to a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,6 +340,8 @@ class Role:
 
     ``allow_resources`` are globs over ``upstream/tool``, ``upstream/resource:URI`` and ``upstream/prompt:NAME``.
     ``resource_filters`` maps such a glob to ``argument -> allowed values (globs)``, or a range or expression.
+    ``until`` ends what the role grants (not its filters). ``upstream_headers`` and ``upstream_environment`` are the
+    credentials that the calls of its clients carry, in place of the upstream's own of the same name.
     """
 
     name: str
@@ -340,6 +349,9 @@ class Role:
     allow_methods: tuple[MethodClass, ...] = ()
     allow_server_requests: tuple[ServerRequest, ...] = ()
     resource_filters: Filters = field(default_factory=dict)
+    until: datetime | None = None
+    upstream_headers: Credentials = field(default_factory=dict)
+    upstream_environment: Credentials = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -384,6 +396,9 @@ class Client:
     allow_methods: tuple[MethodClass, ...] = ()
     allow_server_requests: tuple[ServerRequest, ...] = ()
     resource_filters: Filters = field(default_factory=dict)
+    until: datetime | None = None
+    upstream_headers: Credentials = field(default_factory=dict)
+    upstream_environment: Credentials = field(default_factory=dict)
     rate_limit: Rate | None = None
 
 
@@ -392,12 +407,14 @@ class RuleConditions:
     """What a ``[[rules]]`` entry demands; every named condition must hold.
 
     ``window`` is ``Sun 02:00-04:00 Europe/Berlin``: day (or ``daily``), local times, IANA time zone.
-    ``networks`` are CIDR blocks of the peer's address.
+    ``networks`` are CIDR blocks of the peer's address. ``confirmation_header`` (lower case) carries an operator's
+    confirmation of this very call.
     """
 
     certificate_sha256: Values = ()
     window: str | None = None
     networks: Values = ()
+    confirmation_header: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -406,6 +423,14 @@ class Rule:
 
     resources: Values
     require: RuleConditions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """``[approval]``: the key that operators and the gateway hold, and how long a confirmation may be valid at most."""
+
+    secret: SecretRef
+    max_age: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -425,6 +450,7 @@ class Deployment:
     roles: dict[str, Role] = field(default_factory=dict)
     clients: tuple[Client, ...] = ()
     rules: tuple[Rule, ...] = ()
+    approval: Approval | None = None
 
     def factors_of(self, client: Client) -> frozenset[Factor]:
         """What a client must show with every request: its own list, or else the deployment's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_network
 from math import isfinite
 from os.path import normpath
@@ -17,7 +18,17 @@ from mcpsec.deployment.model import ArgumentFilter
 from mcpsec.deployment.problems import INVALID, Report, dotted
 from mcpsec.deployment.shapes import Key, Kind, ListOf, Scalar, Schema, Table, Wrong, kind_of, text_of
 
-__all__ = ["ArgumentTest", "Command", "Fingerprint", "Glob", "HeaderName", "Network", "Window"]
+__all__ = [
+    "ArgumentTest",
+    "Command",
+    "ConfirmationHeader",
+    "Fingerprint",
+    "Glob",
+    "HeaderName",
+    "Moment",
+    "Network",
+    "Window",
+]
 
 _DAYS = "daily|Mon|Tue|Wed|Thu|Fri|Sat|Sun"
 _TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
@@ -254,6 +265,50 @@ class HeaderName(Scalar):
     def schema(self) -> Schema:
         """Describe its pattern."""
         return {"type": "string", "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"}
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmationHeader(HeaderName):
+    """The header that a confirmation arrives in: one that means nothing else to anybody on the way."""
+
+    taken: ClassVar[str] = (
+        "(accept.*|authorization|baggage|cookie|date|dpop|expect|forwarded|last-event-id|origin|proxy-.*|range|referer"
+        "|signature.*|trace.*|user-agent|via|x-forwarded.*|x-key-id|x-nonce|x-real-ip|x-signature|x-timestamp)"
+    )
+
+    def parse(self, value: Any, base: Any) -> str:
+        """Accept a name that no other part of a request has."""
+        name = HeaderName.parse(self, value, base)
+        if re.fullmatch(self.taken, name):
+            raise Wrong(f"{name} is a header with a meaning of its own", 'take a new name, as "x-confirm-delete"')
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class Moment(Scalar):
+    """A moment with its offset: ``2026-12-31T18:00:00+01:00``, as a TOML date-time or as text."""
+
+    label: ClassVar[str] = "date and time with offset"
+
+    def parse(self, value: Any, base: Any) -> datetime:
+        """Accept a date and time that says which moment it is."""
+        moment = value
+        if isinstance(value, str):
+            try:
+                moment = datetime.fromisoformat(value)
+            except ValueError:
+                moment = None
+        if not isinstance(moment, datetime) or moment.tzinfo is None:
+            raise Wrong("is not a moment", "write date, time and offset, as 2026-12-31T18:00:00+01:00")
+        return moment
+
+    def schema(self) -> Schema:
+        """Describe its text form; editors give TOML date-times to a schema as such text."""
+        return {"type": "string", "format": "date-time"}
+
+    def show(self, value: Any) -> str:
+        """Write it as text, which JSON has a form for."""
+        return str(value.isoformat())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """The guard on the way back: every message of an upstream passes here before a client sees it.
 
-Lists are cut down to what the client may use, and marked private so that no shared cache hands one client's list to
-another; requests of the server to the client pass only if the policy grants them. Decisions rest on what a message is,
-not on what it claims to answer: an event stream may deliver any response at any time.
+Lists are cut down to what the client may use; they, and all else that may be kept, are marked private so that no shared
+cache hands one client's answer to another. Handles are sealed for the client that gets them. Requests of the server to
+the client pass only if the policy grants them. Decisions rest on what a message is, not on what it claims to answer: an
+event stream may deliver any response at any time.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mcpsec.gateway.cleaning import AnswerCleaner
+    from mcpsec.gateway.handles import HandleSeal
     from mcpsec.gateway.message import Exchange
     from mcpsec.gateway.policy import Policy
 
@@ -47,11 +49,15 @@ class Inspected(NamedTuple):
 class AnswerGuard:
     """Inspects messages on their way to a client.
 
-    ``policy`` gives the policy of the moment, ``cleaners`` has for each upstream what takes secrets out.
+    ``policy`` gives the policy of the moment, ``seal`` seals handles, ``cleaners`` has for each upstream what takes
+    secrets out.
     """
 
-    def __init__(self, policy: Callable[[], Policy], cleaners: Mapping[str, AnswerCleaner] | None = None) -> None:
+    def __init__(
+        self, policy: Callable[[], Policy], seal: HandleSeal, cleaners: Mapping[str, AnswerCleaner] | None = None
+    ) -> None:
         self._policy = policy
+        self.seal = seal
         self._cleaners = cleaners or {}
 
     def inspect(self, exchange: Exchange, data: bytes) -> Inspected:
@@ -77,10 +83,14 @@ class AnswerGuard:
 
     def check(self, exchange: Exchange, frame: dict[str, Any], data: bytes | None = None) -> tuple[bool, bool]:
         """Whether a message may pass, and whether it was changed in place. ``data`` is its text, if it is at hand."""
+        state = _take_state(frame)
         passed, changed = self._judge(exchange, frame)
+        changed = changed or state is not None
         cleaner = self._cleaners.get(exchange.upstream)
         if passed and cleaner is not None and cleaner.clean(exchange, frame, None if changed else data):
             changed = True
+        if isinstance(state, str):  # sealed when all is clean: nobody can read in it, and nobody may change it
+            frame["result"]["requestState"] = self.seal.seal_state(exchange, state)
         return passed, changed
 
     def _judge(self, exchange: Exchange, frame: dict[str, Any]) -> tuple[bool, bool]:
@@ -91,18 +101,21 @@ class AnswerGuard:
         result = frame.get("result")
         if not isinstance(result, dict):
             return True, False
-        greeted = self._greeting(exchange, result)
+        changed = result.get("cacheScope", "private") != "private"
+        if changed:  # what one client may read is no answer for another
+            result["cacheScope"] = "private"
+        if "capabilities" in result:
+            changed = _introduced(exchange, result) or changed
+        changed = self._greeting(exchange, result) or changed
         if result.keys().isdisjoint(_LISTS):
-            return True, greeted
+            return True, changed
         if exchange.kind == "tool" and "content" in result:
             # A tool's own answer may have any members; no client reads a list out of it. Without content it is none:
             # a client that used one id twice may get the answer to its other request here.
-            return True, False
+            return True, changed
         for member, (kind, key) in _LISTS.items():
             if isinstance(result.get(member), list):
                 result[member] = self._visible(exchange, member, result[member], kind, key)
-        if "cacheScope" in result:
-            result["cacheScope"] = "private"
         return True, True
 
     @staticmethod
@@ -140,3 +153,23 @@ class AnswerGuard:
             return True
         client = exchange.client
         return client is not None and self._policy().allows_server_request(client.id, exchange.upstream, str(method))
+
+
+def _take_state(frame: dict[str, Any]) -> Any:
+    """Take the state of an unfinished call out of a message; what is no text is no state, and is dropped."""
+    result = frame.get("result")
+    return result.pop("requestState", None) if isinstance(result, dict) else None
+
+
+def _introduced(exchange: Exchange, result: dict[str, Any]) -> bool:
+    """A server says what it is: its session keeps that version; tasks, whose methods are refused, are not offered."""
+    capabilities, version = result.get("capabilities"), result.get("protocolVersion")
+    if not isinstance(capabilities, dict) or "content" in result:
+        return False
+    if exchange.session is not None and isinstance(version, str):
+        exchange.session.version = exchange.session.version or version
+    extensions = capabilities.get("extensions")
+    changed = capabilities.pop("tasks", None) is not None
+    if isinstance(extensions, dict):
+        changed = extensions.pop("io.modelcontextprotocol/tasks", None) is not None or changed
+    return changed

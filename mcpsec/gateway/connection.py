@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refuse(400, "protocol upgrades are not offered", "http-upgrade")
+            pass  # refused when its head was complete; nothing behind it is read
         except httptools.HttpParserError:
             self._refuse(400, "malformed HTTP request", "http-malformed")
         else:
@@ -219,6 +219,9 @@ class Connection(asyncio.Protocol):
             return
         if not request.path.startswith(b"/") or b"#" in self._url:
             self._refuse(400, "the request target must be a path", "http-target")
+            return
+        if parser.should_upgrade():
+            self._refuse(400, "protocol upgrades are not offered", "http-upgrade")
             return
         if not _is_plain_framing(fields):
             self._refuse(501, "unsupported transfer coding", "transfer-encoding")

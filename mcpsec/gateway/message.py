@@ -121,6 +121,7 @@ class Exchange:
         "id",
         "identified_by",
         "kind",
+        "last_event_id",
         "message",
         "method_class",
         "peer",
@@ -150,6 +151,7 @@ class Exchange:
         self.endpoint: Any = None
         self.upstream = ""
         self.session: Any = None
+        self.last_event_id = b""
         self.kind = ""
         self.resource = ""
         self.arguments: Any = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mcpsec.errors import Error
 from mcpsec.gateway import systemd
 from mcpsec.gateway.answers import AnswerGuard
-from mcpsec.gateway.assembly import make_cleaners, make_verifier
+from mcpsec.gateway.assembly import make_cleaners, make_confirmations, make_verifier
 from mcpsec.gateway.identification import certificates_wanted
 from mcpsec.gateway.oauth.issuing import resource_server
 from mcpsec.gateway.policy import Policy
@@ -20,6 +20,7 @@ from mcpsec.gateway.startup import retire, start_upstreams
 from mcpsec.gateway.steps.identity import ClientDirectory
 from mcpsec.gateway.trust import TrustFiles
 from mcpsec.gateway.upstreams.base import UpstreamStartError
+from mcpsec.gateway.upstreams.credentials import credentials_named
 
 if TYPE_CHECKING:
     from mcpsec.deployment.model import Deployment, Limits
@@ -62,13 +63,21 @@ async def _apply(gateway: Gateway, wanted: Deployment) -> None:
     """Everything that can fail or wait comes first; then one step takes all of it into use, between two requests."""
     running = gateway._deployment
     policy, verifier, cleaners = Policy(wanted), make_verifier(wanted), make_cleaners(wanted)
+    confirmations = make_confirmations(wanted, gateway._state, gateway._began)
     tokens = resource_server(wanted, say=gateway._say, record=gateway._recorder.event)
     certificates, trust = certificates_wanted(wanted), gateway._trust
     if wanted.server.tls != running.server.tls or certificates != certificates_wanted(running):
         trust = TrustFiles(wanted.server.tls, certificates=certificates)
-    kept = {name for name, each in wanted.upstreams.items() if same_server(each, running.upstreams.get(name))}
-    guard = AnswerGuard(lambda: gateway._policy, gateway._cleaners)
-    fresh = {name: gateway._make_upstream(each, guard) for name, each in wanted.upstreams.items() if name not in kept}
+    kept = {
+        name
+        for name, each in wanted.upstreams.items()
+        if same_server(each, running.upstreams.get(name))
+        and credentials_named(wanted, each) == credentials_named(running, each)
+    }
+    guard = AnswerGuard(lambda: gateway._policy, gateway._seal, gateway._cleaners)
+    fresh = {
+        name: gateway._make_upstream(each, guard, wanted) for name, each in wanted.upstreams.items() if name not in kept
+    }
     if fresh:
         try:
             gateway._tasks += await start_upstreams(fresh, failed=gateway._upstream_failed)
@@ -79,6 +88,7 @@ async def _apply(gateway: Gateway, wanted: Deployment) -> None:
     before = dict(vars(gateway))
     try:
         gateway._deployment, gateway._policy, gateway._verifier, gateway._trust = wanted, policy, verifier, trust
+        gateway._confirmations = confirmations
         gateway._tokens, gateway._directory = tokens, ClientDirectory(wanted.clients)
         gateway._upstreams = {name: fresh.get(name) or gateway._upstreams[name] for name in wanted.upstreams}
         gateway._protected = {

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from mcpsec.errors import ConfigurationError, Error
 from mcpsec.gateway import systemd
 from mcpsec.gateway.admin_listener import AdminListener
 from mcpsec.gateway.answers import AnswerGuard
-from mcpsec.gateway.assembly import make_cleaners, make_verifier
+from mcpsec.gateway.assembly import make_cleaners, make_confirmations, make_seal, make_verifier
 from mcpsec.gateway.chain import Chain
 from mcpsec.gateway.connection import ConnectionRegistry
 from mcpsec.gateway.explaining import explanation
@@ -38,6 +39,7 @@ from mcpsec.gateway.sessions import SessionTable
 from mcpsec.gateway.startup import start_upstreams
 from mcpsec.gateway.state import StoreUnavailableError, open_state
 from mcpsec.gateway.steps.authorise import Authorise
+from mcpsec.gateway.steps.handles import OpenHandles
 from mcpsec.gateway.steps.hygiene import Hygiene
 from mcpsec.gateway.steps.identity import ClientDirectory
 from mcpsec.gateway.steps.parse import ParseMessage
@@ -51,6 +53,7 @@ from mcpsec.gateway.traces import traces_of
 from mcpsec.gateway.trust import TrustFiles
 from mcpsec.gateway.upstreams.aggregate import AggregateServer
 from mcpsec.gateway.upstreams.base import UpstreamStartError
+from mcpsec.gateway.upstreams.credentials import client_credentials
 from mcpsec.gateway.upstreams.factory import make_upstream
 from mcpsec.gateway.upstreams.http import HttpUpstream
 from mcpsec.gateway.upstreams.protected import ProtectedUpstream
@@ -111,11 +114,16 @@ class Gateway:
         )
         self._sessions = SessionTable(limits, self._state.sessions)
         self._policy = Policy(deployment)
+        self._began = time.time()
+        self._confirmations = make_confirmations(deployment, self._state, self._began)
         self._trust = TrustFiles(deployment.server.tls, certificates=certificates_wanted(deployment))
         self._pins = PinKeeper(deployment, changed=self._pin_changed, say=say)
+        self._seal = make_seal(deployment)
         self._cleaners = make_cleaners(deployment)
-        guard = AnswerGuard(lambda: self._policy, self._cleaners)
-        self._upstreams = {name: self._make_upstream(config, guard) for name, config in deployment.upstreams.items()}
+        guard = AnswerGuard(lambda: self._policy, self._seal, self._cleaners)
+        self._upstreams = {
+            name: self._make_upstream(config, guard, deployment) for name, config in deployment.upstreams.items()
+        }
         self._protected = {name: self._protect(name) for name in self._upstreams}
         self._aggregate = self._make_aggregate()
         self._verifier = make_verifier(deployment)
@@ -151,9 +159,15 @@ class Gateway:
 
     # --- building --------------------------------------------------------------------------------------------------
 
-    def _make_upstream(self, config: UpstreamConfig, guard: AnswerGuard) -> Upstream:
+    def _make_upstream(self, config: UpstreamConfig, guard: AnswerGuard, deployment: Deployment) -> Upstream:
         upstream = make_upstream(
-            config, self._deployment.server.limits, self._sessions, guard, lambda: self._policy, self._cleaners
+            config,
+            deployment.server.limits,
+            self._sessions,
+            guard,
+            lambda: self._policy,
+            self._cleaners,
+            client_credentials(deployment, config),
         )
         if config.builtin is None:
             upstream.catalogue.pins = self._pins.watch(config.name)
@@ -198,10 +212,11 @@ class Gateway:
                 sample=1.0 if deployment.opentelemetry is None else deployment.opentelemetry.sample,
             ),
             FindSession(self._sessions),
-            Authorise(lambda: self._policy, self._aggregate),
+            Authorise(lambda: self._policy, self._aggregate, lambda: self._confirmations),
             *scopes,
             ToolRate(deployment.upstreams.values(), self._state),
             KnownTool(),
+            OpenHandles(self._seal),
         ]
 
     # --- life ------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcpsec.gateway.upstreams.factory import resolve
+from mcpsec.gateway.upstreams.credentials import resolve
 
 if TYPE_CHECKING:
     from mcpsec.deployment.model import Deployment

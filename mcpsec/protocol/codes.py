@@ -18,6 +18,7 @@ __all__ = [
     "ANSWER_UNUSABLE",
     "BUSY",
     "CIRCUIT_OPEN",
+    "CONFIRMATION_REQUIRED",
     "HEADER_MISMATCH",
     "INTERNAL_ERROR",
     "INVALID_PARAMS",
@@ -54,6 +55,8 @@ NOT_AUTHENTICATED: Final = 40101
 """No identity could be established, or one of the required factors is missing or wrong."""
 ACCESS_DENIED: Final = 40301
 """The policy doesn't grant this call."""
+CONFIRMATION_REQUIRED: Final = 40302
+"""The policy grants this call once an operator has confirmed it (``data.approve`` is what to confirm)."""
 MESSAGE_TOO_LARGE: Final = 41301
 """The request is larger than this deployment takes."""
 RATE_LIMITED: Final = 42901

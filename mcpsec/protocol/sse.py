@@ -12,7 +12,7 @@ from typing import NamedTuple
 from mcpsec.protocol.codes import ANSWER_UNUSABLE, http_status
 from mcpsec.protocol.jsonrpc import ProtocolError
 
-__all__ = ["SseEvent", "SseParser", "encode_event"]
+__all__ = ["SseEvent", "SseParser", "encode_event", "replaced"]
 
 _LINE_END = re.compile(rb"[\r\n]")
 _BLANK = re.compile(rb"[\r\n]+")
@@ -126,3 +126,14 @@ def encode_event(payload: bytes, event_id: str | None = None) -> bytes:
     lines = b"\r\ndata: ".join(_LINE_END.split(payload)) if _LINE_END.search(payload) else payload
     ident = b"" if event_id is None else b"id: " + event_id.encode() + b"\r\n"
     return b"event: message\r\n" + ident + b"data: " + lines + b"\r\n\r\n"
+
+
+def replaced(raw: bytes, *, data: bytes | None = None, id: str | None = None) -> bytes:
+    """The same event (its other lines) with another payload or id. What a reader skips hides no line from us."""
+    left = {name for name, value in ((b"data", data), (b"id", id)) if value is not None}
+    lines = [line for line in raw.removeprefix(_BOM).splitlines() if line and line.partition(b":")[0] not in left]
+    if id is not None:
+        lines.append(b"id: " + id.encode())
+    if data is not None:
+        lines.append(b"data: " + data)
+    return b"".join(line + b"\n" for line in lines) + b"\n"

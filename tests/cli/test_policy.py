@@ -248,7 +248,7 @@ def test_suggest_without_a_log(capsys: Any, config: Path) -> None:
 
 def test_the_examples_of_the_page_are_true(capsys: Any, tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "policy.md").read_text("utf-8")
-    policy, tests = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    policy, confirmed, credentials, tests = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     shown = dict(re.findall(r"```console\n\$ mcpsec policy (\w+) ?[^\n]*\n(.*?)```", page, re.DOTALL))
     config, file = tmp_path / "mcpsec.toml", tmp_path / "policy-tests.toml"
     head = FILE[: FILE.index("[upstreams.tickets]")]
@@ -256,6 +256,10 @@ def test_the_examples_of_the_page_are_true(capsys: Any, tmp_path: Path) -> None:
     file.write_text(tests)
     assert run(capsys, "check", "-c", str(config))[0] == 0
     assert run(capsys, "test", str(file), "-c", str(config)) == (0, shown["test"], "")
+    own = f'[upstreams.files]\ncommand = ["x"]\n{credentials.replace("reporting-agent", "third")}'
+    config.write_text(f'{head}{policy}{confirmed}{own}certificate = {{ san = "third" }}\n')
+    assert run(capsys, "check", "-c", str(config))[0] == 0
+    config.write_text(head + policy)
     wanted = ("--client", "reporting-agent", "--tool", "tickets/get_ticket", "--arg", "project=HR")
     assert run(capsys, "explain", "-c", str(config), *wanted)[:2] == (1, shown["explain"])
     config.write_text(head + policy.replace('"tickets/get_ticket".', '"tickets/list_ticket".'))

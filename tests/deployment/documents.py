@@ -157,6 +157,7 @@ ca = "pki/state-ca.pem"
 prefix = "edge"
 timeout = "100ms"
 on_failure = "refuse"
+handle_key = { file = "secrets/handles.key" }
 
 [pins]
 file = "mcpsec.pins.toml"
@@ -211,6 +212,9 @@ builtin = "demo"
 allow_resources = ["tickets/get_*", "files/resource:file:///data/*", "*/prompt:*"]
 allow_methods = ["read"]
 allow_server_requests = ["sampling"]
+until = "2030-12-31T18:00:00+01:00"
+upstream_headers = { tickets = { X-Team = "readers" } }
+upstream_environment = { files = { LOG_LEVEL = "debug" } }
 
 [roles.reader.resource_filters]
 "tickets/get_ticket".project = ["WEB", "API-*", 7, true]
@@ -228,6 +232,9 @@ roles = ["reader"]
 allow_resources = ["files/read_*"]
 allow_methods = ["write"]
 allow_server_requests = ["roots"]
+until = "2030-06-30T00:00:00Z"
+upstream_headers = { tickets = { authorization = { env = "REPORTING_TOKEN", prefix = "Bearer " } } }
+upstream_environment = { files = { API_TOKEN = { file = "secrets/reporting-api" } } }
 rate_limit = { rate = "10/second", burst = 30 }
 
 [clients.resource_filters]
@@ -248,5 +255,10 @@ resources = ["tickets/delete_*"]
 certificate_sha256 = ["aabbccddeeff00112233445566778899aabbccddeeff00112233445566778899"]
 window = "Sun 02:00-04:00 Europe/Berlin"
 networks = ["10.0.0.0/8", "2001:db8::/32"]
+confirmation_header = "X-Confirm-Delete"
+
+[approval]
+secret = { file = "secrets/approval.key" }
+max_age = "30m"
 """
 """Every key there is, once at least."""

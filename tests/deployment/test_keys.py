@@ -75,7 +75,8 @@ def documented(schema: dict[str, Any], path: str = "") -> set[str]:
 
 
 FREE = re.compile(
-    r"^\.(upstreams|roles)$|\.(environment|headers|access|arguments|method_scopes|resource_filters|resource_filters\.\*)$"
+    r"^\.(upstreams|roles)$|\.(environment|headers|access|arguments|method_scopes|resource_filters(\.\*)?"
+    r"|upstream_(headers|environment)(\.\*)?)$"
 )
 
 

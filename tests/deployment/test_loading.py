@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -369,7 +370,7 @@ signing_keys = [{ id = "x", public_key = "x" }]
 roles = ["a", "reader"] # !! there is no role reader
 [[rules]]
 resources = [] # !! rules[0].resources must not be empty
-require = {} # !! rules[0].require is empty: it needs one of certificate_sha256, window or networks
+require = {} # !! rules[0].require is empty: it needs one of certificate_sha256, window, networks or confirmation_header
 [[rules]]
 resources = ["filez/*"] # !! there is no upstream filez
 [rules.require]
@@ -719,3 +720,73 @@ def test_any_document_is_read_or_each_problem_has_its_line(data: st.DataObject) 
     deployment, problems = read(text, Path("/base/mcpsec.toml"))
     assert (deployment is None) == bool(problems)
     assert all(0 < (problem.line or 0) <= text.count("\n") + 1 and problem.message for problem in problems)
+
+
+def test_a_moment_is_a_date_time_or_text_with_its_offset(tmp_path: Path) -> None:
+    role = '[roles.r]\nallow_resources = ["a/b"]\nallow_methods = ["read"]\nuntil = {}\n'
+    for written in ("2030-12-31T18:00:00+01:00", '"2030-12-31T18:00:00+01:00"', "2030-12-31T17:00:00Z"):
+        until = load(file(tmp_path, MINIMAL + role.format(written))).roles["r"].until
+        assert until == datetime(2030, 12, 31, 17, tzinfo=UTC)
+    for wrong in ("2030-12-31T18:00:00", "2030-12-31", '"tomorrow"', '"2030-12-31"', "7"):
+        with pytest.raises(ConfigurationError, match="is not a moment"):
+            load(file(tmp_path, MINIMAL + role.format(wrong)))
+
+
+def test_confirmations_and_credentials_that_lead_nowhere(tmp_path: Path) -> None:
+    check(
+        tmp_path,
+        MINIMAL
+        + textwrap.dedent("""
+        [upstreams.web]
+        url = "http://127.0.0.1:1/mcp"
+        [upstreams.own]
+        command = ["x"]
+        [upstreams.demo]
+        builtin = "demo"
+        [roles.a]
+        upstream_headers = { web = { x-team = "a" }, own = { x-team = "a" } }
+        # !! upstream own has no url, so it takes no upstream_headers
+        upstream_environment = { demo = { TEAM = "a" } }
+        # !! upstream demo has no command, so it takes no upstream_environment
+        [roles.b]
+        upstream_headers = { web = { x-team = "b" }, wed = { x-team = "b" } }
+        # !! there is no upstream wed
+        [[clients]]
+        id = "one"
+        certificate = { san = "a" }
+        signing_keys = [{ id = "k", secret = { env = "K" } }]
+        roles = ["a", "b"]
+        # !! client one has two values of x-team for web: of the roles a and b
+        [[clients]]
+        id = "two"
+        certificate = { san = "b" }
+        signing_keys = [{ id = "k2", secret = { env = "K2" } }]
+        roles = ["a", "b"]
+        upstream_headers = { web = { X-Team = "mine", authorization = "hunter2-hunter2-hunter2" } }
+        # !! clients[1].upstream_headers.web.authorization holds a secret itself; only a reference may stand here
+        [[rules]]
+        resources = ["web/x"]
+        require = { confirmation_header = "x-confirm" }
+        # !! a rule demands a confirmation, but there is no key that one could be made with
+        [[rules]]
+        resources = ["web/x"]
+        require = { confirmation_header = "Authorization" }
+        # !! rules[1].require.confirmation_header authorization is a header with a meaning of its own
+        """),
+    )
+
+
+def test_the_approval_key_is_no_clients(tmp_path: Path) -> None:
+    check(
+        tmp_path,
+        MINIMAL
+        + textwrap.dedent("""
+        [[clients]]
+        id = "one"
+        certificate = { san = "a" }
+        signing_keys = [{ id = "k", secret = { env = "K" } }]
+        [approval]
+        secret = { env = "K" }
+        # !! the approval secret is a signing key of client one, which could confirm its own calls
+        """),
+    )

@@ -9,6 +9,7 @@ import pytest
 
 from mcpsec.deployment.model import Client
 from mcpsec.gateway.answers import AnswerGuard
+from mcpsec.gateway.handles import HandleSeal
 from mcpsec.gateway.message import Exchange, Peer, Request
 from mcpsec.gateway.upstreams.base import Catalogue
 
@@ -35,7 +36,7 @@ def answer(depth: int) -> bytes:
 async def test_a_list_that_can_be_read_but_not_written_is_refused() -> None:
     exchange = Exchange(Request(), Peer("127.0.0.1", client=Client(id="tester")), "1")
     exchange.endpoint = Endpoint()
-    guard = AnswerGuard(lambda: Everything())  # type: ignore[arg-type, return-value]
+    guard = AnswerGuard(lambda: Everything(), HandleSeal(60))  # type: ignore[arg-type, return-value]
     passed: Any = guard.inspect(exchange, answer(200))
     assert orjson.loads(passed.data)["result"]["tools"][0]["name"] == "t"
     refused = guard.inspect(exchange, answer(600))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcpsec.errors import ConfigurationError, NotAssessedError
 from mcpsec.gateway.answers import AnswerGuard
+from mcpsec.gateway.handles import HandleSeal
 from mcpsec.gateway.pins.collect import collect
 from mcpsec.gateway.pins.definitions import Change, changes
 from mcpsec.gateway.pins.suspicious import Flag, examine
@@ -56,7 +57,7 @@ async def review(deployment: Deployment, names: list[str], client: Client, lock:
 async def _ask(
     deployment: Deployment, config: UpstreamConfig, client: Client, sessions: SessionTable, policy: Policy
 ) -> UpstreamPins:
-    guard = AnswerGuard(lambda: policy)
+    guard = AnswerGuard(lambda: policy, HandleSeal(60))
     upstream = make_upstream(config, deployment.server.limits, sessions, guard, lambda: policy)
     try:
         await upstream.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from mcpsec.gateway.policy.globs import ResourceGlob
 from mcpsec.gateway.policy.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from datetime import datetime
 
     from mcpsec.deployment.model import Rule
@@ -24,13 +24,14 @@ class Context:
     """What is known around a call.
 
     ``certificate_sha256`` is lower-case hex of the verified certificate's DER form, None without one; ``address`` is
-    the peer's as the socket knows it, never a header's; ``now`` is aware.
+    the peer's as the socket knows it, never a header's; ``now`` is aware. ``confirmed`` are the headers (lower case) in
+    which an operator's valid confirmation of this very call has come.
     """
 
     certificate_sha256: str | None
     address: str
     now: datetime
-    headers: Mapping[str, str] = field(default_factory=dict)
+    confirmed: frozenset[str] = frozenset()
 
 
 class ContextRule:
@@ -47,13 +48,14 @@ class ContextRule:
         except ValueError:
             raise ConfigurationError(f"{self.label}.require.networks holds something that is not a network") from None
         self._window = None if require.window is None else Window.parse(require.window)
+        self.confirmation_header = require.confirmation_header
 
     def applies(self, upstream: str, what: str) -> bool:
         """Whether it is about this resource."""
         return any(glob.matches(upstream, what) for glob in self.resources)
 
     def check(self, context: Context) -> Iterator[tuple[str, bool]]:
-        """Each condition that the rule names, and whether it holds."""
+        """Each condition that the rule names, and whether it holds; a confirmation is asked for after all of these."""
         if self._fingerprints:
             yield "certificate", context.certificate_sha256 in self._fingerprints
         if self._networks:

@@ -41,13 +41,17 @@ def _client(deployment: Deployment, client: Client) -> Iterator[str]:
     yield f"- Rate: {client.rate_limit or deployment.default_rate_limit or 'no limit'}"
     asked = sorted({name for _, holder in holders for name in holder.allow_server_requests})
     yield f"- Upstreams may ask it for: {', '.join(asked) or 'nothing'}"
+    for upstream, names in sorted(_credentials(holders).items()):
+        yield f"- Credentials of its own at {_plain(upstream)}: {_codes(sorted(names))}"
     yield ""
+    timed = any(holder.until for _, holder in holders)
     grants = [
-        (_codes(holder.allow_resources), ", ".join(holder.allow_methods), label)
+        (_codes(holder.allow_resources), ", ".join(holder.allow_methods), label, *([_end(holder)] if timed else []))
         for label, holder in holders
         if holder.allow_resources and holder.allow_methods
     ]
-    yield from _table("May use", ("what", "for", "granted by"), grants, "Nothing.")
+    head = ("what", "for", "granted by", *(["until"] if timed else []))
+    yield from _table("May use", head, grants, "Nothing.")
     filters = [
         (_code(pattern), _code(argument), _wanted(values), label)
         for label, holder in holders
@@ -56,6 +60,20 @@ def _client(deployment: Deployment, client: Client) -> Iterator[str]:
     ]
     if filters:
         yield from _table("Only with these arguments", ("of", "argument", "must be", "says"), filters, "")
+
+
+def _end(holder: Role | Client) -> str:
+    return holder.until.isoformat(sep=" ") if holder.until else "no end"
+
+
+def _credentials(holders: Sequence[tuple[str, Role | Client]]) -> dict[str, set[str]]:
+    """Upstream → the names of the headers and variables that are set for this client's calls; never a value."""
+    found: dict[str, set[str]] = {}
+    for _, holder in holders:
+        for member in (holder.upstream_headers, holder.upstream_environment):
+            for upstream, values in member.items():
+                found.setdefault(upstream, set()).update(values)
+    return found
 
 
 def _identity(client: Client) -> str:
@@ -95,6 +113,10 @@ def _rules(rules: Sequence[Rule]) -> Iterator[str]:
             conditions.append(f"from {_codes(require.networks)}")
         if require.window:
             conditions.append(f"within {_code(require.window)}")
+        if require.confirmation_header:
+            conditions.append(
+                f"with an operator's confirmation in {_code(require.confirmation_header)}, once for each call"
+            )
         rows.append((_codes(rule.resources), ", and ".join(conditions) or "always"))
     yield from _table(None, ("what", "only"), rows, "")
 

@@ -6,7 +6,8 @@ alone is compared with this one. A ``Policy`` never changes; a new file makes a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mcpsec.errors import ConfigurationError
@@ -71,13 +72,17 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``rule`` is the stable name of what decided, ``reason`` one sentence without anything from the call in it."""
+    """``rule`` is the stable name of what decided, ``reason`` one sentence without anything from the call in it.
+
+    ``confirmations`` are the headers whose confirmations an allowed call uses up, or the one that a refused call lacks.
+    """
 
     allowed: bool
     rule: str
     reason: str
     method_class: MethodClass | None = None
     steps: tuple[Step, ...] = ()
+    confirmations: tuple[str, ...] = ()
 
 
 _UNKNOWN_CLIENT = Decision(False, "unknown-client", "the client is not in the policy")
@@ -96,6 +101,12 @@ class _Entry:
         self.label = label
         self.resources = tuple(map(ResourceGlob, holder.allow_resources))
         self.methods = frozenset(holder.allow_methods)
+        self.server_requests = frozenset(holder.allow_server_requests)
+        self.until = holder.until
+
+    def over(self, now: datetime) -> bool:
+        """Whether its grants have ended."""
+        return self.until is not None and now >= self.until
 
 
 class _Filter:
@@ -129,8 +140,15 @@ class _View:
             for label, holder in holders
             for pattern, wanted in holder.resource_filters.items()
         )
-        self.server_requests = frozenset(name for _, holder in holders for name in holder.allow_server_requests)
-        self.standings: dict[tuple[str, str, str], _Standing] = {}
+        self._timed = any(entry.until is not None for entry in self.entries)
+        self.standings: dict[tuple[str, str, str, int], _Standing] = {}
+
+    def ended(self, now: datetime | None) -> int:
+        """Which entries are over, as a bit for each; ``now`` is None for this moment."""
+        if not self._timed:
+            return 0
+        now = now or datetime.now(UTC)
+        return sum(1 << number for number, entry in enumerate(self.entries) if entry.over(now))
 
 
 class Access:
@@ -159,26 +177,37 @@ class Policy:
         self._access = {name: Access(upstream) for name, upstream in deployment.upstreams.items()}
         self._views = {client.id: _View(client, deployment.roles) for client in deployment.clients}
         self._rules = tuple(ContextRule(rule, number) for number, rule in enumerate(deployment.rules))
+        self.confirmation_headers = frozenset(
+            rule.confirmation_header for rule in self._rules if rule.confirmation_header is not None
+        )
 
     def decide(self, client_id: str, call: Call, context: Context, *, explain: bool = False) -> Decision:
         """Whether this call is allowed, and what decided; ``explain`` adds every step on the way."""
         if explain:
             trace: list[Step] = []
             decision = self._decide(client_id, call, context, trace)
-            return Decision(decision.allowed, decision.rule, decision.reason, decision.method_class, steps=tuple(trace))
+            return replace(decision, steps=tuple(trace))
         return self._decide(client_id, call, context, None)
 
-    def visible(self, client_id: str, upstream: str, kind: str, name: str) -> bool:
+    def confirmations_of(self, upstream: str, what: str) -> tuple[str, ...]:
+        """The headers that must carry an operator's confirmation of a use of this, by the rules about it."""
+        headers = [rule.confirmation_header for rule in self._rules if rule.applies(upstream, what)]
+        return tuple(dict.fromkeys(header for header in headers if header is not None))
+
+    def visible(self, client_id: str, upstream: str, kind: str, name: str, now: datetime | None = None) -> bool:
         """Whether it may stand in a list for this client; argument filters and context rules come with the call."""
         view = self._views.get(client_id)
         if view is None or upstream not in self._access or kind not in ("tool", "resource", "prompt"):
             return False
-        return self._standing(view, upstream, kind, name).outcome.allowed
+        return self._standing(view, upstream, kind, name, view.ended(now)).outcome.allowed
 
-    def allows_server_request(self, client_id: str, upstream: str, method: str) -> bool:
+    def allows_server_request(self, client_id: str, upstream: str, method: str, now: datetime | None = None) -> bool:
         """Whether this upstream may ask this client for sampling, elicitation or its roots."""
-        view = self._views.get(client_id)
-        return view is not None and upstream in self._access and _SERVER_REQUESTS.get(method) in view.server_requests
+        view, wanted = self._views.get(client_id), _SERVER_REQUESTS.get(method)
+        if view is None or upstream not in self._access or wanted is None:
+            return False
+        now = now or datetime.now(UTC)
+        return any(wanted in entry.server_requests and not entry.over(now) for entry in view.entries)
 
     def _decide(self, client_id: str, call: Call, context: Context, trace: Trace) -> Decision:
         upstream, kind, name, arguments = call
@@ -190,40 +219,41 @@ class Policy:
             return _ended(trace, _LIFECYCLE if listed else _METHOD)
         if upstream not in self._access:
             return _ended(trace, _UNKNOWN_UPSTREAM)
+        ended = view.ended(context.now)
         outcome, filters, rules = (
-            self._standing(view, upstream, kind, name)
+            self._standing(view, upstream, kind, name, ended)
             if trace is None
-            else self._resolve(view, upstream, what_of(kind, name), trace)
+            else self._resolve(view, upstream, what_of(kind, name), ended, trace)
         )
         if not outcome.allowed or (not filters and not rules):
             return _ended(trace, outcome)
         refused = _check_filters(filters, kind, arguments, outcome, trace) if filters else None
         if refused is None or trace is not None:
-            broken = _check_rules(rules, context, outcome, trace)
-            refused = refused or broken
+            checked = _check_rules(rules, context, outcome, trace)
+            refused = refused or checked
         return _ended(trace, refused or outcome)
 
-    def _standing(self, view: _View, upstream: str, kind: str, name: str) -> _Standing:
+    def _standing(self, view: _View, upstream: str, kind: str, name: str, ended: int) -> _Standing:
         """``_resolve``, remembered for names of ordinary length; the oldest entry makes room."""
-        key = (upstream, kind, name)
+        key = (upstream, kind, name, ended)
         known = view.standings.get(key)
         if known is not None:
             return known
-        found = self._resolve(view, upstream, what_of(kind, name), None)
+        found = self._resolve(view, upstream, what_of(kind, name), ended, None)
         if len(name) <= _CACHED_NAME:
             if len(view.standings) >= _CACHED:
                 view.standings.pop(next(iter(view.standings)), None)
             view.standings[key] = found
         return found
 
-    def _resolve(self, view: _View, upstream: str, what: str | None, trace: Trace) -> _Standing:
+    def _resolve(self, view: _View, upstream: str, what: str | None, ended: int, trace: Trace) -> _Standing:
         if what is None:
             return _Standing(_NAME, (), ())
         method_class, pattern = self._access[upstream].classify(what)
         if trace is not None:
             how = f"access glob {pattern!r}" if pattern is not None else "no access glob names it"
             trace.append(Step(None, f"{upstream}/{what} is {method_class}: {how}"))
-        outcome = _granted(view, upstream, what, method_class, trace)
+        outcome = _granted(view, upstream, what, method_class, ended, trace)
         filters = tuple(filter_ for filter_ in view.filters if filter_.resource.matches(upstream, what))
         rules = tuple(rule for rule in self._rules if rule.applies(upstream, what))
         return _Standing(outcome, filters, rules)
@@ -237,28 +267,36 @@ def what_of(kind: str, name: str) -> str | None:
     return name if kind in ("tool", "completion") else f"{kind}:{name}"
 
 
-def _granted(view: _View, upstream: str, what: str, method_class: MethodClass, trace: Trace) -> Decision:
+def _granted(view: _View, upstream: str, what: str, method_class: MethodClass, ended: int, trace: Trace) -> Decision:
     """Look for one entry that grants both the resource and the class: grants of different entries don't mix."""
-    named = allowed = False
-    for entry in view.entries:
+    named = allowed = over = False
+    for number, entry in enumerate(view.entries):
         glob = next((glob for glob in entry.resources if glob.matches(upstream, what)), None)
-        if glob is not None:
+        entry_over = bool(ended >> number & 1)
+        if glob is not None and entry_over:
+            over = over or method_class in entry.methods
+        elif glob is not None:
             named = True
             allowed = allowed or method_class in entry.methods
         if trace is not None and entry.resources:
-            trace.append(_entry_step(entry, glob, method_class))
+            trace.append(_entry_step(entry, glob, method_class, over=entry_over))
     if allowed:
         return Decision(True, "granted", "the policy grants this", method_class)
+    if over:
+        return Decision(False, "grant-ended", "the time of the grant is over", method_class)
     if named:
         return Decision(False, "method-class-not-granted", "the policy doesn't grant this kind of use", method_class)
     return Decision(False, "resource-not-granted", "the policy doesn't grant this resource", method_class)
 
 
-def _entry_step(entry: _Entry, glob: ResourceGlob | None, method_class: MethodClass) -> Step:
+def _entry_step(entry: _Entry, glob: ResourceGlob | None, method_class: MethodClass, *, over: bool) -> Step:
     if glob is None:
         return Step(False, f"{entry.label}: none of its {len(entry.resources)} resource globs matches")
     if method_class not in entry.methods:
         return Step(False, f"{entry.label}: {glob.pattern!r} matches, but its methods lack {method_class}")
+    if over and entry.until is not None:
+        ended = entry.until.isoformat(sep=" ")
+        return Step(False, f"{entry.label}: {glob.pattern!r} matches, but its grants ended at {ended}")
     return Step(True, f"{entry.label}: {glob.pattern!r} matches and its methods hold {method_class}")
 
 
@@ -286,6 +324,7 @@ def _check_filters(
 
 
 def _check_rules(rules: tuple[ContextRule, ...], context: Context, outcome: Decision, trace: Trace) -> Decision | None:
+    """What the rules make of a granted call; None when they add nothing to ``outcome``."""
     failed: str | None = None
     for rule in rules:
         for condition, holds in rule.check(context):
@@ -295,11 +334,31 @@ def _check_rules(rules: tuple[ContextRule, ...], context: Context, outcome: Deci
                 failed = condition
         if failed is not None and trace is None:
             break
-    if failed is None:
-        return None
-    return Decision(
-        False, f"context-{failed}", f"a context rule demands another {failed} for this", outcome.method_class
-    )
+    if failed is not None:
+        reason = f"a context rule demands another {failed} for this"
+        return Decision(False, f"context-{failed}", reason, outcome.method_class)
+    return _check_confirmations(rules, context, outcome, trace)
+
+
+def _check_confirmations(
+    rules: tuple[ContextRule, ...], context: Context, outcome: Decision, trace: Trace
+) -> Decision | None:
+    """An operator is asked last: nobody is to confirm a call that would be refused all the same."""
+    demanded: list[str] = []
+    for rule in rules:
+        header = rule.confirmation_header
+        if header is None:
+            continue
+        if header not in demanded:
+            demanded.append(header)
+        if trace is not None:
+            confirmed = header in context.confirmed
+            trace.append(Step(confirmed, f"{rule.label}: {header} {'holds' if confirmed else 'lacks'} a confirmation"))
+    lacking = next((header for header in demanded if header not in context.confirmed), None)
+    if lacking is not None:
+        reason = "an operator must confirm this very call"
+        return Decision(False, "context-confirmation", reason, outcome.method_class, confirmations=(lacking,))
+    return replace(outcome, confirmations=tuple(demanded)) if demanded else None
 
 
 def _ended(trace: Trace, decision: Decision) -> Decision:

@@ -36,14 +36,18 @@ class Finding:
     key: Key
 
 
-def check(deployment: Deployment) -> list[Finding]:
-    """Everything that is wrong or doubtful, errors first."""
+def check(deployment: Deployment, now: datetime | None = None) -> list[Finding]:
+    """Everything that is wrong or doubtful, errors first. ``now`` is this moment unless given."""
     found = [
         *_entries(deployment),
+        *_ended(deployment, now or datetime.now(UTC)),
+        *_credentials(deployment),
         *_roles_and_clients(deployment),
         *_filters(deployment),
         *_contradicting_filters(deployment),
         *_rules(deployment),
+        *_refusing_rules(deployment),
+        *_confirmations(deployment),
     ]
     return sorted(found, key=lambda finding: finding.severity)
 
@@ -133,6 +137,29 @@ def _unknown_upstream(deployment: Deployment, what: str, at: Key) -> Finding:
     return Finding("error", "upstream-unknown", f"{what}, but no upstream has such a name", f"upstreams: {known}", at)
 
 
+def _ended(deployment: Deployment, now: datetime) -> Iterator[Finding]:
+    for label, key, holder in _holders(deployment):
+        if holder.until is not None and holder.until <= now:
+            message = f"what {label} grants ended at {holder.until.isoformat(sep=' ')}"
+            yield Finding("warning", "grant-ended", message, "remove it, or give it a new end", (*key, "until"))
+
+
+def _credentials(deployment: Deployment) -> Iterator[Finding]:
+    for label, key, holder in _holders(deployment):
+        for member in ("upstream_headers", "upstream_environment"):
+            for upstream in getattr(holder, member):
+                if not _grants_overlap(deployment, _clients_of(deployment, holder), f"{upstream}/*"):
+                    message = f"{label} has a credential for {upstream}, of which its clients are granted nothing"
+                    hint = "remove it, or grant what it is for"
+                    yield Finding("warning", "credential-without-grant", message, hint, (*key, member, upstream))
+
+
+def _clients_of(deployment: Deployment, holder: Role | Client) -> list[Client]:
+    return [
+        client for client in deployment.clients if client is holder or getattr(holder, "name", None) in client.roles
+    ]
+
+
 def _roles_and_clients(deployment: Deployment) -> Iterator[Finding]:
     used = {name for client in deployment.clients for name in client.roles}
     for name in deployment.roles:
@@ -166,9 +193,7 @@ def _resources_overlap(deployment: Deployment, one: str, other: str) -> bool:
 
 def _filters(deployment: Deployment) -> Iterator[Finding]:
     for label, key, holder in _holders(deployment):
-        clients = [
-            client for client in deployment.clients if client is holder or getattr(holder, "name", None) in client.roles
-        ]
+        clients = _clients_of(deployment, holder)
         for pattern, wanted in holder.resource_filters.items():
             at = (*key, "resource_filters", pattern)
             if not _matched(deployment, pattern.partition("/")[0]):
@@ -234,7 +259,7 @@ def _compatible(one: Values | ArgumentFilter, other: Values | ArgumentFilter) ->
 def _rules(deployment: Deployment) -> Iterator[Finding]:
     for index, rule in enumerate(deployment.rules):
         require = rule.require
-        if not (require.certificate_sha256 or require.networks or require.window):
+        if not (require.certificate_sha256 or require.networks or require.window or require.confirmation_header):
             message = f"rules[{index}] demands nothing"
             yield Finding("warning", "rule-without-condition", message, "name a condition", ("rules", index))
         for position, pattern in enumerate(rule.resources):
@@ -251,6 +276,30 @@ def _rules(deployment: Deployment) -> Iterator[Finding]:
             message = f"rules[{index}] and rules[{other_index}] demand {condition} that never hold together"
             hint = "all rules about a resource must hold: what both name is refused to everybody"
             yield Finding("error", "rules-contradict", message, hint, ("rules", other_index))
+
+
+def _refusing_rules(deployment: Deployment) -> Iterator[Finding]:
+    """Rules for certificates that none of the clients concerned has, as far as the file knows their certificates."""
+    for index, rule in enumerate(deployment.rules):
+        wanted = {print_.replace(":", "").lower() for print_ in rule.require.certificate_sha256}
+        concerned = [
+            client
+            for client in deployment.clients
+            if any(_grants_overlap(deployment, [client], pattern) for pattern in rule.resources)
+        ]
+        known = [client.certificate.sha256 for client in concerned if client.certificate is not None]
+        if wanted and known and all(print_ is not None and print_ not in wanted for print_ in known):
+            message = f"rules[{index}] demands a certificate that no client has which is granted what it is about"
+            hint = "it refuses everybody: name the fingerprint of a client that may"
+            yield Finding("error", "rule-refuses-everybody", message, hint, ("rules", index, "require"))
+
+
+def _confirmations(deployment: Deployment) -> Iterator[Finding]:
+    demanded = any(rule.require.confirmation_header for rule in deployment.rules)
+    if deployment.approval is not None and not demanded:
+        message = "there is an approval key, but no rule demands a confirmation"
+        hint = 'name a header in a rule: require = { confirmation_header = "x-confirm-delete" }'
+        yield Finding("warning", "approval-unused", message, hint, ("approval",))
 
 
 def _contradiction(one: Rule, other: Rule) -> str | None:

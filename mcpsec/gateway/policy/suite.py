@@ -26,7 +26,7 @@ __all__ = ["TARGETS", "Outcome", "PolicyTest", "junit", "read", "run"]
 TARGETS = {"tool": "tool", "resource": "resource", "prompt": "prompt", "complete": "completion", "method": "method"}
 """The key that says what a test (or ``policy explain``) is about → the kind of the call."""
 
-_KEYS = ("name", "client", *TARGETS, "arguments", "at", "address", "certificate_sha256", "expect", "rule")
+_KEYS = ("name", "client", *TARGETS, "arguments", "at", "address", "certificate_sha256", "confirmed", "expect", "rule")
 _MAXIMUM_BYTES = 4 << 20
 
 
@@ -99,6 +99,7 @@ class _Reader:
                 self._text(table, "certificate_sha256", "").replace(":", "").lower() or None,
                 self._text(table, "address", "127.0.0.1"),
                 self._moment(table),
+                self._confirmed(table),
             ),
             allowed=allowed,
             rule=rule,
@@ -126,6 +127,12 @@ class _Reader:
         if not isinstance(moment, datetime) or moment.tzinfo is None:
             raise self._wrong("at must be a time with its offset, as 2026-11-22T03:00:00+01:00", "at")
         return moment
+
+    def _confirmed(self, table: dict[str, Any]) -> frozenset[str]:
+        headers = table.get("confirmed", [])
+        if not isinstance(headers, list) or not all(isinstance(header, str) for header in headers):
+            raise self._wrong('confirmed must be a list of headers, as ["x-confirm-delete"]', "confirmed")
+        return frozenset(map(str.lower, headers))
 
     def _expectation(self, table: dict[str, Any]) -> tuple[bool, str | None]:
         expect = self._text(table, "expect")

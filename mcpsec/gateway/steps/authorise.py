@@ -11,12 +11,16 @@ from mcpsec.protocol import codes
 from mcpsec.protocol.jsonrpc import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
-    from mcpsec.gateway.policy import Policy
+    from mcpsec.gateway.policy import Decision, Policy
+    from mcpsec.gateway.policy.confirmation import Confirmations, Presented
     from mcpsec.gateway.upstreams.aggregate import AggregateServer
+    from mcpsec.protocol.jsonrpc import Message
 
 __all__ = ["Authorise", "denied"]
+
+_NONE: frozenset[str] = frozenset()
 
 _COMPLETED = {"ref/prompt": ("prompt", "name"), "ref/resource": ("resource", "uri")}
 _MOST_SUBSCRIPTIONS = 1000  # in one request: each is a decision, and everybody waits meanwhile
@@ -29,31 +33,46 @@ def denied(rule: str, detail: str = "") -> Refusal:
 
 
 class Authorise:
-    """``policy`` gives the policy of the moment; ``aggregate`` is there when several upstreams share ``/mcp``."""
+    """``policy`` and ``confirmations`` give those of the moment (the second None when the file has no [approval]).
 
-    def __init__(self, policy: Callable[[], Policy], aggregate: AggregateServer | None) -> None:
+    ``aggregate`` is there when several upstreams share ``/mcp``.
+    """
+
+    def __init__(
+        self,
+        policy: Callable[[], Policy],
+        aggregate: AggregateServer | None,
+        confirmations: Callable[[], Confirmations | None] = lambda: None,
+    ) -> None:
         self._policy = policy
         self._aggregate = aggregate
+        self._confirmations = confirmations
 
-    def __call__(self, exchange: Exchange) -> Refusal | None:
+    def __call__(self, exchange: Exchange) -> Refusal | Awaitable[Refusal | None] | None:
         """Decide about the message; a message that names nothing usable never reaches an upstream."""
         message, client = exchange.message, exchange.client
         if message is None or message.kind is not Kind.REQUEST or client is None:
             return None
-        context: Context | None = None
+        policy, desk, now = self._policy(), self._confirmations(), datetime.now(UTC)
+        used: list[Presented] = []
         for call in self._calls(exchange, message.method, message.params):
             if call is None:
                 return Refusal(
                     400, codes.INVALID_PARAMS, "the request does not name what it is about", "target-missing"
                 )
-            if context is None:
-                context = self._context(exchange)
-            decision = self._policy().decide(client.id, call, context)
+            shown = _shown(exchange, message, call, desk, policy.confirmation_headers)
+            peer = exchange.peer
+            decision = policy.decide(
+                client.id, call, Context(peer.fingerprint, peer.address, now, frozenset(shown) if shown else _NONE)
+            )
             exchange.method_class = decision.method_class or ""
             if not decision.allowed:
+                if decision.rule == "context-confirmation" and desk is not None:
+                    return _unconfirmed(decision, desk.digest(client.id, message.method, call, message.params))
                 return denied(decision.rule, decision.reason)
             exchange.rule = decision.rule
-        return None
+            used += [shown[header] for header in decision.confirmations]
+        return _use_up(exchange, desk, used) if used and desk is not None else None
 
     def _calls(self, exchange: Exchange, method: str, params: dict[str, Any]) -> Iterator[Call | None]:
         """Everything that a message asks for, as the policy names it; None for something it names wrongly."""
@@ -106,7 +125,46 @@ class Authorise:
         exchange.kind, exchange.resource = "completion", f"{exchange.upstream}/{kind}:{ref[name]}"
         return Call(exchange.upstream, "completion", f"{kind}:{ref[name]}", None)
 
-    @staticmethod
-    def _context(exchange: Exchange) -> Context:
-        peer = exchange.peer
-        return Context(certificate_sha256=peer.fingerprint, address=peer.address, now=datetime.now(UTC), headers={})
+
+def _shown(
+    exchange: Exchange, message: Message, call: Call, desk: Confirmations | None, headers: frozenset[str]
+) -> dict[str, Presented]:
+    """The valid confirmations of this call among the request's headers. A repeated header confirms nothing."""
+    client, request = exchange.client, exchange.request
+    if desk is None or client is None or not headers:
+        return {}
+    found: dict[str, Presented] = {}
+    for header in headers:
+        values = request.values(header.encode())
+        if len(values) == 1:
+            presented = desk.presented(values[0], desk.digest(client.id, message.method, call, message.params))
+            if presented is not None:
+                found[header] = presented
+    return found
+
+
+def _unconfirmed(decision: Decision, digest: str) -> Refusal:
+    """The client was granted this call, so it may learn what is still missing, and an operator what to confirm."""
+    header = decision.confirmations[0]
+    data = {"approve": digest, "header": header}
+    return Refusal(
+        403,
+        codes.CONFIRMATION_REQUIRED,
+        "an operator must confirm this call",
+        decision.rule,
+        f"approve {digest} in {header}",
+        data,
+    )
+
+
+async def _use_up(exchange: Exchange, desk: Confirmations, used: list[Presented]) -> Refusal | None:
+    """Claim every confirmation, once all is decided; a store that can't tell lets nothing through."""
+    try:
+        for presented in used:
+            claimed = desk.claim(presented)
+            if not (claimed if isinstance(claimed, bool) else await claimed):
+                return denied("confirmation-used", "a confirmation was shown before")
+    except Exception:
+        return Refusal(503, codes.UPSTREAM_UNAVAILABLE, "the service is not available", "store-unavailable")
+    exchange.detail = f"confirmed by {', '.join(presented.nonce for presented in used)}"
+    return None

@@ -61,8 +61,12 @@ class FindSession:
 
     def _found(self, exchange: Exchange, session: Session) -> Refusal | Awaitable[Refusal | None] | None:
         exchange.session = session
+        version = exchange.request.fields.get(b"mcp-protocol-version", b"").decode("ascii", "replace")
         if not session.version:  # the era that the gateway's own requests in this session speak
-            session.version = exchange.request.fields.get(b"mcp-protocol-version", b"").decode("ascii", "replace")
+            session.version = version
+        elif version not in ("", session.version):
+            said = "the session was opened for another protocol version"
+            return Refusal(400, codes.INVALID_REQUEST, said, "version-changed")
         message = exchange.message
         if message is not None and message.kind is Kind.RESPONSE:
             expects = getattr(exchange.endpoint, "expects_response", None)

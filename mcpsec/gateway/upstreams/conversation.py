@@ -20,8 +20,9 @@ CLIENT_INFO = {"name": "mcpsec", "version": __version__}
 class Conversation:
     """A child, the channel to it, and what has to be said again to a new child should this one die."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, environment: dict[str, str]) -> None:
         self.channel = channel
+        self.environment = environment
         self.child: Child | None = None
         self.handshake: Frame | None = None
         self.last_used = 0.0

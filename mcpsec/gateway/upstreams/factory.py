@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcpsec.errors import SecretError
 from mcpsec.gateway.upstreams.builtin import BUILTIN_SERVERS, BuiltinServer
+from mcpsec.gateway.upstreams.credentials import resolve
 from mcpsec.gateway.upstreams.http import HttpUpstream
 from mcpsec.gateway.upstreams.stdio import StdioUpstream
 
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from mcpsec.gateway.policy import Policy
     from mcpsec.gateway.sessions import SessionTable
     from mcpsec.gateway.upstreams.base import Upstream
-    from mcpsec.secretrefs import SecretRef
 
-__all__ = ["make_upstream", "resolve"]
+__all__ = ["make_upstream"]
 
 
 def make_upstream(
@@ -31,25 +30,18 @@ def make_upstream(
     guard: AnswerGuard,
     policy: Callable[[], Policy],
     cleaners: Mapping[str, AnswerCleaner] | None = None,
+    of_clients: Mapping[str, dict[str, str]] | None = None,
 ) -> Upstream:
-    """The upstream, not started yet, its secrets resolved. Raises SecretError."""
+    """The upstream, not started yet, its secrets resolved. Raises SecretError.
+
+    ``of_clients`` are the headers, or the variables, of clients that have a credential of their own.
+    """
     if config.builtin is not None:
         return BuiltinServer(
             config.name, instructions=BUILTIN_SERVERS[config.builtin], policy=policy, cleaners=cleaners
         )
     if config.url is not None:
         headers = resolve(config.headers, f"upstreams.{config.name}.headers")
-        return HttpUpstream(config, headers, limits, sessions, guard)
+        return HttpUpstream(config, headers, limits, sessions, guard, of_clients)
     environment = resolve(config.environment, f"upstreams.{config.name}.environment")
-    return StdioUpstream(config, environment, limits, sessions, guard)
-
-
-def resolve(values: Mapping[str, str | SecretRef], where: str) -> dict[str, str]:
-    """The values of a table in which some are references. Raises SecretError, which never holds a value."""
-    resolved = {}
-    for name, value in values.items():
-        text = value if isinstance(value, str) else value.resolve().decode("utf-8", "strict")
-        if any(ord(char) < 32 or ord(char) == 127 for char in text):
-            raise SecretError(f"{where}.{name} holds a control character")
-        resolved[name] = text
-    return resolved
+    return StdioUpstream(config, environment, limits, sessions, guard, of_clients)

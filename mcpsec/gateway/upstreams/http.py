@@ -22,15 +22,16 @@ from mcpsec.gateway.sessions import TooManySessionsError
 from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.upstreams.base import Catalogue, RpcError, unavailable, upstream_timeout
 from mcpsec.gateway.upstreams.http_client import HttpPool, UpstreamFault, UpstreamTimeout
+from mcpsec.gateway.upstreams.lanes import Lanes
 from mcpsec.gateway.upstreams.timeouts import Timeouts
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import LATEST_LEGACY, LATEST_MODERN, Era, era_of
 from mcpsec.protocol.headers import encode_value
 from mcpsec.protocol.jsonrpc import Kind, ProtocolError, encode_notification, encode_request, request_error
-from mcpsec.protocol.sse import SseParser, encode_event
+from mcpsec.protocol.sse import SseEvent, SseParser, encode_event, replaced
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Coroutine
+    from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterator, Mapping
 
     from mcpsec.deployment.model import Client, Limits
     from mcpsec.deployment.model import Upstream as UpstreamConfig
@@ -39,13 +40,13 @@ if TYPE_CHECKING:
     from mcpsec.gateway.sessions import Session, SessionTable
     from mcpsec.gateway.state import SessionRecord
     from mcpsec.gateway.upstreams.http_client import BodyStream, UpstreamResponse
+    from mcpsec.gateway.upstreams.lanes import Lane
 
 __all__ = ["HttpUpstream"]
 
 _FORWARDED = frozenset(
     {
-        b"accept", b"content-type", b"last-event-id", b"mcp-protocol-version", b"mcp-method", b"mcp-name",
-        b"traceparent", b"tracestate",
+        b"accept", b"content-type", b"mcp-protocol-version", b"mcp-method", b"mcp-name", b"traceparent", b"tracestate",
     }
 )  # fmt: skip
 _RETURNED = frozenset({b"content-type", b"cache-control", b"mcp-protocol-version", b"retry-after", b"allow"})
@@ -56,7 +57,6 @@ _WITHOUT_EFFECTS = frozenset(
         "resources/read", "prompts/list", "prompts/get", "completion/complete",
     }
 )  # fmt: skip
-_BOM = b"\xef\xbb\xbf"  # what a reader skips may not hide a line from us
 _LONG_LIVED = frozenset({"subscriptions/listen"})
 _CLIENT_INFO = {"name": "mcpsec", "version": __version__}
 
@@ -83,6 +83,7 @@ class HttpUpstream:
         limits: Limits,
         sessions: SessionTable,
         guard: AnswerGuard,
+        client_headers: Mapping[str, dict[str, str]] | None = None,
     ) -> None:
         if config.url is None:
             raise ValueError("an HTTP upstream needs a URL")
@@ -97,16 +98,19 @@ class HttpUpstream:
         secure = url.scheme == "https"
         port = url.port or (443 if secure else 80)
         host = url.hostname or ""
-        self._pool = HttpPool(
-            host,
-            port,
-            tls=_client_context(config) if secure else None,
-            connect_timeout=config.connect_timeout,
-            response_bytes=limits.response_bytes,
-        )
+        tls = _client_context(config) if secure else None
+
+        def pool() -> HttpPool:
+            return HttpPool(
+                host,
+                port,
+                tls=tls,
+                connect_timeout=config.connect_timeout,
+                response_bytes=limits.response_bytes,
+            )
+
+        self._lanes = Lanes(url.netloc.rpartition("@")[2], headers, client_headers or {}, pool)
         target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        own = {"host": url.netloc.rpartition("@")[2], "user-agent": f"mcpsec/{__version__}", **headers}
-        self._own_headers = "".join(f"{name}: {value}\r\n" for name, value in own.items()).encode()
         self._target = target.encode()
         self._eras: frozenset[Era] = frozenset()
         self._own_sessions: dict[str, bytes] = {}
@@ -118,7 +122,7 @@ class HttpUpstream:
     async def start(self) -> None:
         """Find out which era the upstream speaks. One that is down now may come up later, so nothing is raised."""
         with contextlib.suppress(UpstreamFault, RpcError):
-            await self._find_eras()
+            await self._find_eras(self._lanes.own)
 
     async def call(self, exchange: Exchange) -> Answer | StreamAnswer | Refusal:
         """Relay one authorised request."""
@@ -132,8 +136,9 @@ class HttpUpstream:
                 return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
         started = time.perf_counter()
         try:
-            response = await self._pool.send(
-                self._request_bytes(exchange),
+            lane = self._lanes.of(None if exchange.client is None else exchange.client.id)
+            response = await lane.pool.send(
+                self._request_bytes(exchange, lane),
                 timeout=self._timeouts.of(exchange),
                 repeatable=method in _WITHOUT_EFFECTS,
             )
@@ -158,7 +163,7 @@ class HttpUpstream:
         except (StoreUnavailableError, TooManySessionsError) as error:
             if isinstance(answer, StreamAnswer):
                 await answer.parts.aclose()
-            self._spawn(self._end_upstream_session(session.state))
+            self._spawn(self._end_upstream_session(session.state, session.client_id))
             if isinstance(error, StoreUnavailableError):
                 return unavailable("store-unavailable", str(error))
             return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
@@ -168,14 +173,16 @@ class HttpUpstream:
         """Serve a session that another gateway has opened. Raises TooManySessionsError."""
         return self._sessions.adopt(id, record, _Tracked(record.upstream_id.encode("latin-1")))
 
-    def _request_bytes(self, exchange: Exchange) -> bytes:
+    def _request_bytes(self, exchange: Exchange, lane: Lane) -> bytes:
         request = exchange.request
-        parts = [request.method, b" ", self._target, b" HTTP/1.1\r\n", self._own_headers]
+        parts = [request.method, b" ", self._target, b" HTTP/1.1\r\n", lane.head]
         for name, value in request.headers:
             if name in _FORWARDED or name.startswith(b"mcp-param-"):
                 parts += (name, b": ", value, b"\r\n")
         if exchange.session is not None:
             parts += (b"mcp-session-id: ", exchange.session.state.id, b"\r\n")
+        if exchange.last_event_id:
+            parts += (b"last-event-id: ", exchange.last_event_id, b"\r\n")
         body = request.body if exchange.message is None else exchange.message.raw
         if request.method == b"POST":
             parts.append(b"content-length: %d\r\n" % len(body))
@@ -229,7 +236,7 @@ class HttpUpstream:
         try:
             exchange.session = session = self._sessions.open(exchange.client.id, self.name, tracked)
         except TooManySessionsError:
-            self._spawn(self._end_upstream_session(tracked))
+            self._spawn(self._end_upstream_session(tracked, exchange.client.id))
             raise
         return session
 
@@ -240,13 +247,14 @@ class HttpUpstream:
     async def end_session(self, session: Session) -> None:
         """Forget a session and have the upstream forget it."""
         self._sessions.close(session)
-        await self._end_upstream_session(session.state)
+        await self._end_upstream_session(session.state, session.client_id)
 
-    async def _end_upstream_session(self, tracked: _Tracked) -> None:
-        parts = [b"DELETE ", self._target, b" HTTP/1.1\r\n", self._own_headers]
+    async def _end_upstream_session(self, tracked: _Tracked, client_id: str) -> None:
+        lane = self._lanes.of(client_id)
+        parts = [b"DELETE ", self._target, b" HTTP/1.1\r\n", lane.head]
         parts += [b"mcp-session-id: ", tracked.id, b"\r\n\r\n"]
         with contextlib.suppress(UpstreamFault):
-            _drop(await self._pool.send(b"".join(parts), timeout=self.timeout, repeatable=True))
+            _drop(await lane.pool.send(b"".join(parts), timeout=self.timeout, repeatable=True))
 
     async def _relay_stream(
         self, exchange: Exchange, session: Session | None, stream: BodyStream
@@ -266,7 +274,7 @@ class HttpUpstream:
             end = min(hard_end, loop.time() + patience) if waits else hard_end
             async with asyncio.timeout_at(end) as deadline:
                 async for piece in stream.pieces():
-                    for event in parser.feed(piece):
+                    for event in self._sealed(exchange, parser.feed(piece)):
                         if not event.data:
                             yield event.raw
                             continue
@@ -303,6 +311,14 @@ class HttpUpstream:
             return None
         return out
 
+    def _sealed(self, exchange: Exchange, events: list[SseEvent]) -> Iterator[SseEvent]:
+        """The events, under ids that only this client can come back with."""
+        for event in events:
+            if event.id:
+                yield event._replace(raw=replaced(event.raw, id=self._guard.seal.seal_event(exchange, event.id)))
+            else:
+                yield event
+
     def _inspect_event(
         self, exchange: Exchange, session: Session | None, data: bytes, raw: bytes
     ) -> tuple[bytes | None, bool]:
@@ -317,7 +333,7 @@ class HttpUpstream:
             session.state.pending.add(inspected.server_request)
         if inspected.data is None:
             return None, False
-        return (raw if inspected.data is data else _with_data(raw, inspected.data)), inspected.answers
+        return (raw if inspected.data is data else replaced(raw, data=inspected.data)), inspected.answers
 
     def expects_response(self, session: Session, id: Any) -> bool | Awaitable[bool]:
         """True, once, when the upstream sent the request that a client's response names."""
@@ -343,52 +359,54 @@ class HttpUpstream:
             return
         body = encode_notification("notifications/cancelled", {"requestId": message.id, "reason": "timeout"})
         version = exchange.request.fields.get(b"mcp-protocol-version", b"")
-        self._spawn(self._post_quietly(body, exchange.session, version))
+        lane = self._lanes.of(None if exchange.client is None else exchange.client.id)
+        self._spawn(self._post_quietly(lane, body, exchange.session, version))
 
     def _refuse_server_request(self, session: Session, id: Any) -> None:
         body = request_error(id, codes.METHOD_NOT_FOUND, "this client may not be asked that")
-        self._spawn(self._post_quietly(body, session, session.version.encode()))
+        self._spawn(self._post_quietly(self._lanes.of(session.client_id), body, session, session.version.encode()))
 
-    async def _post_quietly(self, body: bytes, session: Session | None, version: bytes) -> None:
+    async def _post_quietly(self, lane: Lane, body: bytes, session: Session | None, version: bytes) -> None:
         headers: list[tuple[bytes, bytes]] = [(b"mcp-protocol-version", version)] if version else []
         if session is not None:
             headers.append((b"mcp-session-id", session.state.id))
         with contextlib.suppress(UpstreamFault):
-            _drop(await self._post(body, headers, self.timeout))
+            _drop(await self._post(lane, body, headers))
 
     async def _post(
-        self, body: bytes, headers: Headers, timeout: float, *, repeatable: bool = True
+        self, lane: Lane, body: bytes, headers: Headers, timeout: float | None = None, *, repeatable: bool = True
     ) -> UpstreamResponse:
-        parts = [b"POST ", self._target, b" HTTP/1.1\r\n", self._own_headers]
+        parts = [b"POST ", self._target, b" HTTP/1.1\r\n", lane.head]
         parts += [b"accept: ", _BOTH, b"\r\ncontent-type: application/json\r\n"]
         for name, value in headers:
             parts += (name, b": ", value, b"\r\n")
         parts.append(b"content-length: %d\r\n\r\n" % len(body))
         parts.append(body)
-        return await self._pool.send(b"".join(parts), timeout=timeout, repeatable=repeatable)
+        return await lane.pool.send(b"".join(parts), timeout=timeout or self.timeout, repeatable=repeatable)
 
     async def ask(
         self, client: Client, method: str, params: dict[str, Any], session: Session | None = None
     ) -> dict[str, Any]:
         """One request of the gateway's own. Raises RpcError or UpstreamFault."""
+        lane = self._lanes.of(client.id)
         if session is not None:
-            return await self._ask_legacy(session.state.id, session.version or LATEST_LEGACY, method, params)
+            return await self._ask_legacy(lane, session.state.id, session.version or LATEST_LEGACY, method, params)
         if not self._eras:
-            await self._find_eras()
+            await self._find_eras(lane)
         if Era.MODERN in self._eras:
-            return await self._ask_modern(method, params)
+            return await self._ask_modern(lane, method, params)
         own = self._own_sessions.get(client.id)
         if own is None:
-            own = self._own_sessions[client.id] = await self._open_own_session()
+            own = self._own_sessions[client.id] = await self._open_own_session(lane)
         try:
-            return await self._ask_legacy(own, LATEST_LEGACY, method, params)
+            return await self._ask_legacy(lane, own, LATEST_LEGACY, method, params)
         except _SessionGoneError:
-            own = self._own_sessions[client.id] = await self._open_own_session()
-            return await self._ask_legacy(own, LATEST_LEGACY, method, params)
+            own = self._own_sessions[client.id] = await self._open_own_session(lane)
+            return await self._ask_legacy(lane, own, LATEST_LEGACY, method, params)
 
-    async def _find_eras(self) -> None:
+    async def _find_eras(self, lane: Lane) -> None:
         try:
-            result = await self._ask_modern("server/discover", {})
+            result = await self._ask_modern(lane, "server/discover", {})
             versions = result.get("supportedVersions")
             self.catalogue.greeting = result
             if isinstance(versions, list) and any(era_of(str(version)) is Era.MODERN for version in versions):
@@ -396,35 +414,32 @@ class HttpUpstream:
                 return
         except RpcError:
             pass
-        await self._open_own_session()
+        await self._open_own_session(lane)
         self._eras = frozenset({Era.LEGACY})
 
-    async def _open_own_session(self) -> bytes:
+    async def _open_own_session(self, lane: Lane) -> bytes:
         params = {"protocolVersion": LATEST_LEGACY, "capabilities": {}, "clientInfo": _CLIENT_INFO}
         body = encode_request(self._next_id(), "initialize", params)
-        response = await self._post(body, [], self.timeout)
+        response = await self._post(lane, body, [])
         self.catalogue.greeting = await self._result_of(response, self._own_id)
         id = response.fields.get(b"mcp-session-id", b"")
-        _drop(
-            await self._post(
-                encode_notification("notifications/initialized"), _session_headers(id, LATEST_LEGACY), self.timeout
-            )
-        )
+        headers = _session_headers(id, LATEST_LEGACY)
+        _drop(await self._post(lane, encode_notification("notifications/initialized"), headers))
         return id
 
-    async def _ask_legacy(self, session_id: bytes, version: str, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    async def _ask_legacy(
+        self, lane: Lane, session_id: bytes, version: str, method: str, params: dict[str, Any]
+    ) -> dict[str, Any]:
         id = self._next_id()
         body = encode_request(id, method, params)
-        timeout = self._timeouts.of_call(method, params)
-        response = await self._post(
-            body, _session_headers(session_id, version), timeout, repeatable=method in _WITHOUT_EFFECTS
-        )
+        timeout, headers = self._timeouts.of_call(method, params), _session_headers(session_id, version)
+        response = await self._post(lane, body, headers, timeout, repeatable=method in _WITHOUT_EFFECTS)
         if response.status == 404 and session_id:
             _drop(response)
             raise _SessionGoneError
         return await self._result_of(response, id)
 
-    async def _ask_modern(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    async def _ask_modern(self, lane: Lane, method: str, params: dict[str, Any]) -> dict[str, Any]:
         id = self._next_id()
         meta = {
             "io.modelcontextprotocol/protocolVersion": LATEST_MODERN,
@@ -436,7 +451,7 @@ class HttpUpstream:
             headers.append((b"mcp-name", encode_value(str(params["name"])).encode()))
         body = encode_request(id, method, {**params, "_meta": meta})
         timeout = self._timeouts.of_call(method, params)
-        response = await self._post(body, headers, timeout, repeatable=method in _WITHOUT_EFFECTS)
+        response = await self._post(lane, body, headers, timeout, repeatable=method in _WITHOUT_EFFECTS)
         return await self._result_of(response, id)
 
     def _next_id(self) -> str:
@@ -469,7 +484,8 @@ class HttpUpstream:
         for task in tuple(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        self._pool.close()
+        for lane in self._lanes:
+            lane.pool.close()
 
 
 class _SessionGoneError(RpcError):
@@ -514,12 +530,6 @@ def _result(body: bytes, status: int) -> dict[str, Any]:
     if 400 <= status < 500:
         raise RpcError(codes.INVALID_REQUEST, f"the upstream answered {status}")
     raise UpstreamFault(f"the upstream answered {status} with something that is not a result")
-
-
-def _with_data(raw: bytes, data: bytes) -> bytes:
-    """The same event (its id, name and retry lines) with other data."""
-    lines = [line for line in raw.removeprefix(_BOM).splitlines() if line and not line.startswith(b"data")]
-    return b"".join(line + b"\n" for line in [*lines, b"data: " + data]) + b"\n"
 
 
 def _client_context(config: UpstreamConfig) -> ssl.SSLContext:

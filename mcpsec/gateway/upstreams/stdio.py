@@ -36,7 +36,7 @@ from mcpsec.protocol.jsonrpc import Kind, request_error
 from mcpsec.protocol.sse import encode_event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
 
     from mcpsec.deployment.model import Client, Limits
     from mcpsec.deployment.model import Upstream as UpstreamConfig
@@ -71,6 +71,7 @@ class StdioUpstream:
         limits: Limits,
         sessions: SessionTable,
         guard: AnswerGuard,
+        client_environment: Mapping[str, dict[str, str]] | None = None,
     ) -> None:
         if config.command is None:
             raise ValueError("a stdio upstream needs a command")
@@ -78,17 +79,16 @@ class StdioUpstream:
         self.timeout = config.timeout
         self._timeouts = Timeouts(config)
         self.catalogue = Catalogue()
-        self._config = config
-        self._command = config.command
+        self._config, self._command = config, config.command
         self._environment = child_environment(environment)
+        self._of_clients = {name: child_environment(values) for name, values in (client_environment or {}).items()}
         self._limits = limits
         self._sessions = sessions
         self._guard = guard
         self._modern: dict[str, Conversation] = {}
         self._own: dict[str, Conversation] = {}
         self._modern_known: bool | None = None  # None: the server has not answered that question yet
-        self._failures = 0
-        self._last_failure = 0.0
+        self._failures, self._last_failure = 0, 0.0
         self._children: set[Child] = set()
 
     # --- starting --------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ class StdioUpstream:
         program = self._command[0]
         if shutil.which(program, path=self._environment.get("PATH")) is None:
             raise UpstreamStartError(self.name, f"there is no program {program!r} (looked in PATH)")
-        conversation = self._new_conversation(takes_server_requests=False)
+        conversation = self._new_conversation(None, takes_server_requests=False)
         try:
             await self._spawn(conversation)
             await self._probe(conversation)
@@ -157,9 +157,9 @@ class StdioUpstream:
 
     # --- children --------------------------------------------------------------------------------------------------
 
-    def _new_conversation(self, *, takes_server_requests: bool) -> Conversation:
+    def _new_conversation(self, client_id: str | None, *, takes_server_requests: bool) -> Conversation:
         channel = Channel(takes_server_requests=takes_server_requests, in_flight=self._config.in_flight)
-        return Conversation(channel)
+        return Conversation(channel, self._of_clients.get(client_id or "", self._environment))
 
     async def _spawn(self, conversation: Conversation) -> None:
         """Start a child for a conversation. Raises ChildStartError, or UpstreamFault while failures are backed off."""
@@ -182,7 +182,7 @@ class StdioUpstream:
 
         child = await Child.start(
             launch_command(self._command, self._config.sandbox, self._config.cwd),
-            environment=self._environment,
+            environment=conversation.environment,
             cwd=self._config.cwd,
             line_bytes=self._limits.response_bytes,
             received=channel.received,
@@ -293,7 +293,7 @@ class StdioUpstream:
     async def _shared(self, group: dict[str, Conversation], client_id: str) -> Conversation:
         conversation = group.get(client_id)
         if conversation is None:
-            conversation = group[client_id] = self._new_conversation(takes_server_requests=False)
+            conversation = group[client_id] = self._new_conversation(client_id, takes_server_requests=False)
             conversation.channel.list_changed = lambda: setattr(self.catalogue, "listed_at", 0.0)
         conversation.last_used = asyncio.get_running_loop().time()
         await self._ensure_alive(conversation)
@@ -329,7 +329,7 @@ class StdioUpstream:
             self._sessions.check_room(client.id)
         except TooManySessionsError:
             return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
-        conversation = self._new_conversation(takes_server_requests=True)
+        conversation = self._new_conversation(client.id, takes_server_requests=True)
         conversation.channel.list_changed = lambda: setattr(self.catalogue, "listed_at", 0.0)
         kept = False
         try:
@@ -495,7 +495,7 @@ class StdioUpstream:
 
     def adopt_session(self, id: str, record: SessionRecord) -> Session:
         """Serve a session that another gateway has opened, with a child of our own that hears its handshake."""
-        conversation = self._new_conversation(takes_server_requests=True)
+        conversation = self._new_conversation(record.client_id, takes_server_requests=True)
         conversation.handshake = orjson.loads(record.upstream_id)
         return self._sessions.adopt(id, record, conversation)
 

@@ -55,7 +55,7 @@ def deployment(
                 resources=tuple(rule["resources"]),
                 require=RuleConditions(
                     **{
-                        key: value if key == "window" else tuple(value)
+                        key: value if key in ("window", "confirmation_header") else tuple(value)
                         for key, value in rule.items()
                         if key != "resources"
                     }
@@ -68,7 +68,9 @@ def deployment(
 
 def _grants(keys: dict[str, Any]) -> dict[str, Any]:
     filters = keys.get("resource_filters", {})
+    until = keys.get("until")
     return {
+        "until": datetime.fromisoformat(until) if isinstance(until, str) else until,
         "allow_resources": tuple(keys.get("allow_resources", ())),
         "allow_methods": tuple(keys.get("allow_methods", ())),
         "allow_server_requests": tuple(keys.get("allow_server_requests", ())),
@@ -100,6 +102,7 @@ def context(**changes: Any) -> Context:
     """The ordinary context with something else in it; ``now`` may be ISO text."""
     if isinstance(changes.get("now"), str):
         changes["now"] = datetime.fromisoformat(changes["now"])
+    changes["confirmed"] = frozenset(changes.get("confirmed", ()))
     known = {"certificate_sha256": CONTEXT.certificate_sha256, "address": CONTEXT.address, "now": CONTEXT.now}
     return Context(**(known | changes))
 
@@ -131,7 +134,7 @@ def written(table: Deployment) -> dict[str, Any]:
             }
             for glob, wanted in entry.resource_filters.items()
         }
-        return keys
+        return keys | ({} if entry.until is None else {"until": entry.until.isoformat()})
 
     return {
         "upstreams": {name: dict(upstream.access) for name, upstream in table.upstreams.items()},
@@ -141,7 +144,7 @@ def written(table: Deployment) -> dict[str, Any]:
             {"resources": list(rule.resources)}
             | {
                 name: value
-                for name in ("certificate_sha256", "networks", "window")
+                for name in ("certificate_sha256", "networks", "window", "confirmation_header")
                 if (value := getattr(rule.require, name))
             }
             for rule in table.rules

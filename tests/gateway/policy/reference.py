@@ -10,6 +10,7 @@ import json
 import re
 import unicodedata
 from datetime import datetime, time, timedelta
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -160,6 +161,10 @@ def broken_condition(rule: dict[str, Any], context: Any) -> str | None:
 # --- The decision ---
 
 
+def is_over(entry: dict[str, Any], now: datetime) -> bool:
+    return "until" in entry and now >= datetime.fromisoformat(entry["until"])
+
+
 def decide(policy: dict[str, Any], client_id: str, call: Any, context: Any) -> str:
     if client_id not in policy["clients"]:
         return "unknown-client"
@@ -178,11 +183,12 @@ def decide(policy: dict[str, Any], client_id: str, call: Any, context: Any) -> s
     def about(pattern: str) -> bool:
         return resource_glob(pattern, call.upstream, what)
 
-    matching = [entry for entry in entries if any(about(pattern) for pattern in entry.get("allow_resources", []))]
-    if not matching:
-        return "resource-not-granted"
+    named = [entry for entry in entries if any(about(pattern) for pattern in entry.get("allow_resources", []))]
+    matching = [entry for entry in named if not is_over(entry, context.now)]
     if not any(wanted_class in entry.get("allow_methods", []) for entry in matching):
-        return "method-class-not-granted"
+        if any(wanted_class in entry.get("allow_methods", []) for entry in named):
+            return "grant-ended"
+        return "method-class-not-granted" if matching else "resource-not-granted"
     filters = [
         (path, wanted)
         for entry in entries
@@ -200,10 +206,14 @@ def decide(policy: dict[str, Any], client_id: str, call: Any, context: Any) -> s
             broken = broken_condition(rule, context)
             if broken:
                 return broken
+    for rule in policy["rules"]:
+        header = rule.get("confirmation_header")
+        if header is not None and header not in context.confirmed and any(about(one) for one in rule["resources"]):
+            return "context-confirmation"
     return "granted"
 
 
-def visible(policy: dict[str, Any], client_id: str, call: Any) -> bool:
+def visible(policy: dict[str, Any], client_id: str, call: Any, now: datetime) -> bool:
     """A client sees what its entries grant, without regard to argument filters and context rules."""
     clients = {
         name: {key: value for key, value in keys.items() if key != "resource_filters"}
@@ -214,4 +224,4 @@ def visible(policy: dict[str, Any], client_id: str, call: Any) -> bool:
         for name, keys in policy["roles"].items()
     }
     bare = {"upstreams": policy["upstreams"], "clients": clients, "roles": roles, "rules": []}
-    return decide(bare, client_id, call, None) == "granted"
+    return decide(bare, client_id, call, SimpleNamespace(now=now)) == "granted"

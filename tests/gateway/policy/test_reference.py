@@ -49,13 +49,18 @@ FILTERS = st.dictionaries(
 )
 
 
+ENDS = st.sampled_from(
+    ["2026-03-29T00:00:00+00:00", "2026-11-22T12:00:00+01:00", "2026-12-31T23:59:59+00:00", "2030-01-01T00:00:00-05:00"]
+)
+
+
 def holders(**extra: Any) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(
         {
             "allow_resources": st.lists(BROAD_GLOBS | RESOURCE_GLOBS, max_size=3),
             "allow_methods": st.just(CLASSES) | st.lists(st.sampled_from(CLASSES), max_size=2, unique=True),
         },
-        optional={"resource_filters": FILTERS} | extra,
+        optional={"resource_filters": FILTERS, "until": ENDS} | extra,
     )
 
 
@@ -73,6 +78,7 @@ RULES = st.fixed_dictionaries(
         "window": WINDOWS,
         "networks": st.lists(st.sampled_from(["10.0.0.0/8", "2001:db8::/32", "10.1.0.0/16"]), min_size=1, max_size=2),
         "certificate_sha256": st.lists(st.sampled_from(PRINTS), min_size=1, max_size=2),
+        "confirmation_header": st.sampled_from(["x-confirm", "x-second"]),
     },
 )
 POLICIES = st.fixed_dictionaries(
@@ -124,6 +130,7 @@ CONTEXTS = st.builds(
     st.sampled_from([None, "ab" * 32, "cd" * 32, "ef" * 32]),
     st.sampled_from(["10.0.0.1", "10.1.2.3", "::ffff:10.1.0.1", "2001:db8::5", "192.0.2.1", "nowhere"]),
     MOMENTS,
+    st.frozensets(st.sampled_from(["x-confirm", "x-second", "x-other"])),
 )
 
 
@@ -137,8 +144,8 @@ def test_the_gateway_decides_like_the_page(policy: dict[str, Any], calls: list[t
         assert compiled.decide(client, wanted, around, explain=True).rule == expected
         assert compiled.decide(client, wanted, around).allowed is (expected in ("granted", "lifecycle"))
         if wanted.kind in ("tool", "resource", "prompt"):
-            seen = compiled.visible(client, wanted.upstream, wanted.kind, wanted.name)
-            assert seen is reference.visible(policy, client, wanted)
+            seen = compiled.visible(client, wanted.upstream, wanted.kind, wanted.name, around.now)
+            assert seen is reference.visible(policy, client, wanted, around.now)
 
 
 @settings(max_examples=250, deadline=None)

@@ -1,0 +1,54 @@
+"""Handles that come back: only the client that got one may use it, and only for what it was given out for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from mcpsec.gateway.message import Exchange, Refusal
+from mcpsec.protocol import codes
+from mcpsec.protocol.eras import Era
+from mcpsec.protocol.jsonrpc import Kind
+
+if TYPE_CHECKING:
+    from mcpsec.gateway.handles import HandleSeal
+
+__all__ = ["OpenHandles"]
+
+
+class OpenHandles:
+    """Opens the seal of ``requestState`` and ``Last-Event-ID``, so that the upstream meets its own values again."""
+
+    def __init__(self, seal: HandleSeal) -> None:
+        self._seal = seal
+
+    def __call__(self, exchange: Exchange) -> Refusal | None:
+        """Put the upstream's handle in the place of the client's."""
+        message = exchange.message
+        if message is None:
+            return self._open_event(exchange)
+        if message.kind is not Kind.REQUEST or "requestState" not in message.params:
+            return None
+        if exchange.era is not Era.MODERN:
+            return Refusal(400, codes.INVALID_PARAMS, "this revision has no requestState", "request-state")
+        state = self._seal.open_state(exchange, message.params["requestState"])
+        if state is None:
+            return Refusal(400, codes.INVALID_PARAMS, "requestState is not one of this request", "request-state")
+        params = {**message.params, "requestState": state}
+        # Written again: the body that came has been verified and parsed, and nothing in it was lost on the way.
+        body = orjson.dumps({"jsonrpc": "2.0", "id": message.id, "method": message.method, "params": params})
+        exchange.message = message._replace(params=params, raw=body)
+        exchange.request.body = body
+        return None
+
+    def _open_event(self, exchange: Exchange) -> Refusal | None:
+        request = exchange.request
+        sealed = request.fields.get(b"last-event-id")
+        if sealed is None or request.method != b"GET":
+            return None
+        id = self._seal.open_event(exchange, sealed.decode("latin-1"))
+        if id is None:
+            return Refusal(400, codes.INVALID_REQUEST, "there is no such event in this session", "event-id")
+        exchange.last_event_id = id.encode()
+        return None

@@ -1,0 +1,56 @@
+"""Ways to one HTTP upstream, one for each credential: its own headers, and connections that carry no others.
+
+A server may tie what it knows of a caller to the connection, so requests with different credentials never share one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcpsec import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from mcpsec.gateway.upstreams.http_client import HttpPool
+
+__all__ = ["Lane", "Lanes"]
+
+
+class Lane:
+    """One credential: the head lines that every request of it has, and its pool of connections."""
+
+    __slots__ = ("head", "pool")
+
+    def __init__(self, host: str, headers: Mapping[str, str], pool: HttpPool) -> None:
+        own = {"host": host, "user-agent": f"mcpsec/{__version__}", **headers}
+        self.head = "".join(f"{name}: {value}\r\n" for name, value in own.items()).encode()
+        self.pool = pool
+
+
+class Lanes:
+    """The lane of each client; clients without a credential of their own share the upstream's."""
+
+    def __init__(
+        self,
+        host: str,
+        headers: Mapping[str, str],
+        by_client: Mapping[str, Mapping[str, str]],
+        pool: Callable[[], HttpPool],
+    ) -> None:
+        self.own = Lane(host, headers, pool())
+        same = {frozenset(headers.items()): self.own}
+        self._by_client: dict[str, Lane] = {}
+        for client, values in by_client.items():
+            key = frozenset(values.items())
+            if key not in same:
+                same[key] = Lane(host, values, pool())
+            self._by_client[client] = same[key]
+        self._all = tuple(same.values())
+
+    def of(self, client_id: str | None) -> Lane:
+        """The lane that a client's requests take; None is the gateway itself."""
+        return self._by_client.get(client_id or "", self.own)
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(self._all)
