@@ -23,7 +23,7 @@ __all__ = ["GATES", "REACH", "detect", "surroundings"]
 
 NAME_BYTES = 64
 VALUE_BYTES = 2048
-REACH = 224
+REACH = 400
 """How far before and after a gate's hit the walk may look, not counting the value."""
 
 _NAME_REST = expression(rb"[\w.$\x80-\xff-]{0,64}")
@@ -34,16 +34,21 @@ _NAME_BACK = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012
 _OPERATOR = expression(
     rb"""
       (?P<arg>[ \t]{1,4}(?=[^\s-]))                                              # --password VALUE (only after a dash)
-    | (?:\\?["'`\]]){0,3}
-      (?: (?P<pair>[ \t\r\n,]{1,30}\\?["']?(?:value|Value|default|content|val)\\?["']?[ \t]{0,4}[:=][ \t]{0,4})
+    | (?:\\?["'`\]]|\*|\[\d{0,4}\]){0,3}
+      (?: (?P<pair>(?:[ \t\r\n,]{1,30}
+                | [ \t]{0,4}\{\s{1,30}(?:(?:type|description|sensitive)[ \t]{0,12}=[^\n{}]{1,80}\n\s{0,30}){0,3})
+                \\?["']?(?:value|Value|default|content|val)\\?["']?[ \t]{0,4}[:=][ \t]{0,4})
         | (?P<element></(?:key|name|string)>\s{0,30}<(?:string|value)[^<>]{0,20}>)
         | (?P<assign>[ \t]{0,24}
             (?: :[ \t]{0,4}[A-Za-z_][\w.<>\[\]|?&'*]{0,40}[ \t]{0,4}=(?!=)       # typed: name: str =
+              | [Aa]s[ \t]{1,3}[A-Za-z.]{3,20}[ \t]{0,3}=(?!=) | \{[^{}\n]{0,30}\}[ \t]{0,2}=(?!=)
+              | :?\*{1,2}:?
               | =>|:=|={1,3}|!={1,2}|\?\?=|\?=|\|\|=|\+=|::?|<-|->)
             [ \t]{0,12} (?:(?:\\|\(|>-?|\|-?)?\r?\n[ \t]{1,24})?)
         | (?P<tag>[^<>\n]{0,40}>)
         | (?P<call>\([ \t]{0,4}(?=["'`]))
         | (?P<next>[ \t]{0,4},[ \t]{0,4}(?:\r?\n[ \t]{1,24})?(?=\\?["'`]))
+        | (?P<space>[ \t]{1,8}(?=["']))
         | (?P<blank>[ \t]{1,3}(?=[A-Za-z0-9_+/=-]{20}))
         | (?P<prose>[ \t]{1,3}(?:is|was|are)[ \t]{0,2}:?[ \t]{1,3}(?=\S))
       )
@@ -59,7 +64,8 @@ _QUOTED = expression(
     re.X,
 )
 _BARE = expression(rb"[^\s\"'`<>]{1,2048}")
-_WRAPPER = expression(rb"(?:new )?[A-Za-z_][\w.]{0,40}\([ \t]{0,2}(?=[\"'])")
+_CODE_MARKS = expression(rb"[,:][A-Za-z_$\"'{(\[!]|[(){}\[\]]|=>|&&|\|\|")
+_WRAPPER = expression(rb"(?:(?:new )?[A-Za-z_][\w.]{0,40}\([ \t]{0,2}|ConvertTo-SecureString (?:-String )?)(?=[\"'])")
 _SAFE_WRAPPERS = expression(
     rb"(?i)secretstr|securestring|string|bytes|decode|quote|protect|password|credential|secret|buffer\.from|encode|key|token"
 )
@@ -70,8 +76,8 @@ _PLAIN = "pass|secret|token|key|auth|cred"
 """Only after these does a value stand without an operator: ``--api-key VALUE``, ``password VALUE``."""
 _PLAIN_NAME = expression(rb"(?i)[\w.$-]{0,24}(?:pass|secret|token|key|auth|cred)[\w.-]{0,24}$")
 _TO_VALUE = (
-    r"[\w.$\x80-\xff-]{0,40}(?:\\?[\"'`\]]){0,3}"
-    r"(?:[ \t]{0,24}(?::[ \t]{0,4}[A-Za-z_][\w.<>\[\]|?&'*]{0,40}[ \t]{0,4}=|[|?!:<=+-]{0,2}[=:>-]|[,(<]|\bis|\bwas|\bare)[ \t]{0,12}(?:[\\(>|-]{0,2}\r?\n[ \t]{0,24})?"  # noqa: E501
+    r"[\w.$\x80-\xff-]{0,40}(?:\\?[\"'`\]]|\*|\[[0-9]{0,4}\]){0,3}"
+    r"(?:[ \t]{0,24}(?:(?::|as)[ \t]{0,4}[A-Za-z_][\w.<>\[\]|?&'*]{0,40}[ \t]{0,4}=|\{[^{}\n]{0,30}\}[ \t]{0,2}=|[|?!:<=+-]{0,2}[=:>-]|:?\*{1,2}:?|[,(<]|\bis|\bwas|\bare)[ \t]{0,12}(?:[\\(>|-]{0,2}\r?\n[ \t]{0,24})?"  # noqa: E501
     r"|[\r\n, ][ \t\r\n,]{0,29}\\?[\"']?(?:[Vv]alue|default|content|val)\\?[\"']?[ \t]{0,4}[:=][ \t]{0,4}|</[a-z]{3,6}>\s{0,30}<[a-z]{5,6}[^<>]{0,20}>)"  # noqa: E501
 )
 _OPENING = r"(?:[bru@$fl]{0,2}(?:\\?[\"'`]|&quot;){1,3}|[A-Za-z_][\w. ]{0,44}\([ \t]{0,2}[\"'])"
@@ -79,7 +85,8 @@ GATES = (
     rf"(?i)(?:pass|secret|token|key|auth|cred|bearer|jwt|salt|nonce|cookie|_pat){_TO_VALUE}(?:{_OPENING}(?:{OPAQUE_QUOTED})|{OPAQUE_BARE})",
     rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}(?:{_OPENING}[^\s\"'`]{{4}}|[^\s\"'`<>(){{}}]{{4}})",
     rf"(?i)-[\w-]{{0,24}}(?:{_PLAIN})[\w-]{{0,24}}[ \t]{{1,4}}[^\s-]",
-    rf"(?i)(?:{_PLAIN})[\w.-]{{0,24}}[ \t]{{1,3}}[A-Za-z0-9_+/=-]{{20}}",
+    rf"(?i)(?:{_PLAIN}|pw|senha|parola)[\w.-]{{0,40}}[ \t]{{1,8}}(?:[\"'][^\s\"']{{4}}|[A-Za-z0-9_+/=-]{{20}})",
+    rf"(?i)(?:{_PLAIN})[\w-]{{0,40}}[\"'][ \t]{{0,4}}\{{",
     rf"(?:{_FOREIGN})",
 )
 """The same walk as expressions, for engines that look for all rules at once; they may find more than it does, not less."""  # noqa: E501
@@ -173,6 +180,8 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
     how = str(operator.lastgroup)
     if how in ("arg", "blank") and not _PLAIN_NAME.match(name):
         return
+    if how == "space" and name.lower() in (b"pass", b"key", b"auth"):
+        return  # words of a sentence
     at = operator.end()
     if how == "tag" and data[head - 1 : head] not in (b"<", b":"):
         return
@@ -210,18 +219,28 @@ def _value(data: bytes, at: int, how: str, where: str, name: bytes, head: int) -
     bare = _BARE.match(data, at)
     if bare is None:
         return None
-    if where == "code" and not name.startswith(b"-") and not _inside_string(data, head):
-        return None
     begin, stop = bare.span()
+    if where == "code" and not name.startswith(b"-") and not _inside_string(data, head, head + len(name)):
+        return None
+    return _bare_value(data, where, head, begin, stop)
+
+
+def _bare_value(data: bytes, where: str, head: int, begin: int, stop: int) -> tuple[int, int, bool] | None:
+    """What of the characters between two offsets is the value: the rest of a URL's query or a closing mark is not."""
     before = data[head - 1 : head]
     if before in (b"?", b"&", b";") or data.rfind(b"://", max(0, head - 200), head) > data.rfind(
         b"\n", max(0, head - 200), head
     ):
+        if b"badge" in data[max(0, head - 120) : head]:
+            return None  # a badge's token only shows a number, and is made to be published
         for mark in (b"&", b";", b"#"):
             cut = data.find(mark, begin, stop)
             if cut > begin:
                 stop = cut
-    return _trim(data, begin, stop)
+    trimmed = _trim(data, begin, stop)
+    if trimmed is not None and where == "code" and _CODE_MARKS.search(data, trimmed[0], trimmed[1]):
+        return None
+    return trimmed
 
 
 def _trim(data: bytes, begin: int, stop: int) -> tuple[int, int, bool] | None:
@@ -234,9 +253,13 @@ def _trim(data: bytes, begin: int, stop: int) -> tuple[int, int, bool] | None:
     return (begin, stop, False) if stop > begin else None
 
 
-def _inside_string(data: bytes, head: int) -> bool:
-    """True when the name stands inside a quoted string of its line, or in a comment."""
+def _inside_string(data: bytes, head: int, tail: int) -> bool:
+    """True when the name stands inside a quoted string of its line, or in a comment; a quoted key stands in neither."""
+    if data[head - 1 : head] in (b"'", b'"', b"`") and data[tail : tail + 1] == data[head - 1 : head]:
+        return False
     line = data[max(data.rfind(b"\n", max(0, head - 400), head) + 1, head - 400) : head]
+    if len(line) >= 400:
+        return False  # generated code
     if b"//" in line or line.lstrip()[:1] in (b"#", b"*"):
         return True
     return line.count(b'"') % 2 == 1 or line.count(b"'") % 2 == 1 or line.count(b"`") % 2 == 1

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from _thread import allocate_lock
 
-from mcpsec.leaks import assignments, connections, decoding, keyblocks, slots
+from mcpsec.leaks import assignments, commands, connections, decoding, keyblocks, slots
 from mcpsec.leaks.detection import (
+    DETECTORS,
     NAMED_BEFORE,
     NAMED_REACH,
     _near_values,
@@ -42,6 +43,7 @@ GATES = (
     (connections, connections.AUTHORIZATION_GATE, 16),
     (connections, connections.CURL_GATE, 32),
     (keyblocks, keyblocks.GATE, 96),
+    *((commands, gate, commands.REACH) for gate in commands.GATES),
 )
 """Detector, the expression that finds where it has something to look at, and how far before the hit's end that begins."""  # noqa: E501
 
@@ -193,7 +195,7 @@ class Bulk:
                 continue
             if how == "detector":
                 detector, _, reach = GATES[wakes[0]]
-                detections.setdefault(_DETECTORS.index(detector), []).extend((end - reach, end) for end in places)
+                detections.setdefault(DETECTORS.index(detector), []).extend((end - reach, end) for end in places)
                 continue
             for index in wakes:
                 if self.book.rules[index].gate:
@@ -212,7 +214,7 @@ class Bulk:
             for number, spans in detections.items():
                 spans.sort()
                 regions = merge(spans, size)
-                matches.extend(_DETECTORS[number].detect(self.book, data, lower, where, regions))
+                matches.extend(DETECTORS[number].detect(self.book, data, lower, where, regions))
         if encoded:
             book = self.book
             spans = merge(sorted(encoded), size)
@@ -235,9 +237,6 @@ class Bulk:
                 if lower.find(keyword, begin, end) >= 0:
                     for index in indexes:
                         areas.setdefault(index, []).append((begin, end))
-
-
-_DETECTORS = (assignments, connections, keyblocks)
 
 
 def _compile(sources: list[str]) -> Any:

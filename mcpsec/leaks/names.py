@@ -75,7 +75,9 @@ _NOT_AFTER = frozenset(
     decoder parser reader writer symbol separator delimiter selector spec template holder exists missing
     incorrect mismatch failed failure success required requirements hasher hashing salt rotation interval
     duration date time timestamp created updated accessor getter setter property properties constant display
-    tooltip character chars char digest fingerprint thumbprint grant flow code uses
+    tooltip character chars char digest fingerprint thumbprint grant flow code uses used last since encryption
+    encrypted hashed cipher plugin node tag startswith endswith replace split strip trim join equals compare match
+    find contains includes exec push call apply then catch filter append
     """.split()  # noqa: SIM905
 )
 _NOT_BEFORE_KEY = frozenset(
@@ -86,14 +88,15 @@ _NOT_BEFORE_KEY = frozenset(
     first current new old this some composite natural surrogate range bucket s3 blob file message error title
     text string menu option config setting settings property preference preferences registry sub super trans
     event routing metric dimension tag query param header attribute attr style theme color icon state sorting
-    order filter min max search anon idempotency dedup
+    order filter min max search anon idempotency dedup gpg pgp websocket
     """.split()  # noqa: SIM905
 )
 _NOT_BEFORE_TOKEN = frozenset(
     """
     csrf xsrf page next previous continuation cancel cancellation pad eos bos unk mask sep cls start end max min
     num total count parser syntax lexer stop special input output prompt completion design concurrency sync ct
-    current peek skip pagination resume lookahead first last antiforgery antiforgerytoken requestverification
+    current peek skip pagination resume lookahead request change lifecycle action upload idempotency badge
+    first last antiforgery antiforgerytoken requestverification
     """.split()  # noqa: SIM905
 )
 _WORDS = expression(r"[A-Z]?[a-z\u00df-\uffff]+|[A-Z]+(?![a-z])|\d+")
@@ -131,8 +134,10 @@ def _suits(kind: str, low: str, stem: re.Match[str], after: str, before: str) ->
         ):
             return False
         return nearest not in ("no", "is", "has", "use", "show", "hide", "forgot", "reset", "lost", "toggle", "need")
+    if kind in ("key", "apikey", "token") and "public" in words_before:
+        return False
     if kind == "key":
-        if nearest in _NOT_BEFORE_KEY:
+        if nearest in _NOT_BEFORE_KEY or low[stem.end() :].startswith(("word", "code", "str")):
             return False
         return not (
             _JOINED_BEFORE_KEY.search(before)

@@ -8,6 +8,8 @@ from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.values import (
     digits_share,
     entropy,
+    is_counted,
+    is_filler,
     is_gibberish,
     is_placeholder,
     is_reference,
@@ -52,7 +54,7 @@ _FILE = expression(
 _REGEX = expression(r"\\[dwsSDWb]|\[\^?[\w]-[\w]|\(\?[:=!P<]|\.\*|\.\+|\{\d+,\d*\}|\]\+|\]\*")
 _EXPRESSION = expression(
     r"\$\{[\w.:\[\]@ -]*\}|\{\{[^{}]*\}\}|\$\([^()]*\)|#\{[^{}]*\}|<%|%>|%\(\w+\)|[\"'] ?\+|\+ ?[\"']|\|\||&&|=>|::|->|\(\)|\[\d*\]|\[['\"]|^[A-Za-z_$][\w$.]*\(|^!+[A-Za-z]|^&[A-Za-z]\w*$"  # noqa: E501
-    r"|^\w+\.\w+\.\w+$(?<![0-9a-fA-F]{8})|^new |^function|^lambda|\\[nrt]$|%[sdv]$|^%[sdv]|\{[A-Za-z_]\w*\}|\{\d?\}"
+    r"|^\w+\.\w+\.\w+$(?<![0-9a-fA-F]{8})|^new |^function|^lambda|\\[nrt]$|%[sdv]$|^%[sdv]|\{[A-Za-z_]\w{2,}\}|\{\d?\}"
 )
 _IDENTIFIER = expression(r"^[A-Za-z_$@][A-Za-z0-9_$]*(?:(?:\.|::|->|-|:|\?\.)[A-Za-z_$][A-Za-z0-9_$]*)*[;,)]*$")
 _URL = expression(r"(?i)^(?:[a-z][a-z0-9+.-]{1,20}:)?//|^www\.|^mailto:|^data:|^urn:|^[\w.+-]+@[\w-]+(?:\.[\w-]+)+$")
@@ -60,6 +62,15 @@ _TIME = expression(
     r"^\d{4}-\d\d-\d\d|^\d\d?[:/.]\d\d[:/.]\d\d|^v?\d+(?:\.\d+){1,4}(?:[-+][\w.]+)?$|^\d+(?:ms|s|m|h|d|px|em|rem|%|kb|mb|gb)?$"
 )
 _VERSION = expression(r"^[~^<>=v]{0,3}\d+(?:\.(?:\d+|[x*]))+(?:[-+][\w.]+)?$")
+_FIXED = expression(
+    r"(?i)^\d{4}-\d\d-\d\dT\d\d"
+    r"|^(?:scram[-_])?(?:hmac[-_]?)?(?:sha|md|aes|rsa|ecdsa|dsa|ed|rs|hs|es|ps|blake)[-_]?\d{1,5}"
+    r"(?:[-_][a-z]{2,8}\d{0,4}){0,3}$"
+    r"|^@\{|\{\{|\{\w+\}$|^(?:\\u[0-9a-f]{4}){1,8}$|^@?(?-i:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)$"
+    r"|^[^$]{0,40}\$(?:2[abxy]?|apr1|argon2\w*)\$|^(?:pass(?:word)?|key|token)_?\d?$"
+)
+"""Dates, names of algorithms and of variables, and hashes: never what a person keeps secret."""
+_NAMED_PART = expression(r"^[A-Za-z_]{2,20}=[^=]")
 _UUID = expression(r"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$")
 _TYPES = frozenset(
     """
@@ -120,15 +131,32 @@ def password_strength(value: str) -> int | None:
     if value.isdigit():
         return MEDIUM if size >= 6 and len(set(value)) >= 4 else LOW
     if letters_only and variety == 1:
-        return MEDIUM if size >= 6 and is_gibberish(value) else LOW
+        return MEDIUM if size >= 5 and is_gibberish(value) else LOW
     words = wordiness(value)
     if digits_share(value) == 0:
         separated = re.split(r"[-_. /:]", value)
         if all(part.isalpha() or not part for part in separated):
             return MEDIUM if size >= 7 and is_gibberish(value) else LOW
-    if variety >= 3 and size >= 8 and (words < 0.5 or not value.replace("_", "").isalnum()) and entropy(value) >= 2.7:
+    if _spells_its_name(value):
+        return LOW
+    if variety >= 3 and size >= 8 and words < 0 and entropy(value) >= 2.9:
         return HIGH
     return MEDIUM if size >= 5 else LOW
+
+
+_LETTERS = expression(r"[A-Z]?[a-z]+|[A-Z]+")
+_OWN_WORDS = frozenset(
+    """
+    pass password passwd passwort pwd pw passphrase secret token key user username admin root test proxy api auth
+    native caching sha default new old my the db database value string private public client server reader writer
+    """.split()  # noqa: SIM905
+)
+
+
+def _spells_its_name(value: str) -> bool:
+    """True for ``proxy_pwd``, ``caching_sha2_password``: words that only say what stands here."""
+    words = [word.lower() for word in _LETTERS.findall(value)]
+    return sum(map(len, words)) > len(value) // 2 and all(word in _OWN_WORDS for word in words)
 
 
 def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: str) -> tuple[str, int] | None:  # noqa: PLR0912
@@ -139,7 +167,7 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
         return None
     if any(c.isspace() for c in value) or not value.isprintable():
         return None
-    if not any(map(str.isalnum, value)) or _VERSION.match(value):
+    if not any(map(str.isalnum, value)) or _VERSION.match(value) or _FIXED.match(value):
         return None
     lowered = value.lower()
     if lowered == name.lower().strip("-_.") or (kind != "password" and _TIME.match(value)):
@@ -149,22 +177,35 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
         strength = password_strength(value)
         if strength is None:
             return None
-        if not quoted and where == "text" and how in ("prose", "call", "tag") and strength < HIGH:
+        if not quoted and where == "text" and how in ("call", "tag") and strength < HIGH:
             return rule, LOW
-        if how == "blank":
+        if how == "blank" or (how == "next" and value.isidentifier() and wordiness(value) > 0.2):
             return rule, LOW
-        if strength == HIGH and how in ("prose", "next", "call"):
-            strength = MEDIUM
-        if strength == MEDIUM and how == "prose":
-            strength = LOW
-        return rule, strength
-    if not value.isascii() or not _OPAQUE[quoted].match(value) or is_placeholder(value) or is_weak_password(value):
+        if how == "prose" and (digits_share(value) == 0 or size < 6 or wordiness(value) > 0.9):
+            return rule, LOW
+        return rule, min(strength, MEDIUM) if how in ("prose", "next", "call", "space") else strength
+    if "\\u" in value or _NAMED_PART.match(value) or (how == "next" and value.isidentifier() and wordiness(value) > 0):
         return None
+    if not value.isascii() or not _OPAQUE[quoted].match(value) or is_filler(value) or is_weak_password(value):
+        return None
+    if is_counted(value):
+        return (rule, MEDIUM) if kind not in ("key", "weak") and _is_of_key_size(value) else None
     if _UUID.match(value):
         return (rule, MEDIUM) if kind in ("secret", "token", "apikey") and looks_random(value) else None
     if not looks_random(value):
         return (rule, LOW) if kinds(value) >= 2 and digits_share(value) > 0 else None
     return rule, _opaque(kind, value, how)
+
+
+def _is_of_key_size(value: str) -> bool:
+    """True for a counted-out value of exactly the form of a key: 128, 160 or 256 bits in hex, or as many letters."""
+    return (
+        len(value) in (32, 40, 64)
+        and value.isalnum()
+        and len(set(value)) >= 10
+        and kinds(value) == 2
+        and digits_share(value) > 0
+    )
 
 
 def _opaque(kind: str, value: str, how: str) -> int:
@@ -177,7 +218,7 @@ def _opaque(kind: str, value: str, how: str) -> int:
     if kind == "key":
         return MEDIUM if strong and how != "next" else LOW
     if how == "blank":
-        return MEDIUM if strong and not hexadecimal else LOW
+        return MEDIUM if strong or (size >= 24 and variety >= 2) else LOW
     if strong and how in ("assign", "arg", "pair", "element", "tag"):
         return HIGH
     return MEDIUM if size >= 16 or variety >= 2 else LOW

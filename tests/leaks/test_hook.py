@@ -36,7 +36,7 @@ def test_one_file_imports_nothing_heavy(tmp_path):
     assert code == 0
     assert loaded & HEAVY == set()
     assert {name for name in loaded if name.startswith("mcpsec")} == {
-        "mcpsec", "mcpsec.leaks", "mcpsec.leaks.assignments", "mcpsec.leaks.checks", "mcpsec.leaks.command", "mcpsec.leaks.configuration",
+        "mcpsec", "mcpsec.leaks", "mcpsec.leaks.assignments", "mcpsec.leaks.checks", "mcpsec.leaks.command", "mcpsec.leaks.commands", "mcpsec.leaks.configuration",
         "mcpsec.leaks.connections", "mcpsec.leaks.console", "mcpsec.leaks.decoding", "mcpsec.leaks.detection",
         "mcpsec.leaks.expressions", "mcpsec.leaks.files", "mcpsec.leaks.findings", "mcpsec.leaks.hook", "mcpsec.leaks.keyblocks",
         "mcpsec.leaks.names",

@@ -1,0 +1,85 @@
+"""Passwords in places that have no name of their own: options of programs, SQL statements, calls, form fields.
+
+``mysql -psecret``, ``IDENTIFIED BY 'secret'``, ``login("user", "secret")``: what tells them is the program or the call,
+so each idiom is one expression with the value as its group. The judgement of the value is that of every other password.
+"""
+
+from __future__ import annotations
+
+from mcpsec.leaks.expressions import expression
+from mcpsec.leaks.findings import Match
+from mcpsec.leaks.secrecy import HIGH, MEDIUM, is_code, password_strength
+from mcpsec.leaks.values import is_placeholder, is_reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mcpsec.leaks.rulebook import Rulebook
+
+__all__ = ["GATES", "REACH", "detect"]
+
+REACH = 640
+"""The longest that an idiom may be from its first word to its value's end."""
+_QUOTED = r"[\"'](?P<quoted>[^\"'\r\n]{4,128})[\"']"
+_VALUE = rf"(?:{_QUOTED}|(?P<bare>[^\s\"'`<>|;&$(){{}},]{{4,128}}))"
+_USER = r"[\"'][^\"'\r\n:]{1,64}[\"'][ \t]*,[ \t]*"
+_OPTION, _SQL = "command-line-credentials", "generic-password"
+
+IDIOMS = (
+    ("mysql", rf"mysql(?:dump|admin|import|sh)?\b[^\n|;]{{0,160}}?[ \t]-p{_VALUE}", _OPTION),
+    ("sshpass", rf"sshpass[ \t]+-p[ \t]?{_VALUE}", _OPTION),
+    ("login", rf"login\b[^\n|;(]{{0,120}}?[ \t](?:-p|--password)[ \t=]{{1,2}}{_VALUE}", _OPTION),
+    ("psexec", rf"psexec(?:64)?(?:\.exe)?\b[^\n]{{0,160}}?[ \t][-/]p[ \t]+{_VALUE}", _OPTION),
+    ("htpasswd", rf"htpasswd[ \t]+-[a-z]{{0,6}}b[a-z]{{0,6}}[ \t]+(?:[^\s-]\S{{0,80}}[ \t]+){{1,2}}{_VALUE}", _OPTION),
+    ("redis-cli", rf"redis-cli\b[^\n|;]{{0,120}}?[ \t](?:-a|--pass)[ \t]+{_VALUE}", _OPTION),
+    ("openssl", rf"openssl[ \t]+(?:enc|aes)[^\n|;]{{0,160}}?[ \t]-k[ \t]+{_VALUE}", _OPTION),
+    ("pass", rf"pass(?:in|out)?[ \t]+pass:{_VALUE}", _OPTION),
+    ("echo", rf"echo[ \t]+(?:-[en]+[ \t]+)?{_VALUE}[ \t]*\|[ \t]*(?:sudo[ \t]+-s|(?:ch)?passwd\b|cryptsetup)", _OPTION),
+    ("net use", rf"net use[^\n]{{0,120}}?\\\\\S{{1,80}}[ \t]+{_VALUE}[ \t]+/user", _OPTION),
+    ("/user:", rf"/user:\S{{1,64}}[ \t]+{_VALUE}", _OPTION),
+    ("identified", rf"identified[ \t]+(?:by|with[ \t]+\S{{1,40}}[ \t]+by)[ \t]+(?:password[ \t]+)?{_QUOTED}", _SQL),
+    ("login(", rf"login\([ \t]*{_USER}{_QUOTED}", _SQL),
+    ("auth", rf"auth[ \t]{{0,2}}[=:(,][ \t]{{0,2}}\(?[ \t]{{0,2}}{_USER}{_QUOTED}[ \t]{{0,2}}\)", _SQL),
+    ("credential", rf"credentials?\([ \t]*{_USER}{_QUOTED}", _SQL),
+    ("connect", rf"connect(?:ion)?\([^()\n]{{1,120}}?,[ \t]*{_USER}{_QUOTED}", _SQL),
+    ("requirepass", rf"requirepass[ \t]+{_VALUE}", _SQL),
+    ("masterauth", rf"masterauth[ \t]+{_VALUE}", _SQL),
+    ("rootpw", rf"rootpw[ \t]+(?:--plaintext[ \t]+)?{_VALUE}", _SQL),
+    ("bindpw", rf"bindpw[ \t]+{_VALUE}", _SQL),
+    ("machine", rf"machine\s{{1,4}}\S{{1,120}}\s{{1,4}}login\s{{1,4}}\S{{1,80}}\s{{1,4}}password\s{_VALUE}", _SQL),
+    ("password", rf"password[\"'][^<>]{{0,200}}?\svalue=[ \t]?{_QUOTED}", _SQL),
+)  # fmt: skip
+"""The word that begins the idiom, the idiom (in any case), and the rule that reports it."""
+
+GATES = tuple(f"(?i){source}" for _, source, _ in IDIOMS)
+_TABLE = [(word.encode(), expression(f"(?i){source}".encode()), rule) for word, source, rule in IDIOMS]
+_FORM = expression(rb"(?i)<input\b[^<>]{0,200}type=[\"']$")
+
+
+def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
+    """Every password in one of the idioms whose first word starts in one of the spans."""
+    for word, idiom, name in _TABLE:
+        rule = book.by_id.get(name)
+        if rule is None:
+            continue
+        for start, end in spans:
+            at = lower.find(word, start, end)
+            while at >= 0:
+                found = idiom.match(data, at)
+                if found and (word != b"password" or _FORM.search(data, max(0, at - 240), at)):
+                    group = "quoted" if "bare" not in idiom.groupindex or found["bare"] is None else "bare"
+                    value = found[group].decode("utf-8", "replace")
+                    confidence = _judge(value, bare=group == "bare")
+                    if confidence is not None:
+                        yield Match(rule, *found.span(group), value, confidence)
+                at = lower.find(word, at + 1, end)
+
+
+def _judge(value: str, *, bare: bool) -> int | None:
+    if is_reference(value) or is_placeholder(value) or is_code(value, quoted=True):
+        return None
+    if any(map(str.isspace, value)) or (bare and value.startswith(("-", "/", "\\", "*"))):
+        return None
+    strength = password_strength(value)
+    return None if strength is None else min(strength, MEDIUM) if strength == HIGH else strength
