@@ -10,6 +10,7 @@ from __future__ import annotations
 import marshal
 import os
 import re
+from binascii import crc32
 
 from mcpsec.leaks.expressions import compiled, read_cache, tag, write_cache
 
@@ -210,7 +211,8 @@ def _stamp(files: Iterable[str]) -> list[tuple[str, int, int]]:
 def _packaged_rows() -> tuple[list[tuple[object, ...]], list[str]]:
     files = rule_files()
     stamp = _stamp(files)
-    cached = read_cache(f"rules-{tag()}")
+    name = f"rules-{tag()}-{crc32(RULES.encode()):08x}"  # installations side by side keep one each
+    cached = read_cache(name)
     if cached:
         try:
             known, rows, public = marshal.loads(cached)  # only what this user wrote  # noqa: S302
@@ -227,7 +229,7 @@ def _packaged_rows() -> tuple[list[tuple[object, ...]], list[str]]:
             import tomllib
 
             public = [table["pattern"] for table in tomllib.loads(text).get("publishable", [])]
-    write_cache(f"rules-{tag()}", marshal.dumps((stamp, rows, public)))
+    write_cache(name, marshal.dumps((stamp, rows, public)))
     return rows, public
 
 
