@@ -55,10 +55,12 @@ _TRAEFIK = re.compile(
 _KUBERNETES = re.compile(r"(?m)^apiVersion:\s*\S")
 _KUBERNETES_KIND = re.compile(r"(?m)^kind:\s*\S")
 _PEM_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
-_PEM_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?(?:ENCRYPTED )?PRIVATE KEY-----")
+_PEM_KEY = re.compile(rb"(?m)^-----BEGIN (?:[A-Z]+ )?(?:ENCRYPTED )?PRIVATE KEY-----")
 _CADDY = re.compile(
     r"(?m)^\s*(?:reverse_proxy|tls|file_server|respond|import|client_auth|route|handle)\b|^[^\s#{][^\n]*\{\s*$|^\{\s*$"
 )
+_SOURCES = (".py", ".go", ".rs", ".js", ".ts", ".rb", ".md", ".rst", ".txt", ".sh", ".html", ".j2", ".tmpl", ".tpl")
+"""Endings of programs and texts about Dockerfiles, and of templates of them."""
 _STRUCTURED = (".yaml", ".yml", ".json", ".jsonc", ".json5", ".toml")
 _CERTIFICATES = (".pem", ".crt", ".cer", ".der", ".cert", ".key")
 _TEXTS = (".conf", ".cfg", ".cnf", ".service", ".timer", ".socket", ".log", ".jsonl", ".caddy", ".caddyfile", ".nginx")
@@ -80,7 +82,11 @@ def detect(path: PurePath, raw: bytes) -> str | None:
     name = path.name.lower()
     if name in ("mcpsec-waivers.toml",):
         return "waivers"
-    if _PEM_KEY.search(raw[:65536]) and _PEM_CERTIFICATE not in raw[:65536]:
+    if (
+        _PEM_KEY.search(raw[:4096])
+        and _PEM_CERTIFICATE not in raw[:65536]
+        and not name.endswith((*_STRUCTURED, *_TEXTS))
+    ):
         return "key"
     if name.endswith(_CERTIFICATES) or _PEM_CERTIFICATE in raw[:4096]:
         der = raw[:2] in (b"\x30\x82", b"\x30\x81") and name.endswith((".der", ".cer", ".crt", ".cert"))
@@ -92,7 +98,7 @@ def detect(path: PurePath, raw: bytes) -> str | None:
         return "log"
     if name.startswith(".env") or name.endswith(".env"):
         return "environment"
-    if _DOCKERFILE.fullmatch(path.name) and re.search(rb"(?mi)^\s*FROM\s", raw):
+    if _DOCKERFILE.fullmatch(path.name) and not name.endswith(_SOURCES) and re.search(rb"(?mi)^\s*FROM\s", raw):
         return "dockerfile"
     if name.endswith(_STRUCTURED):
         return _structured(path, name, raw)

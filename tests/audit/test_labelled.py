@@ -37,6 +37,16 @@ def test_hardened_repository_has_no_failure(tmp_path):
     assert [(r.check, r.subject, r.observed) for r in failing(found)] == []
 
 
+def test_what_only_speaks_of_keys_and_images_is_neither(tmp_path):
+    key = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n"
+    (tmp_path / "dockerfile.py").write_text("from x import y\n")
+    (tmp_path / "rules.toml").write_text(f'pattern = """\n{key}"""\n')
+    (tmp_path / "Dockerfile.md").write_text("FROM here on\n")
+    assert judged(tmp_path).subjects == []
+    (tmp_path / "server.key").write_text(key)
+    assert [each.kind for each in judged(tmp_path).subjects] == ["key"]
+
+
 def test_precision_and_recall(tmp_path, capsys):
     right, missed, alarms = Counter(), Counter(), Counter()
     for number, case in enumerate(CASES):
