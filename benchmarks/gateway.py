@@ -1,8 +1,6 @@
-"""What the gateway costs, beside nginx and haproxy as mutual-TLS proxies and beside other MCP gateways, in one run.
+"""What the gateway costs, beside nginx and haproxy as mutual-TLS proxies, in one run.
 
-    python benchmarks/gateway.py                      # beside nginx and haproxy, same upstream
-    python benchmarks/gateway.py --peers              # also mcp-proxy, supergateway, fastmcp (fetched, own environment)
-    python benchmarks/gateway.py --soak 600           # ten minutes of mixed load with misbehaving clients: memory
+    python benchmarks/gateway.py [--rounds 5] [--seconds 3] [--connections 1,16,64]
 
 Needs wrk, nginx, haproxy, a C compiler. mcpsec runs with mutual TLS, policy, rate limit, audit log and metrics, one
 worker. Rounds are interleaved and the medians compared. CPU is user and system time of a gateway's whole process tree
@@ -47,7 +45,6 @@ BODY = json.dumps(
     },
     separators=(",", ":"),
 )
-LEGACY_BODY = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}'
 HEADERS = {
     "content-type": "application/json",
     "accept": "application/json, text/event-stream",
@@ -363,8 +360,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--connections", default="1,16,64")
-    parser.add_argument("--peers", action="store_true", help="fetch and run other MCP gateways too")
-    parser.add_argument("--soak", type=float, default=0, metavar="SECONDS", help="mixed load with misbehaving clients")
     options = parser.parse_args()
     missing = [name for name in ("wrk", "nginx", "haproxy", "cc") if shutil.which(name) is None]
     if missing:
