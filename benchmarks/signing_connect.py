@@ -1,64 +1,95 @@
-"""What the bridge adds to a call: `python benchmarks/signing_connect.py [CALLS]`.
+"""What bridge and gateway add to a call: `python benchmarks/signing_connect.py [CALLS]`.
 
-One gateway (mutual TLS and signatures), the official SDK's client, sequential calls of a built-in tool, median and 95th
-percentile in milliseconds: straight over HTTP with the library's signing, and over stdio through `mcpsec connect`.
+The official SDK's client makes sequential calls of one tool of one server, over HTTP and over stdio: straight to the
+server, and through `mcpsec connect` and `mcpsec serve` with mutual TLS and signatures. Between the two stands the way
+without the bridge: straight to the gateway, with the library's signing. Median and 95th percentile in milliseconds, in
+one run, so that each number has its twin from the same minute on the same machine.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import httpx2
-from mcp import Client
+from mcp import Client, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from mcpsec.connect import Credentials
 from tests.connect.bridges import bridged
-from tests.fixtures.deployments import make_deployment
-from tests.fixtures.gateway import start_gateway
+from tests.fixtures.deployments import Deployment, fixture_command, make_deployment
+from tests.fixtures.gateway import Gateway, start_gateway
+from tests.fixtures.upstreams import start_http_server
+
+WARM_UP = 50
 
 
 async def timed(client: Client, calls: int) -> list[float]:
     taken = []
-    for number in range(calls + 50):
+    for number in range(calls + WARM_UP):
         start = time.perf_counter()
         result = await client.call_tool("echo", {"text": str(number)})
         taken.append(time.perf_counter() - start)
         assert result.content[0].text == str(number)  # type: ignore[union-attr] # echo answers with text
-    return taken[50:]
+    return taken[WARM_UP:]
 
 
 def report(name: str, taken: list[float], direct: float | None) -> float:
     median = statistics.median(taken) * 1000
-    added = "" if direct is None else f"   added {median - direct:+.2f} ms"
-    print(f"{name:28} median {median:6.2f}   p95 {sorted(taken)[int(len(taken) * 0.95)] * 1000:6.2f}{added}")
+    added = "" if direct is None else f"   added {median - direct:+.2f} ms ({median / direct:.2f}x)"
+    print(
+        f"{name:46} median {median:6.2f}   p95 {sorted(taken)[int(len(taken) * 0.95)] * 1000:6.2f}{added}", flush=True
+    )
     return median
+
+
+@contextlib.asynccontextmanager
+async def straight(url: str, made: Deployment, mode: str) -> AsyncIterator[Client]:
+    """The SDK's HTTP client at the gateway, with the library's certificate and signing."""
+    who = made.client
+    own = Credentials.load(
+        certificate=who.certificate, key=who.key, ca=who.ca, key_id="tester-1", secret_file=made.secret
+    )
+    async with httpx2.AsyncClient(verify=own.ssl_context(), auth=own.httpx2_auth()) as http:
+        async with Client(streamable_http_client(url, http_client=http), mode=mode) as client:
+            yield client
+
+
+async def compare(name: str, direct: Any, gateway: Gateway, made: Deployment, mode: str, calls: int) -> None:
+    url = gateway.endpoint(name)
+    async with direct as client:
+        alone = report(f"{mode}, {name}: the server itself", await timed(client, calls), None)
+    async with straight(url, made, mode) as client:
+        report(f"{mode}, {name}: gateway, no bridge", await timed(client, calls), alone)
+    async with bridged(url, made, mode=mode) as client:
+        report(f"{mode}, {name}: connect and serve", await timed(client, calls), alone)
 
 
 async def main(calls: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        made = make_deployment(Path(directory), {"demo": {"builtin": "demo"}}, require=("mtls", "signature"))
+        server = start_http_server(Path(directory))
+        program, *words = fixture_command()
+        upstreams = {"http": {"url": server.url}, "stdio": {"command": [program, *words]}}
+        made = make_deployment(Path(directory) / "deployed", upstreams, require=("mtls", "signature"))
         gateway = start_gateway(made)
-        who = made.client
-        own = Credentials.load(
-            certificate=who.certificate, key=who.key, ca=who.ca, key_id="tester-1", secret_file=made.secret
-        )
         try:
             for mode in ("2026-07-28", "legacy"):
-                async with httpx2.AsyncClient(verify=own.ssl_context(), auth=own.httpx2_auth()) as http:
-                    async with Client(streamable_http_client(gateway.url, http_client=http), mode=mode) as client:
-                        direct = report(f"{mode}, direct", await timed(client, calls), None)
-                async with bridged(gateway.url, made, mode=mode) as client:
-                    report(f"{mode}, mcpsec connect", await timed(client, calls), direct)
+                http = Client(server.url, mode=mode)
+                await compare("http", http, gateway, made, mode, calls)
+                stdio = Client(stdio_client(StdioServerParameters(command=program, args=words)), mode=mode)
+                await compare("stdio", stdio, gateway, made, mode, calls)
         finally:
             gateway.stop()
+            server.stop()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from mcpsec.signing import SignedMessage
 from tests.connect.bridges import INITIALIZED, Pipes, bridged, call, command, initialize
 from tests.fixtures.deployments import Deployment, fixture_command, make_deployment
 from tests.fixtures.gateway import Gateway, start_gateway
+from tests.fixtures.processes import wait_until
 from tests.fixtures.upstreams import HttpServer, start_http_server
 
 pytestmark = pytest.mark.anyio
@@ -41,8 +43,32 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: HttpServer) -> I
     upstreams = {"web": {"url": upstream.url}, "child": {"command": fixture_command()}}
     deployment = make_deployment(tmp_path_factory.mktemp("deployed"), upstreams, require=("mtls", "signature"))
     running = start_gateway(deployment)
+    for name in upstreams:
+        warm_up(running, name)
     yield running
     running.stop()
+
+
+def warm_up(gateway: Gateway, name: str) -> None:
+    """Wait until the server has named its revisions: a client of the current one asks only for a while."""
+    own = credentials(gateway.deployment)
+    headers = {
+        "accept": "application/json, text/event-stream",
+        "mcp-protocol-version": MODERN,
+        "mcp-method": "server/discover",
+    }
+    with httpx.Client(verify=own.ssl_context(), auth=own.httpx_auth(), timeout=60) as client:
+        said: list[str] = []
+
+        def named() -> bool:
+            answer = client.post(gateway.endpoint(name), json=call(1, "server/discover"), headers=headers)
+            said[:] = [f"{answer.status_code} {answer.text}"]
+            return answer.is_success or time.sleep(0.5) is not None
+
+        try:
+            wait_until(named, f"the revisions of {name}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {said}") from None
 
 
 def texts(result: types.CallToolResult) -> str:

@@ -278,7 +278,7 @@ class StdioUpstream:
         )
 
     async def _speaks_modern(self, client_id: str) -> bool:
-        """Whether the server speaks the 2026 era; one that was too slow to say so at start is asked once more."""
+        """Whether the server speaks the 2026 era; one that was too slow to say so is asked again at each request."""
         if self._modern_known is None:
             conversation = await self._shared(self._modern, client_id)
             try:
@@ -286,8 +286,10 @@ class StdioUpstream:
                 found = await self._exchange(conversation, "server/discover", meta, _START_SECONDS)
                 self.catalogue.greeting = found
                 self._modern_known = True
-            except (RpcError, UpstreamTimeout):
+            except RpcError:
                 self._modern_known = False
+            except UpstreamTimeout:
+                return False  # silence on a busy machine says nothing for good
         return self._modern_known
 
     async def _shared(self, group: dict[str, Conversation], client_id: str) -> Conversation:
