@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -24,8 +25,11 @@ from mcpsec.connect.oauth.settings import Binding, Grant, Keep, Settings
 from mcpsec.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mcpsec.connect import Credentials
     from mcpsec.connect.oauth.authorizer import Authorizer
+    from mcpsec.connect.selection import Selection
 
 app = typer.Typer(
     add_completion=False,
@@ -184,9 +188,9 @@ def connect(
             connect_install.install(install, name, _server_name(place), arguments, yes=yes)
         return
     if login or logout:
-        _tokens(place, credentials, settings, forget=logout)
+        _tokens(_authorizer(place, credentials, settings, selection), forget=logout)
         return
-    _run(place, credentials, settings)
+    _run(place, credentials, lambda: _authorizer(place, credentials, settings, selection))
 
 
 def _is_here(url: str) -> bool:
@@ -202,14 +206,20 @@ def _note(text: str) -> None:
     out.note(f"mcpsec connect: {text}")
 
 
-def _tokens(url: str, credentials: Credentials, settings: Settings, *, forget: bool) -> None:
+def _authorizer(url: str, credentials: Credentials, settings: Settings, selection: Selection) -> Authorizer:
+    """What gets tokens; who issues them is the file's to say where the options leave it open."""
+    from mcpsec.connect.oauth.authorizer import Authorizer
+
+    issuer, ca = selection.issuer()
+    settings = replace(settings, issuer=settings.issuer or issuer, ca=settings.ca or ca)
+    return Authorizer(url, credentials, settings, note=_note)
+
+
+def _tokens(authorizer: Authorizer, *, forget: bool) -> None:
     """``--login`` and ``--logout``."""
     import asyncio
 
-    from mcpsec.connect.oauth.authorizer import Authorizer
-
     async def main() -> str:
-        authorizer = Authorizer(url, credentials, settings, note=_note)
         if forget:
             return "logged out" if await authorizer.logout() else "there was no token"
         return f"logged in; the token is kept in {await authorizer.login()}"
@@ -217,7 +227,7 @@ def _tokens(url: str, credentials: Credentials, settings: Settings, *, forget: b
     out.note(asyncio.run(main()))
 
 
-def _run(url: str, credentials: Credentials, settings: Settings) -> None:
+def _run(url: str, credentials: Credentials, authorizer: Callable[[], Authorizer]) -> None:
     import asyncio
     import signal
     import sys
@@ -225,11 +235,6 @@ def _run(url: str, credentials: Credentials, settings: Settings) -> None:
     from mcpsec.connect.bridge import Bridge
     from mcpsec.connect.http1 import HttpClient
     from mcpsec.connect.stdio import StdioPipe
-
-    def authorizer() -> Authorizer:
-        from mcpsec.connect.oauth.authorizer import Authorizer
-
-        return Authorizer(url, credentials, settings, note=_note)
 
     client = HttpClient(url, credentials, authorizer=authorizer)
 

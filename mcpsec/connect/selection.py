@@ -60,6 +60,16 @@ class Selection:
             return DEFAULT_FILE
         return self.config
 
+    def issuer(self) -> tuple[str | None, Path | None]:
+        """Who issues the tokens that the deployment takes, and the authority of its certificate, as the file says.
+
+        Raises:
+            Error: the file can't be read.
+        """
+        deployment = self._deployment()
+        oauth = None if deployment is None else deployment.auth.oauth
+        return (None, None) if oauth is None else (oauth.issuer, oauth.ca)
+
     def _deployment(self) -> Deployment | None:
         if self.file is None:
             if self.client is not None:

@@ -71,8 +71,8 @@ const provider = new Provider(issuer, {
       enabled: true,
       useGrantedResource: () => true,
       getResourceServerInfo: (ctx, indicator) => {
-        if (indicator !== resource) throw Object.assign(new Error('invalid_target'), { error: 'invalid_target', status: 400, expose: true })
-        return { scope: 'mcp:use mcp:write', audience: resource, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } }
+        if (!/^https:\/\/127\.0\.0\.1:\d+\/mcp$/.test(indicator)) throw Object.assign(new Error('invalid_target'), { error: 'invalid_target', status: 400, expose: true })
+        return { scope: 'mcp:use mcp:write', audience: indicator, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } }
       },
     },
   },
