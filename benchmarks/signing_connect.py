@@ -3,7 +3,7 @@
 The official SDK's client makes sequential calls of one tool of one server, over HTTP and over stdio: straight to the
 server, and through `mcpsec connect` and `mcpsec serve` with mutual TLS and signatures. Between the two stands the way
 without the bridge: straight to the gateway, with the library's signing. Median and 95th percentile in milliseconds, in
-one run, so that each number has its twin from the same minute on the same machine.
+one run, the ways taken in turn, so that each number has its twin from the same minute on the same machine.
 """
 
 from __future__ import annotations
@@ -33,14 +33,12 @@ from tests.fixtures.upstreams import start_http_server
 WARM_UP = 50
 
 
-async def timed(client: Client, calls: int) -> list[float]:
-    taken = []
-    for number in range(calls + WARM_UP):
-        start = time.perf_counter()
-        result = await client.call_tool("echo", {"text": str(number)})
-        taken.append(time.perf_counter() - start)
-        assert result.content[0].text == str(number)  # type: ignore[union-attr] # echo answers with text
-    return taken[WARM_UP:]
+async def call(client: Client, text: str) -> float:
+    start = time.perf_counter()
+    result = await client.call_tool("echo", {"text": text})
+    taken = time.perf_counter() - start
+    assert result.content[0].text == text  # type: ignore[union-attr] # echo answers with text
+    return taken
 
 
 def report(name: str, taken: list[float], direct: float | None) -> float:
@@ -59,19 +57,24 @@ async def straight(url: str, made: Deployment, mode: str) -> AsyncIterator[Clien
     own = Credentials.load(
         certificate=who.certificate, key=who.key, ca=who.ca, key_id="tester-1", secret_file=made.secret
     )
-    async with httpx2.AsyncClient(verify=own.ssl_context(), auth=own.httpx2_auth()) as http:
+    async with httpx2.AsyncClient(verify=own.ssl_context(), auth=own.httpx2_auth(), timeout=60) as http:
         async with Client(streamable_http_client(url, http_client=http), mode=mode) as client:
             yield client
 
 
 async def compare(name: str, direct: Any, gateway: Gateway, made: Deployment, mode: str, calls: int) -> None:
+    """The three ways in turn, call by call, so that what else the machine does falls on all of them alike."""
     url = gateway.endpoint(name)
-    async with direct as client:
-        alone = report(f"{mode}, {name}: the server itself", await timed(client, calls), None)
-    async with straight(url, made, mode) as client:
-        report(f"{mode}, {name}: gateway, no bridge", await timed(client, calls), alone)
-    async with bridged(url, made, mode=mode) as client:
-        report(f"{mode}, {name}: connect and serve", await timed(client, calls), alone)
+    async with direct as one, straight(url, made, mode) as two, bridged(url, made, mode=mode) as three:
+        ways = {"the server itself": one, "gateway, no bridge": two, "connect and serve": three}
+        taken: dict[str, list[float]] = {way: [] for way in ways}
+        for number in range(calls + WARM_UP):
+            for way, client in ways.items():
+                taken[way].append(await call(client, str(number)))
+    alone = None
+    for way, times in taken.items():
+        median = report(f"{mode}, {name}: {way}", times[WARM_UP:], alone)
+        alone = median if alone is None else alone
 
 
 async def main(calls: int) -> None:

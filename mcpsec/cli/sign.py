@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -252,8 +253,9 @@ def verify(
     if format_ not in {"text", "json"}:
         raise UsageError("--format is text or json")
     name = scheme.value if scheme is not None else "hmac-sha256" if secret_file is not None else "rfc9421"
-    key = _verification_key(key_id, secret_file, key_file)
-    message = SignedMessage.from_url(method, url, headers=_read_headers(headers_file), body=_read_body(body_file))
+    headers = _read_headers(headers_file)
+    key = _verification_key(key_id or _named(headers), secret_file, key_file)
+    message = SignedMessage.from_url(method, url, headers=headers, body=_read_body(body_file))
     verifier = Verifier({key.id: key}, schemes=[name], max_age=max_age, replay=MemoryReplayStore(1))
     outcome = verifier.check(message, now=None if at is None else at / 1000)
     if isinstance(outcome, Refusal):
@@ -286,6 +288,16 @@ def _verification_key(key_id: str | None, secret_file: Path | None, key_file: Pa
     if key_id is None:
         raise UsageError("--key-file needs --key-id")
     return VerificationKey(key_id, "client", public_key=load_public_key(key_file or Path()))
+
+
+def _named(headers: list[tuple[str, str]]) -> str | None:
+    """The key that a request itself names, for who checks it with the only key they have."""
+    for name, value in headers:
+        if name.lower() == "x-key-id":
+            return value.strip()
+        if name.lower() == "signature-input" and (found := re.search(r';keyid="([^"]*)"', value)):
+            return found[1]
+    return None
 
 
 def _read_headers(path: Path) -> list[tuple[str, str]]:
@@ -339,7 +351,13 @@ def keygen(
     if file is None:
         out.result(private.decode())
         return
-    write_private(file, private)
     target = file.with_name(file.name + ".pub")
-    target.write_bytes(public)
+    if target.exists():
+        raise UsageError("the file exists already", path=target, hint="a key is never overwritten: choose another name")
+    write_private(file, private)
+    try:
+        target.write_bytes(public)
+    except OSError as error:
+        file.unlink()
+        raise ConfigurationError(f"can't be written: {error.strerror}", path=target) from None
     out.note(f"wrote {file} and {target}; the deployment file refers to it as  public_key = {json.dumps(str(target))}")

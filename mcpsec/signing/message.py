@@ -45,10 +45,14 @@ class SignedMessage:
         port is not part of ``Host``, an empty path is ``/``.
 
         Raises:
-            UsageError: the URL is not absolute http(s), holds credentials, or needs encoding first.
+            UsageError: the URL is not absolute http(s), holds credentials, or needs encoding first; or a header has
+                characters that HTTP can't carry.
         """
         authority, path, query = _split(url)
-        pairs = [(name.lower().encode("latin-1"), value.strip(" \t").encode("latin-1")) for name, value in headers]
+        try:
+            pairs = [(name.lower().encode("latin-1"), value.strip(" \t").encode("latin-1")) for name, value in headers]
+        except UnicodeEncodeError:
+            raise UsageError("a header has characters outside Latin-1 and can't be sent") from None
         return cls(method.upper(), authority, path, query, pairs, body)
 
     @property

@@ -70,6 +70,30 @@ def test_keygen_writes_a_private_file_once(run: Run) -> None:
     assert len(run("keygen")) == 44
 
 
+def test_keygen_writes_both_halves_or_none(run: Run) -> None:
+    Path("pair.pub").write_text("somebody's")
+    run("keygen", "--kind", "ed25519", "pair", code=2)
+    assert "pair.pub" in run.err
+    assert not Path("pair").exists()
+    assert Path("pair.pub").read_text() == "somebody's"
+
+
+def test_the_request_itself_names_the_key(run: Run, options: list[str], secret: Path) -> None:
+    for scheme in ("hmac-sha256", "rfc9421"):
+        Path("signed.json").write_text(run(*options, "--scheme", scheme, "--format", "json"))
+        common = ["verify", "--scheme", scheme, "--secret-file", str(secret), "--url", URL, "--body-file", "body.json"]
+        assert run(*common, "--headers-file", "signed.json").endswith("of key agent\n")
+        assert "key-unknown" in run(*common, "--key-id", "other", "--headers-file", "signed.json", code=1)
+
+
+def test_headers_that_http_cannot_carry_are_named(run: Run, options: list[str]) -> None:
+    run(*options, "--header", "mcp-name: 5 €", code=2)
+    assert "Latin-1" in run.err
+    Path("odd.json").write_text(json.dumps({"mcp-name": "5 €"}))
+    run("verify", *options, "--headers-file", "odd.json", code=2)
+    assert "Latin-1" in run.err
+
+
 def test_prints_headers_that_verify(run: Run, options: list[str]) -> None:
     printed = dict(line.split(": ", 1) for line in run(*options).splitlines())
     assert list(printed) == ["x-signature", "x-timestamp", "x-nonce", "x-key-id"]
