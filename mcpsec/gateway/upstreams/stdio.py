@@ -286,11 +286,9 @@ class StdioUpstream:
                 found = await self._exchange(conversation, "server/discover", meta, _START_SECONDS)
                 self.catalogue.greeting = found
                 self._modern_known = True
-            except RpcError:
-                self._modern_known = False
-            except UpstreamTimeout:
-                return False  # silence on a busy machine says nothing for good
-        return self._modern_known
+            except (RpcError, UpstreamTimeout) as error:  # silence on a busy machine says nothing for good
+                self._modern_known = False if isinstance(error, RpcError) else None
+        return self._modern_known is True
 
     async def _shared(self, group: dict[str, Conversation], client_id: str) -> Conversation:
         conversation = group.get(client_id)
