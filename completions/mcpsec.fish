@@ -3,7 +3,7 @@ function __mcpsec_at
     set -l path mcpsec
     for word in (commandline -opc)[2..-1]
         test $word = --; and return 1
-        contains -- "$path $word" 'mcpsec init' 'mcpsec serve' 'mcpsec config' 'mcpsec config check' 'mcpsec config show' 'mcpsec config schema' 'mcpsec config reference' 'mcpsec certs' 'mcpsec certs init' 'mcpsec certs issue' 'mcpsec certs list' 'mcpsec certs show' 'mcpsec certs renew' 'mcpsec certs revoke' 'mcpsec certs crl' 'mcpsec certs check' 'mcpsec certs verify' 'mcpsec certs lint' 'mcpsec certs inspect' 'mcpsec certs fingerprint' 'mcpsec certs rotate-ca' 'mcpsec certs schedule' 'mcpsec certs request' 'mcpsec certs export' 'mcpsec certs ledger' 'mcpsec sign' 'mcpsec sign verify' 'mcpsec sign keygen' 'mcpsec connect' 'mcpsec scan-secrets' 'mcpsec scan-secrets install-hook' 'mcpsec scan-secrets rules' 'mcpsec scan-secrets rules list' 'mcpsec scan-secrets rules show' 'mcpsec scan-secrets rules test' 'mcpsec audit' 'mcpsec audit list' 'mcpsec audit explain' 'mcpsec policy' 'mcpsec policy check' 'mcpsec policy explain' 'mcpsec policy test' 'mcpsec policy document' 'mcpsec policy suggest' 'mcpsec pin' 'mcpsec approve' 'mcpsec log' 'mcpsec log verify' 'mcpsec log head' 'mcpsec log schema' 'mcpsec log tail' 'mcpsec log query' 'mcpsec log stats' 'mcpsec log export' 'mcpsec alerts' 'mcpsec alerts rules' 'mcpsec alerts test' 'mcpsec alerts replay' 'mcpsec monitor' 'mcpsec monitoring' 'mcpsec monitoring export' 'mcpsec completions'; and set path "$path $word"
+        contains -- "$path $word" 'mcpsec init' 'mcpsec serve' 'mcpsec config' 'mcpsec config check' 'mcpsec config show' 'mcpsec config secrets' 'mcpsec config schema' 'mcpsec config reference' 'mcpsec certs' 'mcpsec certs init' 'mcpsec certs issue' 'mcpsec certs list' 'mcpsec certs show' 'mcpsec certs renew' 'mcpsec certs revoke' 'mcpsec certs crl' 'mcpsec certs check' 'mcpsec certs verify' 'mcpsec certs lint' 'mcpsec certs inspect' 'mcpsec certs fingerprint' 'mcpsec certs rotate-ca' 'mcpsec certs schedule' 'mcpsec certs request' 'mcpsec certs export' 'mcpsec certs ledger' 'mcpsec sign' 'mcpsec sign verify' 'mcpsec sign keygen' 'mcpsec connect' 'mcpsec scan-secrets' 'mcpsec scan-secrets install-hook' 'mcpsec scan-secrets rules' 'mcpsec scan-secrets rules list' 'mcpsec scan-secrets rules show' 'mcpsec scan-secrets rules test' 'mcpsec audit' 'mcpsec audit list' 'mcpsec audit explain' 'mcpsec policy' 'mcpsec policy check' 'mcpsec policy explain' 'mcpsec policy test' 'mcpsec policy document' 'mcpsec policy suggest' 'mcpsec pin' 'mcpsec approve' 'mcpsec log' 'mcpsec log verify' 'mcpsec log head' 'mcpsec log schema' 'mcpsec log tail' 'mcpsec log query' 'mcpsec log stats' 'mcpsec log export' 'mcpsec alerts' 'mcpsec alerts rules' 'mcpsec alerts test' 'mcpsec alerts replay' 'mcpsec monitor' 'mcpsec monitoring' 'mcpsec monitoring export' 'mcpsec completions'; and set path "$path $word"
     end
     test "$path" = "$argv"
 end
@@ -44,6 +44,7 @@ complete -c mcpsec -n '__mcpsec_at mcpsec serve' -l workers -d 'Processes that s
 complete -c mcpsec -n '__mcpsec_at mcpsec config' -f
 complete -c mcpsec -n '__mcpsec_at mcpsec config' -a check -d 'Find every mistake in the file, and every file it names that is missing or unsaf'
 complete -c mcpsec -n '__mcpsec_at mcpsec config' -a show -d 'Show the resolved configuration defaults filled in, paths absolute, secrets as r'
+complete -c mcpsec -n '__mcpsec_at mcpsec config' -a secrets -d 'Read every secret that the file refers to, as the gateway would, and say which c'
 complete -c mcpsec -n '__mcpsec_at mcpsec config' -a schema -d 'Print the JSON Schema (draft 2020-12) of the deployment file, for editors and CI'
 complete -c mcpsec -n '__mcpsec_at mcpsec config' -a reference -d 'Print the reference of every key, as Markdown'
 complete -c mcpsec -n '__mcpsec_at mcpsec config' -l help -d 'Show this message and exit.'
@@ -53,6 +54,9 @@ complete -c mcpsec -n '__mcpsec_at mcpsec config check' -l help -d 'Show this me
 complete -c mcpsec -n '__mcpsec_at mcpsec config show' -l config -d 'The deployment file'
 complete -c mcpsec -n '__mcpsec_at mcpsec config show' -l format -d 'console, or one JSON document'
 complete -c mcpsec -n '__mcpsec_at mcpsec config show' -l help -d 'Show this message and exit.'
+complete -c mcpsec -n '__mcpsec_at mcpsec config secrets' -l config -d 'The deployment file'
+complete -c mcpsec -n '__mcpsec_at mcpsec config secrets' -l format -d 'console, or one JSON document'
+complete -c mcpsec -n '__mcpsec_at mcpsec config secrets' -l help -d 'Show this message and exit.'
 complete -c mcpsec -n '__mcpsec_at mcpsec config schema' -l help -d 'Show this message and exit.'
 complete -c mcpsec -n '__mcpsec_at mcpsec config reference' -l help -d 'Show this message and exit.'
 complete -c mcpsec -n '__mcpsec_at mcpsec certs' -f

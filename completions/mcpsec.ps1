@@ -5,9 +5,10 @@ Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
         'mcpsec' = @{ Commands = @('init', 'serve', 'config', 'certs', 'sign', 'connect', 'scan-secrets', 'audit', 'policy', 'pin', 'approve', 'log', 'alerts', 'monitor', 'monitoring', 'completions'); Options = @('--help', '--no-color', '--quiet', '--version') }
         'mcpsec init' = @{ Commands = @(); Options = @('--client', '--help') }
         'mcpsec serve' = @{ Commands = @(); Options = @('--admin-listen', '--auth', '--config', '--grant', '--help', '--listen', '--quickstart', '--rate-limit', '--ready-file', '--upstream', '--workers') }
-        'mcpsec config' = @{ Commands = @('check', 'show', 'schema', 'reference'); Options = @('--help') }
+        'mcpsec config' = @{ Commands = @('check', 'show', 'secrets', 'schema', 'reference'); Options = @('--help') }
         'mcpsec config check' = @{ Commands = @(); Options = @('--config', '--format', '--help') }
         'mcpsec config show' = @{ Commands = @(); Options = @('--config', '--format', '--help') }
+        'mcpsec config secrets' = @{ Commands = @(); Options = @('--config', '--format', '--help') }
         'mcpsec config schema' = @{ Commands = @(); Options = @('--help') }
         'mcpsec config reference' = @{ Commands = @(); Options = @('--help') }
         'mcpsec certs' = @{ Commands = @('init', 'issue', 'list', 'show', 'renew', 'revoke', 'crl', 'check', 'verify', 'lint', 'inspect', 'fingerprint', 'rotate-ca', 'schedule', 'request', 'export', 'ledger'); Options = @('--dir', '--help', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref') }

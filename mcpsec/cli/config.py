@@ -13,6 +13,8 @@ from mcpsec.errors import ExitCode
 
 if TYPE_CHECKING:
     from mcpsec.deployment import Problem
+    from mcpsec.errors import SecretError
+    from mcpsec.secretrefs import SecretRef
 
 app = typer.Typer(
     add_completion=False,
@@ -20,7 +22,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
-        "mcpsec config check", "mcpsec config show --format json", "mcpsec config schema > mcpsec.schema.json"
+        "mcpsec config check",
+        "mcpsec config secrets",
+        "mcpsec config show --format json",
+        "mcpsec config schema > mcpsec.schema.json",
     ),
 )
 
@@ -93,6 +98,52 @@ def show(config: ConfigFile = Path("mcpsec.toml"), format: FormatOption = Format
     import tomli_w
 
     out.result(tomli_w.dumps(shown))
+
+
+@app.command(epilog=examples("mcpsec config secrets", "mcpsec config secrets --format json"))
+def secrets(config: ConfigFile = Path("mcpsec.toml"), format: FormatOption = Format.CONSOLE) -> None:
+    """Read every secret that the file refers to, as the gateway would, and say which can be read. No value is shown.
+
+    Exit code 0 when all can be, 1 otherwise.
+    """
+    from mcpsec.deployment import load
+    from mcpsec.deployment.problems import dotted
+    from mcpsec.gateway.secrets import references_of
+    from mcpsec.secretrefs import configure
+
+    deployment = load(config)
+    configure(vault=deployment.secrets.vault, aws=deployment.secrets.aws)
+    found = [(dotted(at), reference, _trouble(reference)) for at, reference in references_of(deployment)]
+    if format is Format.JSON:
+        rows = [
+            {
+                "key": key,
+                "kind": reference.kind,
+                "place": reference.describe(),
+                "resolves": error is None,
+                "error": error and str(error),
+            }
+            for key, reference, error in found
+        ]
+        out.json({"schema": "mcpsec.config-secrets/1", "file": str(config.absolute()), "secrets": rows})
+    else:
+        for key, reference, error in found:
+            out.result(f"{'ok    ' if error is None else 'FAILS '} {key}: {reference.describe()}")
+            if error is not None:
+                out.result(f"       {error}" + (f"\n       {error.hint}" if error.hint else ""))
+        out.note(f"{len(found)} secret references, {sum(error is not None for *_, error in found)} can't be read")
+    if any(error is not None for *_, error in found):
+        raise typer.Exit(ExitCode.NO)
+
+
+def _trouble(reference: SecretRef) -> SecretError | None:
+    from mcpsec.errors import SecretError
+
+    try:
+        reference.resolve()
+    except SecretError as error:
+        return error
+    return None
 
 
 @app.command(epilog=examples("mcpsec config schema > mcpsec.schema.json"))

@@ -175,7 +175,7 @@ def _with_upstream(
     if command and shutil.which(command[0]) is None:
         raise UsageError(f"there is no program {command[0]}", hint="install it, or name it by its whole path")
     from mcpsec.deployment.model import Upstream
-    from mcpsec.gateway.server import with_run_upstream
+    from mcpsec.gateway.assembly import with_run_upstream
 
     what = shlex.join(command) if command else url
     warn(f"for this run, client {client_id!r} may use everything of: {what}")

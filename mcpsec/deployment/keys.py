@@ -38,6 +38,7 @@ from mcpsec.deployment.policy_kinds import (
     Network,
     Window,
 )
+from mcpsec.deployment.secret_keys import SECRETS
 from mcpsec.deployment.shapes import Key, ListOf, MapOf, Table
 from mcpsec.deployment.store_kinds import StoreUrl
 from mcpsec.deployment.telemetry_keys import ALERTS, LOG, OPENTELEMETRY
@@ -419,6 +420,7 @@ DEPLOYMENT = Table(
         Key("version", Constant(1), "Version of this file's form.", "1"),
         Key("server", _SERVER, "The gateway itself."),
         Key("auth", _AUTH, "Authentication."),
+        Key("secrets", SECRETS, "Where secrets are kept, and how they change."),
         Key("log", LOG, "The audit log."),
         Key("alerts", ALERTS, "What somebody should be told."),
         Key("opentelemetry", OPENTELEMETRY, "Traces and metrics to a collector."),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from mcpsec.secretrefs import SecretRef
+    from mcpsec.secretrefs import AwsSettings, SecretRef, VaultSettings
 
 __all__ = [
     "Address",
@@ -48,6 +48,7 @@ __all__ = [
     "RuleConditions",
     "Sandbox",
     "Scheme",
+    "Secrets",
     "Server",
     "ServerRequest",
     "SignatureAuth",
@@ -227,6 +228,16 @@ class Auth:
     require: tuple[Factor, ...] = ("mtls", "signature")
     signature: SignatureAuth = field(default_factory=SignatureAuth)
     oauth: OAuth | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """``[secrets]``: managers that keep them, and how they change while the gateway runs. Times are in seconds."""
+
+    refresh: float = 300.0
+    overlap: float = 600.0
+    vault: VaultSettings | None = None
+    aws: AwsSettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -442,6 +453,7 @@ class Deployment:
     log: Log
     path: Path | None = None
     auth: Auth = field(default_factory=Auth)
+    secrets: Secrets = field(default_factory=Secrets)
     alerts: Alerts = field(default_factory=Alerts)
     opentelemetry: OpenTelemetry | None = None
     state: State = field(default_factory=State)

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mcpsec.deployment.model import Role
 from mcpsec.gateway.cleaning import AnswerCleaner
 from mcpsec.gateway.handles import HandleSeal
 from mcpsec.gateway.policy.confirmation import ConfirmationKey, Confirmations
-from mcpsec.signing import VerificationKey, Verifier, load_public_key
+from mcpsec.gateway.rotating import RotatingVerifier
 
 if TYPE_CHECKING:
     from mcpsec.deployment.model import Deployment
+    from mcpsec.deployment.model import Upstream as UpstreamConfig
+    from mcpsec.gateway.secrets import SecretKeeper
     from mcpsec.gateway.state import State
 
-__all__ = ["make_cleaners", "make_confirmations", "make_seal", "make_verifier"]
+__all__ = ["make_cleaners", "make_confirmations", "make_seal", "make_verifier", "with_run_upstream"]
+
+_RUN_ROLE = "(this run)"
 
 
-def make_verifier(deployment: Deployment) -> Verifier | None:
-    """The verifier over every client's active keys; None where nobody signs. Raises Error for an unusable key."""
+def make_verifier(
+    deployment: Deployment, secrets: SecretKeeper, before: RotatingVerifier | None = None
+) -> RotatingVerifier | None:
+    """The verifier over every client's active keys; None where nobody signs. Raises Error for an unusable key.
+
+    ``before`` is the one that it replaces: what was a key of it until now stays good for the overlap.
+    """
     if "signature" not in deployment.possible_factors:
         return None
-    keys: dict[str, VerificationKey] = {}
-    for client in deployment.clients:
-        for key in client.signing_keys:
-            secret = None if key.secret is None else key.secret.resolve()
-            public = None if key.public_key is None else load_public_key(key.public_key)
-            keys[key.id] = VerificationKey(key.id, client.id, secret=secret, public_key=public)
-    signature = deployment.auth.signature
-    return Verifier(keys, schemes=signature.schemes, max_age=signature.max_age)
+    return RotatingVerifier(deployment, secrets, before=before)
 
 
 def make_cleaners(deployment: Deployment) -> dict[str, AnswerCleaner]:
@@ -50,3 +54,16 @@ def make_seal(deployment: Deployment) -> HandleSeal:
     """What seals upstreams' handles, for as long as a session may rest. Raises SecretError."""
     key = deployment.state.handle_key
     return HandleSeal(deployment.server.limits.session_idle_timeout, None if key is None else key.resolve())
+
+
+def with_run_upstream(deployment: Deployment, upstream: UpstreamConfig, client_id: str) -> Deployment:
+    """The deployment for one run in which ``upstream`` is the only one and ``client_id`` may use all of it."""
+    everything = Role(
+        name=_RUN_ROLE, allow_resources=(f"{upstream.name}/*",), allow_methods=("read", "write", "execute")
+    )
+    clients = tuple(
+        replace(client, roles=(*client.roles, _RUN_ROLE)) if client.id == client_id else client
+        for client in deployment.clients
+    )
+    roles = {**deployment.roles, _RUN_ROLE: everything}
+    return replace(deployment, upstreams={upstream.name: upstream}, clients=clients, roles=roles, pins=None)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from mcpsec.deployment.model import Client, Deployment
     from mcpsec.gateway.message import Exchange, Headers
     from mcpsec.gateway.oauth.resource_server import ResourceServer
+    from mcpsec.gateway.rotating import RotatingVerifier
     from mcpsec.gateway.state import State
     from mcpsec.gateway.steps import Step
     from mcpsec.gateway.tls import ClientCertificates
-    from mcpsec.signing import Verifier
 
 __all__ = ["certificates_wanted", "identity_steps"]
 
@@ -36,7 +36,7 @@ def certificates_wanted(deployment: Deployment) -> ClientCertificates:
 
 
 def identity_steps(
-    deployment: Deployment, verifier: Verifier | None, tokens: ResourceServer | None, state: State
+    deployment: Deployment, verifier: RotatingVerifier | None, tokens: ResourceServer | None, state: State
 ) -> list[Step]:
     """The steps after which ``exchange.client`` is known and proven."""
     factors, failures = Factors(deployment), AuthenticationFailures()

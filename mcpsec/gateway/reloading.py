@@ -16,11 +16,13 @@ from mcpsec.gateway.identification import certificates_wanted
 from mcpsec.gateway.oauth.issuing import resource_server
 from mcpsec.gateway.policy import Policy
 from mcpsec.gateway.reload import keep_fixed, same_server
+from mcpsec.gateway.secrets import SecretKeeper
 from mcpsec.gateway.startup import retire, start_upstreams
 from mcpsec.gateway.steps.identity import ClientDirectory
 from mcpsec.gateway.trust import TrustFiles
 from mcpsec.gateway.upstreams.base import UpstreamStartError
 from mcpsec.gateway.upstreams.credentials import credentials_named
+from mcpsec.gateway.upstreams.factory import renew_secrets
 
 if TYPE_CHECKING:
     from mcpsec.deployment.model import Deployment, Limits
@@ -60,11 +62,28 @@ async def reload(gateway: Gateway) -> bool:
 
 
 async def _apply(gateway: Gateway, wanted: Deployment) -> None:
+    """Read the secrets of the wanted deployment, and use both; after a failure everything is as before."""
+    before = gateway._secrets
+    try:
+        secrets = SecretKeeper(wanted, say=gateway._say, record=gateway._record)
+        await asyncio.to_thread(secrets.fetch, before)
+        secrets.subscribe(gateway._secrets_changed)
+        gateway._secrets = secrets
+        await _use(gateway, wanted)
+    except BaseException:
+        gateway._secrets = before
+        before.configure()
+        raise
+
+
+async def _use(gateway: Gateway, wanted: Deployment) -> None:
     """Everything that can fail or wait comes first; then one step takes all of it into use, between two requests."""
     running = gateway._deployment
-    policy, verifier, cleaners = Policy(wanted), make_verifier(wanted), make_cleaners(wanted)
+    secrets = gateway._secrets
+    policy, cleaners = Policy(wanted), make_cleaners(wanted)
+    verifier = make_verifier(wanted, secrets, gateway._verifier)
     confirmations = make_confirmations(wanted, gateway._state, gateway._began)
-    tokens = resource_server(wanted, say=gateway._say, record=gateway._recorder.event)
+    tokens = resource_server(wanted, say=gateway._say, record=gateway._recorder.event, reveal=secrets.reveal)
     certificates, trust = certificates_wanted(wanted), gateway._trust
     if wanted.server.tls != running.server.tls or certificates != certificates_wanted(running):
         trust = TrustFiles(wanted.server.tls, certificates=certificates)
@@ -95,6 +114,8 @@ async def _apply(gateway: Gateway, wanted: Deployment) -> None:
             name: old[name] if each == running.upstreams.get(name) else gateway._protect(name)
             for name, each in wanted.upstreams.items()
         }
+        for name in kept:
+            renew_secrets(gateway._upstreams[name], wanted, wanted.upstreams[name], secrets.reveal)
         gateway._aggregate = gateway._make_aggregate()
         gateway._start_tokens()
         steps = gateway._steps(gateway._hosts())

@@ -8,13 +8,12 @@ import os
 import signal
 import time
 import traceback
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mcpsec import __version__
-from mcpsec.deployment.model import Address, Role
+from mcpsec.deployment.model import Address
 from mcpsec.errors import ConfigurationError, Error
 from mcpsec.gateway import systemd
 from mcpsec.gateway.admin_listener import AdminListener
@@ -35,6 +34,7 @@ from mcpsec.gateway.record import Recorder
 from mcpsec.gateway.reload import FileWatch, ReloadMetrics
 from mcpsec.gateway.reloading import reload
 from mcpsec.gateway.rotation import OwnCertificate
+from mcpsec.gateway.secrets import SecretKeeper
 from mcpsec.gateway.sessions import SessionTable
 from mcpsec.gateway.startup import start_upstreams
 from mcpsec.gateway.state import StoreUnavailableError, open_state
@@ -54,7 +54,7 @@ from mcpsec.gateway.trust import TrustFiles
 from mcpsec.gateway.upstreams.aggregate import AggregateServer
 from mcpsec.gateway.upstreams.base import UpstreamStartError
 from mcpsec.gateway.upstreams.credentials import client_credentials
-from mcpsec.gateway.upstreams.factory import make_upstream
+from mcpsec.gateway.upstreams.factory import make_upstream, renew_secrets
 from mcpsec.gateway.upstreams.http import HttpUpstream
 from mcpsec.gateway.upstreams.protected import ProtectedUpstream
 from mcpsec.gateway.upstreams.stdio import StdioUpstream
@@ -75,16 +75,17 @@ if TYPE_CHECKING:
     from mcpsec.gateway.sessions import Session
     from mcpsec.gateway.steps import Step
     from mcpsec.gateway.upstreams.base import Upstream
+    from mcpsec.secretrefs import SecretRef
 
-__all__ = ["Gateway", "with_run_upstream"]
+__all__ = ["Gateway"]
 
 _SWEEP_SECONDS = 0.2
 _TRUST_SECONDS = 0.2
 _RECYCLE_SECONDS = 5.0
 _ALERT_SECONDS = 1.0
 _PINS_SECONDS = 1.0
+_SECRET_SECONDS = 1.0
 _ROTATION_SECONDS = 3600.0
-_RUN_ROLE = "(this run)"
 
 
 class Gateway:
@@ -109,8 +110,14 @@ class Gateway:
         self._read = read
         self._say = say
         limits = deployment.server.limits
+        self._secrets = SecretKeeper(deployment, say=say, record=self._record)
+        self._secrets.fetch()
+
+        def reveal(reference: SecretRef) -> bytes:
+            return self._secrets.reveal(reference)  # whichever keeper is in use then
+
         self._state = open_state(
-            deployment.state, session_idle=limits.session_idle_timeout, changed=self._state_changed
+            deployment.state, session_idle=limits.session_idle_timeout, changed=self._state_changed, reveal=reveal
         )
         self._sessions = SessionTable(limits, self._state.sessions)
         self._policy = Policy(deployment)
@@ -126,7 +133,8 @@ class Gateway:
         }
         self._protected = {name: self._protect(name) for name in self._upstreams}
         self._aggregate = self._make_aggregate()
-        self._verifier = make_verifier(deployment)
+        self._verifier = make_verifier(deployment, self._secrets)
+        self._secrets.subscribe(self._secrets_changed)
         self._log = AuditLog.open(deployment.log.file, redact=redact, options=LogOptions.of(deployment.log))
         self._metrics = Metrics(version=__version__, redact=redact)
         self._metrics.watch_log(self._log)
@@ -134,7 +142,7 @@ class Gateway:
         self._recorder = Recorder(
             self._log, self._metrics, arguments=NamedArguments(deployment.log.arguments), traces=self._traces
         )
-        self._tokens = resource_server(deployment, say=say, record=self._recorder.event)
+        self._tokens = resource_server(deployment, say=say, record=self._recorder.event, reveal=reveal)
         self._observers = Observers(
             self._log,
             self._metrics,
@@ -167,7 +175,8 @@ class Gateway:
             guard,
             lambda: self._policy,
             self._cleaners,
-            client_credentials(deployment, config),
+            client_credentials(deployment, config, self._secrets.reveal),
+            self._secrets.reveal,
         )
         if config.builtin is None:
             upstream.catalogue.pins = self._pins.watch(config.name)
@@ -244,6 +253,7 @@ class Gateway:
             (_SWEEP_SECONDS, self._sweep),
             (_TRUST_SECONDS, self._watch_trust),
             (_ALERT_SECONDS, self._observers.maintain),
+            (_SECRET_SECONDS, self._maintain_secrets),
             (_ROTATION_SECONDS, self._own_certificate.maintain),
             (_RECYCLE_SECONDS, self._recycle),
             (_PINS_SECONDS, self._pins.maintain),
@@ -431,6 +441,7 @@ class Gateway:
         systemd.notify("WATCHDOG=1")
 
     def _hang_up(self) -> None:
+        self._secrets.hurry()
         self._reload_trust()
         self._tasks.append(asyncio.get_running_loop().create_task(self._reload_quietly()))
 
@@ -480,6 +491,20 @@ class Gateway:
         )
         self._say(f"the upstream {upstream!r} differs from its pins: {change}")
 
+    def _record(self, kind: Any, **facts: Any) -> None:
+        self._recorder.event(kind, **facts)
+
+    async def _maintain_secrets(self) -> None:
+        async with self._changing:  # a deployment that is being read again reads them itself
+            await self._secrets.maintain()
+
+    def _secrets_changed(self) -> None:
+        """Some secret has a new value. Raises SecretError when one of them can't be used."""
+        if self._verifier is not None:
+            self._verifier.reload()
+        for name, upstream in self._upstreams.items():
+            renew_secrets(upstream, self._deployment, self._deployment.upstreams[name], self._secrets.reveal)
+
     def _reload_trust(self) -> None:
         try:
             unwelcome = self._trust.reload()
@@ -516,16 +541,3 @@ class Gateway:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
         self._say(f"internal error {type(error).__name__} at {where} in {what}; please report it")
-
-
-def with_run_upstream(deployment: Deployment, upstream: UpstreamConfig, client_id: str) -> Deployment:
-    """The deployment for one run in which ``upstream`` is the only one and ``client_id`` may use all of it."""
-    everything = Role(
-        name=_RUN_ROLE, allow_resources=(f"{upstream.name}/*",), allow_methods=("read", "write", "execute")
-    )
-    clients = tuple(
-        replace(client, roles=(*client.roles, _RUN_ROLE)) if client.id == client_id else client
-        for client in deployment.clients
-    )
-    roles = {**deployment.roles, _RUN_ROLE: everything}
-    return replace(deployment, upstreams={upstream.name: upstream}, clients=clients, roles=roles, pins=None)

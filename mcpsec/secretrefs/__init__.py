@@ -5,16 +5,22 @@ A configuration names a secret by a small table, ``{ env = "NAME" }``, ``{ file 
 secret at the moment it is needed. A new kind is one class in ``sources`` and one entry in its table.
 """
 
-from mcpsec.secretrefs.reference import ENCODINGS, SecretRef, reference_schema
-from mcpsec.secretrefs.sources import SOURCES, CommandSource, EnvSource, FileSource, Source
+from mcpsec.secretrefs.managers import AppRole, AwsSettings, KubernetesLogin, VaultSettings, configure
+from mcpsec.secretrefs.reference import ENCODINGS, SOURCES, SecretRef, reference_schema
+from mcpsec.secretrefs.sources import CommandSource, EnvSource, FileSource, Source
 
 __all__ = [
     "ENCODINGS",
     "SOURCES",
+    "AppRole",
+    "AwsSettings",
     "CommandSource",
     "EnvSource",
     "FileSource",
+    "KubernetesLogin",
     "SecretRef",
     "Source",
+    "VaultSettings",
+    "configure",
     "reference_schema",
 ]

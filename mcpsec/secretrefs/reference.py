@@ -12,12 +12,22 @@ from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
 from mcpsec.errors import SecretError
-from mcpsec.secretrefs.sources import SOURCES, Source
+from mcpsec.secretrefs.aws import AwsSource
+from mcpsec.secretrefs.sops import SopsSource
+from mcpsec.secretrefs.sources import CommandSource, EnvSource, FileSource, Source
+from mcpsec.secretrefs.system_keyring import KeyringSource
+from mcpsec.secretrefs.vault import VaultSource
 
-__all__ = ["ENCODINGS", "Encoding", "SecretRef", "reference_schema"]
+__all__ = ["ENCODINGS", "SOURCES", "Encoding", "SecretRef", "reference_schema"]
 
 Encoding = Literal["text", "base64url", "hex"]
 ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
+
+_KINDS: tuple[type[Source], ...] = (
+    EnvSource, FileSource, CommandSource, VaultSource, AwsSource, KeyringSource, SopsSource,
+)  # fmt: skip
+SOURCES: dict[str, type[Source]] = {source.kind: source for source in _KINDS}
+"""Every kind by its key."""
 
 _PREFIX = re.compile(r"[!-~ ]{0,32}")
 _BASE64URL = re.compile(rb"[A-Za-z0-9_-]*={0,2}")

@@ -1,7 +1,7 @@
 """The places a secret can be kept in: an environment variable, a file, the output of a command.
 
-Each is one small class behind the ``Source`` protocol and one entry of ``SOURCES``. What they raise is always a
-``SecretError`` that says which place failed and why, and holds neither the secret nor anything a program printed.
+Each is one small class behind the ``Source`` protocol and one entry of ``reference.SOURCES``. What they raise is always
+a ``SecretError`` that says which place failed and why, and holds neither the secret nor anything a program printed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import IO, Any, ClassVar, Protocol, Self
 
 from mcpsec.errors import SecretError
 
-__all__ = ["COMMAND_TIMEOUT", "MAXIMUM_BYTES", "SOURCES", "CommandSource", "EnvSource", "FileSource", "Source"]
+__all__ = ["COMMAND_TIMEOUT", "MAXIMUM_BYTES", "CommandSource", "EnvSource", "FileSource", "Source"]
 
 MAXIMUM_BYTES = 64 * 1024
 """No secret is larger; what is, is the wrong file or a program gone wild."""
@@ -31,7 +31,7 @@ COMMAND_TIMEOUT = 10.0
 
 
 class Source(Protocol):
-    """One place that a secret is kept in."""
+    """One place that a secret is kept in. A frozen value: two references to one place are equal."""
 
     kind: ClassVar[str]
     """The key that names this kind in a reference."""
@@ -285,7 +285,3 @@ def _end(process: subprocess.Popen[bytes], reader: threading.Thread) -> None:
                 os.killpg(process.pid, signal.SIGKILL)  # not waited for yet, so the number is still its own
         process.wait()
     reader.join(1.0)  # a grandchild in a session of its own may hold the pipe; the reader is a daemon and waits for it
-
-
-SOURCES: dict[str, type[Source]] = {source.kind: source for source in (EnvSource, FileSource, CommandSource)}
-"""Every kind by its key. A secrets manager joins here."""

@@ -90,6 +90,31 @@ url = "https://login.example.com/introspect"
 cache = "10s"
 all_tokens = true
 
+[secrets]
+refresh = "1m"
+overlap = "15m"
+
+[secrets.vault]
+address = "https://vault.example.com:8200"
+namespace = "team/agents"
+ca = "pki/vault-ca.pem"
+token = { file = "secrets/vault-token" }
+timeout = "3s"
+
+[secrets.vault.approle]
+role_id = "6b1f6a2e"
+secret_id = { file = "secrets/secret-id" }
+mount = "approle"
+
+[secrets.vault.kubernetes]
+role = "mcpsec"
+mount = "kubernetes"
+token_file = "token"
+
+[secrets.aws]
+region = "eu-central-1"
+endpoint = "https://secrets.example.com"
+
 [log]
 file = "/var/log/mcpsec/events.jsonl"
 fsync = "event"

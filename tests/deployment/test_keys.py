@@ -98,7 +98,7 @@ def test_the_schema_has_exactly_the_keys_that_are_read() -> None:
     assert problems == []
     assert deployment is not None
     # What only a secret or a filter can have may stand in several places, and FULL shows each form once.
-    forms = re.compile(r"\.(env|file|command|prefix|encoding|min|max|regex|rate|burst)$")
+    forms = re.compile(r"\.(env|file|command|vault|aws|keyring|sops|prefix|encoding|min|max|regex|rate|burst)$")
     shown = {key for key in written(tomllib.loads(FULL)) if not forms.search(key)}
     known = {key for key in documented(json_schema()) if not forms.search(key)}
     assert {key for key in known if key.count(".") and not forms.search(key)} == shown

@@ -10,12 +10,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcpsec.deployment.model import Deployment
+    from mcpsec.secretrefs import SecretRef
 
 __all__ = ["resource_server"]
 
 
 def resource_server(
-    deployment: Deployment, *, say: Callable[[str], None], record: Callable[..., Any]
+    deployment: Deployment,
+    *,
+    say: Callable[[str], None],
+    record: Callable[..., Any],
+    reveal: Callable[[SecretRef], bytes],
 ) -> ResourceServer | None:
     """Make the judge of access tokens; None where no client has any.
 
@@ -24,7 +29,12 @@ def resource_server(
     oauth = deployment.auth.oauth
     if oauth is None or "bearer" not in deployment.possible_factors:
         return None
-    secret = "" if oauth.introspection is None else oauth.introspection.client_secret.resolve_text()
+    asked = oauth.introspection
+
+    def secret() -> str:
+        return "" if asked is None else reveal(asked.client_secret).decode("utf-8", "replace")
+
+    secret()
 
     def told(trouble: str | None) -> None:
         if trouble is None:
@@ -34,4 +44,4 @@ def resource_server(
             say(f"the keys of {oauth.issuer} can't be fetched, so its tokens can't be verified: {trouble}")
             record("configuration", name="issuer", state="down", detail="the issuer's keys can't be fetched")
 
-    return ResourceServer(oauth, deployment.clients, told=told, secret=lambda: secret)
+    return ResourceServer(oauth, deployment.clients, told=told, secret=secret)

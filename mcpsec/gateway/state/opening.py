@@ -15,11 +15,18 @@ if TYPE_CHECKING:
     from mcpsec.deployment.model import State as StateConfig
     from mcpsec.gateway.state.base import State
     from mcpsec.gateway.state.resp import Resp
+    from mcpsec.secretrefs import SecretRef
 
 __all__ = ["open_state", "open_store"]
 
 
-def open_state(config: StateConfig, *, session_idle: float, changed: Callable[[str | None], None]) -> State:
+def open_state(
+    config: StateConfig,
+    *,
+    session_idle: float,
+    changed: Callable[[str | None], None],
+    reveal: Callable[[SecretRef], bytes] = lambda reference: reference.resolve(),
+) -> State:
     """The state that a deployment names; ``session_idle`` in seconds.
 
     ``changed`` hears when a shared store becomes usable (None) or stops being so (the reason).
@@ -29,7 +36,7 @@ def open_state(config: StateConfig, *, session_idle: float, changed: Callable[[s
         return MemoryState()
     from mcpsec.gateway.state.redis import RedisState
 
-    store = open_store(config, changed=changed)
+    store = open_store(config, changed=changed, reveal=reveal)
     local = config.on_failure == "local"
     return RedisState(store, prefix=config.prefix, local_limits=local, session_idle=session_idle)
 
@@ -40,8 +47,12 @@ def open_store(
     changed: Callable[[str | None], None] = lambda _reason: None,
     pushed: Callable[[list[bytes]], None] | None = None,
     subscribe: bytes | None = None,
+    reveal: Callable[[SecretRef], bytes] = lambda reference: reference.resolve(),
 ) -> Resp:
-    """A connection to the store; ``subscribe`` makes it one that listens, and nothing else."""
+    """A connection to the store; ``subscribe`` makes it one that listens, and nothing else.
+
+    ``reveal`` gives the password anew at each connection.
+    """
     from mcpsec.gateway.state.redis import greeting_of
     from mcpsec.gateway.state.resp import Resp
 
@@ -55,7 +66,7 @@ def open_store(
         commands: list[tuple[bytes, ...]] = []
         if config.password is not None:
             user = (config.username.encode(),) if config.username else ()
-            commands.append((b"AUTH", *user, config.password.resolve()))
+            commands.append((b"AUTH", *user, reveal(config.password)))
         if subscribe is not None:
             return [*commands, (b"SUBSCRIBE", subscribe)]
         if database != "0":

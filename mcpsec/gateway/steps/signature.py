@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mcpsec.deployment.model import Client
     from mcpsec.gateway.failures import AuthenticationFailures
+    from mcpsec.gateway.rotating import RotatingVerifier
     from mcpsec.gateway.state import State
     from mcpsec.gateway.steps.factors import Factors
     from mcpsec.signing import Claim, Verified
@@ -35,7 +36,7 @@ class SignatureCheck:
 
     def __init__(
         self,
-        verifier: Verifier,
+        verifier: Verifier | RotatingVerifier,
         clients: Mapping[str, Client],
         factors: Factors,
         failures: AuthenticationFailures,

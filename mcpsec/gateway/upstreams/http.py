@@ -119,6 +119,10 @@ class HttpUpstream:
 
     # --- relaying --------------------------------------------------------------------------------------------------
 
+    def use_headers(self, headers: dict[str, str], client_headers: Mapping[str, dict[str, str]]) -> None:
+        """Send these from the next request on."""
+        self._lanes.renew(headers, client_headers)
+
     async def start(self) -> None:
         """Find out which era the upstream speaks. One that is down now may come up later, so nothing is raised."""
         with contextlib.suppress(UpstreamFault, RpcError):

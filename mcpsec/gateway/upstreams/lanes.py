@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["Lane", "Lanes"]
 
 
+_MOST_BEFORE = 16
+"""Lanes of former credentials that are kept: whatever still runs there has long ended when one is closed."""
+
+
 class Lane:
     """One credential: the head lines that every request of it has, and its pool of connections."""
 
@@ -38,13 +42,29 @@ class Lanes:
         by_client: Mapping[str, Mapping[str, str]],
         pool: Callable[[], HttpPool],
     ) -> None:
-        self.own = Lane(host, headers, pool())
+        self._host = host
+        self._new_pool = pool
+        self._before: list[Lane] = []
+        self._all: tuple[Lane, ...] = ()
+        self._credentials: tuple[Mapping[str, str], Mapping[str, Mapping[str, str]]] | None = None
+        self.renew(headers, by_client)
+
+    def renew(self, headers: Mapping[str, str], by_client: Mapping[str, Mapping[str, str]]) -> None:
+        """Use other credentials, over connections of their own; what runs under the former ones runs on."""
+        credentials = (dict(headers), {client: dict(values) for client, values in by_client.items()})
+        if credentials == self._credentials:
+            return
+        self._credentials = credentials
+        self._before += self._all
+        while len(self._before) > _MOST_BEFORE:
+            self._before.pop(0).pool.close()
+        self.own = Lane(self._host, headers, self._new_pool())
         same = {frozenset(headers.items()): self.own}
         self._by_client: dict[str, Lane] = {}
         for client, values in by_client.items():
             key = frozenset(values.items())
             if key not in same:
-                same[key] = Lane(host, values, pool())
+                same[key] = Lane(self._host, values, self._new_pool())
             self._by_client[client] = same[key]
         self._all = tuple(same.values())
 
@@ -53,4 +73,4 @@ class Lanes:
         return self._by_client.get(client_id or "", self.own)
 
     def __iter__(self) -> Iterator[Lane]:
-        return iter(self._all)
+        return iter((*self._all, *self._before))

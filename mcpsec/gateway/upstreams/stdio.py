@@ -80,8 +80,8 @@ class StdioUpstream:
         self._timeouts = Timeouts(config)
         self.catalogue = Catalogue()
         self._config, self._command = config, config.command
-        self._environment = child_environment(environment)
-        self._of_clients = {name: child_environment(values) for name, values in (client_environment or {}).items()}
+        self.environment = child_environment(environment)  # of every child that starts from now on
+        self.of_clients = {name: child_environment(values) for name, values in (client_environment or {}).items()}
         self._limits = limits
         self._sessions = sessions
         self._guard = guard
@@ -96,7 +96,7 @@ class StdioUpstream:
     async def start(self) -> None:
         """Run the program once, see that it speaks MCP and in which eras. Raises UpstreamStartError."""
         program = self._command[0]
-        if shutil.which(program, path=self._environment.get("PATH")) is None:
+        if shutil.which(program, path=self.environment.get("PATH")) is None:
             raise UpstreamStartError(self.name, f"there is no program {program!r} (looked in PATH)")
         conversation = self._new_conversation(None, takes_server_requests=False)
         try:
@@ -159,7 +159,7 @@ class StdioUpstream:
 
     def _new_conversation(self, client_id: str | None, *, takes_server_requests: bool) -> Conversation:
         channel = Channel(takes_server_requests=takes_server_requests, in_flight=self._config.in_flight)
-        return Conversation(channel, self._of_clients.get(client_id or "", self._environment))
+        return Conversation(channel, self.of_clients.get(client_id or "", self.environment))
 
     async def _spawn(self, conversation: Conversation) -> None:
         """Start a child for a conversation. Raises ChildStartError, or UpstreamFault while failures are backed off."""
