@@ -39,6 +39,7 @@ def check(deployment: Deployment) -> list[Problem]:
             _check_path(value, kind.role, at, report)
     for upstream in deployment.upstreams.values():
         _check_program(upstream, report)
+        _check_account(upstream, report)
     return report.sorted()
 
 
@@ -93,3 +94,15 @@ def _check_program(upstream: Upstream, report: Report) -> None:
         report.add(
             at, f"{dotted(at)}: there is no program {upstream.command[0]}", "install it, or name it by its whole path"
         )
+
+
+def _check_account(upstream: Upstream, report: Report) -> None:
+    if upstream.sandbox is None or upstream.sandbox.user is None or os.name == "nt":
+        return
+    import pwd
+
+    try:
+        pwd.getpwnam(upstream.sandbox.user)
+    except KeyError:
+        at = ("upstreams", upstream.name, "sandbox", "user")
+        report.add(at, f"{dotted(at)}: this machine has no account {upstream.sandbox.user}")

@@ -223,6 +223,9 @@ _SANDBOX = Table(
         Key("read", ListOf(FilePath()), "Files and directories that the program may read, besides its own."),
         Key("write", ListOf(FilePath()), "Files and directories that it may change."),
         Key("network", Flag(), "Whether it may use the network."),
+        Key("memory", Size(16 << 20, 1 << 40), "The most memory that it and what it starts may use."),
+        Key("processes", Whole(1, 100_000), "The most processes and threads that it may be."),
+        Key("user", Text("account", r"[a-z_][a-z0-9_-]{0,31}"), "The account it runs under when the gateway is root."),
     ),
     "What an upstream's program may touch (Linux).",
 )

@@ -279,11 +279,17 @@ class Pins:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """``[upstreams.NAME.sandbox]``: files a stdio child may read and write, and whether it may use the network."""
+    """``[upstreams.NAME.sandbox]``: files a stdio child may read and write, whether it may use the network, its bounds.
+
+    ``memory`` is in bytes; ``user`` is the account that it runs under when the gateway is root (None: ``nobody``).
+    """
 
     read: tuple[Path, ...] = ()
     write: tuple[Path, ...] = ()
     network: bool = True
+    memory: int = 4 << 30
+    processes: int = 512
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -217,6 +217,9 @@ probes = 3
 read = ["/data", "shared"]
 write = ["scratch"]
 network = false
+memory = "1GiB"
+processes = 64
+user = "nobody"
 
 [upstreams.tickets]
 url = "https://tickets.example.com/mcp"

@@ -8,14 +8,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcpsec.deployment.model import Sandbox
 from mcpsec.gateway.sandbox.paths import program_paths
 
 if TYPE_CHECKING:
+    import pwd
     from collections.abc import Mapping, Sequence
 
-    from mcpsec.deployment.model import Sandbox
+__all__ = ["child_account", "child_environment", "launch_command"]
 
-__all__ = ["child_environment", "launch_command"]
+_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
+_MOST_OF_ACCOUNT = 4096
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
@@ -29,10 +32,27 @@ def child_environment(named: Mapping[str, str]) -> dict[str, str]:
 def launch_command(command: Sequence[str], sandbox: Sandbox | None, cwd: Path | None = None) -> list[str]:
     """The command line that starts ``command`` with its privileges taken away.
 
-    Without a sandbox: no new privileges, resource limits, death with the gateway. With one, in addition: only the
-    program's own files, the system's, and the named paths can be read; only the named ones written.
+    Without a sandbox: no new privileges, resource limits, an end with the gateway, and another user when the gateway is
+    root. With one, in addition: only the program's own files, the system's, and the named paths can be read; only the
+    named ones written.
     """
-    spec: dict[str, Any] = {"parent": os.getpid()}
+    bounds = sandbox or Sandbox()
+    spec: dict[str, Any] = {
+        "parent": os.getpid(),
+        "memory": bounds.memory,
+        "processes": bounds.processes,
+        "limits": {"RLIMIT_DATA": bounds.memory},
+    }
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        account = child_account(bounds.user)
+        if account is not None:
+            spec["user"] = [account.pw_uid, account.pw_gid]
+            writes = sandbox is None or bool(sandbox.write)
+            spec["capabilities"] = [_CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE] if writes else [_CAP_DAC_READ_SEARCH]
+            spec["limits"]["RLIMIT_NPROC"] = bounds.processes
+    else:
+        # What the account runs besides counts as well, so this is a bound on disasters, not on one child.
+        spec["limits"]["RLIMIT_NPROC"] = max(_MOST_OF_ACCOUNT, bounds.processes)
     if sandbox is not None:
         read = [*program_paths(command, cwd), *sandbox.read]
         spec["sandbox"] = {
@@ -41,3 +61,18 @@ def launch_command(command: Sequence[str], sandbox: Sandbox | None, cwd: Path | 
             "network": sandbox.network,
         }
     return [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(spec), *command]
+
+
+def child_account(name: str | None) -> pwd.struct_passwd | None:
+    """The account that children of a root gateway run under: the named one, else ``nobody``.
+
+    None where there is no ``nobody`` (a bare container); then they stay root. Raises KeyError for an unknown name.
+    """
+    import pwd as accounts
+
+    if name is not None:
+        return accounts.getpwnam(name)
+    try:
+        return accounts.getpwnam("nobody")
+    except KeyError:
+        return None

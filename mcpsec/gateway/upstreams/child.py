@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mcpsec.protocol.stdio import LineFramer, Oversize, frame
@@ -22,7 +24,8 @@ __all__ = ["Child", "ChildStartError"]
 
 _STDERR_TAIL = 4096
 _WRITE_BUFFER = 4 * 1024 * 1024
-_CLOSE_GRACE, _TERM_GRACE = 1.0, 2.0
+_CLOSE_GRACE, _TERM_GRACE, _END_GRACE = 1.0, 2.0, 1.0
+_END = signal.SIGUSR2 if sys.platform == "linux" else signal.SIGTERM
 
 
 class ChildStartError(Exception):
@@ -124,16 +127,26 @@ class Child(asyncio.SubprocessProtocol):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signum)
 
+    def _end_all(self) -> None:
+        """Have the launcher kill the program and all that it started; elsewhere than on Linux it is the program."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            self._transport.send_signal(_END)
+
     async def stop(self) -> None:
         """Close its input, then terminate, then kill (specification, basic/transports/stdio, shutdown)."""
         if self.alive and not self._stdin.is_closing():
             self._stdin.close()
-        for grace, signum in ((_CLOSE_GRACE, signal.SIGTERM), (_TERM_GRACE, signal.SIGKILL)):
+        ends: tuple[tuple[float, Callable[[], None]], ...] = (
+            (_CLOSE_GRACE, partial(self._kill_group, signal.SIGTERM)),
+            (_TERM_GRACE, self._end_all),
+            (_END_GRACE, partial(self._kill_group, signal.SIGKILL)),
+        )
+        for grace, end in ends:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self.gone), grace)
             if not self.alive:
                 break
-            self._kill_group(signum)
+            end()
         await self.gone
         self._kill_group(signal.SIGKILL)
         self._transport.close()

@@ -163,6 +163,168 @@ def test_a_child_dies_with_its_gateway(tmp_path: Path) -> None:
     raise AssertionError("the child outlived its parent")
 
 
+ESCAPING = r"""
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open(sys.argv[1], "w").write(str(os.getpid()))
+        for _ in range(600):
+            time.sleep(0.1)
+            open(sys.argv[2], "a").write("x")
+    os._exit(0)
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.01)
+if sys.argv[3] == "stays":
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def is_writing(file: Path) -> bool:
+    """True when something still writes to the file."""
+    before = file.stat().st_size if file.exists() else 0
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        if (file.stat().st_size if file.exists() else 0) != before:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@linux_only
+@pytest.mark.parametrize("fenced", [False, True])
+@pytest.mark.parametrize("how", ["ends", "stays"])
+def test_what_a_program_started_dies_with_it_however_it_hid(tmp_path: Path, how: str, fenced: bool) -> None:
+    """A daemon in a session of its own: gone when the program ends, and when the gateway wants the child gone.
+
+    In a sandbox also when nobody can say so any more, because the launcher itself was killed.
+    """
+    started, alive = tmp_path / "started", tmp_path / "alive"
+    sandbox = Sandbox(write=(tmp_path,)) if fenced else None
+    command = launch_command([sys.executable, "-c", ESCAPING, str(started), str(alive), how], sandbox)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as running:
+        if how == "stays":
+            assert running.stdout is not None
+            assert running.stdout.readline() == b"ready\n"
+            running.send_signal(signal.SIGKILL if fenced else signal.SIGUSR2)
+        running.wait(60)
+    assert started.exists()
+    assert not is_writing(alive)
+
+
+@linux_only
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take another user: run the tests as root")
+@pytest.mark.parametrize("sandbox", [None, Sandbox(), Sandbox(write=(Path("/tmp"),), user="daemon")])
+def test_a_child_of_root_is_another_user(sandbox: Sandbox | None) -> None:
+    code = "import os; print(os.getuid(), os.geteuid(), os.getgid(), os.getgroups()); print(open('/proc/self/status').read())"
+    run = subprocess.run(
+        launch_command([sys.executable, "-c", code], sandbox), capture_output=True, text=True, check=True
+    )
+    first, _, status = run.stdout.partition("\n")
+    assert first == ("1 1 1 []" if sandbox and sandbox.user else "65534 65534 65534 []")
+    capabilities = {line.split()[0]: line.split()[1] for line in status.splitlines() if line.startswith("Cap")}
+    allowed = 0b110 if sandbox is None or sandbox.write else 0b100  # files by whoever owns them, and nothing else
+    assert all(int(capabilities[name], 16) & ~allowed == 0 for name in ("CapInh:", "CapPrm:", "CapEff:", "CapAmb:"))
+
+
+@linux_only
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take another user: run the tests as root")
+def test_files_of_root_that_the_operator_gave_it_are_reached(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    (tmp_path / "private").write_text("content")
+    (tmp_path / "private").chmod(0o600)
+    code = f"import os; assert os.access({str(tmp_path / 'private')!r}, os.R_OK); print(open({str(tmp_path / 'private')!r}).read())"
+    run = subprocess.run(
+        launch_command([sys.executable, "-c", code], Sandbox(read=(tmp_path,))),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout == "content\n"
+
+
+@linux_only
+def test_the_way_it_ended_is_told(tmp_path: Path) -> None:
+    for code, expected in (
+        ("raise SystemExit(7)", 7),
+        ("import os; os.kill(os.getpid(), 9)", -9),
+        ("import os; os.abort()", -6),
+    ):
+        run = subprocess.run(launch_command([sys.executable, "-c", code], None), capture_output=True, check=False)
+        assert run.returncode == expected
+
+
+BOMB = r"""
+import os, sys, time
+made = 0
+try:
+    for _ in range(300):
+        if os.fork() == 0:
+            time.sleep(30)
+            os._exit(0)
+        made += 1
+except OSError:
+    pass
+print(made, flush=True)
+"""
+
+
+@linux_only
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="for a plain user the limit counts all that it runs: run the tests as root"
+)
+def test_a_fork_bomb_stops_at_the_limit() -> None:
+    run = subprocess.run(
+        launch_command([sys.executable, "-c", BOMB], Sandbox(processes=40)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert int(run.stdout) < 40
+
+
+@linux_only
+def test_a_memory_hog_stops_at_the_limit() -> None:
+    code = "x = bytearray(50 << 20); print('little', flush=True); x = bytearray(400 << 20); print('much')"
+    run = subprocess.run(
+        launch_command([sys.executable, "-c", code], Sandbox(memory=200 << 20)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode != 0
+    assert run.stdout == "little\n"
+
+
+@linux_only
+def test_namespaces_and_sockets_of_the_machine_stay_out_of_reach(tmp_path: Path) -> None:
+    code = """
+import ctypes, os, platform
+libc = ctypes.CDLL(None, use_errno=True)
+clone = {"x86_64": 56, "aarch64": 220}[platform.machine()]
+for flags in (0x10000000, 0x20000, 0x40000000):
+    assert libc.syscall(clone, flags | 17, 0, 0, 0, 0) == -1 and ctypes.get_errno() == 1, hex(flags)
+assert libc.syscall(435, None, 0) == -1 and ctypes.get_errno() == 38
+import threading
+threading.Thread(target=lambda: None).start()
+print(sorted(os.listdir("/proc/self/task")) != [], os.path.exists("/run/lock"), [p for p in os.listdir("/proc") if p.isdigit()])
+"""
+    run = subprocess.run(
+        launch_command([sys.executable, "-c", code], Sandbox(read=(Path("/run"),))),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    hidden = subprocess.run(
+        launch_command([sys.executable, "-c", code], Sandbox(read=())), capture_output=True, text=True, check=False
+    )
+    assert hidden.returncode == 0, hidden.stderr
+    assert hidden.stdout == "True False ['1', '2']\n"
+
+
 def test_a_missing_program_is_said(tmp_path: Path) -> None:
     run = subprocess.run(launch_command(["no-such-program"], None), capture_output=True, text=True, check=False)
     assert run.returncode == 127
