@@ -115,7 +115,9 @@ def faulty() -> Iterator[FaultyServer]:
 
 @pytest.fixture
 def running(faulty: FaultyServer, deployment: Any, gateway: Any) -> Gateway:
-    made = deployment({"web": {"url": faulty.url, "timeout": "2s", "headers": {"x-own": "ours"}}})
+    web: dict[str, Any] = {"url": faulty.url, "timeout": "2s", "headers": {"x-own": "ours"}}
+    web["breaker"] = {"enabled": False}  # every fault is to be met, one after the other
+    made = deployment({"web": web})
     made.document["server"]["limits"] = {"response_bytes": 200_000}
     made.write()
     started: Gateway = gateway(made)
