@@ -76,17 +76,20 @@ def _patch(scanner: Scanner, directory: str, patch: bytes) -> list[tuple[str, Fi
 def _since(scanner: Scanner, directory: str, revision: str, below: list[str]) -> None:
     from mcpsec.errors import UsageError
 
-    if revision.startswith("-"):
-        raise UsageError(f"not a revision: {revision}")
-    try:
-        output("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", cwd=directory)
-    except GitFailed as error:
-        if error.message == "git failed":
-            raise UsageError(
-                f"no commit {revision}", hint="a shallow clone may lack it: git fetch --unshallow"
-            ) from error
-        raise
-    log = output("log", "-p", "--format=commit %H", *DIFF, f"{revision}..HEAD", "--", *below, cwd=directory)
+    old, _, new = revision.partition("..")
+    new = new or "HEAD"
+    for name in (old, new):
+        if not name or name.startswith(("-", ".")):
+            raise UsageError(f"not a revision or range of revisions: {revision}")
+        try:
+            output("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", cwd=directory)
+        except GitFailed as error:
+            if error.message == "git failed":
+                raise UsageError(
+                    f"no commit {name}", hint="a shallow clone may lack it: git fetch --unshallow"
+                ) from error
+            raise
+    log = output("log", "-p", "--format=commit %H", *DIFF, f"{old}..{new}", "--", *below, cwd=directory)
     hits = _patch(scanner, directory, log)
     who: dict[str, list[str]] = {}
     for commit, finding in hits:

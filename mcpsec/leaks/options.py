@@ -36,7 +36,9 @@ _LIVE, _OUT = "Living with findings", "Output"
 
 OPTIONS = (
     Option("--staged", help="Scan what is staged for commit (git index), only added lines count."),
-    Option("--since", kind="text", metavar="REV", help="Scan lines added since REV (commits REV..HEAD)."),
+    Option(
+        "--since", kind="text", metavar="REV", help="Scan lines added since REV, up to HEAD or, as REV..NEW, up to NEW."
+    ),
     Option("--history", help="Scan every version of every file in all refs; each blob once."),
     Option("--stdin", help="Scan standard input."),
     Option("--follow", help="Keep reading a growing log file, report as lines arrive."),

@@ -84,7 +84,11 @@ def test_since(repo, capsys):
     code, document, _ = run(capsys, "--since", "base")
     assert (code, [f["path"] for f in document["findings"]]) == (1, ["new.env"])
     assert document["findings"][0]["author"] == "Ada"
-    assert run(capsys, "--since", "nosuch")[0] == 2
+    git(repo, "checkout", "-q", "base")
+    assert run(capsys, "--since", "base")[0] == 0, "up to HEAD"
+    assert run(capsys, "--since", "base..@{-1}")[0] == 1, "up to a branch that is not checked out, as a server sees it"
+    for wrong in ("nosuch", "base..nosuch", "..base", "base...HEAD", "base..--output=x"):
+        assert run(capsys, "--since", wrong)[0] == 2, wrong
     assert run(capsys, "--since=--output=x")[0] == 2
 
 
