@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 _HISTORY = 50_000
 """Events of the log that the first picture is made of, at most."""
 
+_DUE_DAYS = 14
+"""A certificate with fewer days left is worth a look, one with half of them needs one."""
+
 app = application(group=False)
 
 
@@ -28,12 +33,16 @@ def monitor(
     config: ConfigOption = CONFIG,
     once: Annotated[bool, typer.Option("--once", help="Print one picture and end.")] = False,
 ) -> None:
-    """Watch traffic, decisions, denials and alerts live. Reads the audit log; Ctrl-C ends it."""
+    """Watch traffic, decisions, denials, alerts, upstreams and certificates live. Reads the audit log; Ctrl-C ends it.
+
+    Certificates are those of the deployment file, where there is one.
+    """
     from mcpsec.telemetry.query import Query, follow, last, parse_time
 
     path = log_of(file, config)
     now = [time.time()]
     aggregate = _aggregate(now)
+    _watch_certificates(aggregate, config)
     coming = follow(path, Query(own=True))
     for event in last(path, Query(since=parse_time("24h"), own=True), _HISTORY):
         _feed(aggregate, event, now)
@@ -63,6 +72,29 @@ def _aggregate(now: list[float]) -> Aggregate:
     return Aggregate(clock=lambda: now[0])
 
 
+def _watch_certificates(aggregate: Aggregate, config: Path) -> None:
+    """The ends of the gateway's certificate, its client CA and the revocation list, as far as they can be read here."""
+    if not config.is_file():
+        return
+    from cryptography import x509
+
+    from mcpsec.certs.crl import load_crl
+    from mcpsec.deployment import load
+    from mcpsec.errors import Error
+
+    with suppress(Error):
+        deployment = load(config)
+        tls = deployment.server.tls
+        aggregate.set_upstreams(deployment.upstreams)
+        for name, file in (("gateway", tls.certificate), ("client CA", tls.client_ca)):
+            with suppress(OSError, ValueError):
+                certificate = x509.load_pem_x509_certificates(file.read_bytes())[0]
+                aggregate.set_certificate(name, certificate.not_valid_after_utc.timestamp())
+        if tls.crl is not None:
+            with suppress(OSError):
+                aggregate.set_certificate("revocation list", load_crl(tls.crl).next_update.timestamp())
+
+
 def _feed(aggregate: Aggregate, event: dict[str, Any], now: list[float]) -> None:
     from mcpsec.telemetry.alerts import parse_record_time
 
@@ -71,7 +103,6 @@ def _feed(aggregate: Aggregate, event: dict[str, Any], now: list[float]) -> None
 
 
 def _picture(data: dict[str, Any]) -> RenderableType:
-    from rich.columns import Columns
     from rich.console import Group
     from rich.panel import Panel
     from rich.text import Text
@@ -99,17 +130,27 @@ def _picture(data: dict[str, Any]) -> RenderableType:
 
     denials = [_denial(each) for each in reversed(data["denials"][-8:])] or [Text("none", style="dim")]
     alerts = [Text(f"{_at(each)} {each.get('name')}: {_clean(each.get('detail'))}") for each in data["alerts"][-5:]]
-    lists = Columns(
-        [_panel("clients, 1 h", data["clients"]), _panel("resources, 1 h", data["resources"])], equal=True, expand=True
-    )
+    lists = _beside(_panel("clients, 1 h", data["clients"]), _panel("resources, 1 h", data["resources"]))
     parts: list[RenderableType] = [
         Panel(Group(figures, seen, Text(sparkline(hour), style="cyan")), title="mcpsec", title_align="left"),
         lists,
+        _upstreams(data["upstreams"]),
+        _certificates(data["certificates"]),
         Panel(Group(*denials), title="denials", title_align="left"),
     ]
     if alerts:
         parts.insert(1, Panel(Group(*alerts), title="alerts", title_align="left", border_style="red"))
     return Group(*parts)
+
+
+def _beside(left: RenderableType, right: RenderableType) -> RenderableType:
+    from rich.table import Table
+
+    row = Table.grid(expand=True)
+    row.add_column(ratio=1)
+    row.add_column(ratio=1)
+    row.add_row(left, right)
+    return row
 
 
 def _panel(title: str, rows: list[dict[str, Any]]) -> RenderableType:
@@ -124,6 +165,38 @@ def _panel(title: str, rows: list[dict[str, Any]]) -> RenderableType:
         refused = Text(f" {row['refused']} refused" if row["refused"] else "", style="red")
         table.add_row(Text(_clean(row["name"])), Text(str(row["allowed"] + row["failed"])) + refused)
     return Panel(table, title=title, title_align="left")
+
+
+def _upstreams(rows: list[dict[str, Any]]) -> RenderableType:
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(ratio=1, no_wrap=True)
+    table.add_column(justify="right")
+    for row in rows[:6]:
+        states = (("breaker", row["breaker"], "closed"), ("", row["state"], "up"))
+        ill = [f"{what} {state}".strip() for what, state, well in states if state not in {well, "", None}]
+        latency = row["latency_ms"]["p95"]
+        health = Text(", ".join(map(_clean, ill)) or "well", style="red" if ill else "green")
+        figures = Text(f"{row['requests']} requests, {row['failed']} failed, p95 ", style="dim")
+        figures.append("-  " if latency is None else f"{latency:.0f} ms  ")
+        table.add_row(Text(_clean(row["name"])), figures + health)
+    return Panel(table, title="upstreams", title_align="left")
+
+
+def _certificates(rows: list[dict[str, Any]]) -> RenderableType:
+    from rich.panel import Panel
+    from rich.text import Text
+
+    line = Text()
+    for row in rows[:6]:
+        days = (row["not_after"] - time.time()) / 86_400
+        style = "red" if days < _DUE_DAYS / 2 else "yellow" if days < _DUE_DAYS else "green"
+        line.append(f"{_clean(row['name'])} ").append("ended" if days <= 0 else f"{days:.0f}", style=style)
+        line.append("   ")
+    return Panel(line or Text("none known here", style="dim"), title="certificates, days left", title_align="left")
 
 
 def _denial(event: dict[str, Any]) -> Any:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,3 +74,16 @@ def test_a_picture_in_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path:
     assert "default-deny" in out
     assert "breaker-open" in out
     assert "\x1b" not in out
+    assert "files 5 requests, 0 failed" in " ".join(out.split())
+
+
+def test_a_picture_of_a_deployment_says_what_ends(capsys: pytest.CaptureFixture[str], deployment: Any) -> None:
+    made = deployment({"demo": {"builtin": "demo"}})
+    log = AuditLog.open(made.log, redact=plain)
+    log.write(Event("breaker", upstream="demo", state="open", previous_state="closed"))
+    log.close()
+    assert root.main(["monitor", "-c", str(made.config), "--once"]) == 0
+    out = capsys.readouterr().out
+    assert "breaker open" in out
+    assert "client CA" in out
+    assert "days left" in out
