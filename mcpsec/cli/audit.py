@@ -63,8 +63,6 @@ class Profile(StrEnum):
 
     static = "static"
     passive = "passive"
-    refuse = "refuse"
-    load = "load"
 
 
 class Persona(StrEnum):

@@ -159,6 +159,7 @@ def _described(rule: Any) -> dict[str, Any]:
 
     row = {field: getattr(rule, field) for field in FIELDS if field != "gate"}
     row["confidence"] = LEVELS[rule.confidence]
+    row["near"] = tuple(word.decode() for word in rule.near)
     return row
 
 

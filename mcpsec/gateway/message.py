@@ -61,6 +61,11 @@ class Request:
         self.headers.append((name, value))
         self.fields.setdefault(name, value)
 
+    def replace_header(self, name: bytes, value: bytes) -> None:
+        """Give every line of a header another value."""
+        self.headers = [(key, value if key == name else old) for key, old in self.headers]
+        self.fields[name] = value
+
     def values(self, name: bytes) -> list[bytes]:
         """Every value of a header, in order."""
         return [value for key, value in self.headers if key == name]

@@ -1,9 +1,9 @@
 """Probes of a live endpoint: what only the answer of a running server shows.
 
-A probe has a class: P0 one connection without a message of MCP, P1 read-only requests, P2 requests that must be
-refused, P3 load, P4 faults. A profile admits the classes up to its own. Nothing with side effects is ever called,
-no redirect is followed, no credential is guessed. The frame is ``session`` (target, credentials, pace) and
-``registry``; each module registers its probes with ``probes`` when it is imported.
+A probe has a class: P0 one connection without a message of MCP, P1 read-only requests. A profile admits the classes up
+to its own. Nothing with side effects is ever called, no redirect is followed, no credential is guessed. The frame is
+``session`` (target, credentials, pace) and ``registry``; each module registers its probes with ``probes`` when it is
+imported.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROFILES", "probe", "run"]
 
-PROFILES = {"static": (), "passive": ("P0", "P1"), "refuse": ("P0", "P1", "P2"), "load": ("P0", "P1", "P2", "P3")}
+PROFILES: dict[str, tuple[str, ...]] = {"static": (), "passive": ("P0", "P1")}
 """Which classes of probes each profile makes."""
 
 Probe = Callable[["Session"], "Iterable[Finding]"]

@@ -65,8 +65,9 @@ class FindSession:
         if not session.version:  # the era that the gateway's own requests in this session speak
             session.version = version
         elif version not in ("", session.version):
-            said = "the session was opened for another protocol version"
-            return Refusal(400, codes.INVALID_REQUEST, said, "version-changed")
+            # Clients exist that name another one of the era. The session keeps the version it was opened for, and
+            # the upstream hears that one: nobody is talked down to an older version.
+            exchange.request.replace_header(b"mcp-protocol-version", session.version.encode())
         message = exchange.message
         if message is not None and message.kind is Kind.RESPONSE:
             expects = getattr(exchange.endpoint, "expects_response", None)

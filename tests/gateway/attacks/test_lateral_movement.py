@@ -81,7 +81,8 @@ def test_a_session_keeps_its_version(arena: Arena) -> None:
     session = open_session(arena)
     mine = listing(session)
     for other in ("2025-06-18", "2025-03-26", "2024-11-05"):
-        arena.stands(mine.but(headers=within(session, other)), mine, "version-changed", 400)
+        arena.answered(mine.but(headers=within(session, other)))
+    arena.refused(mine.but(headers=within(session, "2026-07-28")), "protocol", 400)
     arena.answered(mine.but(headers=within(session, None)))
 
 
