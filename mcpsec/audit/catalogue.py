@@ -67,7 +67,10 @@ def table(name: str) -> dict[str, Any]:
 
 @cache
 def checks() -> dict[str, Check]:
-    """Every check by its id, areas in the order of the checklist."""
+    """Every check by its id, areas in the order of the checklist.
+
+    An entry that is ``planned`` has its text and no code yet: it is no check, and nothing speaks of it.
+    """
     folder = files("mcpsec.audit") / "data" / "checks"
     found: dict[str, Check] = {}
     for entry in sorted(folder.iterdir(), key=lambda each: each.name):
@@ -75,6 +78,8 @@ def checks() -> dict[str, Check]:
             continue
         document = tomllib.loads(entry.read_text(encoding="utf-8"))
         for row in document["checks"]:
+            if row.get("planned"):
+                continue
             tuples = {name: tuple(row[name]) for name in ("items", "kinds", "owasp", "cwe") if name in row}
             fix = row.get("fix", {})
             fix = {"any": fix} if isinstance(fix, str) else fix
@@ -86,7 +91,7 @@ def checks() -> dict[str, Check]:
 def checklist() -> tuple[Item, ...]:
     """The ten points."""
     return tuple(
-        Item(row["item"], row["title"], row["advice"], tuple(row["deciding"]))
+        Item(row["item"], row["title"], row["advice"], tuple(name for name in row["deciding"] if name in checks()))
         for row in table("checklist.toml")["items"]
     )
 

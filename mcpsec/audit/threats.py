@@ -39,7 +39,9 @@ class Threat:
 def model(found: Audit) -> list[Threat]:
     """The five threats of the deployment guide, then the OWASP MCP Top 10."""
     rows = table("threats.toml")["threats"]
-    threats = [_threat(found, row["id"], row["title"], row["scenario"], set(row["checks"])) for row in rows]
+    threats = [
+        _threat(found, row["id"], row["title"], row["scenario"], checks().keys() & row["checks"]) for row in rows
+    ]
     for name, title in table("owasp.toml").items():
         mapped = {check.id for check in checks().values() if name in check.owasp}
         threats.append(_threat(found, name, title, "", mapped))
