@@ -266,6 +266,8 @@ class StdioUpstream:
         if message is None or client is None:
             raise ValueError("a call without a message or a client never gets here")
         if not await self._speaks_modern(client.id):
+            if self._modern_known is None:
+                return upstream_timeout()
             data = {"supported": list(LEGACY_VERSIONS), "requested": LATEST_MODERN}
             return Refusal(400, codes.UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version", "era", data=data)
         if message.kind is not Kind.REQUEST:
@@ -273,18 +275,16 @@ class StdioUpstream:
         conversation = await self._shared(self._modern, client.id)
         if conversation.channel.full:
             return Refusal(429, codes.BUSY, "too many requests at once", "in-flight-upstream")
-        return await self._answer(
-            exchange, conversation, conversation.channel.begin(message.id, message.method, message.params)
-        )
+        call = conversation.channel.begin(message.id, message.method, message.params)
+        return await self._answer(exchange, conversation, call)
 
     async def _speaks_modern(self, client_id: str) -> bool:
         """Whether the server speaks the 2026 era; one that was too slow to say so is asked again at each request."""
         if self._modern_known is None:
             conversation = await self._shared(self._modern, client_id)
+            meta, patience = {"_meta": modern_meta()}, min(self.timeout, _START_SECONDS)
             try:
-                meta = {"_meta": modern_meta()}
-                found = await self._exchange(conversation, "server/discover", meta, _START_SECONDS)
-                self.catalogue.greeting = found
+                self.catalogue.greeting = await self._exchange(conversation, "server/discover", meta, patience)
                 self._modern_known = True
             except (RpcError, UpstreamTimeout) as error:  # silence on a busy machine says nothing for good
                 self._modern_known = False if isinstance(error, RpcError) else None

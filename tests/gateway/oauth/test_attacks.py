@@ -58,7 +58,8 @@ class Scene:
         """The rule of this address's latest event; the log is written a moment after the answer."""
 
         def events() -> list[dict[str, Any]] | None:
-            own = [event for event in self.running.deployment.events() if event.get("address") == self.source]
+            every = self.running.deployment.events()
+            own = [event for event in every if event.get("address") == self.source and "status" in event]
             return own if len(own) >= self.sent else None
 
         return str(wait_until(events, "the event of the last request")[-1]["rule"])
