@@ -374,7 +374,7 @@ def main() -> None:
         plain = stack.enter_context(bench.mcpsec("mcpsec", url))
         print(f"start to first answer: {bench.started * 1000:.0f} ms")
         time.sleep(1)
-        print(f"idle memory: {memory_mib(plain.process):.1f} MiB")  # type: ignore[arg-type]
+        print(f"idle memory: {memory_mib(plain.process):.1f} MiB")  # type: ignore[arg-type] # a server that was started has a process
         signed = stack.enter_context(bench.mcpsec("mcpsec, signed requests", url, signed=True))
         targets = [bench.direct(), nginx, stack.enter_context(bench.haproxy()), plain, signed]
         for target in targets:

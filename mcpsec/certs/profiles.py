@@ -93,7 +93,7 @@ def profiles(own: Mapping[str, Mapping[str, Any]] | None = None, path: Path | No
                 hint=f"its keys are extends, days (above 0) and key (one of {', '.join(KEY_KINDS)})",
                 path=path,
             )
-        made[name] = Profile(name=name, purpose=Purpose(table["purpose"]), days=float(days), key=key)  # type: ignore[arg-type]
+        made[name] = Profile(name=name, purpose=Purpose(table["purpose"]), days=float(days), key=key)  # type: ignore[arg-type] # well_formed: both are of their kinds
     return made
 
 

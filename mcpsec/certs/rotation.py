@@ -75,7 +75,7 @@ def rotate(
         if local:
             authority.key(old)  # it has to sign its CRL during the overlap; this also proves the passphrase
         new = making.NewPki(
-            key_kind=key_kind or keys.kind_of(old_certificate.public_key()),  # type: ignore[arg-type]
+            key_kind=key_kind or keys.kind_of(old_certificate.public_key()),  # type: ignore[arg-type] # kind_of: of an authority of ours
             ca_days=min(days, 36525),
             root_days=36525,
             passphrases={purpose.value: secret} if secret else {},
