@@ -135,6 +135,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         _print_measured(terminalreporter, reports, name)
     if CI:
         _print_times(terminalreporter, reports)
+    if path := os.environ.get("MCPSEC_FAILED_TESTS"):
+        failed = dict.fromkeys(report.nodeid for report in reports if report.failed)
+        Path(path).write_text("".join(f"{nodeid}\n" for nodeid in failed))
 
 
 MEASURED = ("conformance", "newcomer")

@@ -39,11 +39,8 @@ async def test_one_copy_of_500_is_served_by_three_gateways(deployment: Any, gate
         state={"url": store.url, "timeout": "20s"},
         server={"allowed_hosts": [HOST]},
     )
-    gateways: list[Gateway] = []
-    for number in range(3):
-        made.document["log"]["file"] = f"log/{number}.jsonl"  # a log has one writer
-        made.write()
-        gateways.append(await asyncio.to_thread(gateway, made, expected=SAID))
+    siblings = [made.sibling(f"gateway-{number}") for number in range(3)]
+    gateways: list[Gateway] = [await asyncio.to_thread(gateway, each, expected=SAID) for each in siblings]
     body = json.dumps(call(1, name="echo", arguments={"text": "once"})).encode()
     mcp = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "echo")]
     message = SignedMessage.from_url("POST", f"https://{HOST}/mcp", headers=mcp, body=body)
