@@ -21,6 +21,7 @@ __all__ = ["COMMANDS", "main", "run"]
 COMMANDS: dict[str, str] = {
     "init": "Write a whole deployment: configuration, private CA, certificates, signing key.",
     "serve": "Put a hardened gateway in front of MCP servers.",
+    "sandbox": "See what this machine keeps stdio servers from.",
     "config": "Check, show and describe the deployment file.",
     "certs": "Run the private CA: issue, renew, revoke, check.",
     "sign": "Sign a request, send it, or verify one.",

@@ -36,7 +36,7 @@ from mcpsec.gateway.reloading import reload
 from mcpsec.gateway.rotation import OwnCertificate
 from mcpsec.gateway.secrets import SecretKeeper
 from mcpsec.gateway.sessions import SessionTable
-from mcpsec.gateway.startup import start_upstreams
+from mcpsec.gateway.startup import start_upstreams, tell_of_sandboxes
 from mcpsec.gateway.state import StoreUnavailableError, open_state
 from mcpsec.gateway.steps.authorise import Authorise
 from mcpsec.gateway.steps.handles import OpenHandles
@@ -259,6 +259,7 @@ class Gateway:
             (_PINS_SECONDS, self._pins.maintain),
         ):
             self._tasks.append(loop.create_task(self._regularly(seconds, work)))
+        self._tasks.append(loop.create_task(tell_of_sandboxes(self._deployment, self._say, self._recorder.event)))
         watchdog = systemd.watchdog_seconds()
         if watchdog is not None:
             self._tasks.append(loop.create_task(self._regularly(watchdog, self._feed_watchdog)))

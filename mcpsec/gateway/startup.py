@@ -10,10 +10,11 @@ from mcpsec.gateway.upstreams.base import UpstreamStartError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from mcpsec.deployment.model import Deployment
     from mcpsec.gateway.sessions import Session
     from mcpsec.gateway.upstreams.base import Upstream
 
-__all__ = ["retire", "start_upstreams"]
+__all__ = ["retire", "start_upstreams", "tell_of_sandboxes"]
 
 _PATIENCE_SECONDS = 10.0
 
@@ -83,3 +84,12 @@ async def retire(protected: Any, upstream: Upstream, sessions: list[Session], pa
     if end_session is not None:
         await asyncio.gather(*(end_session(session) for session in sessions), return_exceptions=True)
     await upstream.close()
+
+
+async def tell_of_sandboxes(deployment: Deployment, say: Callable[[str], None], record: Callable[..., None]) -> None:
+    """Say which fences that the file asks for are not kept on this machine."""
+    fenced = [each for each in deployment.upstreams.values() if each.sandbox is not None]
+    if fenced:
+        from mcpsec.gateway.sandbox.standing import tell
+
+        await tell(fenced, say, record)

@@ -419,4 +419,5 @@ def main() -> None:
     _run(spec, command, own_proc=False)
 
 
-main()
+if __name__ == "__main__":
+    main()
