@@ -3,13 +3,14 @@ function __mcpsec_at
     set -l path mcpsec
     for word in (commandline -opc)[2..-1]
         test $word = --; and return 1
-        contains -- "$path $word" 'mcpsec init' 'mcpsec serve' 'mcpsec config' 'mcpsec config check' 'mcpsec config show' 'mcpsec config secrets' 'mcpsec config schema' 'mcpsec config reference' 'mcpsec certs' 'mcpsec certs init' 'mcpsec certs issue' 'mcpsec certs list' 'mcpsec certs show' 'mcpsec certs renew' 'mcpsec certs revoke' 'mcpsec certs crl' 'mcpsec certs check' 'mcpsec certs verify' 'mcpsec certs lint' 'mcpsec certs inspect' 'mcpsec certs fingerprint' 'mcpsec certs rotate-ca' 'mcpsec certs schedule' 'mcpsec certs request' 'mcpsec certs export' 'mcpsec certs ledger' 'mcpsec sign' 'mcpsec sign verify' 'mcpsec sign keygen' 'mcpsec connect' 'mcpsec scan-secrets' 'mcpsec scan-secrets install-hook' 'mcpsec scan-secrets rules' 'mcpsec scan-secrets rules list' 'mcpsec scan-secrets rules show' 'mcpsec scan-secrets rules test' 'mcpsec audit' 'mcpsec audit list' 'mcpsec audit explain' 'mcpsec policy' 'mcpsec policy check' 'mcpsec policy explain' 'mcpsec policy test' 'mcpsec policy document' 'mcpsec policy suggest' 'mcpsec pin' 'mcpsec approve' 'mcpsec log' 'mcpsec log verify' 'mcpsec log head' 'mcpsec log schema' 'mcpsec log tail' 'mcpsec log query' 'mcpsec log stats' 'mcpsec log export' 'mcpsec alerts' 'mcpsec alerts rules' 'mcpsec alerts test' 'mcpsec alerts replay' 'mcpsec monitor' 'mcpsec monitoring' 'mcpsec monitoring export' 'mcpsec completions'; and set path "$path $word"
+        contains -- "$path $word" 'mcpsec init' 'mcpsec serve' 'mcpsec sandbox' 'mcpsec sandbox check' 'mcpsec config' 'mcpsec config check' 'mcpsec config show' 'mcpsec config secrets' 'mcpsec config schema' 'mcpsec config reference' 'mcpsec certs' 'mcpsec certs init' 'mcpsec certs issue' 'mcpsec certs list' 'mcpsec certs show' 'mcpsec certs renew' 'mcpsec certs revoke' 'mcpsec certs crl' 'mcpsec certs check' 'mcpsec certs verify' 'mcpsec certs lint' 'mcpsec certs inspect' 'mcpsec certs fingerprint' 'mcpsec certs rotate-ca' 'mcpsec certs schedule' 'mcpsec certs request' 'mcpsec certs export' 'mcpsec certs ledger' 'mcpsec sign' 'mcpsec sign verify' 'mcpsec sign keygen' 'mcpsec connect' 'mcpsec scan-secrets' 'mcpsec scan-secrets install-hook' 'mcpsec scan-secrets rules' 'mcpsec scan-secrets rules list' 'mcpsec scan-secrets rules show' 'mcpsec scan-secrets rules test' 'mcpsec audit' 'mcpsec audit list' 'mcpsec audit explain' 'mcpsec policy' 'mcpsec policy check' 'mcpsec policy explain' 'mcpsec policy test' 'mcpsec policy document' 'mcpsec policy suggest' 'mcpsec pin' 'mcpsec approve' 'mcpsec log' 'mcpsec log verify' 'mcpsec log head' 'mcpsec log schema' 'mcpsec log tail' 'mcpsec log query' 'mcpsec log stats' 'mcpsec log export' 'mcpsec alerts' 'mcpsec alerts rules' 'mcpsec alerts test' 'mcpsec alerts replay' 'mcpsec monitor' 'mcpsec monitoring' 'mcpsec monitoring export' 'mcpsec completions'; and set path "$path $word"
     end
     test "$path" = "$argv"
 end
 complete -c mcpsec -n '__mcpsec_at mcpsec' -f
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a init -d 'Write a whole deployment configuration, private CA, certificates, signing key'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a serve -d 'Put a hardened gateway in front of MCP servers'
+complete -c mcpsec -n '__mcpsec_at mcpsec' -a sandbox -d 'See what this machine keeps stdio servers from'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a config -d 'Check, show and describe the deployment file'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a certs -d 'Run the private CA issue, renew, revoke, check'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a sign -d 'Sign a request, send it, or verify one'
@@ -41,6 +42,12 @@ complete -c mcpsec -n '__mcpsec_at mcpsec serve' -l rate-limit -d 'For every cli
 complete -c mcpsec -n '__mcpsec_at mcpsec serve' -l ready-file -d 'Write url, admin_url and pid to this file when requests are accepted'
 complete -c mcpsec -n '__mcpsec_at mcpsec serve' -l upstream -d 'A Streamable HTTP MCP server to put behind it'
 complete -c mcpsec -n '__mcpsec_at mcpsec serve' -l workers -d 'Processes that serve; several need a shared state'
+complete -c mcpsec -n '__mcpsec_at mcpsec sandbox' -f
+complete -c mcpsec -n '__mcpsec_at mcpsec sandbox' -a check -d 'Send a program into a sandbox that tries to get out, and say what held'
+complete -c mcpsec -n '__mcpsec_at mcpsec sandbox' -l help -d 'Show this message and exit.'
+complete -c mcpsec -n '__mcpsec_at mcpsec sandbox check' -l config -d 'Judge the upstreams of this file, too'
+complete -c mcpsec -n '__mcpsec_at mcpsec sandbox check' -l format -d 'console, or one JSON document'
+complete -c mcpsec -n '__mcpsec_at mcpsec sandbox check' -l help -d 'Show this message and exit.'
 complete -c mcpsec -n '__mcpsec_at mcpsec config' -f
 complete -c mcpsec -n '__mcpsec_at mcpsec config' -a check -d 'Find every mistake in the file, and every file it names that is missing or unsaf'
 complete -c mcpsec -n '__mcpsec_at mcpsec config' -a show -d 'Show the resolved configuration defaults filled in, paths absolute, secrets as r'
