@@ -111,7 +111,7 @@ def audit(request: Request) -> Audit:
     """Judge what a request names.
 
     Raises:
-        UsageError: a target does not exist, or an option names what there is not.
+        UsageError: a target does not exist, an option names what there is not, or nobody agreed to the profile.
         ConfigurationError: waivers that are wrong.
     """
     begun = time.monotonic()
@@ -120,8 +120,12 @@ def audit(request: Request) -> Audit:
     found = collect(request.targets, request.root, exclude=request.exclude, kind=request.kind)
     if request.discover:
         _discover(found, request.root)
-    context = Context(found.subjects, request.root, now, request.profile, request.options)
+    context = Context(found.subjects, request.root, now, request.profile, request.options, frozenset(chosen))
     _companions(found, request.root)
+    if context.of_kind("endpoint"):
+        from mcpsec.audit.probes.consent import require
+
+        require(context)
     findings = [*_unreadable(found), *_examine(context)]
     results = _complete(findings, chosen, request.persona, {each.label: each for each in found.subjects})
     if request.inline:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -140,6 +140,12 @@ class Context:
     now: datetime
     profile: str = "static"
     options: Mapping[str, Any] = field(default_factory=dict)
+    chosen: frozenset[str] | None = None
+    """The checks that were selected; None for all."""
+
+    def wants(self, checks: Collection[str]) -> bool:
+        """Whether any of some checks is selected; also when it can't be said which they are (none named)."""
+        return self.chosen is None or not checks or not self.chosen.isdisjoint(checks)
 
     def of_kind(self, *kinds: str) -> list[Subject]:
         """The subjects of some kinds."""

@@ -63,6 +63,8 @@ class Profile(StrEnum):
 
     static = "static"
     passive = "passive"
+    refuse = "refuse"
+    load = "load"
 
 
 class Persona(StrEnum):
@@ -85,6 +87,7 @@ _WHAT, _REPORT, _LIVE = "What is judged", "Report and exit code", "Live endpoint
         "mcpsec audit . --format sarif -o audit.sarif",
         "mcpsec audit --discover",
         "mcpsec audit https://mcp.example.com:8443/mcp --ca ca.pem",
+        "mcpsec audit https://127.0.0.1:8443/mcp -c my-deployment/mcpsec.toml --profile refuse",
     ),
 )
 def run(
@@ -158,6 +161,82 @@ def run(
         Path | None,
         typer.Option("--ca", metavar="FILE", help="CA of the server's certificate.", rich_help_panel=_LIVE),
     ] = None,
+    key_id: Annotated[
+        str | None, typer.Option("--key-id", metavar="ID", help="Name of the signing key.", rich_help_panel=_LIVE)
+    ] = None,
+    secret_file: Annotated[
+        Path | None,
+        typer.Option("--secret-file", metavar="FILE", help="Shared secret that signs.", rich_help_panel=_LIVE),
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option("--key-file", metavar="FILE", help="Private key that signs by rfc9421.", rich_help_panel=_LIVE),
+    ] = None,
+    scheme: Annotated[
+        str | None,
+        typer.Option("--scheme", metavar="SCHEME", help="hmac-sha256, rfc9421 or article.", rich_help_panel=_LIVE),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option("--token-file", metavar="FILE", help="Access token to probe with.", rich_help_panel=_LIVE),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", metavar="FILE", help="Deployment behind the endpoint.", rich_help_panel=_LIVE),
+    ] = None,
+    client: Annotated[
+        str | None,
+        typer.Option("--client", metavar="NAME", help="Its client to be (the first).", rich_help_panel=_LIVE),
+    ] = None,
+    other_client: Annotated[
+        str | None,
+        typer.Option("--other-client", metavar="NAME", help="A second client of it.", rich_help_panel=_LIVE),
+    ] = None,
+    other_cert: Annotated[
+        Path | None,
+        typer.Option("--other-cert", metavar="FILE", help="A second client's certificate.", rich_help_panel=_LIVE),
+    ] = None,
+    other_key: Annotated[
+        Path | None, typer.Option("--other-key", metavar="FILE", help="Its private key.", rich_help_panel=_LIVE)
+    ] = None,
+    client_ca: Annotated[
+        Path | None,
+        typer.Option("--client-ca", metavar="FILE", help="CA of the clients' certificates.", rich_help_panel=_LIVE),
+    ] = None,
+    client_ca_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--client-ca-key", metavar="FILE", help="Its key, to make bad certificates.", rich_help_panel=_LIVE
+        ),
+    ] = None,
+    own: Annotated[
+        list[str] | None,
+        typer.Option("--i-own-this", metavar="HOST", help="Consent to refuse and load.", rich_help_panel=_LIVE),
+    ] = None,
+    denied_tool: Annotated[
+        list[str] | None,
+        typer.Option("--denied-tool", metavar="NAME", help="A tool the client must not use.", rich_help_panel=_LIVE),
+    ] = None,
+    log_file: Annotated[
+        Path | None,
+        typer.Option("--log", metavar="FILE", help="The endpoint's log, for the canary.", rich_help_panel=_LIVE),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option("--metrics", metavar="URL", help="Its metrics page.", rich_help_panel=_LIVE),
+    ] = None,
+    rate_limit: Annotated[
+        str | None,
+        typer.Option("--rate-limit", metavar="RATE", help="The limit it declares: 100/minute.", rich_help_panel=_LIVE),
+    ] = None,
+    replica: Annotated[
+        str | None,
+        typer.Option("--replica", metavar="URL", help="A second one, for replays.", rich_help_panel=_LIVE),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option("--state", metavar="FILE", help="Keeps what was served when.", rich_help_panel=_LIVE),
+    ] = None,
     waivers: Annotated[
         Path | None,
         typer.Option("--waivers", metavar="FILE", help="Default: mcpsec-waivers.toml here.", rich_help_panel=_WHAT),
@@ -193,16 +272,26 @@ def run(
     [bold]audit list[/bold] names them all.
     """
     from mcpsec.audit.detection import KINDS
+    from mcpsec.audit.probes.given import Given, live_options
     from mcpsec.audit.runner import Request, audit
 
     if kind and kind not in KINDS:
         raise UsageError(f"there is no kind {kind}", hint=", ".join(sorted(KINDS)))
     wanted = targets or ([] if discover else ["."])
+    options = live_options(
+        Given(
+            certificate=certificate, key=private_key, ca=ca, key_id=key_id, secret_file=secret_file,
+            key_file=key_file, scheme=scheme, token_file=token_file, config=config, client=client,
+            other_client=other_client, other_certificate=other_cert, other_key=other_key, client_ca=client_ca,
+            client_ca_key=client_ca_key, owned=own or (), denied=denied_tool or (), log=log_file, metrics=metrics,
+            rate=rate_limit, replica=replica, state=state,
+        )
+    )  # fmt: skip
     found = audit(
         Request(
             targets=wanted,
             profile=_profile(profile, wanted),
-            options={"credentials": _credentials(certificate, private_key, ca)},
+            options=options,
             kind=kind,
             exclude=exclude or (),
             select=select or (),
@@ -239,17 +328,6 @@ def _profile(profile: Profile | None, targets: list[str]) -> str:
     if profile is None:
         return "passive" if live else "static"
     return profile.value
-
-
-def _credentials(certificate: Path | None, private_key: Path | None, ca: Path | None) -> Any:
-    from mcpsec.audit.probes.session import Credentials
-
-    if (certificate is None) != (private_key is None):
-        raise UsageError("--cert and --key belong together")
-    for path in (certificate, private_key, ca):
-        if path is not None and not path.is_file():
-            raise UsageError("there is no such file", path=path)
-    return Credentials(certificate, private_key, ca)
 
 
 def _known(path: Path | None) -> frozenset[str]:

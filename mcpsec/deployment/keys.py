@@ -217,6 +217,27 @@ _PINS = Table(
     "Tools, prompts and instructions of the upstreams as they were reviewed.",
 )
 
+_AUDIT = Table(
+    model.AuditSettings,
+    (
+        Key(
+            "targets",
+            ListOf(
+                Table(
+                    model.AuditTarget,
+                    (
+                        Key("url", Url(), "The endpoint.", '"https://staging.example.com:8443/mcp"'),
+                        Key("allow_load", Flag(), "Whether it may be put under load, though it is another machine."),
+                    ),
+                    "An endpoint that is yours.",
+                )
+            ),
+            "Endpoints whose owner lets them be sent requests that must be refused (`--profile refuse`, `load`).",
+        ),
+    ),
+    "Consent to live probes.",
+)
+
 _SANDBOX = Table(
     model.Sandbox,
     (
@@ -477,6 +498,7 @@ DEPLOYMENT = Table(
         Key("clients", ListOf(_CLIENT), "Who may call."),
         Key("rules", ListOf(_RULE), "Conditions across clients."),
         Key("approval", _APPROVAL, "Confirmations by an operator."),
+        Key("audit", _AUDIT, "What `mcpsec audit` may do to live endpoints."),
     ),
 )
 """The whole file."""

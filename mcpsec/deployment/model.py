@@ -23,6 +23,8 @@ __all__ = [
     "Alerts",
     "Approval",
     "ArgumentFilter",
+    "AuditSettings",
+    "AuditTarget",
     "Auth",
     "Breaker",
     "Builtin",
@@ -451,6 +453,21 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditTarget:
+    """``[[audit.targets]]``: an endpoint whose owner lets ``mcpsec audit`` send it requests that must be refused."""
+
+    url: str
+    allow_load: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSettings:
+    """``[audit]``: what live probes beyond the passive ones may be made of."""
+
+    targets: tuple[AuditTarget, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     """The whole file. ``path`` is where it was read from, None for one made in memory."""
 
@@ -469,6 +486,7 @@ class Deployment:
     clients: tuple[Client, ...] = ()
     rules: tuple[Rule, ...] = ()
     approval: Approval | None = None
+    audit: AuditSettings = field(default_factory=AuditSettings)
 
     def factors_of(self, client: Client) -> frozenset[Factor]:
         """What a client must show with every request: its own list, or else the deployment's."""

@@ -288,5 +288,9 @@ confirmation_header = "X-Confirm-Delete"
 [approval]
 secret = { file = "secrets/approval.key" }
 max_age = "30m"
+
+[[audit.targets]]
+url = "https://staging.example.com:8443/mcp"
+allow_load = true
 """
 """Every key there is, once at least."""

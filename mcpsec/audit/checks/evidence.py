@@ -13,7 +13,7 @@ from mcpsec.audit.registry import across
 from mcpsec.audit.subjects import Context, Subject
 from mcpsec.clientfiles.positions import Malformed
 
-__all__: list[str] = []
+__all__ = ["drills_of", "last_report"]
 
 OLDEST = timedelta(days=92)
 DRILL = "mcpsec.drill/1"
@@ -112,25 +112,36 @@ def _fingerprint(public: Path) -> str:
         return ""
 
 
-@across
-def last_drill(context: Context) -> Iterator[Finding]:
-    """RES001: the newest drill report: its age, what it covers, and whether all of it went well."""
+def last_report(context: Context) -> tuple[Subject, dict[str, Any], datetime] | None:
+    """The newest drill report with a date; None without one."""
     kept = _documents(context, DRILL)
     dated = [
         (subject, data, when) for subject, data in kept if (when := _moment(data.get("created") or data.get("started")))
     ]
-    if not dated:
+    return max(dated, key=lambda each: each[2]) if dated else None
+
+
+def drills_of(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """The drills of a report."""
+    rows = data.get("drills") or data.get("results")
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+@across
+def last_drill(context: Context) -> Iterator[Finding]:
+    """RES001: the newest drill report: its age, what it covers, and whether all of it went well."""
+    report = last_report(context)
+    if report is None:
         for each in deployed(context.subjects):
             yield each.manual("RES001", None, "no report of a failure drill is here")
         return
-    subject, data, when = max(dated, key=lambda each: each[2])
+    subject, data, when = report
     age = context.now - when
     wrong = False
     if age > OLDEST:
         wrong = True
         yield subject.fail("RES001", None, f"the last drill is {age.days} days old", key="age")
-    rows = data.get("drills") or data.get("results")
-    drills = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    drills = drills_of(data)
     failed = [
         str(row.get("name", "?")) for row in drills if row.get("state", row.get("outcome")) not in ("pass", "passed")
     ]

@@ -9,15 +9,15 @@ from mcpsec.audit.model import Finding
 from mcpsec.audit.registry import across, examines
 from mcpsec.audit.subjects import Context, Subject
 
-__all__: list[str] = []
+__all__ = ["FAILURES", "LIMITS"]
 
-_FAILURES = re.compile(
+FAILURES = re.compile(
     r"""auth\w*[_ -]?(?:fail|denied|refus|error|reject) | (?:fail|denied|refus|reject)\w*[_ -]?auth
       | outcome=~?\\?["'][^"']*(?:refused|denied|unauth) | status=~?\\?["'][^"']*40[13]
       | mcpsec_(?:auth|handshake|refus|denied)\w*""",
     re.I | re.X,
 )
-_LIMITS = re.compile(r"(?i)rate[_ -]?limit|throttl|limit\w*_(?:hits|exceeded|total)|status=~?\\?[\"'][^\"']*429")
+LIMITS = re.compile(r"(?i)rate[_ -]?limit|throttl|limit\w*_(?:hits|exceeded|total)|status=~?\\?[\"'][^\"']*429")
 
 
 @across
@@ -27,7 +27,7 @@ def dashboards(context: Context) -> Iterator[Finding]:
     relevant = [each for each in subjects if re.search(r"(?i)mcp", each.text)]
     if not relevant:
         return
-    both = {"authentication failures": _FAILURES, "rate limit hits": _LIMITS}
+    both = {"authentication failures": FAILURES, "rate limit hits": LIMITS}
     missing = [what for what, pattern in both.items() if not any(pattern.search(each.text) for each in relevant)]
     if missing:
         yield relevant[0].fail("MON002", None, f"nothing watches {' and '.join(missing)}", key="missing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Iterator
@@ -9,14 +10,16 @@ from collections.abc import Iterator
 from mcpsec.audit.checks.tls import is_local
 from mcpsec.audit.model import Finding
 from mcpsec.audit.probes import probe
-from mcpsec.audit.probes.session import PATIENCE, Session
+from mcpsec.audit.probes.session import Session
+from mcpsec.audit.probes.wire import PATIENCE
 
 __all__: list[str] = []
 
+_SERVED = ("TLS008", "TLS009", "CRT001", "CRT002", "CRT009")
 _PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 
 
-@probe("P0", order=10)
+@probe("P0", "TLS001", "TLS002", order=10)
 def plain_http(session: Session) -> Iterator[Finding]:
     """TLS001."""
     subject = session.subject
@@ -39,7 +42,7 @@ def plain_http(session: Session) -> Iterator[Finding]:
         yield subject.ok("TLS001", None, f"plain HTTP: {answer.describe()}")
 
 
-@probe("P0", order=11)
+@probe("P0", "TLS002", order=11)
 def client_certificate(session: Session) -> Iterator[Finding]:
     """TLS002: without a certificate, by name and by address without SNI; judged by the first thing that is read."""
     if not session.target.tls:
@@ -72,16 +75,22 @@ def _address(session: Session) -> str | None:
         return None
 
 
-@probe("P0", order=12)
+@probe("P0", "TLS006", "TLS007", order=12)
 def versions(session: Session) -> Iterator[Finding]:
     """TLS006 and TLS007."""
-    if not session.target.tls:
-        return
     subject = session.subject
+    if not session.target.tls:
+        for check in ("TLS006", "TLS007"):
+            yield subject.skip(check, "the endpoint speaks plain HTTP: see TLS001")
+        return
     old = []
     for version, word in ((ssl.TLSVersion.TLSv1, "TLS 1.0"), (ssl.TLSVersion.TLSv1_1, "TLS 1.1")):
         if _negotiates(session, version) is True:
             old.append(word)
+    deployment = session.deployment
+    only_new = deployment is not None and deployment.server.tls.minimum_version == "1.3"
+    if only_new and _negotiates(session, ssl.TLSVersion.TLSv1_2):
+        old.append("TLS 1.2, though the deployment file says 1.3,")
     if old:
         yield subject.fail("TLS006", None, f"{' and '.join(old)} accepted", key="old")
     else:
@@ -110,10 +119,12 @@ def _negotiates(session: Session, version: ssl.TLSVersion) -> bool | None:
         return False
 
 
-@probe("P0", order=13)
+@probe("P0", *_SERVED, order=13)
 def server_certificate(session: Session) -> Iterator[Finding]:
     """TLS008, TLS009, CRT001, CRT002, CRT009."""
     if not session.target.tls:
+        for check in _SERVED:
+            yield session.subject.skip(check, "the endpoint speaks plain HTTP: see TLS001")
         return
     from mcpsec.certs.reading import served_chain
     from mcpsec.errors import NotAssessedError
@@ -173,17 +184,14 @@ def _newest(session: Session, leaf: object) -> Iterator[Finding]:
     """CRT009: against the certificate of a deployment file that is judged in the same run."""
     from cryptography import x509
 
-    from mcpsec.audit.evidence import deployed
-
     assert isinstance(leaf, x509.Certificate)
-    for each in deployed(session.audit.subjects):
-        loaded = each.model.deployment
-        if loaded is None or loaded.server.listen.port not in (session.target.port, 0):
-            continue
-        try:
+    loaded, disk = session.deployment, None
+    if loaded is not None:
+        with contextlib.suppress(OSError, ValueError):
             disk = x509.load_pem_x509_certificates(loaded.server.tls.certificate.read_bytes())[0]
-        except (OSError, ValueError):
-            continue
-        state = session.subject.ok if disk == leaf else session.subject.fail
-        text = "the one on disk" if disk == leaf else "another one than on disk: reload the server"
-        yield state("CRT009", None, f"serves {text}", key="newest")
+    if disk is None:
+        yield session.subject.skip("CRT009", "no certificate on disk is at hand to compare with")
+        return
+    state = session.subject.ok if disk == leaf else session.subject.fail
+    text = "the one on disk" if disk == leaf else "another one than on disk: reload the server"
+    yield state("CRT009", None, f"serves {text}", key="newest")
