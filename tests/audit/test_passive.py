@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import secrets
 import ssl
 import threading
 
@@ -45,10 +46,12 @@ class Server(http.server.BaseHTTPRequestHandler):
         self.server.methods.append(message.get("method"))
         if message.get("method") == "initialize":
             result = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "x", "version": "1"}}
-            return self.answer(200, {"jsonrpc": "2.0", "id": 1, "result": result}, Mcp_Session_Id="s1")
+            self.server.sessions.append(secrets.token_hex(16))
+            ident = self.server.sessions[-1]
+            return self.answer(200, {"jsonrpc": "2.0", "id": 1, "result": result}, Mcp_Session_Id=ident)
         if "id" not in message:
             return self.answer(202)
-        if message.get("method") == "tools/list" and self.headers.get("Mcp-Session-Id") == "s1":
+        if message.get("method") == "tools/list" and self.headers.get("Mcp-Session-Id") in self.server.sessions:
             return self.answer(
                 200, {"jsonrpc": "2.0", "id": 2, "result": {"tools": [{"name": "t", "inputSchema": {}}]}}
             )
@@ -73,7 +76,7 @@ def serve(tmp_path):
     def start(*strict, context=None):
         handler = type("Handler", (Server,), {"strict": frozenset(strict)})
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.methods = []
+        server.methods, server.sessions = [], []
         server.handle_error = lambda *_: None
         if context is not None:
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
