@@ -154,6 +154,24 @@ def _enter_sandbox(spec: dict[str, Any], *, own_proc: bool) -> None:
     proc = ("/proc",) if own_proc else _PROC
     _restrict_files([*_SYSTEM, *proc, *spec["read"]], [*spec["write"], *_DEVICES], network=spec["network"])
     _filter_calls(network=spec["network"])
+    _spare_git_what_is_closed()
+
+
+def _spare_git_what_is_closed() -> None:
+    """Git asks access(2), which knows no sandbox, and dies at a configuration that it then can't open."""
+    home = os.path.expanduser("~")
+    files = {
+        "GIT_CONFIG_NOSYSTEM": ("1", ["/etc/gitconfig"]),
+        "GIT_CONFIG_GLOBAL": (os.devnull, [f"{home}/.gitconfig", f"{home}/.config/git/config"]),
+    }
+    for variable, (value, paths) in files.items():
+        for path in paths:
+            try:
+                os.close(os.open(path, os.O_RDONLY))
+            except PermissionError:
+                os.environ.setdefault(variable, value)
+            except OSError:
+                continue
 
 
 # --- another user ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -329,3 +330,30 @@ def test_a_missing_program_is_said(tmp_path: Path) -> None:
     run = subprocess.run(launch_command(["no-such-program"], None), capture_output=True, text=True, check=False)
     assert run.returncode == 127
     assert run.stderr == "no-such-program: No such file or directory\n"
+
+
+@linux_only
+def test_git_works_where_its_configuration_is_closed(places: dict[str, Path], tmp_path: Path) -> None:
+    if shutil.which("git") is None:
+        pytest.skip("needs git, from the system's packages")
+    home, repository = tmp_path / "home", places["readable"]
+    home.mkdir()
+    (home / ".gitconfig").write_text("[user]\nname = somebody\n")
+    subprocess.run(["git", "init", "-q", str(repository)], check=True)
+
+    def says(sandbox: Sandbox, *words: str) -> str:
+        run = subprocess.run(
+            launch_command(["git", "-C", str(repository), *words], sandbox),
+            env={**child_environment({}), "HOME": str(home)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        return run.stdout.strip()
+
+    closed, opened = Sandbox(read=(repository,), network=False), Sandbox(read=(repository, home), network=False)
+    assert says(closed, "status", "--porcelain") == says(opened, "status", "--porcelain") == "?? file"
+    assert says(closed, "config", "--default", "nobody", "user.name") == "nobody"
+    assert says(opened, "config", "--default", "nobody", "user.name") == "somebody"
