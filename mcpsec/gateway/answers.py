@@ -1,8 +1,9 @@
 """The guard on the way back: every message of an upstream passes here before a client sees it.
 
 Lists are cut down to what the client may use; they, and all else that may be kept, are marked private so that no shared
-cache hands one client's answer to another. Handles are sealed for the client that gets them. Requests of the server to
-the client pass only if the policy grants them. Decisions rest on what a message is, not on what it claims to answer: an
+cache hands one client's answer to another. Handles are sealed for the client that gets them, and tasks are noted as its
+own. Requests of the server to the client pass only if the policy grants them, also those that an unfinished answer of
+2026-07-28 carries (``inputRequests``). Decisions rest on what a message is, not on what it claims to answer: an
 event stream may deliver any response at any time.
 """
 
@@ -12,6 +13,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
+
+from mcpsec.gateway.tasks import STATUS_NOTIFICATIONS, TaskTable, task_made_by
+from mcpsec.protocol import codes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,15 +54,20 @@ class AnswerGuard:
     """Inspects messages on their way to a client.
 
     ``policy`` gives the policy of the moment, ``seal`` seals handles, ``cleaners`` has for each upstream what takes
-    secrets out.
+    secrets out, ``tasks`` knows whose tasks are whose.
     """
 
     def __init__(
-        self, policy: Callable[[], Policy], seal: HandleSeal, cleaners: Mapping[str, AnswerCleaner] | None = None
+        self,
+        policy: Callable[[], Policy],
+        seal: HandleSeal,
+        cleaners: Mapping[str, AnswerCleaner] | None = None,
+        tasks: TaskTable | None = None,
     ) -> None:
         self._policy = policy
         self.seal = seal
         self._cleaners = cleaners or {}
+        self._tasks = tasks or TaskTable()
 
     def inspect(self, exchange: Exchange, data: bytes) -> Inspected:
         """Inspect one message as bytes; when nothing had to change, ``data`` of the result is the very same object."""
@@ -89,7 +98,7 @@ class AnswerGuard:
         cleaner = self._cleaners.get(exchange.upstream)
         if passed and cleaner is not None and cleaner.clean(exchange, frame, None if changed else data):
             changed = True
-        if isinstance(state, str):  # sealed when all is clean: nobody can read in it, and nobody may change it
+        if isinstance(state, str) and "result" in frame:  # sealed when all is clean: nobody can read or change it
             frame["result"]["requestState"] = self.seal.seal_state(exchange, state)
         return passed, changed
 
@@ -97,16 +106,23 @@ class AnswerGuard:
         if "method" in frame:
             if frame["method"] == "notifications/tools/list_changed":
                 exchange.endpoint.catalogue.listed_at = 0.0
-            return "id" not in frame or self._server_request_passes(exchange, frame), False
+            if "id" in frame:
+                return self._server_request_passes(exchange, frame), False
+            return self._notification_passes(exchange, frame), False
         result = frame.get("result")
         if not isinstance(result, dict):
             return True, False
+        if "inputRequests" in result and not self._inputs_pass(exchange, result["inputRequests"]):
+            _refuse_inputs(exchange, frame)
+            return True, True
         changed = result.get("cacheScope", "private") != "private"
         if changed:  # what one client may read is no answer for another
             result["cacheScope"] = "private"
-        if "capabilities" in result:
-            changed = _introduced(exchange, result) or changed
+        if "capabilities" in result and "content" not in result:
+            _introduced(exchange, result)
         changed = self._greeting(exchange, result) or changed
+        if "task" in result or "tasks" in result or "taskId" in result:
+            changed = self._tasks_shown(exchange, result) or changed
         if result.keys().isdisjoint(_LISTS):
             return True, changed
         if exchange.kind == "tool" and "content" in result:
@@ -148,11 +164,38 @@ class AnswerGuard:
         ]
 
     def _server_request_passes(self, exchange: Exchange, frame: dict[str, Any]) -> bool:
-        method = frame["method"]
-        if method == "ping":
-            return True
+        return frame["method"] == "ping" or self._may_ask(exchange, frame["method"])
+
+    def _may_ask(self, exchange: Exchange, method: object) -> bool:
         client = exchange.client
         return client is not None and self._policy().allows_server_request(client.id, exchange.upstream, str(method))
+
+    def _inputs_pass(self, exchange: Exchange, wanted: object) -> bool:
+        """Whether the client may be asked all of it: with half of its answers the server would only ask again."""
+        return isinstance(wanted, dict) and all(
+            isinstance(each, dict) and self._may_ask(exchange, each.get("method")) for each in wanted.values()
+        )
+
+    def _notification_passes(self, exchange: Exchange, frame: dict[str, Any]) -> bool:
+        """News of a task are its client's alone, and what the task asks in them only if it may be asked."""
+        if frame["method"] not in STATUS_NOTIFICATIONS:
+            return True
+        params = frame.get("params")
+        if not isinstance(params, dict) or not self._tasks.tools_of(exchange, params.get("taskId")):
+            return False
+        return "inputRequests" not in params or self._inputs_pass(exchange, params["inputRequests"])
+
+    def _tasks_shown(self, exchange: Exchange, result: dict[str, Any]) -> bool:
+        """Note the task that a call was answered with; leave the client's own in a list. True when it was changed."""
+        if exchange.kind == "tool" and (made := task_made_by(result)) is not None:
+            self._tasks.note(exchange, made)
+        listed = result.get("tasks")
+        if not isinstance(listed, list) or "content" in result:
+            return False
+        result["tasks"] = [
+            each for each in listed if isinstance(each, dict) and self._tasks.tools_of(exchange, each.get("taskId"))
+        ]
+        return True
 
 
 def _take_state(frame: dict[str, Any]) -> Any:
@@ -161,15 +204,19 @@ def _take_state(frame: dict[str, Any]) -> Any:
     return result.pop("requestState", None) if isinstance(result, dict) else None
 
 
-def _introduced(exchange: Exchange, result: dict[str, Any]) -> bool:
-    """A server says what it is: its session keeps that version; tasks, whose methods are refused, are not offered."""
-    capabilities, version = result.get("capabilities"), result.get("protocolVersion")
-    if not isinstance(capabilities, dict) or "content" in result:
-        return False
-    if exchange.session is not None and isinstance(version, str):
+def _refuse_inputs(exchange: Exchange, frame: dict[str, Any]) -> None:
+    """An answer that asks its client for what it may not be asked is refused whole."""
+    exchange.decision, exchange.rule = "refused", "server-request-not-granted"
+    del frame["result"]
+    frame["error"] = {
+        "code": codes.ACCESS_DENIED,
+        "message": "the server asks for something that this client may not be asked",
+        "data": {"request": exchange.id},
+    }
+
+
+def _introduced(exchange: Exchange, result: dict[str, Any]) -> None:
+    """A server says what it is: its session keeps the version that it speaks."""
+    version = result.get("protocolVersion")
+    if exchange.session is not None and isinstance(version, str) and isinstance(result["capabilities"], dict):
         exchange.session.version = exchange.session.version or version
-    extensions = capabilities.get("extensions")
-    changed = capabilities.pop("tasks", None) is not None
-    if isinstance(extensions, dict):
-        changed = extensions.pop("io.modelcontextprotocol/tasks", None) is not None or changed
-    return changed

@@ -175,6 +175,9 @@ def _conceal(exchange: Exchange, frame: dict[str, Any]) -> bool:
     """Hide stack traces and paths in an error, or in a tool's answer that says it is one."""
     error, result = frame.get("error"), frame.get("result")
     changed = False
+    task = result if "method" not in frame else frame.get("params")
+    if isinstance(task, dict) and "taskId" in task:  # how the task ended stands inside of what is said about it
+        changed = _conceal_task(exchange, task)
     if isinstance(error, dict):
         for member in ("message", "data"):
             if member in error:
@@ -185,6 +188,15 @@ def _conceal(exchange: Exchange, frame: dict[str, Any]) -> bool:
             if member in result:
                 result[member], hidden = _concealed(exchange, result[member], 0)
                 changed = changed or hidden
+    return changed
+
+
+def _conceal_task(exchange: Exchange, task: dict[str, Any]) -> bool:
+    changed = _conceal(exchange, {"error": task.get("error"), "result": task.get("result")})
+    if isinstance(task.get("statusMessage"), str):
+        shown = _concealed_text(exchange, task["statusMessage"])
+        changed = changed or shown is not task["statusMessage"]
+        task["statusMessage"] = shown
     return changed
 
 

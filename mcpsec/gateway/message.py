@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
@@ -138,7 +140,9 @@ class Exchange:
         "session",
         "status",
         "token",
+        "tools",
         "trace",
+        "unshared",
         "upstream",
         "upstream_ms",
     )
@@ -160,6 +164,8 @@ class Exchange:
         self.kind = ""
         self.resource = ""
         self.arguments: Any = None
+        self.tools: tuple[str, ...] = ()  # behind the tasks that the message names
+        self.unshared = ""  # the id of a task that the other gateways have yet to hear of
         self.method_class = ""
         self.decision = "allowed"
         self.rule = ""
@@ -177,6 +183,18 @@ class Exchange:
         held, self.held = self.held, None
         if held is not None:
             held()
+
+    def rewrite(self, params: dict[str, Any]) -> None:
+        """Pass the message on with other parameters.
+
+        It is written again: the body that came has been verified and parsed, and nothing in it was lost on the way.
+        """
+        message = self.message
+        if message is None:
+            raise ValueError("only a message has parameters")
+        body = orjson.dumps({"jsonrpc": "2.0", "id": message.id, "method": message.method, "params": params})
+        self.message = message._replace(params=params, raw=body)
+        self.request.body = body
 
     def proven(self, factor: str) -> None:
         """Note that a factor has been shown and is right."""

@@ -93,7 +93,7 @@ async def _use(gateway: Gateway, wanted: Deployment) -> None:
         if same_server(each, running.upstreams.get(name))
         and credentials_named(wanted, each) == credentials_named(running, each)
     }
-    guard = AnswerGuard(lambda: gateway._policy, gateway._seal, gateway._cleaners)
+    guard = AnswerGuard(lambda: gateway._policy, gateway._seal, gateway._cleaners, gateway._given_tasks)
     fresh = {
         name: gateway._make_upstream(each, guard, wanted) for name, each in wanted.upstreams.items() if name not in kept
     }

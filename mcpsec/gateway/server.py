@@ -47,8 +47,10 @@ from mcpsec.gateway.steps.rate import AddressRate, RateLimit, ToolRate
 from mcpsec.gateway.steps.route import Router
 from mcpsec.gateway.steps.scopes import ScopeCheck
 from mcpsec.gateway.steps.session import FindSession
+from mcpsec.gateway.steps.tasks import FindTask
 from mcpsec.gateway.steps.tools import KnownTool
 from mcpsec.gateway.steps.trace import Trace
+from mcpsec.gateway.tasks import TaskTable
 from mcpsec.gateway.traces import traces_of
 from mcpsec.gateway.trust import TrustFiles
 from mcpsec.gateway.upstreams.aggregate import AggregateServer
@@ -127,7 +129,8 @@ class Gateway:
         self._pins = PinKeeper(deployment, changed=self._pin_changed, say=say)
         self._seal = make_seal(deployment)
         self._cleaners = make_cleaners(deployment)
-        guard = AnswerGuard(lambda: self._policy, self._seal, self._cleaners)
+        self._given_tasks = TaskTable(self._state.tasks)
+        guard = AnswerGuard(lambda: self._policy, self._seal, self._cleaners, self._given_tasks)
         self._upstreams = {
             name: self._make_upstream(config, guard, deployment) for name, config in deployment.upstreams.items()
         }
@@ -195,6 +198,7 @@ class Gateway:
             config,
             changed=self._breaker_changed,
             answers=lambda upstream, up: self._metrics.set_upstream(upstream, up=up),
+            share=self._given_tasks.share,
         )
 
     def _breaker_changed(self, upstream: str, state: str, previous: str, why: str) -> None:
@@ -221,6 +225,7 @@ class Gateway:
                 sample=1.0 if deployment.opentelemetry is None else deployment.opentelemetry.sample,
             ),
             FindSession(self._sessions),
+            FindTask(self._given_tasks),
             Authorise(lambda: self._policy, self._aggregate, lambda: self._confirmations),
             *scopes,
             ToolRate(deployment.upstreams.values(), self._state),

@@ -6,17 +6,22 @@ one and passes the bytes. There is no list of expected failures.
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mcpsec.cli.root import main
 from tests.conformance.suite import CURRENT, STABLE, Check, Outcome, run_suite
-from tests.fixtures.deployments import Deployment, fixture_command
+from tests.fixtures.deployments import EVERYTHING, Deployment, fixture_command
 from tests.fixtures.forwarder import Forwarder, SigningForwarder
 from tests.fixtures.gateway import StartGateway
 from tests.fixtures.node import NodeParts
+from tests.fixtures.pki import Identity
 from tests.fixtures.signatures import sign_for_forwarder, signer_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
@@ -37,6 +42,17 @@ RESUMPTION = {
 
 A stdio server can't cut a stream, and neither does the gateway in its name."""
 
+PROTECTED: dict[str, Any] = {
+    "secrets": "redact",
+    "error_details": "hide",
+    "timeout": "30s",
+    "in_flight": 32,
+    "rate_limits": {"*": "10000/minute"},
+    "access": {"test_*": "execute", "json_schema_*": "read"},
+}
+GRANTS: dict[str, Any] = {**EVERYTHING, "resource_filters": {"fixture/json_schema_2020_12_tool": {"name": ["*"]}}}
+_direct: dict[tuple[str, str | None], Outcome] = {}
+
 
 async def compare(
     parts: NodeParts,
@@ -47,8 +63,15 @@ async def compare(
     version: str | None,
     note: Callable[[str, object], None],
 ) -> tuple[Outcome, Outcome]:
-    """Run the suite on both URLs, note both sets of failures for the summary, and demand that the second adds none."""
-    direct = await run_suite(parts, direct_url, output / "direct", version=version, package=package)
+    """Run the suite on both URLs, note both sets of failures for the summary, and demand that the second adds none.
+
+    What it finds on the fixture server itself is found once in a process.
+    """
+    if (package, version) not in _direct:
+        _direct[package, version] = await run_suite(
+            parts, direct_url, output / "direct", version=version, package=package
+        )
+    direct = _direct[package, version]
     through = await run_suite(parts, through_url, output / "through", version=version, package=package)
     for name, outcome in (("direct", direct), ("through", through)):
         note("conformance", f"{name:7}: {outcome.summary()}")
@@ -63,13 +86,19 @@ def not_reached(direct: Outcome, through: Outcome) -> set[Check]:
     return direct.passed - through.passed
 
 
-def serve_behind(forwarder: Forwarder, made: Deployment, gateway: StartGateway) -> str:
+def serve_behind(forwarder: Forwarder, made: Deployment, gateway: StartGateway, expected: tuple[str, ...] = ()) -> str:
     """Start a gateway that accepts the forwarder's address as its own, and return the URL that the suite is given."""
     made.document["server"]["allowed_hosts"] = [forwarder.authority]
     made.document["server"]["allowed_origins"] = [f"http://{forwarder.authority}"]
     made.write()
-    forwarder.connect_to(*gateway(made).address)
+    forwarder.connect_to(*gateway(made, expected=expected).address)
     return f"http://{forwarder.authority}/mcp"
+
+
+def fingerprint(identity: Identity) -> str:
+    """The SHA-256 of a certificate, as the policy names it."""
+    der = ssl.PEM_cert_to_DER_cert(identity.certificate.read_text())
+    return hashlib.sha256(der).hexdigest()
 
 
 @pytest.mark.parametrize(("package", "version"), RUNS)
@@ -133,7 +162,9 @@ async def test_nothing_in_between(
 
 
 @pytest.mark.parametrize(("package", "version"), RUNS[:2])
-async def test_signed_requests(
+@pytest.mark.parametrize("kind", ["http", "stdio"])
+async def test_every_protection(
+    kind: str,
     package: str,
     version: str | None,
     node_parts: Any,
@@ -143,10 +174,20 @@ async def test_signed_requests(
     tmp_path: Path,
     record_property: Any,
 ) -> None:
-    """The same with every request signed, as a new deployment demands it."""
-    made = deployment({"fixture": {"url": http_server.url}}, require=("mtls", "signature"))
+    """All at once: certificate and signature, pins, argument validation, redaction, filters, rules, limits.
+
+    The tool and the prompt that the fixture adds when it is told to are not pinned: they are told of, and hidden.
+    """
+    upstream: dict[str, Any] = {"url": http_server.url} if kind == "http" else {"command": fixture_command()}
+    made = deployment({"fixture": {**upstream, **PROTECTED}}, require=("mtls", "signature"), grants=GRANTS)
+    conditions = {"networks": ["127.0.0.0/8"], "certificate_sha256": [fingerprint(made.client)]}
+    made.document["rules"] = [{"resources": ["*/*"], "require": conditions}]
+    made.document["server"]["limits"] = {"rate_limit": "10000/minute", "address_rate_limit": "10000/minute"}
+    made.write()
+    assert await asyncio.to_thread(main, ["pin", "-c", str(made.config), "--accept-flagged"]) == 0
+    made.document["pins"] = {"file": "mcpsec.pins.toml", "on_change": "quarantine", "validate_arguments": True}
     sign = sign_for_forwarder(signer_of("tester-1", made.secret))
     async with SigningForwarder(sign=sign, originate=made.client.client_context()) as forwarder:
-        url = serve_behind(forwarder, made, gateway)
+        url = serve_behind(forwarder, made, gateway, expected=(r".*differs from its pins: added.*",))
         direct, through = await compare(node_parts, http_server.url, url, tmp_path, package, version, record_property)
-    assert not_reached(direct, through) == set()
+    assert not_reached(direct, through) <= (RESUMPTION if kind == "stdio" else set())

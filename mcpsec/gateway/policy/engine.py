@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LIFECYCLE", "Call", "Decision", "Policy", "Step", "what_of"]
 
-Kind = Literal["tool", "resource", "prompt", "completion", "method"]
+Kind = Literal["tool", "resource", "prompt", "completion", "task", "method"]
 
 LIFECYCLE = frozenset(
     {
@@ -35,6 +35,7 @@ LIFECYCLE = frozenset(
         "resources/templates/list",
         "server/discover",
         "subscriptions/listen",
+        "tasks/list",
         "tools/list",
     }
 )
@@ -54,7 +55,7 @@ class Call(NamedTuple):
     """What a client wants to do.
 
     ``name`` is the tool's name, the resource's URI, the prompt's name, the method, or for a completion what it is for:
-    ``prompt:NAME`` or ``resource:URI-TEMPLATE``.
+    ``prompt:NAME`` or ``resource:URI-TEMPLATE``; for the use of a task it is the tool whose call made it.
     """
 
     upstream: str
@@ -227,9 +228,10 @@ class Policy:
         )
         if not outcome.allowed or (not filters and not rules):
             return _ended(trace, outcome)
-        refused = _check_filters(filters, kind, arguments, outcome, trace) if filters else None
+        made = kind == "task"  # its arguments were judged, and confirmed, when it was made
+        refused = _check_filters(filters, kind, arguments, outcome, trace) if filters and not made else None
         if refused is None or trace is not None:
-            checked = _check_rules(rules, context, outcome, trace)
+            checked = _check_rules(rules, context, outcome, trace, confirmed=made)
             refused = refused or checked
         return _ended(trace, refused or outcome)
 
@@ -262,9 +264,9 @@ class Policy:
 def what_of(kind: str, name: str) -> str | None:
     """How globs see the thing: ``NAME``, ``resource:URI`` or ``prompt:NAME``; None when the name isn't acceptable."""
     prefixed = name.startswith(("resource:", "prompt:"))
-    if not name or (kind == "tool" and prefixed) or (kind == "completion" and not prefixed):
+    if not name or (kind in ("tool", "task") and prefixed) or (kind == "completion" and not prefixed):
         return None
-    return name if kind in ("tool", "completion") else f"{kind}:{name}"
+    return name if kind in ("tool", "task", "completion") else f"{kind}:{name}"
 
 
 def _granted(view: _View, upstream: str, what: str, method_class: MethodClass, ended: int, trace: Trace) -> Decision:
@@ -323,7 +325,9 @@ def _check_filters(
     )
 
 
-def _check_rules(rules: tuple[ContextRule, ...], context: Context, outcome: Decision, trace: Trace) -> Decision | None:
+def _check_rules(
+    rules: tuple[ContextRule, ...], context: Context, outcome: Decision, trace: Trace, *, confirmed: bool
+) -> Decision | None:
     """What the rules make of a granted call; None when they add nothing to ``outcome``."""
     failed: str | None = None
     for rule in rules:
@@ -337,7 +341,7 @@ def _check_rules(rules: tuple[ContextRule, ...], context: Context, outcome: Deci
     if failed is not None:
         reason = f"a context rule demands another {failed} for this"
         return Decision(False, f"context-{failed}", reason, outcome.method_class)
-    return _check_confirmations(rules, context, outcome, trace)
+    return None if confirmed else _check_confirmations(rules, context, outcome, trace)
 
 
 def _check_confirmations(

@@ -3,9 +3,17 @@
 ``open_state`` makes the one that ``[state] url`` names.
 """
 
-from mcpsec.gateway.state.base import SessionRecord, SharedSessions, State
+from mcpsec.gateway.state.base import SessionRecord, SharedSessions, SharedTasks, State
 from mcpsec.gateway.state.memory import MemoryState
 from mcpsec.gateway.state.opening import open_state
 from mcpsec.gateway.state.resp import StoreUnavailableError
 
-__all__ = ["MemoryState", "SessionRecord", "SharedSessions", "State", "StoreUnavailableError", "open_state"]
+__all__ = [
+    "MemoryState",
+    "SessionRecord",
+    "SharedSessions",
+    "SharedTasks",
+    "State",
+    "StoreUnavailableError",
+    "open_state",
+]

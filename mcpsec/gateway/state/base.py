@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mcpsec.deployment.model import Rate
     from mcpsec.gateway.limits import Taken
 
-__all__ = ["SessionRecord", "SharedSessions", "State"]
+__all__ = ["SessionRecord", "SharedSessions", "SharedTasks", "State"]
 
 
 class SessionRecord(NamedTuple):
@@ -51,11 +51,23 @@ class SharedSessions(Protocol):
         """True, once, when it had."""
 
 
+class SharedTasks(Protocol):
+    """The tasks that clients have been given, as every gateway knows them. All of it raises StoreUnavailableError."""
+
+    async def add(self, client_id: str, upstream: str, id: str, tools: tuple[str, ...], most: int) -> None:
+        """Make a task known, unless the client has ``most`` of them at this upstream already."""
+
+    async def fetch(self, client_id: str, upstream: str) -> dict[str, tuple[str, ...]]:
+        """The client's tasks there, each with the tools whose calls made it."""
+
+
 class State(Protocol):
     """Shared or not. What can be said at once is returned as it is, what takes a round trip is awaited."""
 
     sessions: SharedSessions | None
     """None: sessions live in this process."""
+    tasks: SharedTasks | None
+    """None: so do tasks."""
 
     async def start(self) -> None:
         """Get ready; a store that can't be reached is told and tried again."""

@@ -9,7 +9,7 @@ from mcpsec.signing import MemoryReplayStore
 
 if TYPE_CHECKING:
     from mcpsec.deployment.model import Rate
-    from mcpsec.gateway.state.base import SharedSessions
+    from mcpsec.gateway.state.base import SharedSessions, SharedTasks
 
 __all__ = ["MemoryState"]
 
@@ -19,6 +19,7 @@ class MemoryState:
 
     def __init__(self) -> None:
         self.sessions: SharedSessions | None = None
+        self.tasks: SharedTasks | None = None
         self._replay = MemoryReplayStore()
         self._buckets = Buckets()
 

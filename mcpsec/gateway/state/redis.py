@@ -25,13 +25,14 @@ from mcpsec.signing import ReplayStoreError
 
 if TYPE_CHECKING:
     from mcpsec.deployment.model import Rate
-    from mcpsec.gateway.state.base import SharedSessions
+    from mcpsec.gateway.state.base import SharedSessions, SharedTasks
     from mcpsec.gateway.state.resp import Resp
 
-__all__ = ["RedisSessions", "RedisState", "greeting_of"]
+__all__ = ["RedisSessions", "RedisState", "RedisTasks", "greeting_of"]
 
 _MOST_DENIED = 10_000
 _TOUCH_EVERY = 20.0
+_TASKS_KEPT = b"86400000"  # milliseconds after the newest one of a client was made
 
 # The store's epoch: when it began to remember. A message from before it may have been served by what was forgotten
 # (FLUSHALL, a restart without persistence, a failover to an empty server), so it is refused.
@@ -96,9 +97,20 @@ return 1
 """)
 
 
+# KEYS: the client's tasks at one upstream. ARGV: task id, its tools, most tasks, milliseconds to keep them.
+_ADD = Script("""
+if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return 1
+""")
+
+
 def greeting_of(prefix: str) -> list[tuple[bytes, ...]]:
     """What a fresh connection says: the scripts, and that from now on nonces are remembered."""
-    commands: list[tuple[bytes, ...]] = [(b"SCRIPT", b"LOAD", each.text) for each in (_CLAIM, _TAKE, _OPEN, _TOUCH)]
+    commands: list[tuple[bytes, ...]] = [
+        (b"SCRIPT", b"LOAD", each.text) for each in (_CLAIM, _TAKE, _OPEN, _TOUCH, _ADD)
+    ]
     return [*commands, (b"EVAL", _BEGIN.text, b"1", _epoch_key(prefix))]
 
 
@@ -116,6 +128,7 @@ class RedisState:
         self._local = Buckets() if local_limits else None
         self._denied: dict[bytes, float] = {}
         self.sessions: SharedSessions | None = RedisSessions(store, self._prefix, session_idle)
+        self.tasks: SharedTasks | None = RedisTasks(store, self._prefix)
         self.warning = ""
 
     async def start(self) -> None:
@@ -223,3 +236,25 @@ class RedisSessions:
     async def expected(self, id: str, request_id: object) -> bool:
         """True, once, when it had."""
         return bool(await self._store.command(b"SREM", self._asked + id.encode(), orjson.dumps(request_id)))
+
+
+class RedisTasks:
+    """The tasks that clients have been given, for every gateway."""
+
+    def __init__(self, store: Resp, prefix: bytes) -> None:
+        self._store = store
+        self._prefix = prefix + b"t:"
+
+    def _key(self, client_id: str, upstream: str) -> bytes:
+        return self._prefix + orjson.dumps([client_id, upstream])
+
+    async def add(self, client_id: str, upstream: str, id: str, tools: tuple[str, ...], most: int) -> None:
+        """Make a task known, unless the client has ``most`` of them at this upstream already."""
+        arguments = (id.encode("utf-8", "surrogatepass"), orjson.dumps(tools), b"%d" % most, _TASKS_KEPT)
+        await self._store.run(_ADD, (self._key(client_id, upstream),), arguments)
+
+    async def fetch(self, client_id: str, upstream: str) -> dict[str, tuple[str, ...]]:
+        """The client's tasks there, each with the tools whose calls made it."""
+        found = await self._store.command(b"HGETALL", self._key(client_id, upstream))
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return {id.decode("utf-8", "surrogatepass"): tuple(orjson.loads(tools)) for id, tools in pairs}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcpsec.gateway.message import Exchange, Refusal
 from mcpsec.gateway.policy import Call, Context
+from mcpsec.gateway.tasks import ABOUT_ONE_TASK
 from mcpsec.protocol import codes
 from mcpsec.protocol.jsonrpc import Kind
 
@@ -85,12 +86,15 @@ class Authorise:
             yield self._named(exchange, "prompt", params.get("name"), params.get("arguments"))
         elif method == "completion/complete":
             yield self._completion(exchange, params.get("ref"))
+        elif method in ABOUT_ONE_TASK:
+            yield from self._task(exchange)
         elif method == "subscriptions/listen":
             wanted = params.get("notifications", {})
             uris = wanted.get("resourceSubscriptions", []) if isinstance(wanted, dict) else None
             if not isinstance(uris, list) or len(uris) > _MOST_SUBSCRIPTIONS:
                 yield None
                 return
+            yield from self._task(exchange)
             for uri in uris:
                 yield self._named(exchange, "resource", uri)
         else:
@@ -108,6 +112,12 @@ class Authorise:
                 upstream, name = found[0].name, found[1]
         exchange.kind, exchange.resource, exchange.arguments = "tool", f"{upstream}/{name}", arguments
         return Call(upstream, "tool", name, arguments)
+
+    def _task(self, exchange: Exchange) -> Iterator[Call]:
+        """What a task has done is what its tool would show: it needs the right to that still."""
+        for tool in exchange.tools:
+            exchange.kind, exchange.resource = "task", f"{exchange.upstream}/{tool}"
+            yield Call(exchange.upstream, "task", tool)
 
     def _named(self, exchange: Exchange, kind: Any, name: object, arguments: object = None) -> Call | None:
         if not isinstance(name, str) or not isinstance(arguments, dict | None):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import orjson
-
 from mcpsec.gateway.message import Exchange, Refusal
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import Era
@@ -35,11 +33,7 @@ class OpenHandles:
         state = self._seal.open_state(exchange, message.params["requestState"])
         if state is None:
             return Refusal(400, codes.INVALID_PARAMS, "requestState is not one of this request", "request-state")
-        params = {**message.params, "requestState": state}
-        # Written again: the body that came has been verified and parsed, and nothing in it was lost on the way.
-        body = orjson.dumps({"jsonrpc": "2.0", "id": message.id, "method": message.method, "params": params})
-        exchange.message = message._replace(params=params, raw=body)
-        exchange.request.body = body
+        exchange.rewrite({**message.params, "requestState": state})
         return None
 
     def _open_event(self, exchange: Exchange) -> Refusal | None:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from mcpsec.gateway.message import Answer, Exchange, Refusal
 from mcpsec.protocol import codes
-from mcpsec.protocol.eras import CLIENT_NOTIFICATIONS, CLIENT_REQUESTS, LEGACY_VERSIONS, Era
+from mcpsec.protocol.eras import (
+    CLIENT_NOTIFICATIONS,
+    CLIENT_REQUESTS,
+    EXTENSION_REQUESTS,
+    KNOWN_VERSIONS,
+    LEGACY_VERSIONS,
+    Era,
+)
 from mcpsec.protocol.headers import era_of_headers, mcp_headers, route
 from mcpsec.protocol.jsonrpc import Kind, ProtocolError, parse
 
@@ -15,7 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ParseMessage"]
 
-_ANY_LEGACY_REQUEST = frozenset().union(*(CLIENT_REQUESTS[version] for version in LEGACY_VERSIONS))
+_REQUESTS = {
+    version: CLIENT_REQUESTS[version].union(*(methods[version] for methods in EXTENSION_REQUESTS.values()))
+    for version in KNOWN_VERSIONS
+}
+_ANY_LEGACY_REQUEST = frozenset().union(*(_REQUESTS[version] for version in LEGACY_VERSIONS))
 _ANY_LEGACY_NOTIFICATION = frozenset().union(*(CLIENT_NOTIFICATIONS[version] for version in LEGACY_VERSIONS))
 
 
@@ -48,7 +59,7 @@ class ParseMessage:
         if message is None or message.kind is Kind.RESPONSE:
             return None
         if era is Era.MODERN and version is not None:
-            requests, notifications = CLIENT_REQUESTS[version], CLIENT_NOTIFICATIONS[version]
+            requests, notifications = _REQUESTS[version], CLIENT_NOTIFICATIONS[version]
         else:
             requests, notifications = _ANY_LEGACY_REQUEST, _ANY_LEGACY_NOTIFICATION
         if message.kind is Kind.NOTIFICATION:

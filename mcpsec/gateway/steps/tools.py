@@ -71,12 +71,15 @@ class KnownTool:
 
     @staticmethod
     def _check_pin(exchange: Exchange) -> Refusal | None:
-        """Everything but a tool: the upstream as a whole may be blocked, and a prompt may differ from its pin."""
+        """Everything but a call: the whole upstream may be blocked, a prompt or a task's tool differ from its pin."""
         pins = exchange.endpoint.catalogue.pins
         if pins is None or not exchange.resource or exchange.message is None:
             return None
-        kind = "prompts" if exchange.kind == "prompt" else exchange.kind
-        rule = pins.refusal(kind, str(exchange.message.params.get("name", "")))
+        kind, named = exchange.kind, exchange.tools or (str(exchange.message.params.get("name", "")),)
+        if exchange.tools:
+            kind = "tool"
+        kind = {"tool": "tools", "prompt": "prompts"}.get(kind, kind)
+        rule = next(filter(None, (pins.refusal(kind, name) for name in named)), "")
         return denied(rule) if rule else None
 
     def _check_call(self, exchange: Exchange, upstream: Upstream, name: str) -> Refusal | None:

@@ -157,7 +157,9 @@ class Channel:
         return True
 
     def refuse_server_request(self, id: Any) -> None:
-        """Answer a request of the child's that its client may not get."""
+        """Answer a request of the child's that its client may not get; a notification (None) needs no answer."""
+        if id is None:
+            return
         self.server_requests.discard(id)
         with contextlib.suppress(UpstreamFault):  # a child that reads nothing misses this as well
             self._send(request_error(id, _METHOD_NOT_FOUND, "this client may not be asked that"))

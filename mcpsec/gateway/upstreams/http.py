@@ -54,7 +54,7 @@ _BOTH = b"application/json, text/event-stream"
 _WITHOUT_EFFECTS = frozenset(
     {
         "server/discover", "initialize", "ping", "tools/list", "resources/list", "resources/templates/list",
-        "resources/read", "prompts/list", "prompts/get", "completion/complete",
+        "resources/read", "prompts/list", "prompts/get", "completion/complete", "tasks/get", "tasks/list",
     }
 )  # fmt: skip
 _LONG_LIVED = frozenset({"subscriptions/listen"})

@@ -15,7 +15,7 @@ from mcpsec.gateway.upstreams.http_client import UpstreamFault
 from mcpsec.protocol import codes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from mcpsec.deployment.model import Client
     from mcpsec.deployment.model import Upstream as UpstreamConfig
@@ -38,6 +38,7 @@ class ProtectedUpstream:
     """An upstream behind its breaker and bulkhead; everything else is the upstream's own.
 
     ``changed`` hears of the breaker (upstream, state, previous state, why), ``answers`` whether the upstream answers.
+    ``share`` tells the other gateways of a task that an answer has made, before the answer goes on.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class ProtectedUpstream:
         *,
         changed: Callable[[str, str, str, str], None],
         answers: Callable[[str, bool], None],
+        share: Callable[[Exchange], Awaitable[None]],
     ) -> None:
         self.inner = inner
         self.name = inner.name
@@ -55,6 +57,7 @@ class ProtectedUpstream:
         self._bound = config.in_flight
         self.running = 0
         self._answers = answers
+        self._share = share
         self._up: bool | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -85,6 +88,8 @@ class ProtectedUpstream:
                 parts = self._watch(exchange, answer, permit)
                 return StreamAnswer(answer.status, answer.headers, parts, answer.endless)
             failed = self._verdict(answer)
+            if exchange.unshared:
+                await self._share(exchange)
             return answer
         finally:
             if not streams:
@@ -150,6 +155,8 @@ class ProtectedUpstream:
         complete = False
         try:
             async for part in answer.parts:
+                if exchange.unshared:
+                    await self._share(exchange)
                 yield part
             complete = True
         finally:

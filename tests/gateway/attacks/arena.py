@@ -55,6 +55,7 @@ FIRST: dict[str, Any] = {
         *("own/echo", "own/resource:test://template/*", "own/prompt:test_prompt_with_arguments"),
     ],
     "allow_methods": ["read", "write"],
+    "allow_server_requests": ["elicitation"],
     "resource_filters": {
         "web/filtered": {
             "path": ["/data/*"],
@@ -71,6 +72,7 @@ SECOND: dict[str, Any] = {
     "certificate": {"san": OTHER},
     "allow_resources": ["web/echo", "demo/digest", "sdk/*"],
     "allow_methods": ["read"],
+    "allow_server_requests": ["elicitation", "sampling", "roots"],
 }
 ACCESS = {"echo": "read", "Echo": "read", "danger": "write", "filtered": "read", "digest": "read"}
 

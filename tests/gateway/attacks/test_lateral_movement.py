@@ -180,11 +180,18 @@ def test_several_rounds_keep_their_states(arena: Arena) -> None:
     assert last["content"][0]["text"] == "Both rounds are complete"
 
 
-def test_tasks_have_no_handles_here(arena: Arena) -> None:
-    """No method that takes a task's id is passed on, so nobody can use one, and none is offered."""
-    for method in ("tasks/get", "tasks/result", "tasks/cancel", "tasks/list", "tasks/update"):
-        attack = modern(method, {"taskId": "1"}, path="/mcp/sdk", headers={"Mcp-Name": "1"})
-        arena.stands(attack, modern("server/discover", {}, path="/mcp/sdk"), "method-unknown", 404)
+@pytest.mark.parametrize("kind", ["sampling", "list_roots", "multiple_inputs"])
+def test_a_server_of_2026_gets_nothing_of_a_client_unless_it_is_granted(arena: Arena, kind: str) -> None:
+    """What a server wants to know stands in its unfinished answers now. The first client may be asked for forms only."""
+    capabilities = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
+    meta = {**MODERN_META, "io.modelcontextprotocol/clientCapabilities": capabilities}
+
+    def asked(by: str, kind: str = kind) -> Shot:
+        return ask(f"test_input_required_result_{kind}", by, _meta=meta)
+
+    answer = arena.stands(asked("first"), asked("second"), "server-request-not-granted", 200)
+    assert b"inputRequests" not in answer.body and answer.code == 40301
+    assert "user_name" in arena.answered(asked("first", "elicitation")).json["result"]["inputRequests"]
 
 
 def test_equal_subscription_ids_of_two_clients_do_not_meet(arena: Arena) -> None:

@@ -98,12 +98,13 @@ def test_methods_of_another_revision(arena: Arena) -> None:
         "resources/subscribe",
         "shell/run",
         "tools/Call",
-        "tasks/get",
+        "tasks/result",
+        "tasks/list",
     ):
-        attack = modern(method, {"taskId": "1"}, headers={"Mcp-Name": "1"} if method.startswith("tasks") else {})
+        attack = modern(method, {"taskId": "1"})
         arena.stands(attack, modern("server/discover", {}), "method-unknown", 404)
     old = {"MCP-Protocol-Version": "2025-11-25"}
-    for method in ("server/discover", "subscriptions/listen", "shell/run", "tasks/get"):
+    for method in ("server/discover", "subscriptions/listen", "shell/run", "tasks/update"):
         arena.refused(legacy(method, {"taskId": "1"}, headers=old), "method-unknown", 200)
     notification = b'{"jsonrpc":"2.0","method":"%b","params":{}}'
     modern_headers: dict[str, str | None] = {"MCP-Protocol-Version": "2026-07-28"}

@@ -18,7 +18,7 @@ __all__ = ["decide", "visible"]
 
 FREE = (
     *("initialize", "ping", "server/discover", "logging/setLevel", "tools/list", "prompts/list", "resources/list"),
-    *("resources/templates/list", "subscriptions/listen"),
+    *("resources/templates/list", "subscriptions/listen", "tasks/list"),
 )
 
 
@@ -174,7 +174,7 @@ def decide(policy: dict[str, Any], client_id: str, call: Any, context: Any) -> s
         return "unknown-upstream"
     what = {"resource": "resource:", "prompt": "prompt:"}.get(call.kind, "") + call.name
     named = call.name[:9] == "resource:" or call.name[:7] == "prompt:"
-    if call.name == "" or (call.kind == "tool" and named) or (call.kind == "completion" and not named):
+    if call.name == "" or (call.kind in ("tool", "task") and named) or (call.kind == "completion" and not named):
         return "name-not-acceptable"
     client = policy["clients"][client_id]
     entries = [policy["roles"][role] for role in client.get("roles", [])] + [client]
@@ -198,7 +198,7 @@ def decide(policy: dict[str, Any], client_id: str, call: Any, context: Any) -> s
     ]
     if filters and call.kind == "completion":
         return "completion-filtered"
-    for path, wanted in filters:
+    for path, wanted in filters if call.kind != "task" else []:
         if not filter_holds(path.split("."), wanted, call.arguments):
             return "argument-not-allowed"
     for rule in policy["rules"]:
@@ -206,6 +206,8 @@ def decide(policy: dict[str, Any], client_id: str, call: Any, context: Any) -> s
             broken = broken_condition(rule, context)
             if broken:
                 return broken
+    if call.kind == "task":
+        return "granted"
     for rule in policy["rules"]:
         header = rule.get("confirmation_header")
         if header is not None and header not in context.confirmed and any(about(one) for one in rule["resources"]):

@@ -179,7 +179,8 @@ nothing | tickets/method:subscriptions/listen | - | lifecycle
 nothing | tickets/method:notifications/initialized | - | lifecycle
 nothing | tickets/method:notifications/cancelled | - | lifecycle
 nothing | tickets/method:notifications/x/y | - | lifecycle
-admin | tickets/method:tasks/list | - | method-not-listed
+admin | tickets/method:tasks/list | - | lifecycle
+admin | tickets/method:tasks/cancel | - | method-not-listed
 admin | tickets/method:tasks/get | - | method-not-listed
 admin | tickets/method:tools/call | - | method-not-listed
 admin | tickets/method:Ping | - | method-not-listed

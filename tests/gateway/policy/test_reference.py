@@ -22,7 +22,7 @@ UPSTREAMS = ["t", "tt", "files"]
 TOOLS = ["get_a", "get_b", "get_", "del_a", "Get_a", "é", "e\u0301", "", "a/b", "resource:x", "prompt:x", "a.b", ".."]
 URIS = ["file:///d/a", "file:///d/b", "file:///D/a", "file:///d/../a", "file:///d/%2e%2E/a", "file:///{p}", "x", ""]
 PROMPTS = ["p", "get_a", "", "p?"]
-METHODS = ["ping", "tools/list", "tasks/get", "notifications/x", "tools/call"]
+METHODS = ["ping", "tools/list", "tasks/get", "tasks/list", "notifications/x", "tools/call"]
 
 PIECES = st.sampled_from(
     ["*", "get_", "a", "b", "del_", "é", "_", "file:///", "d/", "..", "/", "x", "p", "resource:", "prompt:", "."]
@@ -109,6 +109,7 @@ ARGUMENTS = st.one_of(
 CALLS = st.one_of(
     st.builds(Call, st.sampled_from(UPSTREAMS), st.just("tool"), st.sampled_from(TOOLS[:4]), ARGUMENTS),
     st.builds(Call, st.sampled_from(UPSTREAMS), st.just("tool"), st.sampled_from(TOOLS), ARGUMENTS),
+    st.builds(Call, st.sampled_from(UPSTREAMS), st.just("task"), st.sampled_from(TOOLS), st.none()),
     st.builds(Call, st.sampled_from(UPSTREAMS), st.just("resource"), st.sampled_from(URIS), st.none()),
     st.builds(Call, st.sampled_from(UPSTREAMS), st.just("prompt"), st.sampled_from(PROMPTS), ARGUMENTS),
     st.builds(Call, st.sampled_from([*UPSTREAMS, "gone"]), st.just("method"), st.sampled_from(METHODS), st.none()),

@@ -72,7 +72,7 @@ def test_what_fails(tmp_path: Path, old: str, new: str, problem: str) -> None:
         ('complete = "t/prompt:hello"', True),
         ('complete = "t/hello"', False),
         ('method = "t/tools/list"', True),
-        ('method = "t/tasks/list"', False),
+        ('method = "t/tasks/get"', False),
     ],
 )
 def test_what_a_test_can_be_about(tmp_path: Path, target: str, allowed: bool) -> None:
