@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "connect": "Let an MCP client that knows no mutual TLS reach a gateway.",
     "scan-secrets": "Find leaked secrets in files, git history and client configurations.",
     "audit": "Judge a deployment against the ten-point checklist.",
+    "drill": "See what a deployment does when everything around it fails.",
     "policy": "Explain, test and document who may do what.",
     "pin": "Record what MCP servers say of themselves, and see what changed.",
     "approve": "Confirm one call that a rule holds back for an operator.",

@@ -1,0 +1,180 @@
+"""Whole drills of real deployments, and of ones that are set up wrongly: the very fault that hurts them must fail."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from mcpsec.audit.drill.faults import FAULTS, chosen
+from mcpsec.audit.drill.ground import Bounds
+from mcpsec.audit.drill.runner import Report, drill
+from mcpsec.cli.root import main
+from tests.audit.helpers import judged
+from tests.fixtures.processes import descendants
+from tests.fixtures.stores import find_store_program
+
+PATIENT = Bounds(longest=30.0, slack=60.0, within=120.0)
+"""A slow machine is no failed drill."""
+
+
+def drilled(
+    config: Path, *, only: tuple[str, ...] = (), skip: tuple[str, ...] = (), bounds: Bounds = PATIENT
+) -> Report:
+    """A drill, after which nothing of it is left."""
+    before = _digests(config.parent)
+    report = drill(config, chosen(only, skip), bounds=bounds)
+    assert _digests(config.parent) == before, "the drill changed something of the deployment"
+    assert not [each for each in descendants(os.getpid()) if "mcpsec-drill-" in " ".join(each.cmdline())]
+    return report
+
+
+def _digests(directory: Path) -> dict[str, str]:
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def states(report: Report) -> dict[str, str]:
+    unmet = {row.name: [e for e in row.expectations if not e.met] for row in report.rows}
+    print({name: each for name, each in unmet.items() if each}, [row.reason for row in report.rows if row.reason])
+    return {row.name: row.state for row in report.rows}
+
+
+def needs_fake_clock() -> None:
+    from mcpsec.audit.drill.trust import fake_clock
+
+    if fake_clock() is None:
+        pytest.skip("needs libfaketime: apt-get install faketime")
+
+
+def test_a_new_deployment(tmp_path: Path) -> None:
+    """What `mcpsec init` writes withstands all of it, and item 10 is met by the report."""
+    home = tmp_path / "made"
+    assert main(["init", str(home)]) == 0
+    config = home / "mcpsec.toml"
+    text = config.read_text().replace("[upstreams.demo]\n", '[upstreams.demo]\ntimeout = "4s"\n')
+    config.write_text(text.replace("[server.tls]", '[server.limits]\nbody_timeout = "1s"\n\n[server.tls]', 1))
+    report = drilled(config, skip=("clock-jump", "timeout", "slow", "partition"))
+    found = states(report)
+    assert found.pop("store-lost gateway") == "not-applicable"
+    assert set(found.values()) == {"pass"}, found
+    assert "error mcpsec-drill-server" in found
+    shown = report.document()
+    assert all(row["proof"] for row in shown["drills"] if row["state"] == "pass")
+
+
+def test_servers_over_http_and_a_shared_store(deployment: Any) -> None:
+    needs_fake_clock()
+    find_store_program()
+    made = deployment(
+        {
+            "tickets": {
+                "url": "https://tickets.example.com/mcp",
+                "timeout": "4s",
+                "headers": {"authorization": {"env": "MCPSEC_DRILL_UNSET", "prefix": "Bearer "}},
+            }
+        },
+        require=("mtls", "signature"),
+        state={"url": "redis://store.example.com:6379/0", "timeout": "20s"},
+        server={"limits": {"body_timeout": "1s"}},
+    )
+    made.document["server"]["tls"]["crl"] = "client.crl"  # the copy has a list of its own
+    made.write()
+    report = drilled(made.config)
+    found = states(report)
+    assert set(found.values()) == {"pass"}, found
+    assert {row.fault for row in report.rows} == set(FAULTS)
+    evidence = made.directory / "evidence"
+    evidence.mkdir()
+    (evidence / "drill.json").write_text(json.dumps(report.document()))
+    assert [each.state for each in judged(made.directory).results if each.check == "RES001"] == ["pass"]
+    root = ElementTree.fromstring(report.junit())
+    assert root.get("tests") == str(len(report.rows)) and root.get("failures") == root.get("errors") == "0"
+
+
+def test_servers_over_stdio(deployment: Any) -> None:
+    made = deployment(
+        {"files": {"command": ["no-such-program"], "timeout": "4s", "sandbox": {"read": ["log"], "network": False}}},
+        server={"limits": {"body_timeout": "1s"}},
+        log={"on_full": "drop"},
+    )
+    made.document["server"]["tls"]["crl"] = "client.crl"
+    made.write()
+    found = states(drilled(made.config, skip=("clock-jump", "store-lost")))
+    assert {name for name, state in found.items() if state == "not-applicable"} == {"partition files", "reset files"}
+    assert {state for state in found.values() if state != "not-applicable"} == {"pass"}, found
+
+
+def test_a_deployment_that_is_set_up_wrongly_fails_at_that_very_fault(deployment: Any) -> None:
+    """Ten minutes for a call and for half a request, and no revocation list; what is right beside it passes."""
+    made = deployment(
+        {"slow": {"url": "http://127.0.0.1:9/mcp", "timeout": "10m"}}, server={"limits": {"body_timeout": "10m"}}
+    )
+    wrong = ("timeout", "client-partition", "certificate-revoked")
+    bounds = Bounds(longest=1.0, slack=15.0, within=15.0)
+    found = states(drilled(made.config, only=(*wrong, "reset"), bounds=bounds))
+    assert {name.partition(" ")[0]: state for name, state in found.items()} == {
+        **dict.fromkeys(wrong, "fail"),
+        "reset": "pass",
+    }
+
+
+def test_what_cannot_be_done_is_no_pass(deployment: Any, monkeypatch: Any, capsys: Any) -> None:
+    made = deployment({"demo": {"builtin": "demo"}}, state={"url": "redis://store.example.com:6379/0"})
+    monkeypatch.setenv("PATH", str(made.directory))  # no Redis to be had
+    out = made.directory / "evidence"
+    code = main(["drill", "-c", str(made.config), "--only", "store-lost", "--out", str(out), "--format", "json"])
+    assert code == 3
+    shown = json.loads(capsys.readouterr().out)
+    assert shown == json.loads((out / "drill.json").read_text())
+    assert shown["schema"] == "mcpsec.drill/1"
+    assert [row["state"] for row in shown["drills"]] == ["not-assessed"]
+    assert "redis-server" in shown["drills"][0]["reason"]
+    case = ElementTree.parse(out / "drill.xml").getroot().find("testsuite/testcase")
+    assert case is not None and case.find("error") is not None
+
+
+def test_a_deployment_that_does_not_start_says_why(deployment: Any, capsys: Any) -> None:
+    made = deployment({"demo": {"builtin": "demo"}}, log={"file": "log/events.jsonl", "keep_age": "never"})
+    assert main(["drill", "-c", str(made.config)]) == 2
+    assert "log.keep_age" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--only", "timeouts"), "there is no fault timeouts"),
+        (("--only", "timeout", "--skip", "timeout"), "nothing"),
+        (("--upstream", "nobody"), "no upstream nobody"),
+        (("--longest", "30"), "--longest is not a duration"),
+    ],
+)
+def test_a_wrong_command_line(arguments: tuple[str, ...], told: str, deployment: Any, capsys: Any) -> None:
+    made = deployment({"demo": {"builtin": "demo"}})
+    assert main(["drill", "-c", str(made.config), *arguments]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_the_list_names_every_fault(capsys: Any) -> None:
+    assert main(["drill", "--list"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"{name} " in shown for name in FAULTS)
+    assert main(["drill", "--list", "--format", "json"]) == 0
+    assert [each["name"] for each in json.loads(capsys.readouterr().out)["faults"]] == list(FAULTS)
+
+
+def test_the_child_needs_nothing_but_python(tmp_path: Path) -> None:
+    """It runs without the package, under another account, in a sandbox."""
+    import subprocess
+
+    program = shutil.copy(Path(sys.modules[drill.__module__].__file__ or "").with_name("child.py"), tmp_path)
+    asked = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}) + "\n"
+    ran = subprocess.run([sys.executable, "-I", "-S", program, "record"], input=asked, capture_output=True, text=True)
+    assert json.loads(ran.stdout)["result"]["tools"][0]["name"] == "mcpsec_drill"
