@@ -29,9 +29,14 @@ def drilled(context: Context) -> Iterator[Finding]:
     subject, data, _ = report
     rows = drills_of(data)
     for row in rows:
+        if row.get("state") == "not-applicable":
+            continue
         name = str(row.get("name", "?"))
         checks = ["RES002", *(["TMO004"] if _SLOW.search(f"{name} {row.get('fault', '')}") else [])]
         for check in checks:
+            if row.get("state") == "not-assessed":
+                yield subject.unknown(check, _seen(row), name=f"drill {name}", key=name)
+                continue
             state = subject.ok if passed(row) else subject.fail
             yield state(check, None, _seen(row), name=f"drill {name}", key=name)
     if not any(_SLOW.search(f"{row.get('name')} {row.get('fault', '')}") for row in rows):
@@ -44,7 +49,7 @@ def passed(row: dict[str, Any]) -> bool:
 
 
 def _seen(row: dict[str, Any]) -> str:
-    for key in ("observed", "seen", "message", "detail"):
+    for key in ("observed", "seen", "reason", "message", "detail"):
         if isinstance(row.get(key), str) and row[key]:
             return str(row[key])[:200]
     return "passed" if passed(row) else "not passed"

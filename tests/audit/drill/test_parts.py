@@ -123,9 +123,9 @@ def report(**changes: Any) -> dict[str, Any]:
     return {"schema": "mcpsec.drill/1", "created": datetime.now(UTC).isoformat(), "drills": rows, **changes}
 
 
-def verdict(directory: Path, document: dict[str, Any]) -> list[tuple[str, str]]:
+def verdict(directory: Path, document: dict[str, Any], check: str = "RES001") -> list[tuple[str, str]]:
     (directory / "drill.json").write_text(json.dumps(document))
-    return [(each.state, each.observed) for each in judged(directory).results if each.check == "RES001"]
+    return [(each.state, each.observed) for each in judged(directory).results if each.check == check]
 
 
 def test_the_audit_reads_reports(tmp_path: Path) -> None:
@@ -141,3 +141,6 @@ def test_the_audit_reads_reports(tmp_path: Path) -> None:
     assert "not covered: restart" in verdict(tmp_path, unknown)[0][1]
     beside = report(drills=[*good["drills"], {"name": "reset files", "fault": "reset", "state": "not-applicable"}])
     assert [state for state, _ in verdict(tmp_path, beside)] == ["pass"]
+    assert {state for state, _ in verdict(tmp_path, beside, "RES002")} == {"pass"}
+    unsure = [state for state, _ in verdict(tmp_path, unknown, "RES002")]
+    assert unsure.count("not-assessed") == 1 and "fail" not in unsure
