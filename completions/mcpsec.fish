@@ -3,7 +3,7 @@ function __mcpsec_at
     set -l path mcpsec
     for word in (commandline -opc)[2..-1]
         test $word = --; and return 1
-        contains -- "$path $word" 'mcpsec init' 'mcpsec serve' 'mcpsec sandbox' 'mcpsec sandbox check' 'mcpsec config' 'mcpsec config check' 'mcpsec config show' 'mcpsec config secrets' 'mcpsec config schema' 'mcpsec config reference' 'mcpsec certs' 'mcpsec certs init' 'mcpsec certs issue' 'mcpsec certs list' 'mcpsec certs show' 'mcpsec certs renew' 'mcpsec certs revoke' 'mcpsec certs crl' 'mcpsec certs check' 'mcpsec certs verify' 'mcpsec certs lint' 'mcpsec certs inspect' 'mcpsec certs fingerprint' 'mcpsec certs rotate-ca' 'mcpsec certs schedule' 'mcpsec certs request' 'mcpsec certs export' 'mcpsec certs ledger' 'mcpsec sign' 'mcpsec sign verify' 'mcpsec sign keygen' 'mcpsec connect' 'mcpsec scan-secrets' 'mcpsec scan-secrets install-hook' 'mcpsec scan-secrets rules' 'mcpsec scan-secrets rules list' 'mcpsec scan-secrets rules show' 'mcpsec scan-secrets rules test' 'mcpsec audit' 'mcpsec audit list' 'mcpsec audit explain' 'mcpsec policy' 'mcpsec policy check' 'mcpsec policy explain' 'mcpsec policy test' 'mcpsec policy document' 'mcpsec policy suggest' 'mcpsec pin' 'mcpsec approve' 'mcpsec log' 'mcpsec log verify' 'mcpsec log head' 'mcpsec log schema' 'mcpsec log tail' 'mcpsec log query' 'mcpsec log stats' 'mcpsec log export' 'mcpsec alerts' 'mcpsec alerts rules' 'mcpsec alerts test' 'mcpsec alerts replay' 'mcpsec monitor' 'mcpsec monitoring' 'mcpsec monitoring export' 'mcpsec completions'; and set path "$path $word"
+        contains -- "$path $word" 'mcpsec init' 'mcpsec serve' 'mcpsec sandbox' 'mcpsec sandbox check' 'mcpsec config' 'mcpsec config check' 'mcpsec config show' 'mcpsec config secrets' 'mcpsec config schema' 'mcpsec config reference' 'mcpsec certs' 'mcpsec certs init' 'mcpsec certs issue' 'mcpsec certs list' 'mcpsec certs show' 'mcpsec certs renew' 'mcpsec certs revoke' 'mcpsec certs crl' 'mcpsec certs check' 'mcpsec certs verify' 'mcpsec certs lint' 'mcpsec certs inspect' 'mcpsec certs fingerprint' 'mcpsec certs rotate-ca' 'mcpsec certs schedule' 'mcpsec certs request' 'mcpsec certs export' 'mcpsec certs ledger' 'mcpsec sign' 'mcpsec sign verify' 'mcpsec sign keygen' 'mcpsec connect' 'mcpsec scan-secrets' 'mcpsec scan-secrets install-hook' 'mcpsec scan-secrets rules' 'mcpsec scan-secrets rules list' 'mcpsec scan-secrets rules show' 'mcpsec scan-secrets rules test' 'mcpsec audit' 'mcpsec audit list' 'mcpsec audit explain' 'mcpsec drill' 'mcpsec policy' 'mcpsec policy check' 'mcpsec policy explain' 'mcpsec policy test' 'mcpsec policy document' 'mcpsec policy suggest' 'mcpsec pin' 'mcpsec approve' 'mcpsec log' 'mcpsec log verify' 'mcpsec log head' 'mcpsec log schema' 'mcpsec log tail' 'mcpsec log query' 'mcpsec log stats' 'mcpsec log export' 'mcpsec alerts' 'mcpsec alerts rules' 'mcpsec alerts test' 'mcpsec alerts replay' 'mcpsec monitor' 'mcpsec monitoring' 'mcpsec monitoring export' 'mcpsec completions'; and set path "$path $word"
     end
     test "$path" = "$argv"
 end
@@ -17,6 +17,7 @@ complete -c mcpsec -n '__mcpsec_at mcpsec' -a sign -d 'Sign a request, send it, 
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a connect -d 'Let an MCP client that knows no mutual TLS reach a gateway'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a scan-secrets -d 'Find leaked secrets in files, git history and client configurations'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a audit -d 'Judge a deployment against the ten-point checklist'
+complete -c mcpsec -n '__mcpsec_at mcpsec' -a drill -d 'See what a deployment does when everything around it fails'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a policy -d 'Explain, test and document who may do what'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a pin -d 'Record what MCP servers say of themselves, and see what changed'
 complete -c mcpsec -n '__mcpsec_at mcpsec' -a approve -d 'Confirm one call that a rule holds back for an operator'
@@ -294,6 +295,17 @@ complete -c mcpsec -n '__mcpsec_at mcpsec audit' -l help -d 'Show this message a
 complete -c mcpsec -n '__mcpsec_at mcpsec audit list' -l format -d 'How they are written'
 complete -c mcpsec -n '__mcpsec_at mcpsec audit list' -l help -d 'Show this message and exit.'
 complete -c mcpsec -n '__mcpsec_at mcpsec audit explain' -l help -d 'Show this message and exit.'
+complete -c mcpsec -n '__mcpsec_at mcpsec drill' -l config -d 'The deployment file'
+complete -c mcpsec -n '__mcpsec_at mcpsec drill' -l format -d 'How the report is shown'
+complete -c mcpsec -n '__mcpsec_at mcpsec drill' -l help -d 'Show this message and exit.'
+complete -c mcpsec -n '__mcpsec_at mcpsec drill' -l list -d 'Name the faults and what is expected, and stop'
+complete -c mcpsec -n '__mcpsec_at mcpsec drill' -l longest -d 'The longest that any call may take, whatever the file says'
+complete -c mcpsec -n '__mcpsec_at mcpsec drill' -l only -d 'Only these faults (repeatable)'
+complete -c mcpsec -n '__mcpsec_at mcpsec drill' -l out -d 'Write drill.json and drill.xml (JUnit) there, for mcpsec audit'
+complete -c mcpsec -n '__mcpsec_at mcpsec drill' -l recover-within -d 'How soon it must serve again after a fault'
+complete -c mcpsec -n '__mcpsec_at mcpsec drill' -l skip -d 'Not these faults (repeatable)'
+complete -c mcpsec -n '__mcpsec_at mcpsec drill' -l slack -d 'What a loaded machine gets on top of a deadline'
+complete -c mcpsec -n '__mcpsec_at mcpsec drill' -l upstream -d 'Faults of servers only at these upstreams (repeatable)'
 complete -c mcpsec -n '__mcpsec_at mcpsec policy' -f
 complete -c mcpsec -n '__mcpsec_at mcpsec policy' -a check -d 'Find what contradicts itself, grants nothing, or grants more than it seems to'
 complete -c mcpsec -n '__mcpsec_at mcpsec policy' -a explain -d 'Say step by step why a call is allowed or refused'

@@ -2,7 +2,7 @@
 Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
     $nodes = @{
-        'mcpsec' = @{ Commands = @('init', 'serve', 'sandbox', 'config', 'certs', 'sign', 'connect', 'scan-secrets', 'audit', 'policy', 'pin', 'approve', 'log', 'alerts', 'monitor', 'monitoring', 'completions'); Options = @('--help', '--no-color', '--quiet', '--version') }
+        'mcpsec' = @{ Commands = @('init', 'serve', 'sandbox', 'config', 'certs', 'sign', 'connect', 'scan-secrets', 'audit', 'drill', 'policy', 'pin', 'approve', 'log', 'alerts', 'monitor', 'monitoring', 'completions'); Options = @('--help', '--no-color', '--quiet', '--version') }
         'mcpsec init' = @{ Commands = @(); Options = @('--client', '--help') }
         'mcpsec serve' = @{ Commands = @(); Options = @('--admin-listen', '--auth', '--config', '--grant', '--help', '--listen', '--quickstart', '--rate-limit', '--ready-file', '--upstream', '--workers') }
         'mcpsec sandbox' = @{ Commands = @('check'); Options = @('--help') }
@@ -44,6 +44,7 @@ Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
         'mcpsec audit' = @{ Commands = @('list', 'explain'); Options = @('--help') }
         'mcpsec audit list' = @{ Commands = @(); Options = @('--format', '--help') }
         'mcpsec audit explain' = @{ Commands = @(); Options = @('--help') }
+        'mcpsec drill' = @{ Commands = @(); Options = @('--config', '--format', '--help', '--list', '--longest', '--only', '--out', '--recover-within', '--skip', '--slack', '--upstream') }
         'mcpsec policy' = @{ Commands = @('check', 'explain', 'test', 'document', 'suggest'); Options = @('--help') }
         'mcpsec policy check' = @{ Commands = @(); Options = @('--config', '--format', '--help', '--strict') }
         'mcpsec policy explain' = @{ Commands = @(); Options = @('--address', '--arg', '--arguments', '--at', '--certificate-sha256', '--client', '--complete', '--config', '--confirmed', '--format', '--help', '--method', '--prompt', '--resource', '--tool') }
