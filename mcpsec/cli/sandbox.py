@@ -121,7 +121,11 @@ def _show(trial: Trial, standings: list[Standing]) -> None:
 
 def _summary(standing: Standing) -> str:
     if standing.kind != "command":
-        places = {"url": "a server elsewhere", "builtin": "harmless tools of the gateway's own"}
+        places = {
+            "url": "a server elsewhere",
+            "app": "code inside the gateway, with the gateway's rights",
+            "builtin": "harmless tools of the gateway's own",
+        }
         return f"{places[standing.kind]}: no process to confine"
     if not standing.starts:
         return "will not be started: its sandbox can't be kept here"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from mcpsec.deployment import Deployment
+    from mcpsec.deployment.model import Upstream
     from mcpsec.gateway.server import Gateway
     from mcpsec.gateway.workers import Supervisor, WorkerPlace
 
@@ -36,6 +37,7 @@ _RUN_NAME = "upstream"
         "mcpsec serve --quickstart",
         "mcpsec serve -- npx -y @modelcontextprotocol/server-filesystem@2026.8.31 /data",
         "mcpsec serve --upstream http://127.0.0.1:9000/mcp --grant reporting-agent",
+        "mcpsec serve --app tickets.server:mcp",
         "mcpsec serve -c /etc/mcpsec/mcpsec.toml --listen 0.0.0.0:8443 --workers 4",
     )
 )
@@ -53,9 +55,13 @@ def serve(
     upstream: Annotated[
         str | None, typer.Option("--upstream", metavar="URL", help="A Streamable HTTP MCP server to put behind it.")
     ] = None,
+    python_app: Annotated[
+        str | None,
+        typer.Option("--app", metavar="MODULE:NAME", help="A Python MCP server or ASGI app to run inside the gateway."),
+    ] = None,
     grant: Annotated[
         str | None,
-        typer.Option("--grant", metavar="CLIENT", help="Who may use COMMAND or URL [the file's first client]."),
+        typer.Option("--grant", metavar="CLIENT", help="Who may use it [the file's first client]."),
     ] = None,
     listen: Annotated[
         str | None, typer.Option("--listen", metavar="HOST:PORT", help="Listen here; port 0 takes a free one.")
@@ -81,10 +87,10 @@ def serve(
     """Put a hardened gateway in front of MCP servers.
 
     Mutual TLS, signed requests, least-privilege policy, rate limits and an audit log, as the deployment file says.
-    COMMAND or --upstream replaces the file's upstreams for this run; their tools keep their names.
+    COMMAND, --upstream or --app replaces the file's upstreams for this run; their tools keep their names.
     """
-    if command and upstream:
-        raise UsageError("COMMAND and --upstream exclude each other", hint="put several upstreams into the file")
+    if sum(each is not None for each in (command or None, upstream, python_app)) > 1:
+        raise UsageError("COMMAND, --upstream and --app exclude each other", hint="put several upstreams into the file")
     from mcpsec.deployment import load, override
 
     place = _place()
@@ -95,7 +101,7 @@ def serve(
         if listen is not None and admin is None and listen.endswith(":0") and read.server.admin is not None:
             admin = f"{read.server.admin.listen.host}:0"
         told = override(read, listen=listen, admin_listen=admin, auth=auth, rate_limit=rate_limit)
-        told = _with_upstream(told, command, upstream, grant, warn)
+        told = _with_upstream(told, _run_upstream(command, upstream, python_app), grant, warn)
         _check_files(told)
         return told if place is None else place.own(told)
 
@@ -159,12 +165,30 @@ def _deployment(config: Path | None, *, quickstart: bool) -> Deployment:
     return load(path)
 
 
+def _run_upstream(command: list[str] | None, url: str | None, python_app: str | None) -> Upstream | None:
+    """What stands in for the file's upstreams, if anything does."""
+    from mcpsec.deployment.model import Upstream
+
+    if command:
+        if shutil.which(command[0]) is None:
+            raise UsageError(f"there is no program {command[0]}", hint="install it, or name it by its whole path")
+        return Upstream(name=_RUN_NAME, command=tuple(command))
+    if url:
+        return Upstream(name=_RUN_NAME, url=_checked_url(url))
+    if python_app:
+        module, colon, name = python_app.partition(":")
+        if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))) or not colon:
+            raise UsageError(f"--app {python_app}: not MODULE:NAME", hint="such as tickets.server:mcp")
+        return Upstream(name=_RUN_NAME, app=python_app, app_dir=Path.cwd())
+    return None
+
+
 def _with_upstream(
-    deployment: Deployment, command: list[str] | None, url: str | None, grant: str | None, warn: Callable[[str], None]
+    deployment: Deployment, added: Upstream | None, grant: str | None, warn: Callable[[str], None]
 ) -> Deployment:
-    if not command and not url:
+    if added is None:
         if grant:
-            raise UsageError("--grant goes with COMMAND or --upstream", hint="what the file grants stands in the file")
+            raise UsageError("--grant goes with COMMAND, --upstream or --app", hint="the file says whom it grants what")
         return deployment
     if not deployment.clients:
         raise ConfigurationError("the file has no client that could use this upstream", path=deployment.path)
@@ -172,16 +196,10 @@ def _with_upstream(
     client_id = grant or ids[0]
     if client_id not in ids:
         raise UsageError(f"--grant {client_id}: the file has no such client", hint=f"it has {', '.join(ids)}")
-    if command and shutil.which(command[0]) is None:
-        raise UsageError(f"there is no program {command[0]}", hint="install it, or name it by its whole path")
-    from mcpsec.deployment.model import Upstream
     from mcpsec.gateway.assembly import with_run_upstream
 
-    what = shlex.join(command) if command else url
+    what = shlex.join(added.command) if added.command else added.url or added.app
     warn(f"for this run, client {client_id!r} may use everything of: {what}")
-    added = (
-        Upstream(name=_RUN_NAME, command=tuple(command)) if command else Upstream(name=_RUN_NAME, url=_checked_url(url))
-    )
     return with_run_upstream(deployment, added, client_id)
 
 

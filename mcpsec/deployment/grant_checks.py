@@ -65,7 +65,8 @@ def _check_upstream(
         report.add(at, f"there is no upstream {name}", f"did you mean {close[0]}?" if close else known)
     elif getattr(upstreams[name], kind) is None:
         other = next(other for other, wanted in _MEMBERS if wanted != kind)
-        hint = f"write {other}" if upstreams[name].builtin is None else "a built-in server needs no credential"
+        inside = upstreams[name].builtin is not None or upstreams[name].app is not None
+        hint = "a server inside the gateway takes no credential" if inside else f"write {other}"
         report.add(at, f"upstream {name} has no {kind}, so it takes no {member}", hint)
 
 

@@ -272,10 +272,21 @@ _UPSTREAM = Table(
         Key("command", Command(), "A stdio server: program and arguments, no shell.", '["mcp-server-time"]'),
         Key("url", Url(), "A Streamable HTTP server."),
         Key(
+            "app",
+            Text(
+                "module:name",
+                r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*",
+                'such as "tickets.server:mcp"',
+            ),
+            "A Python server that runs inside the gateway, with its rights: of the MCP SDK, of fastmcp, or any ASGI "
+            "application that answers at /mcp.",
+        ),
+        Key(
             "builtin",
             Choice(get_args(model.Builtin)),
             "A server inside mcpsec: a few harmless tools to try.",
         ),
+        Key("app_dir", FilePath("directory"), "Where its module is, when it is not installed.", needs="app"),
         Key("cwd", FilePath("directory"), "The program's working directory.", needs="command"),
         Key(
             "environment",
@@ -326,7 +337,7 @@ _UPSTREAM = Table(
         ),
     ),
     "One MCP server behind the gateway, served at /mcp/NAME.",
-    one_of=("command", "url", "builtin"),
+    one_of=("command", "url", "app", "builtin"),
     named="name",
 )
 

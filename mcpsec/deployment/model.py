@@ -310,7 +310,7 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """``[upstreams.NAME]``: exactly one of ``command`` (stdio), ``url`` (Streamable HTTP) or ``builtin``.
+    """``[upstreams.NAME]``: exactly one of ``command`` (stdio), ``url`` (Streamable HTTP), ``app`` or ``builtin``.
 
     ``access`` maps globs over tool names (or resource URIs, prompts) to a method class; what no glob names is
     ``execute``. ``environment`` and ``headers`` hold text or secret references.
@@ -319,7 +319,9 @@ class Upstream:
     name: str
     command: Values | None = None
     url: str | None = None
+    app: str | None = None
     builtin: Builtin | None = None
+    app_dir: Path | None = None
     cwd: Path | None = None
     environment: dict[str, str | SecretRef] = field(default_factory=dict)
     headers: dict[str, str | SecretRef] = field(default_factory=dict)

@@ -294,7 +294,7 @@ class Gateway:
             raise ConfigurationError(
                 f"the upstream {fault.upstream!r} can't be started: {fault}",
                 path=self._deployment.path,
-                hint="run its command by hand to see what it says",
+                hint="start it by hand to see what it says",
             ) from None
 
     def _upstream_failed(self, name: str, fault: UpstreamStartError) -> None:

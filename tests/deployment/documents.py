@@ -236,6 +236,10 @@ ca = "pki/tickets-ca.pem"
 [upstreams.try]
 builtin = "demo"
 
+[upstreams.own]
+app = "tickets.server:mcp"
+app_dir = "src"
+
 [roles.reader]
 allow_resources = ["tickets/get_*", "files/resource:file:///data/*", "*/prompt:*"]
 allow_methods = ["read"]

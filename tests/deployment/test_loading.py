@@ -302,10 +302,10 @@ def test_upstreams(tmp_path: Path) -> None:
 builtin = "demo"
 [upstreams.Files] # !! upstreams: the name is not an upstream name: 'Files'
 builtin = "demo"
-[upstreams.none] # !! upstreams.none needs exactly one of command, url or builtin: it has none
+[upstreams.none] # !! upstreams.none needs exactly one of command, url, app or builtin: it has none
 [upstreams.two]
 command = ["x"]
-url = "http://x/" # !! upstreams.two needs exactly one of command, url or builtin: it has command and url
+url = "http://x/" # !! upstreams.two needs exactly one of command, url, app or builtin: it has command and url
 [upstreams.a]
 command = "x --root /" # !! upstreams.a.command must be a list, not text
 [upstreams.b]

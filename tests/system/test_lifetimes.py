@@ -12,7 +12,7 @@ import mcp_types as types
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from tests.fixtures.deployments import EVERYTHING, OTHER, fixture_command
+from tests.fixtures.deployments import EVERYTHING, IN_PROCESS, OTHER, fixture_command
 from tests.fixtures.gateway import Gateway, sdk_client
 from tests.fixtures.processes import PATIENCE, leftovers, wait_until
 
@@ -22,12 +22,14 @@ MODERN, LEGACY = "2026-07-28", "2025-11-25"
 FOREVER = 900
 
 
-@pytest.fixture(params=["stdio", "http"])
+@pytest.fixture(params=["stdio", "http", "app"])
 def upstream(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Our own server on either transport, with a time limit that plays no part."""
+    """Our own server on each transport, with a time limit that plays no part."""
     limits: dict[str, Any] = {"timeout": f"{FOREVER}s"}
     if request.param == "stdio":
         return {"command": fixture_command(), **limits}
+    if request.param == "app":
+        return {**IN_PROCESS, **limits}
     return {"url": request.getfixturevalue("http_server").url, **limits}
 
 

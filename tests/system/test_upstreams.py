@@ -16,7 +16,7 @@ import mcp_types as types
 import pytest
 from mcp import Client, StdioServerParameters
 
-from tests.fixtures.deployments import fixture_command
+from tests.fixtures.deployments import IN_PROCESS, fixture_command
 from tests.fixtures.gateway import sdk_client
 from tests.fixtures.signatures import SigningAuth, signer_of
 
@@ -136,11 +136,11 @@ async def test_http_server(mode: str, deployment: Any, gateway: Any, http_server
         await use(client, subject)
 
 
-@pytest.mark.parametrize("kind", ["stdio", "http"])
+@pytest.mark.parametrize("kind", ["stdio", "http", "app"])
 @pytest.mark.parametrize("mode", ["legacy", MODERN])
 async def test_sampling_and_elicitation(kind: str, mode: str, deployment: Any, gateway: Any, http_server: Any) -> None:
-    upstream = {"command": fixture_command()} if kind == "stdio" else {"url": http_server.url}
-    running = gateway(deployment({"subject": upstream}))
+    upstreams = {"stdio": {"command": fixture_command()}, "http": {"url": http_server.url}, "app": IN_PROCESS}
+    running = gateway(deployment({"subject": upstreams[kind]}))
 
     async def sample(context: Any, params: types.CreateMessageRequestParams) -> types.CreateMessageResult:
         return types.CreateMessageResult(role="assistant", content=types.TextContent(text="Paris"), model="m")

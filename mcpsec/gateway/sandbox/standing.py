@@ -35,7 +35,7 @@ class Standing:
 def standing_of(upstream: Upstream, trial: Trial) -> Standing:
     """Judge one upstream; only the program of a ``command`` is a process that can be confined."""
     if upstream.command is None:
-        kind = "url" if upstream.url is not None else "builtin"
+        kind = "url" if upstream.url is not None else "app" if upstream.app is not None else "builtin"
         return Standing(upstream.name, kind, sandboxed=False, in_force=(), weaker=(), missing=(), not_asked=())
     sandbox = upstream.sandbox
     asked = set(ALWAYS)

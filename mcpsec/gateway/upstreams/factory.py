@@ -43,7 +43,7 @@ def make_upstream(
         return BuiltinServer(
             config.name, instructions=BUILTIN_SERVERS[config.builtin], policy=policy, cleaners=cleaners
         )
-    if config.url is not None:
+    if config.url is not None or config.app is not None:
         headers = resolve(config.headers, f"upstreams.{config.name}.headers", reveal)
         return HttpUpstream(config, headers, limits, sessions, guard, of_clients)
     environment = resolve(config.environment, f"upstreams.{config.name}.environment", reveal)

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import orjson
 
 from mcpsec import __version__
-from mcpsec.errors import ConfigurationError
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.sessions import TooManySessionsError
 from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.upstreams.base import Catalogue, RpcError, unavailable, upstream_timeout
-from mcpsec.gateway.upstreams.http_client import HttpPool, UpstreamFault, UpstreamTimeout
+from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.lanes import Lanes
+from mcpsec.gateway.upstreams.origin import origin_of
 from mcpsec.gateway.upstreams.timeouts import Timeouts
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import LATEST_LEGACY, LATEST_MODERN, Era, era_of
@@ -85,8 +83,6 @@ class HttpUpstream:
         guard: AnswerGuard,
         client_headers: Mapping[str, dict[str, str]] | None = None,
     ) -> None:
-        if config.url is None:
-            raise ValueError("an HTTP upstream needs a URL")
         self.name = config.name
         self.timeout = config.timeout
         self._timeouts = Timeouts(config)
@@ -94,24 +90,9 @@ class HttpUpstream:
         self._limits = limits
         self._sessions = sessions
         self._guard = guard
-        url = urlsplit(config.url)
-        secure = url.scheme == "https"
-        port = url.port or (443 if secure else 80)
-        host = url.hostname or ""
-        tls = _client_context(config) if secure else None
-
-        def pool() -> HttpPool:
-            return HttpPool(
-                host,
-                port,
-                tls=tls,
-                connect_timeout=config.connect_timeout,
-                response_bytes=limits.response_bytes,
-            )
-
-        self._lanes = Lanes(url.netloc.rpartition("@")[2], headers, client_headers or {}, pool)
-        target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        self._target = target.encode()
+        self._origin = origin_of(config, limits)
+        self._lanes = Lanes(self._origin.host, headers, client_headers or {}, self._origin.pool)
+        self._target = self._origin.target
         self._eras: frozenset[Era] = frozenset()
         self._own_sessions: dict[str, bytes] = {}
         self._own_id = 0
@@ -124,7 +105,11 @@ class HttpUpstream:
         self._lanes.renew(headers, client_headers)
 
     async def start(self) -> None:
-        """Find out which era the upstream speaks. One that is down now may come up later, so nothing is raised."""
+        """Find out which era the upstream speaks. A server that is down now may come up later, so that is no error.
+
+        Raises UpstreamStartError for an application of this process that can't be started.
+        """
+        await self._origin.start()
         with contextlib.suppress(UpstreamFault, RpcError):
             await self._find_eras(self._lanes.own)
 
@@ -490,6 +475,7 @@ class HttpUpstream:
         await asyncio.gather(*self._background, return_exceptions=True)
         for lane in self._lanes:
             lane.pool.close()
+        await self._origin.close()
 
 
 class _SessionGoneError(RpcError):
@@ -534,13 +520,3 @@ def _result(body: bytes, status: int) -> dict[str, Any]:
     if 400 <= status < 500:
         raise RpcError(codes.INVALID_REQUEST, f"the upstream answered {status}")
     raise UpstreamFault(f"the upstream answered {status} with something that is not a result")
-
-
-def _client_context(config: UpstreamConfig) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=config.ca)
-    except (ssl.SSLError, OSError):
-        raise ConfigurationError("no CA can be read from this file", path=config.ca) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httptools
 
@@ -58,10 +58,23 @@ class UpstreamResponse:
         return self.fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
 
 
+class StreamSource(Protocol):
+    """What a stream's pieces come from."""
+
+    def pause(self) -> None:
+        """Send nothing for a while."""
+
+    def resume(self) -> None:
+        """Go on."""
+
+    def abort(self) -> None:
+        """Nobody reads any more."""
+
+
 class BodyStream:
     """The body of a streaming answer. Closing it before its end closes the upstream connection, which cancels there."""
 
-    def __init__(self, connection: _UpstreamConnection) -> None:
+    def __init__(self, connection: StreamSource) -> None:
         self._connection = connection
         self._chunks: deque[bytes] = deque()
         self._size = 0

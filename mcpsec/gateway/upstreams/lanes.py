@@ -5,20 +5,30 @@ A server may tie what it knows of a caller to the connection, so requests with d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mcpsec import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from mcpsec.gateway.upstreams.http_client import HttpPool
+    from mcpsec.gateway.upstreams.http_client import UpstreamResponse
 
-__all__ = ["Lane", "Lanes"]
+__all__ = ["Lane", "Lanes", "Pool"]
 
 
 _MOST_BEFORE = 16
 """Lanes of former credentials that are kept: whatever still runs there has long ended when one is closed."""
+
+
+class Pool(Protocol):
+    """Takes whole requests to one origin."""
+
+    async def send(self, data: bytes, *, timeout: float, repeatable: bool) -> UpstreamResponse:
+        """The answer to one request. Raises UpstreamFault or UpstreamTimeout."""
+
+    def close(self) -> None:
+        """Cut everything."""
 
 
 class Lane:
@@ -26,7 +36,7 @@ class Lane:
 
     __slots__ = ("head", "pool")
 
-    def __init__(self, host: str, headers: Mapping[str, str], pool: HttpPool) -> None:
+    def __init__(self, host: str, headers: Mapping[str, str], pool: Pool) -> None:
         own = {"host": host, "user-agent": f"mcpsec/{__version__}", **headers}
         self.head = "".join(f"{name}: {value}\r\n" for name, value in own.items()).encode()
         self.pool = pool
@@ -40,7 +50,7 @@ class Lanes:
         host: str,
         headers: Mapping[str, str],
         by_client: Mapping[str, Mapping[str, str]],
-        pool: Callable[[], HttpPool],
+        pool: Callable[[], Pool],
     ) -> None:
         self._host = host
         self._new_pool = pool

@@ -1,0 +1,234 @@
+"""Requests to an ASGI application of this process, in the shape of an HTTP connection pool.
+
+``AppPool.send`` takes the bytes that would go over a connection and gives back what would come, so that everything
+above it (sessions, eras, streams, deadlines, cancellation) is that of any HTTP upstream.
+Source: ASGI 3.0, HTTP & WebSocket message format 2.3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mcpsec.gateway.upstreams.containment import inside
+from mcpsec.gateway.upstreams.http_client import BodyStream, UpstreamFault, UpstreamResponse, UpstreamTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    Message = MutableMapping[str, Any]
+    App = Callable[
+        [MutableMapping[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+        Awaitable[None],
+    ]
+
+__all__ = ["ASGI", "AppPool", "said_by"]
+
+ASGI = {"version": "3.0", "spec_version": "2.3"}
+_HEADER_BYTES = 64 * 1024
+_GRACE_SECONDS = 5.0
+"""How long an application that was told that its client has gone may go on before it is cancelled."""
+_UNHEARD_SECONDS = 0.05
+"""How long each piece takes that it still sends then."""
+
+
+def said_by(error: BaseException) -> str:
+    """An exception's type and place: its text may hold anything, and stays out of logs."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
+
+
+class AppPool:
+    """Requests to one application; ``app`` gives it, started, or raises UpstreamFault."""
+
+    def __init__(self, app: Callable[[], Awaitable[App]], *, response_bytes: int) -> None:
+        self._app = app
+        self._response_bytes = response_bytes
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def send(self, data: bytes, *, timeout: float, repeatable: bool) -> UpstreamResponse:
+        """Have the application answer one whole request (an event stream: its head).
+
+        Raises UpstreamFault or UpstreamTimeout. Nothing is ever sent twice, so ``repeatable`` changes nothing.
+        """
+        del repeatable
+        try:
+            async with asyncio.timeout(timeout):
+                app = await self._app()
+                scope, body = _scope_of(data)
+                work = _Request(body, self._response_bytes)
+                with inside():
+                    task = work.task = asyncio.get_running_loop().create_task(work.run(app, scope))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+                try:
+                    return await work.answer
+                except BaseException:
+                    work.abort()
+                    raise
+        except TimeoutError:
+            raise UpstreamTimeout("no answer within the deadline") from None
+
+    def close(self) -> None:
+        """Cancel everything."""
+        for task in tuple(self._running):
+            task.cancel()
+
+
+def _scope_of(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """The scope and body of a request that the gateway itself has put together."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    method, target, _ = first.split(b" ")
+    path, _, query = target.partition(b"?")
+    headers = []
+    for line in lines:
+        name, _, value = line.partition(b":")
+        headers.append((name.lower(), value.strip()))
+    scope = {
+        "type": "http",
+        "asgi": ASGI,
+        "http_version": "1.1",
+        "method": method.decode(),
+        "scheme": "http",
+        "path": path.decode(),
+        "raw_path": path,
+        "query_string": query,
+        "root_path": "",
+        "headers": headers,
+        "client": None,
+        "server": None,
+    }
+    return scope, body
+
+
+class _Request:
+    """One request under way: the application's two channels, and the answer that comes of them."""
+
+    def __init__(self, body: bytes, response_bytes: int) -> None:
+        self.answer: asyncio.Future[UpstreamResponse] = asyncio.get_running_loop().create_future()
+        self.task: asyncio.Task[None] | None = None
+        self._body: bytes | None = body
+        self._response_bytes = response_bytes
+        self._response: UpstreamResponse | None = None
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._stream: BodyStream | None = None
+        self._complete = False
+        self._gone = asyncio.Event()
+        self._flow = asyncio.Event()
+        self._flow.set()
+
+    async def run(self, app: App, scope: dict[str, Any]) -> None:
+        """Let the application answer; however it ends, whoever waits for the answer hears of it."""
+        fault = "the application ended without a whole answer"
+        try:
+            await app(scope, self._receive, self._send)
+        except asyncio.CancelledError:
+            fault = "the application was cancelled"
+        except UpstreamFault as error:
+            fault = error.reason
+        except BaseException as error:  # an application may raise what ends a process: this one is not its own
+            fault = f"the application raised {said_by(error)}"
+        finally:
+            self._gone.set()
+            if not self._complete:
+                self._fail(UpstreamFault(fault))
+
+    async def _receive(self) -> Message:
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        await asyncio.sleep(
+            _UNHEARD_SECONDS if self._complete else 0
+        )  # it may send without end: others have their turn
+        if self._complete:
+            return  # as over a connection that the other side has closed
+        if message["type"] == "http.response.start" and self._response is None:
+            self._begin(message)
+        elif message["type"] == "http.response.body" and self._response is not None:
+            await self._more(self._response, bytes(message.get("body", b"")), ends=not message.get("more_body", False))
+        else:
+            raise UpstreamFault("the application's answer is not ASGI")
+
+    def _begin(self, message: Message) -> None:
+        response = self._response = UpstreamResponse()
+        status = message["status"]
+        if not isinstance(status, int) or not 200 <= status <= 599:
+            raise UpstreamFault("the application's answer has no usable status")
+        response.status = status
+        size = 0
+        for name, value in message.get("headers", ()):
+            size += len(name) + len(value)
+            if size > _HEADER_BYTES or any(each in name + value for each in (b"\r", b"\n", b"\0")):
+                raise UpstreamFault("the application's answer has a header that can't be passed on")
+            response.fields.setdefault(bytes(name).lower(), bytes(value))
+        if response.content_type == b"text/event-stream":
+            self._stream = response.stream = BodyStream(self)
+            self._resolve(response)
+
+    async def _more(self, response: UpstreamResponse, data: bytes, *, ends: bool) -> None:
+        if self._stream is not None:
+            if data:
+                self._stream.feed(data)
+            if ends:
+                self._finish()
+                self._stream.finish()
+            else:
+                await self._flow.wait()
+            return
+        self._size += len(data)
+        if self._size > self._response_bytes:
+            raise UpstreamFault("the application's answer is too large")
+        self._pieces.append(data)
+        if ends:
+            self._finish()
+            response.body = b"".join(self._pieces)
+            self._resolve(response)
+
+    def _finish(self) -> None:
+        self._complete = True
+        self._gone.set()
+
+    def _resolve(self, response: UpstreamResponse) -> None:
+        if not self.answer.done():
+            self.answer.set_result(response)
+
+    def _fail(self, fault: UpstreamFault) -> None:
+        self._complete = True
+        if self._stream is not None:
+            self._stream.finish(fault)
+        if not self.answer.done():
+            self.answer.set_exception(fault)
+            self.answer.exception()  # nobody may be waiting any more
+
+    # --- what a BodyStream asks of its connection ------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Let the application wait at its next piece."""
+        self._flow.clear()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._flow.set()
+
+    def abort(self) -> None:
+        """Nobody reads the answer any more: the application hears of it, and is cancelled when it does not end."""
+        self._complete = True
+        self._gone.set()
+        self._flow.set()
+        task = self.task
+        if task is not None and not task.done():
+            timer = asyncio.get_running_loop().call_later(_GRACE_SECONDS, task.cancel)
+            task.add_done_callback(lambda _: timer.cancel())
+        if self._stream is not None:
+            with contextlib.suppress(Exception):
+                self._stream.finish(UpstreamFault("the stream was closed"))
