@@ -57,7 +57,7 @@ def serve(
     ] = None,
     python_app: Annotated[
         str | None,
-        typer.Option("--app", metavar="MODULE:NAME", help="A Python MCP server or ASGI app to run inside the gateway."),
+        typer.Option("--app", metavar="MODULE:NAME", help="An MCP server or ASGI app to run inside the gateway."),
     ] = None,
     grant: Annotated[
         str | None,
