@@ -10,7 +10,7 @@ _mcpsec() {
     case "$path" in
         "mcpsec") commands="init serve sandbox config certs sign connect scan-secrets audit drill policy pin approve log alerts monitor monitoring completions" options="--help --no-color --quiet --version" ;;
         "mcpsec init") commands="" options="--client --help" ;;
-        "mcpsec serve") commands="" options="--admin-listen --auth --config --grant --help --listen --quickstart --rate-limit --ready-file --upstream --workers" ;;
+        "mcpsec serve") commands="" options="--admin-listen --app --auth --config --grant --help --listen --quickstart --rate-limit --ready-file --upstream --workers" ;;
         "mcpsec sandbox") commands="check" options="--help" ;;
         "mcpsec sandbox check") commands="" options="--config --format --help" ;;
         "mcpsec config") commands="check show secrets schema reference" options="--help" ;;

@@ -4,7 +4,7 @@ Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
     $nodes = @{
         'mcpsec' = @{ Commands = @('init', 'serve', 'sandbox', 'config', 'certs', 'sign', 'connect', 'scan-secrets', 'audit', 'drill', 'policy', 'pin', 'approve', 'log', 'alerts', 'monitor', 'monitoring', 'completions'); Options = @('--help', '--no-color', '--quiet', '--version') }
         'mcpsec init' = @{ Commands = @(); Options = @('--client', '--help') }
-        'mcpsec serve' = @{ Commands = @(); Options = @('--admin-listen', '--auth', '--config', '--grant', '--help', '--listen', '--quickstart', '--rate-limit', '--ready-file', '--upstream', '--workers') }
+        'mcpsec serve' = @{ Commands = @(); Options = @('--admin-listen', '--app', '--auth', '--config', '--grant', '--help', '--listen', '--quickstart', '--rate-limit', '--ready-file', '--upstream', '--workers') }
         'mcpsec sandbox' = @{ Commands = @('check'); Options = @('--help') }
         'mcpsec sandbox check' = @{ Commands = @(); Options = @('--config', '--format', '--help') }
         'mcpsec config' = @{ Commands = @('check', 'show', 'secrets', 'schema', 'reference'); Options = @('--help') }
