@@ -136,6 +136,7 @@ class Limits:
     header_bytes: int = 32 * 1024
     body_bytes: int = 4 * 1024 * 1024
     response_bytes: int = 16 * 1024 * 1024
+    stream_bytes: int = 256 * 1024 * 1024
     json_depth: int = 64
     connections: int = 2000
     connections_per_address: int = 200

@@ -12,6 +12,8 @@ from mcpsec.gateway.connection import refusal_answer
 from mcpsec.gateway.message import Answer, Exchange, Refusal, StreamAnswer
 from mcpsec.gateway.quota import quota_headers
 from mcpsec.protocol import codes
+from mcpsec.protocol.jsonrpc import request_error
+from mcpsec.protocol.sse import encode_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -29,12 +31,14 @@ _INTERNAL = Refusal(500, codes.INTERNAL_ERROR, "internal error", "internal-error
 class Chain:
     """Takes requests along ``steps`` and to the upstream that the steps have found.
 
-    ``failed`` hears of exceptions that nobody foresaw; their caller gets a bare internal error.
+    ``failed`` hears of exceptions that nobody foresaw; their caller gets a bare internal error. ``stream_bytes`` bounds
+    all that one stream of events may bring.
     """
 
     def __init__(
         self, steps: Sequence[Step], in_flight: InFlight, recorder: Recorder, failed: Callable[[Exception, str], None]
     ) -> None:
+        self.stream_bytes = 256 * 1024 * 1024
         self._steps = tuple(steps)
         self._in_flight = in_flight
         self._recorder = recorder
@@ -111,8 +115,15 @@ class Chain:
         try:
             async for part in parts:
                 exchange.answer_bytes += len(part)
+                if exchange.answer_bytes > self.stream_bytes:
+                    exchange.decision, exchange.rule = "failed", "stream-too-large"
+                    break
                 yield part
-            complete = True
+            else:
+                complete = True
+            if not complete and exchange.rpc_id is not None:
+                error = request_error(exchange.rpc_id, codes.ANSWER_UNUSABLE, "the answer is larger than the limit")
+                yield encode_event(error)
         finally:
             await parts.aclose()
             exchange.let_go()

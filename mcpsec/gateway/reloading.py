@@ -137,6 +137,7 @@ async def _use(gateway: Gateway, wanted: Deployment) -> None:
 def _use_limits(gateway: Gateway, limits: Limits) -> None:
     gateway._sessions.limits = limits
     gateway._in_flight.bound = limits.in_flight_per_client
+    gateway._chain.stream_bytes = limits.stream_bytes
     for registry in gateway._registries:
         registry.limits = limits
 

@@ -308,6 +308,7 @@ class Gateway:
         self._start_tokens()
         in_flight = self._in_flight = InFlight(server.limits.in_flight_per_client)
         chain = self._chain = Chain(self._steps(self._hosts()), in_flight, self._recorder, self._report)
+        chain.stream_bytes = server.limits.stream_bytes
         registry = ConnectionRegistry(chain.handle, server.limits)
         registry.refused = self._recorder.refused_bytes
         self._registries.append(registry)

@@ -45,6 +45,7 @@ address_rate_limit = "600/minute"
 header_bytes = "16KiB"
 body_bytes = "8MiB"
 response_bytes = 1048576
+stream_bytes = 2097152
 json_depth = 32
 connections = 100
 connections_per_address = 10

@@ -71,6 +71,7 @@ def test_every_key_reaches_the_model(tmp_path: Path) -> None:
     assert (limits.rate_limit, deployment.default_rate_limit) == (None, None)
     assert (limits.header_bytes, limits.body_bytes, limits.response_bytes) == (16384, 8 << 20, 1 << 20)
     assert (limits.header_timeout, limits.body_timeout, limits.write_timeout) == (2.5, 60.0, 0.5)
+    assert limits.stream_bytes == 2 << 20
     assert (limits.stream_lifetime, limits.drain_timeout) == (86400.0, 0.0)
     assert deployment.auth.signature.max_age == 120.0
     assert deployment.log.file == Path("/var/log/mcpsec/events.jsonl")

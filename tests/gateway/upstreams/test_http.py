@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.gateway import Gateway
+from tests.fixtures.processes import wait_until
 from tests.fixtures.raw import MODERN_META, RawClient, call
 
 TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("echo", "other")]
@@ -118,7 +119,7 @@ def running(faulty: FaultyServer, deployment: Any, gateway: Any) -> Gateway:
     web: dict[str, Any] = {"url": faulty.url, "timeout": "2s", "headers": {"x-own": "ours"}}
     web["breaker"] = {"enabled": False}  # every fault is to be met, one after the other
     made = deployment({"web": web})
-    made.document["server"]["limits"] = {"response_bytes": 200_000}
+    made.document["server"]["limits"] = {"response_bytes": 200_000, "stream_bytes": 400_000}
     made.write()
     started: Gateway = gateway(made)
     return started
@@ -129,6 +130,36 @@ def ask(running: Gateway, headers: dict[str, str | None] | None = None) -> tuple
     with RawClient(running) as client:
         response = client.post(call("echo"), headers)
     return response.status, response.code, time.monotonic() - began
+
+
+def streamed(*events: bytes) -> Callable[[socket.socket, bytes], None]:
+    """Answers a call with these events."""
+
+    def fault(connection: socket.socket, body: bytes) -> None:
+        connection.sendall(STREAM + b"".join(map(chunk, events)) + b"0\r\n\r\n")
+
+    return fault
+
+
+def test_a_stream_has_a_bound_for_all_its_events(running: Gateway, faulty: FaultyServer) -> None:
+    """Each event is small; together they are more than one stream may bring. One event less, and it is an answer."""
+    answer = b'data: {"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","content":[]}}\n\n'
+    fits = 400_000 // len(EVENT) - 1
+    for count, rule in ((fits, None), (fits + 10, "stream-too-large"), (fits * 20, "stream-too-large"), (1, None)):
+        faulty.fault = streamed(*[EVENT] * count, answer)
+        before = len(calls(running))
+        with RawClient(running) as client:
+            body = client.post(call("echo")).body
+        assert (b'"result"' in body, b"50304" in body) == (rule is None, rule is not None), body[-300:]
+        assert body.count(b"data:") <= fits + 2  # those that fit, one by rounding, and the error
+        wait_until(lambda before=before: len(calls(running)) > before, "the event of the call")
+        told = calls(running)[before:]
+        assert [(one["decision"] == "failed", one["rule"]) for one in told] == [(rule is not None, rule or "granted")]
+
+
+def calls(running: Gateway) -> list[dict[str, Any]]:
+    """The events of calls so far."""
+    return [event for event in running.deployment.events() if event.get("method") == "tools/call"]
 
 
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
