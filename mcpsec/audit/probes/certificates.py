@@ -240,19 +240,14 @@ def _names(own: x509.Certificate | None, name: str) -> tuple[x509.Name, x509.Sub
 
 @probe("P0", "CRT006", order=14)
 def changed(session: Session) -> Iterator[Finding]:
-    """CRT006: the served serial number against the readings that ``--state FILE`` keeps."""
+    """CRT006: the serial number that TLS008 has seen, against the readings that ``--state FILE`` keeps."""
     subject = session.subject
     if not session.target.tls:
         yield subject.skip("CRT006", "the endpoint speaks plain HTTP")
         return
-    from mcpsec.certs.reading import served_chain
-    from mcpsec.errors import NotAssessedError
-
-    session.pace()
-    try:
-        leaf = served_chain(session.target.host, session.target.port, context=session.tls(certificate=True))[0]
-    except NotAssessedError as error:
-        yield subject.unknown("CRT006", error.message)
+    leaf = session.facts.get("leaf")
+    if leaf is None:
+        yield subject.unknown("CRT006", "the served certificate could not be read")
         return
     now = session.audit.now
     serial, age = f"{leaf.serial_number:x}", now - leaf.not_valid_before_utc

@@ -88,7 +88,7 @@ def foreign_pages(session: Session) -> Iterator[Finding]:
     else:
         yield subject.ok("ORG001", None, "a foreign and a null Origin are refused")
     yield _host(session, entry, body, headers, first, more)
-    yield _cors(session)
+    yield _cors(session, entry)
     if not entry:
         yield subject.unknown("ORG004", f"refused for another reason: {first.describe()}")
         return
@@ -125,9 +125,9 @@ def _host(
     return state("ORG002", None, f"a foreign Host: {answer.describe()}", key="host")
 
 
-def _cors(session: Session) -> Finding:
+def _cors(session: Session, entry: Entry) -> Finding:
     asked = {"Origin": _EVIL, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
-    answer = session.request("OPTIONS", headers=asked, certificate=False)
+    answer = session.request("OPTIONS", headers=asked, certificate=entry.identity.any, identity=entry.identity)
     allowed = answer.headers.get("access-control-allow-origin", "")
     if allowed in ("*", _EVIL):
         return session.subject.fail("ORG003", None, f"Access-Control-Allow-Origin: {allowed}", key="cors")

@@ -16,6 +16,7 @@ from mcpsec.audit.probes.wire import PATIENCE
 __all__: list[str] = []
 
 _SERVED = ("TLS008", "TLS009", "CRT001", "CRT002", "CRT009")
+_READ = (*_SERVED, "CRT006")
 _PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 
 
@@ -119,7 +120,7 @@ def _negotiates(session: Session, version: ssl.TLSVersion) -> bool | None:
         return False
 
 
-@probe("P0", *_SERVED, order=13)
+@probe("P0", *_READ, order=13)
 def server_certificate(session: Session) -> Iterator[Finding]:
     """TLS008, TLS009, CRT001, CRT002, CRT009."""
     if not session.target.tls:
@@ -136,7 +137,7 @@ def server_certificate(session: Session) -> Iterator[Finding]:
     except NotAssessedError as error:
         yield subject.unknown("TLS008", error.message, required=True)
         return
-    leaf = chain[0]
+    session.facts["leaf"] = leaf = chain[0]
     yield _verified(session)
     yield from _strength(session, leaf)
     from mcpsec.audit.checks.crt import lifetime, remaining

@@ -1,0 +1,241 @@
+"""Live probes against a strict server that shares no code with mcpsec: it passes whole, and each control that it lacks
+turns exactly its checks red.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from mcpsec.audit.probes import load, session, traces
+from mcpsec.audit.probes.session import Credentials
+from mcpsec.deployment import load as load_deployment
+from mcpsec.deployment.model import Rate
+from mcpsec.errors import UsageError
+from mcpsec.signing import Signer, SigningKey
+from tests.audit.helpers import failing, judged
+from tests.audit.strict_server import BURST, RATE, TOOLS, StrictServer
+from tests.fixtures.pki import Authority
+
+ALICE, BOB = "spiffe://t/alice", "spiffe://t/bob"
+NO_CHECK_TIME = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL."""
+
+CONTROLS = {
+    "authentication": {"AUT001", "SIG001", "TLS002"},
+    "client certificates": {"TLS002"},
+    "dates of certificates": {"TLS004"},
+    "known names": {"TLS005"},
+    "signatures": {"SIG001"},
+    "body digest": {"SIG002"},
+    "covered headers": {"SIG002"},
+    "known keys": {"SIG002"},
+    "age": {"SIG003"},
+    "replay protection": {"SIG004"},
+    "origin": {"ORG001"},
+    "host": {"ORG002"},
+    "cors": {"ORG003"},
+    "type": {"ORG004"},
+    "random sessions": {"SES001"},
+    "known sessions": {"SES001"},
+    "session owner": {"SES001"},
+    "no sessions": {"SES002"},
+    "mirror": {"HDR001"},
+    "single headers": {"HDR002"},
+    "strict JSON": {"INP003"},
+    "short errors": {"ERR001"},
+    "denial": {"PRM003"},
+    "filtered lists": {"PRM004"},
+    "redaction": {"LOG002"},
+    "counters": {"MON003"},
+}
+"""Control → the checks that fail without it, and no others."""
+LOADS = {
+    "body limit": ("INP001", {"INP001"}),
+    "depth": ("INP002", {"INP002"}),
+    "deadlines": ("TMO003", {"TMO003"}),
+    "rate limit": ("RTE", {"RTE003"}),
+    "limit by client": ("RTE", {"RTE004"}),
+    "limit by identity": ("RTE", {"RTE004"}),
+}
+NEEDS_LOAD = ("RTE", "TMO003", "INP001", "INP002")
+POLICY = """\
+version = 1
+[server]
+listen = "127.0.0.1:0"
+[server.tls]
+certificate = "{server.certificate}"
+key = "{server.key}"
+client_ca = "{client.ca}"
+minimum_version = "1.2"
+[log]
+file = "server.log"
+[upstreams.only]
+url = "http://127.0.0.1:1/mcp"
+[upstreams.only.access]
+"*" = "read"
+[[clients]]
+id = "alice"
+certificate = {{ san = "spiffe://t/alice" }}
+signing_keys = [{{ id = "alice", secret = {{ env = "ALICE" }} }}]
+allow_resources = ["only/echo", "only/lookup"]
+allow_methods = ["read"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch):
+    """No pause between requests, and short waits; what is waited for is always a condition."""
+    monkeypatch.setattr(session, "PACE", 0.0)
+    monkeypatch.setattr(load, "GRACE", 0.5)
+    monkeypatch.setattr(traces, "SETTLES", 3.0)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Certificates, keys and the policy file."""
+    directory = tmp_path_factory.mktemp("live")
+    servers, clients = Authority(directory / "s", "Servers"), Authority(directory / "c", "Clients")
+    server = servers.server("server", trusts=clients.certificate)
+    alice = clients.client("alice", ALICE, trusts=servers.certificate)
+    bob = clients.client("bob", BOB, trusts=servers.certificate)
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = directory / "client-ca.key"
+    key.write_bytes(clients._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    secrets = {name: name.encode() * 16 for name in ("alice", "bob")}
+    signers = {name: Signer(SigningKey(name, secret=secret)) for name, secret in secrets.items()}
+    (directory / "mcpsec.toml").write_text(POLICY.format(server=server, client=server))
+    return {
+        "server": server, "keys": secrets, "deployment": load_deployment(directory / "mcpsec.toml"),
+        "alice": Credentials(alice.certificate, alice.key, servers.certificate, signers["alice"], client="alice"),
+        "bob": Credentials(bob.certificate, bob.key, servers.certificate, signers["bob"], client="bob"),
+        "authority": (clients.certificate, key), "ca": clients.certificate,
+    }  # fmt: skip
+
+
+def context_of(world, lacking):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world["server"].certificate, world["server"].key)
+    context.load_verify_locations(world["ca"])
+    optional = lacking in ("client certificates", "authentication")
+    context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
+    if lacking == "dates of certificates":
+        context.verify_flags |= NO_CHECK_TIME
+    return context
+
+
+@pytest.fixture
+def probed(world, tmp_path):
+    """Runs a server that lacks one control, and probes it: ``probed("origin")``."""
+    running = []
+
+    def run(lacking="", *, profile="refuse", **more):
+        log = tmp_path / f"{len(running)}.log"
+        log.touch()
+        grants = {ALICE: ("echo", "lookup"), BOB: tuple(TOOLS)}
+        server = StrictServer(context_of(world, lacking), grants=grants, keys=world["keys"], lacking=lacking, log=log)
+        running.append(server)
+        if profile != "load":
+            server.buckets = None
+        options = {
+            "credentials": world["alice"], "other": world["bob"], "authority": world["authority"], "log": log,
+            "owned": {"localhost"}, "deployment": world["deployment"], "metrics": f"{server.url[:-4]}/private/metrics",
+            "longest": 4.0, "rate": Rate(RATE, 1.0, BURST), **more.pop("options", {}),
+        }  # fmt: skip
+        return server, judged(tmp_path, server.url, profile=profile, options=options, **more)
+
+    yield run
+    for server in running:
+        server.close()
+
+
+@pytest.mark.parametrize("control", ["", *CONTROLS])
+def test_each_control_that_is_missing_turns_exactly_its_checks_red(control, probed):
+    server, found = probed(control)
+    told = [(r.check, r.observed) for r in failing(found)]
+    assert {r.check for r in failing(found)} == CONTROLS.get(control, set()), told
+    assert server.called == []
+    assert set(server.methods) <= {
+        "server/discover", "initialize", "notifications/initialized", "tools/list", "tools/call", "prompts/get", "ping",
+    }  # fmt: skip
+    if not control:
+        unknown = {(r.check, r.observed) for r in found.results if r.state == "not-assessed"}
+        assert {check for check, _ in unknown} == {"CRT006"}, unknown
+        assert found.exit_code == 0
+        assert server.sessions == {}  # what was opened is closed
+    for result in failing(found):
+        assert result.fix
+        assert result.location.path == server.url
+
+
+@pytest.mark.parametrize("control", ["", *LOADS])
+def test_load_finds_what_has_no_bounds(control, probed):
+    select, red = LOADS.get(control, (",".join(NEEDS_LOAD), set()))
+    _, found = probed(control, profile="load", select=[select], options={"window": 3.0})
+    told = [(r.check, r.state, r.observed) for r in found.results]
+    assert {r.check for r in failing(found)} == red, told
+    assert [r.check for r in found.results if r.state == "not-assessed" and r.required] == [], told
+    if not control:
+        assert {r.check for r in found.results if r.state == "pass"} == {
+            "INP001", "INP002", "RTE003", "RTE004", "TMO003",
+        }  # fmt: skip
+
+
+def test_nobody_is_attacked_without_consent(world, probed, tmp_path):
+    server, _ = probed(profile="passive")
+    before = len(server.methods)
+    for profile in ("refuse", "load"):
+        with pytest.raises(UsageError, match="owner has to agree"):
+            judged(tmp_path, server.url, profile=profile, options={"owned": {"elsewhere"}})
+    with pytest.raises(UsageError, match="of this machine"):
+        judged(tmp_path, "https://mcp.acme.example:8443/mcp", profile="load", options={"owned": {"mcp.acme.example"}})
+    assert len(server.methods) == before
+
+
+def test_passive_sends_nothing_that_must_be_refused(probed):
+    server, found = probed(profile="passive")
+    assert failing(found) == []
+    assert "tools/call" not in server.methods
+    assert {r.check for r in found.results}.isdisjoint({"SIG002", "SIG003", "SIG004", "TLS003", "PRM003", "INP003"})
+    (endpoint,) = [each for each in found.subjects if each.kind == "endpoint"]
+    assert 20 <= endpoint.facts["requests"] <= 48
+    assert server.failures <= 3
+
+
+def test_a_lock_out_ends_the_attack_and_is_not_clean(world, probed, tmp_path):
+    server, _ = probed(profile="passive")
+    server.buckets = {ALICE: (-1e9, 1e12)}  # locked for good
+    options = {"credentials": world["alice"], "owned": {"localhost"}}
+    found = judged(tmp_path, server.url, profile="refuse", options=options)
+    assert found.exit_code == 3
+    stopped = [r for r in found.results if r.state == "not-assessed" and "429" in r.observed]
+    assert {"SIG002", "PRM003", "INP003"} <= {r.check for r in stopped}
+    assert all(r.required for r in stopped)
+
+
+def test_without_a_key_what_needs_one_is_said_and_not_clean(probed):
+    _, found = probed(options={"credentials": Credentials(), "other": None, "authority": None, "deployment": None})
+    assert failing(found, "AUT001", "SIG001", "TLS002", "PRM003") == []
+    unknown = {r.check: r.observed for r in found.results if r.state == "not-assessed"}
+    assert "--client-ca-key" in unknown["TLS004"]
+    assert {"PRM003", "INP003", "TOL001", "HDR001"} <= set(unknown)
+
+
+def test_the_lists_that_are_shown_are_judged(world, tmp_path):
+    hidden = "Gives the text back.\u200b\U000e0041"
+    tools = {
+        **TOOLS,
+        "echo": {**TOOLS["echo"], "description": hidden},
+        "delete_all": {**TOOLS["echo"], "name": "delete_all"},
+    }
+    server = StrictServer(None, grants={}, keys={}, lacking="authentication", tools=tools)
+    try:
+        server.buckets = None
+        found = judged(tmp_path, server.url, profile="passive", options={})
+    finally:
+        server.close()
+    assert {(r.check, r.subject) for r in failing(found) if r.check.startswith("TOL")} == {
+        ("TOL001", "echo"), ("TOL005", "delete_all"),
+    }  # fmt: skip
