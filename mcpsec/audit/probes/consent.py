@@ -31,7 +31,7 @@ def require(context: Context) -> None:
 def _require(target: Target, context: Context) -> None:
     owned = {host.lower() for host in context.options.get("owned") or ()}
     entry = _entry(target, context)
-    if not (target.host.lower() in owned or entry is not None or deployment_of(target, context) is not None):
+    if not (target.host.lower() in owned or entry is not None or _is_own(target, context)):
         raise UsageError(
             f"{target}: the profile {context.profile} sends requests that must be refused: its owner has to agree",
             hint=f"if that is you: --i-own-this {target.host}, or a [[audit.targets]] entry in the deployment file",
@@ -60,17 +60,25 @@ def _entry(target: Target, context: Context) -> AuditTarget | None:
 
 
 def deployment_of(target: Target, context: Context) -> Deployment | None:
-    """The deployment that this endpoint is: by its public URL, or by the address of this machine that it listens on.
+    """The deployment behind an endpoint: the one that was given for it (``-c``), else the one whose address it is."""
+    given: Deployment | None = context.options.get("deployment")
+    return given if given is not None else _matching(target, context)
 
-    A file that was given with ``-c`` and takes a free port (0) is taken to be the endpoint's when both are local.
-    """
+
+def _matching(target: Target, context: Context) -> Deployment | None:
+    """The deployment of which this is the public URL, or the address of this machine that it listens on."""
     from mcpsec.connect.credentials import url_of
 
     for deployment in _deployments(context):
         own = target_of(url_of(deployment))
         if (own.host, own.port) == (target.host, target.port):
             return deployment
-        listen = deployment.server.listen
-        if is_local(target.host) and listen.port in (target.port, 0) and target.tls:
+        if is_local(target.host) and deployment.server.listen.port in (target.port, 0) and target.tls:
             return deployment
     return None
+
+
+def _is_own(target: Target, context: Context) -> bool:
+    """Whether the endpoint is a deployment's own: by its address, or on this machine when somebody said so (``-c``)."""
+    given = context.options.get("deployment")
+    return _matching(target, context) is not None or (given is not None and is_local(target.host))
