@@ -134,11 +134,10 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The JSON of the body, or of the first event of an event stream; None when there is none."""
+        """The JSON of the body, or of the answer in an event stream; None when there is none."""
         raw = self.body
         if self.headers.get("content-type", "").startswith("text/event-stream"):
-            match = re.search(rb"^data: ?(.*)$", raw, re.M)
-            raw = match[1] if match else b""
+            raw = _told(raw) or b""
         try:
             return json.loads(raw)
         except (ValueError, RecursionError):
@@ -252,7 +251,7 @@ def _body(stream: socket.socket, headers: Mapping[str, str], body: bytes, deadli
     events = headers.get("content-type", "").startswith("text/event-stream")
 
     def complete() -> bool:
-        if events and re.search(rb"data:[^\n]*\r?\n(?:\r?\n|\r\n)", body):
+        if events and _told(_unchunk(body) if chunked else body) is not None:
             return True
         if chunked:
             return body.endswith(b"0\r\n\r\n") or body == b"0\r\n\r\n"
@@ -281,3 +280,22 @@ def _unchunk(raw: bytes) -> bytes:
         found += raw[end + 2 : end + 2 + size]
         at = end + 2 + size + 2
     return found
+
+
+def _told(stream: bytes) -> bytes | None:
+    """The data of the first whole event that is an answer; None when none has come yet.
+
+    What a server says before is passed over: events without data, which only prime a client for resuming, and its own
+    notifications and requests.
+    """
+    for event in re.split(rb"\r?\n\r?\n", stream)[:-1]:
+        data = b"\n".join(re.findall(rb"^data: ?(.*?)\r?$", event, re.M))
+        if not data.strip():
+            continue
+        try:
+            message = json.loads(data)
+        except (ValueError, RecursionError):
+            return data
+        if not (isinstance(message, dict) and "method" in message):
+            return data
+    return None
