@@ -129,6 +129,8 @@ def _structured(path: PurePath, name: str, raw: bytes) -> str | None:  # noqa: P
             re.search(r"(?m)^\[server(?:\.tls)?\]", text) and re.search(r"(?m)^version\s*=\s*1\b", text)
         ):
             return "deployment"
+        if re.search(r'(?m)^schema\s*=\s*"mcpsec\.pins/1"', text[:4096]):
+            return "pins"
         if _CLIENT_KEYS.search(raw):
             return "client"
         return "traefik" if _TRAEFIK.search(text) or "[http.routers" in text or "[tls.options" in text else None

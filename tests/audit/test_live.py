@@ -4,15 +4,21 @@ turns exactly its checks red.
 
 from __future__ import annotations
 
+import json
 import ssl
+from datetime import UTC, datetime
 
 import pytest
 
 from mcpsec.audit.probes import load, session, traces
+from mcpsec.audit.probes.consent import require
 from mcpsec.audit.probes.session import Credentials
+from mcpsec.audit.subjects import Context, Subject
+from mcpsec.cli.root import main
 from mcpsec.deployment import load as load_deployment
 from mcpsec.deployment.model import Rate
 from mcpsec.errors import UsageError
+from mcpsec.gateway.pins.lock import Lock, UpstreamPins
 from mcpsec.signing import Signer, SigningKey
 from tests.audit.helpers import failing, judged
 from tests.audit.strict_server import BURST, RATE, TOOLS, StrictServer
@@ -239,3 +245,85 @@ def test_the_lists_that_are_shown_are_judged(world, tmp_path):
     assert {(r.check, r.subject) for r in failing(found) if r.check.startswith("TOL")} == {
         ("TOL001", "echo"), ("TOL005", "delete_all"),
     }  # fmt: skip
+
+
+def test_what_is_listed_is_held_against_the_lock(world, tmp_path):
+    lock = tmp_path / "mcpsec.pins.toml"
+    Lock({"only": UpstreamPins({"tools": TOOLS})}).write(lock)
+    changed = {**TOOLS, "echo": {**TOOLS["echo"], "description": "Gives the text to somebody else."}}
+    for tools, red in ((TOOLS, set()), (changed, {"only/echo"})):
+        server = StrictServer(None, grants={}, keys={}, lacking="authentication", tools=tools)
+        server.buckets = None
+        try:
+            found = judged(tmp_path, server.url, str(lock), profile="passive", select=["TOL004"])
+        finally:
+            server.close()
+        told = [(r.subject, r.state, r.observed) for r in found.results]
+        assert {r.subject for r in failing(found)} == red, told
+        assert any(r.state == "pass" for r in found.results)
+
+
+def test_a_later_reading_sees_the_certificate_change(world, probed, tmp_path):
+    state = tmp_path / "state.json"
+
+    def told(*, certificate=None):
+        if certificate is not None:
+            readings = json.loads(state.read_text())
+            (row,) = next(iter(readings["endpoints"].values()))
+            row["serial"] = certificate
+            state.write_text(json.dumps(readings))
+            target = next(iter(readings["endpoints"]))
+            options = {"state": state, "credentials": world["alice"]}
+            found = judged(tmp_path, target, profile="passive", select=["CRT006"], options=options)
+        else:
+            _, found = probed(profile="passive", select=["CRT006"], options={"state": state})
+        return {str(r.state) for r in found.results}
+
+    assert told() == {"not-assessed"}
+    assert told(certificate="beef") == {"pass"}
+    state.write_text("[]")
+    with pytest.raises(UsageError, match="no file of readings"):
+        probed(profile="passive", select=["CRT006"], options={"state": state})
+
+
+def test_the_command_says_who_has_to_agree(world, probed, tmp_path, capsys):
+    server, _ = probed(profile="passive", select=["TLS001"])
+    alice = world["alice"]
+    own = ["--cert", str(alice.certificate), "--key", str(alice.key), "--ca", str(alice.ca)]
+    assert main(["audit", server.url, *own, "--profile", "refuse"]) == 2
+    assert "--i-own-this localhost" in capsys.readouterr().err
+    code = main(
+        ["audit", server.url, *own, "--profile", "refuse", "--i-own-this", "localhost", "--format", "json",
+         "--select", "TLS003", "--no-waivers"]
+    )  # fmt: skip
+    document = json.loads(capsys.readouterr().out)
+    assert code == 0 and document["profile"] == "refuse"
+    assert {(r["check"], r["state"]) for r in document["results"]} == {("TLS003", "pass")}
+    for wrong, text in (
+        (["--client", "alice"], "-c FILE"),
+        (["--other-cert", str(alice.certificate)], "belong together"),
+        (["--rate-limit", "often"], "--rate-limit"),
+        (["--log", str(tmp_path / "none.log")], "no such file"),
+    ):
+        assert main(["audit", server.url, *own, *wrong]) == 2
+        assert text in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_an_entry_of_the_deployment_file_is_consent(world, tmp_path):
+    text = POLICY.format(server=world["server"], client=world["server"])
+    text += '[[audit.targets]]\nurl = "https://one.invalid:8443/mcp"\nallow_load = true\n'
+    text += '[[audit.targets]]\nurl = "https://two.invalid:8443/mcp"\n'
+    (tmp_path / "mcpsec.toml").write_text(text)
+    options = {"deployment": load_deployment(tmp_path / "mcpsec.toml")}
+    for url, profile, good in (
+        ("https://one.invalid:8443/mcp", "load", True),
+        ("https://two.invalid:8443/mcp", "refuse", True),
+        ("https://two.invalid:8443/mcp", "load", False),
+        ("https://three.invalid:8443/mcp", "refuse", False),
+    ):
+        context = Context([Subject("endpoint", tmp_path, url)], tmp_path, datetime.now(UTC), profile, options)
+        if good:
+            require(context)
+        else:
+            with pytest.raises(UsageError):
+                require(context)

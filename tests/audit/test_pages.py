@@ -11,6 +11,10 @@ from mcpsec.audit.documentation import pages
 from tests.audit.labelled import CASES
 from tests.audit.test_client import CASES as CLIENT
 from tests.audit.test_deployment import CONTROLS
+from tests.audit.test_foreign import SETTINGS as NGINX
+from tests.audit.test_foreign import TOKENS
+from tests.audit.test_live import CONTROLS as LIVE
+from tests.audit.test_live import LOADS
 
 DOCS = Path(__file__).parents[2] / "docs" / "audit"
 
@@ -31,7 +35,58 @@ def examples():
             failing, passing = found.setdefault(check, ([], []))
             failing.append(f"tests/audit/test_deployment.py: {name}")
             passing.append("tests/audit/test_deployment.py: what mcpsec init writes")
+    strict = "tests/audit/strict_server.py: whole"
+    live = [(f"tests/audit/strict_server.py: without {name}", red, strict) for name, red in LIVE.items()]
+    live += [(f"tests/audit/strict_server.py: without {name}", red, strict) for name, (_, red) in LOADS.items()]
+    live += [
+        (
+            f"tests/audit/test_foreign.py: OAuth resource without {name}",
+            red,
+            "tests/audit/test_foreign.py: OAuth resource",
+        )
+        for name, red in TOKENS.items()
+    ]
+    live += [
+        (f"tests/audit/test_foreign.py: nginx, {name}", red, "nginx, ssl_verify_client on")
+        for name, red in NGINX.items()
+    ]
+    live += [(f"{name}", red, twin) for name, red, twin in OTHERS]
+    for name, red, twin in live:
+        for check in sorted(red):
+            failing, passing = found.setdefault(check, ([], []))
+            failing.append(name)
+            passing.append(twin)
     return found
+
+
+OTHERS = [
+    (
+        "tests/audit/test_passive.py: a weak server",
+        {"TLS001", "ERR002", "MON001"},
+        "tests/audit/test_passive.py: a strong server",
+    ),
+    (
+        "tests/audit/test_passive.py: the same without its CA",
+        {"TLS008"},
+        "tests/audit/test_passive.py: a strong server",
+    ),
+    (
+        "tests/audit/test_usage.py: a grant that the log does not show",
+        {"PRM005"},
+        "tests/audit/test_usage.py: one that it shows",
+    ),
+    ("tests/audit/test_usage.py: a lock changed by hand", {"TOL004"}, "tests/audit/test_usage.py: a lock as written"),
+    (
+        "tests/audit/test_usage.py: 95 days without a new one",
+        {"CRT006"},
+        "tests/audit/test_usage.py: a renewed certificate",
+    ),
+    (
+        "tests/audit/test_usage.py: a drill that hung",
+        {"RES002", "TMO004"},
+        "tests/audit/test_usage.py: a drill that passed",
+    ),
+]
 
 
 def test_pages_are_current():
