@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 
+from mcpsec.gateway.heads import KnownHeads
 from mcpsec.gateway.message import Answer, Peer, Refusal, Request, StreamAnswer
 from mcpsec.gateway.tls import peer_of
 from mcpsec.protocol.jsonrpc import request_error
@@ -52,11 +53,16 @@ class ConnectionRegistry:
 
     def __init__(self, handler: Handler, limits: Limits) -> None:
         self.handler = handler
-        self.limits = limits
+        self.use(limits)
         self.connections: set[Connection] = set()
         self.draining = False
         self.date = b""
         self.refused: Callable[[Refusal, Peer], None] = lambda _refusal, _peer: None
+
+    def use(self, limits: Limits) -> None:
+        """Hold every request from now on to these."""
+        self.limits = limits
+        self.heads = KnownHeads(limits)
 
     def sweep(self, now: float) -> None:
         """Enforce every connection's deadline; called a few times a second."""
@@ -143,7 +149,12 @@ class Connection(asyncio.Protocol):
         state = self._state
         if state in {"linger", "closing", "closed"}:
             return
-        if state == "idle":
+        idle = state == "idle"
+        if idle:
+            request = self._registry.heads.request(data)
+            if request is not None:
+                self._enqueue(request)
+                return
             self._state = "head"
             self._deadline = self._loop.time() + self._registry.limits.header_timeout
         before = self._progress()
@@ -159,6 +170,8 @@ class Connection(asyncio.Protocol):
                 self._head_bytes += len(data)
                 if self._head_bytes > self._registry.limits.header_bytes and self._state != "linger":
                     self._refuse(431, "request header too large", "header-too-large")
+            elif idle and self._state == "busy" and not self._part and len(self._queue) == 1:
+                self._registry.heads.remember(data, self._request)
 
     def _progress(self) -> tuple[Request | None, str, int]:
         return (self._request, self._part, self._body_bytes) if self._part else (None, "", 0)

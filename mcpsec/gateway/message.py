@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from mcpsec.protocol.headers import mcp_headers
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from mcpsec.protocol.eras import Era
     from mcpsec.protocol.jsonrpc import Message
 
-__all__ = ["Answer", "Exchange", "Headers", "Peer", "Refusal", "Request", "StreamAnswer", "json_answer"]
+__all__ = ["Answer", "Exchange", "Head", "Headers", "Peer", "Refusal", "Request", "StreamAnswer", "json_answer"]
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -41,20 +43,48 @@ class Peer:
     cipher: str | None = None
 
 
+class Head:
+    """The head of a request that came before, with what was found out about it alone; never changed.
+
+    ``headers`` and ``fields`` lack Content-Length: it frames the message, and the same head may stand before another
+    body. ``passed`` is the step of HTTP hygiene that it has passed; the other two are None until somebody asks.
+    """
+
+    __slots__ = ("fields", "forwarded", "headers", "mcp_headers", "method", "passed", "path", "query")
+
+    def __init__(self, method: bytes, path: bytes, query: bytes, headers: Headers) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = [(name, value) for name, value in headers if name != b"content-length"]
+        self.fields = dict(reversed(self.headers))
+        self.passed: object = None
+        self.mcp_headers: dict[str, str] | None = None
+        self.forwarded: bytes | None = None
+
+
 class Request:
-    """One HTTP request as it stood on the wire: header names in lower case, everything else untouched."""
+    """One HTTP request as it stood on the wire: header names in lower case, everything else untouched.
 
-    __slots__ = ("body", "fields", "headers", "keep_alive", "method", "path", "query", "started")
+    ``known`` is its head when that came before: then headers and fields are the head's own and must not be changed.
+    """
 
-    def __init__(self) -> None:
-        self.method = b""
-        self.path = b""
-        self.query = b""
-        self.headers: Headers = []
-        self.fields: dict[bytes, bytes] = {}
-        self.body = b""
+    __slots__ = ("body", "fields", "headers", "keep_alive", "known", "method", "path", "query", "started")
+
+    def __init__(self, known: Head | None = None, body: bytes = b"") -> None:
+        self.known = known
+        self.body = body
         self.keep_alive = True
         self.started = time.perf_counter()
+        self.method = b"" if known is None else known.method
+        self.path = b"" if known is None else known.path
+        self.query = b"" if known is None else known.query
+        self.headers: Headers = [] if known is None else known.headers
+        self.fields: dict[bytes, bytes] = {} if known is None else known.fields
+
+    def head(self) -> Head:
+        """What may be remembered of it."""
+        return Head(self.method, self.path, self.query, self.headers)
 
     def add_header(self, name: bytes, value: bytes) -> None:
         """Keep a header line; ``fields`` holds the first value of each name (RFC 9110 section 5.5: no outer blanks)."""
@@ -65,8 +95,22 @@ class Request:
 
     def replace_header(self, name: bytes, value: bytes) -> None:
         """Give every line of a header another value."""
-        self.headers = [(key, value if key == name else old) for key, old in self.headers]
-        self.fields[name] = value
+        self.replace_headers([(key, value if key == name else old) for key, old in self.headers])
+        self.fields = {**self.fields, name: value}
+
+    def replace_headers(self, headers: Headers) -> None:
+        """Hand on other header lines; what is known of the head that came holds no longer."""
+        self.headers = headers
+        self.known = None
+
+    def mcp_headers(self) -> dict[str, str]:
+        """``mcpsec.protocol.headers.mcp_headers`` of it, which raises ProtocolError. Read only."""
+        known = self.known
+        if known is None:
+            return mcp_headers(self.headers)
+        if known.mcp_headers is None:
+            known.mcp_headers = mcp_headers(known.headers)
+        return known.mcp_headers
 
     def values(self, name: bytes) -> list[bytes]:
         """Every value of a header, in order."""

@@ -139,7 +139,7 @@ def _use_limits(gateway: Gateway, limits: Limits) -> None:
     gateway._in_flight.bound = limits.in_flight_per_client
     gateway._chain.stream_bytes = limits.stream_bytes
     for registry in gateway._registries:
-        registry.limits = limits
+        registry.use(limits)
 
 
 def _let_go(gateway: Gateway, gone: dict[str, Upstream], old: dict[str, ProtectedUpstream], patience: float) -> None:

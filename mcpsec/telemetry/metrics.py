@@ -16,25 +16,19 @@ from prometheus_client import (
     Counter,
     Gauge,
     GCCollector,
-    Histogram,
     Info,
     PlatformCollector,
     ProcessCollector,
 )
 from prometheus_client.exposition import choose_encoder
 
+from mcpsec.telemetry.counts import RequestCounts
 from mcpsec.telemetry.events import Event
 
 __all__ = ["Metrics"]
 
-_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Upper bounds in seconds: from a cached answer to a stuck tool."""
-_COMBINATIONS = 4096
 _LABEL = 128
 BREAKER_STATES = {"closed": 0, "half-open": 1, "open": 2}
-
-
-_Children = tuple[Callable[[], None], Callable[[], None], Callable[[float], None], Callable[[float], None]]
 
 
 class Metrics:
@@ -47,31 +41,9 @@ class Metrics:
         self._max_series = max_series
         self._redact = redact
         self._known: dict[str, dict[str, str]] = {}
-        self._children: dict[tuple[Any, ...], _Children] = {}
         Info("mcpsec_build", "The version that is running.", registry=registry).info({"version": version})
-        self._requests = Counter(
-            "mcpsec_requests",
-            "Finished requests by upstream, method class, decision and HTTP status.",
-            ["upstream", "method_class", "decision", "status"],
-            registry=registry,
-        )
-        self._clients = Counter(
-            "mcpsec_client_requests", "Finished requests by client.", ["client", "decision"], registry=registry
-        )
-        self._seconds = Histogram(
-            "mcpsec_request_duration_seconds",
-            "Time from the first byte of a request to the last of its answer.",
-            ["upstream"],
-            buckets=_BUCKETS,
-            registry=registry,
-        )
-        self._upstream_seconds = Histogram(
-            "mcpsec_upstream_duration_seconds",
-            "Time that an upstream took to answer.",
-            ["upstream"],
-            buckets=_BUCKETS,
-            registry=registry,
-        )
+        self.requests = RequestCounts(self._bounded)
+        registry.register(self.requests)
         counters = {
             "handshake-refused": ("mcpsec_handshakes_refused", "TLS handshakes refused, by reason.", "reason"),
             "authentication-failed": ("mcpsec_authentication_failures", "Failed authentications, by reason.", "reason"),
@@ -130,7 +102,8 @@ class Metrics:
     def observe(self, event: Event) -> None:
         """Count one event. A finished request is an event with a ``status``."""
         if event.status is not None:
-            self._observe_request(event)
+            key = (event.upstream, event.method_class, event.decision, event.status, event.client)
+            self.requests.series(key).add(event.duration_ms, event.upstream_ms)
         kind = event.kind
         if kind != "request":
             self._observe_kind(kind, event)
@@ -167,36 +140,6 @@ class Metrics:
         """Status, headers and body of a scrape; ``accept`` is the request's Accept header (OpenMetrics or text)."""
         encoder, content_type = choose_encoder(accept)
         return 200, {"content-type": content_type, "cache-control": "no-store"}, encoder(self.registry)
-
-    def _observe_request(self, event: Event) -> None:
-        key = (event.upstream, event.method_class, event.decision, event.status, event.client)
-        count = self._children.get(key)
-        if count is None:
-            count = self._resolve(key)
-        of_gateway, of_client, seconds, upstream_seconds = count
-        of_gateway()
-        of_client()
-        if event.duration_ms is not None:
-            seconds(event.duration_ms / 1000)
-        if event.upstream_ms is not None:
-            upstream_seconds(event.upstream_ms / 1000)
-
-    def _resolve(self, key: tuple[Any, ...]) -> _Children:
-        """What one combination of label values moves, looked up once."""
-        upstream, method_class, decision, status, client = key
-        name = self._bounded("upstream", upstream)
-        outcome = self._bounded("decision", decision)
-        labels = (name, self._bounded("method_class", method_class), outcome, self._bounded("status", status))
-        children = (
-            self._requests.labels(*labels).inc,
-            self._clients.labels(self._bounded("client", client), outcome).inc,
-            self._seconds.labels(name).observe,
-            self._upstream_seconds.labels(name).observe,
-        )
-        if len(self._children) >= _COMBINATIONS:
-            self._children.clear()
-        self._children[key] = children
-        return children
 
     def _observe_kind(self, kind: str, event: Event) -> None:
         counted = self._by_kind.get(kind)

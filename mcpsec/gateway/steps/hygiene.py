@@ -10,6 +10,8 @@ from mcpsec.protocol import codes
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from mcpsec.gateway.message import Request
+
 __all__ = ["Hygiene"]
 
 _METHODS = frozenset({b"POST", b"GET", b"DELETE"})
@@ -36,8 +38,19 @@ class Hygiene:
         self._origins = frozenset(origin.lower().encode() for origin in origins)
 
     def __call__(self, exchange: Exchange) -> Refusal | None:
-        """Check one request's head."""
+        """Check one request's head; that of a POST, which says it all, only when it comes for the first time."""
         request = exchange.request
+        known = request.known
+        if known is None:
+            return self._check(request)
+        if known.passed is self:
+            return None
+        refusal = self._check(request)
+        if refusal is None and request.method == b"POST":
+            known.passed = self
+        return refusal
+
+    def _check(self, request: Request) -> Refusal | None:
         fields = request.fields
         if len(fields) != len(request.headers) and any(
             name in _SINGLE and len(request.values(name)) > 1 for name in fields

@@ -14,7 +14,7 @@ from mcpsec.protocol.eras import (
     LEGACY_VERSIONS,
     Era,
 )
-from mcpsec.protocol.headers import era_of_headers, mcp_headers, route
+from mcpsec.protocol.headers import era_of_headers, route
 from mcpsec.protocol.jsonrpc import Kind, ProtocolError, parse
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class ParseMessage:
         """Read the message, or the absence of one (GET opens a stream, DELETE ends a session)."""
         request = exchange.request
         try:
-            headers = mcp_headers(request.headers)
+            headers = request.mcp_headers()
             if request.method != b"POST":
                 exchange.era = era_of_headers(headers)
                 if exchange.era is Era.MODERN:

@@ -17,7 +17,6 @@ from mcpsec.gateway.upstreams.base import RpcError, unavailable
 from mcpsec.gateway.upstreams.http_client import UpstreamFault
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import Era
-from mcpsec.protocol.headers import mcp_headers
 from mcpsec.protocol.jsonrpc import ProtocolError
 from mcpsec.protocol.param_headers import check_param_headers, param_headers
 
@@ -109,7 +108,7 @@ class KnownTool:
         if not declared:
             return None
         try:
-            check_param_headers(declared, exchange.arguments, mcp_headers(exchange.request.headers))
+            check_param_headers(declared, exchange.arguments, exchange.request.mcp_headers())
         except ProtocolError as error:
             return Refusal(error.http_status, error.code, error.message, "protocol")
         return None

@@ -109,7 +109,7 @@ def _hand_on(exchange: Exchange) -> None:
         headers.append((b"traceparent", trace.traceparent.encode()))
         if trace.state:
             headers.append((b"tracestate", trace.state.encode()))
-    request.headers = headers
+    request.replace_headers(headers)
     if message is None or message.kind is not Kind.REQUEST or trace is None:
         return
     meta = message.params.get("_meta")

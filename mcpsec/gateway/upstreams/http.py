@@ -21,6 +21,7 @@ from mcpsec.gateway.upstreams.base import Catalogue, RpcError, unavailable, upst
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.lanes import Lanes
 from mcpsec.gateway.upstreams.origin import origin_of
+from mcpsec.gateway.upstreams.passing import RETURNED, forwarded
 from mcpsec.gateway.upstreams.timeouts import Timeouts
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import LATEST_LEGACY, LATEST_MODERN, Era, era_of
@@ -42,12 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpUpstream"]
 
-_FORWARDED = frozenset(
-    {
-        b"accept", b"content-type", b"mcp-protocol-version", b"mcp-method", b"mcp-name", b"traceparent", b"tracestate",
-    }
-)  # fmt: skip
-_RETURNED = frozenset({b"content-type", b"cache-control", b"mcp-protocol-version", b"retry-after", b"allow"})
 _BOTH = b"application/json, text/event-stream"
 _WITHOUT_EFFECTS = frozenset(
     {
@@ -164,10 +159,7 @@ class HttpUpstream:
 
     def _request_bytes(self, exchange: Exchange, lane: Lane) -> bytes:
         request = exchange.request
-        parts = [request.method, b" ", self._target, b" HTTP/1.1\r\n", lane.head]
-        for name, value in request.headers:
-            if name in _FORWARDED or name.startswith(b"mcp-param-"):
-                parts += (name, b": ", value, b"\r\n")
+        parts = [request.method, b" ", self._target, b" HTTP/1.1\r\n", lane.head, forwarded(request)]
         if exchange.session is not None:
             parts += (b"mcp-session-id: ", exchange.session.state.id, b"\r\n")
         if exchange.last_event_id:
@@ -187,7 +179,7 @@ class HttpUpstream:
         if response.status in {401, 403, 407} or response.status >= 500 or b"content-encoding" in response.fields:
             _drop(response)
             return unavailable("upstream-status", f"the upstream answered {response.status}")
-        headers: Headers = [(name, value) for name, value in response.fields.items() if name in _RETURNED]
+        headers: Headers = [(name, value) for name, value in response.fields.items() if name in RETURNED]
         if opens_session and _ok(response):
             try:
                 session = self._open_session(exchange, response)

@@ -44,18 +44,15 @@ class UpstreamTimeout(UpstreamFault):
 class UpstreamResponse:
     """An answer's head, with its whole body, or with ``stream`` for an event stream."""
 
-    __slots__ = ("body", "fields", "status", "stream")
+    __slots__ = ("body", "content_type", "fields", "status", "stream")
 
     def __init__(self) -> None:
         self.status = 0
         self.fields: dict[bytes, bytes] = {}
+        self.content_type = b""
+        """The media type without parameters, in lower case."""
         self.body = b""
         self.stream: BodyStream | None = None
-
-    @property
-    def content_type(self) -> bytes:
-        """The media type without parameters, in lower case."""
-        return self.fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
 
 
 class StreamSource(Protocol):
@@ -142,6 +139,7 @@ class _UpstreamConnection(asyncio.Protocol):
         self._until_eof = False
         self.closed = False
         self.idle_since = 0.0
+        self.deadline = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment] # a stream protocol gets a Transport
@@ -186,7 +184,11 @@ class _UpstreamConnection(asyncio.Protocol):
         self._size = 0
         fields = response.fields
         self._until_eof = b"content-length" not in fields and b"transfer-encoding" not in fields
-        if response.content_type == b"text/event-stream" and self._answer is not None:
+        media_type = fields.get(b"content-type", b"")
+        if media_type != b"application/json":
+            media_type = media_type.partition(b";")[0].strip().lower()
+        response.content_type = media_type
+        if media_type == b"text/event-stream" and self._answer is not None:
             self._stream = response.stream = BodyStream(self)
             self._resolve(response)
 
@@ -234,19 +236,23 @@ class _UpstreamConnection(asyncio.Protocol):
 
     async def request(self, data: bytes, timeout: float) -> UpstreamResponse:
         """Send one request and wait for its answer (an event stream: for its head)."""
-        loop = asyncio.get_running_loop()
         self._complete = False
-        answer = self._answer = loop.create_future()
-        timer = loop.call_later(timeout, self._fail, UpstreamTimeout("no answer within the deadline"))
+        answer = self._answer = self._pool.expect(self, timeout)
         self._transport.write(data)
         try:
-            response: UpstreamResponse = await answer
-            return response
+            return await answer
         except BaseException:  # cancelled or failed: whatever still arrives on this connection belongs to nobody
             self.abort()
             raise
-        finally:
-            timer.cancel()
+
+    @property
+    def waits(self) -> bool:
+        """True while an answer is due."""
+        return self._answer is not None
+
+    def expire(self) -> None:
+        """The answer did not come in time."""
+        self._fail(UpstreamTimeout("no answer within the deadline"))
 
     def pause(self) -> None:
         if not self.closed:
@@ -280,6 +286,8 @@ class HttpPool:
         self.header_bytes = header_bytes
         self._idle: deque[_UpstreamConnection] = deque()
         self._live: set[_UpstreamConnection] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
 
     async def send(self, data: bytes, *, timeout: float, repeatable: bool) -> UpstreamResponse:
         """Send a whole request and return its answer.
@@ -298,6 +306,37 @@ class HttpPool:
                     raise
         connection = await self._connect()
         return await connection.request(data, timeout)
+
+    def expect(self, connection: _UpstreamConnection, timeout: float) -> asyncio.Future[UpstreamResponse]:
+        """The answer that a connection waits for, at most ``timeout`` seconds.
+
+        One timer serves all connections: it rings at the first deadline, and while requests keep coming with the same
+        timeout that is once in a timeout, not once in a request.
+        """
+        loop = asyncio.get_running_loop()
+        connection.deadline = deadline = loop.time() + timeout
+        if self._timer is None:
+            self._ring_at(deadline, loop)
+        elif deadline < self._timer_at:
+            self._timer.cancel()
+            self._ring_at(deadline, loop)
+        return loop.create_future()
+
+    def _ring_at(self, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer_at = deadline
+        self._timer = loop.call_at(deadline, self._expire, loop)
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        now, due = loop.time(), []
+        for connection in self._live:
+            if connection.waits:
+                due.append(connection.deadline)
+                if connection.deadline <= now:
+                    connection.expire()
+        later = [deadline for deadline in due if deadline > now]
+        if later:
+            self._ring_at(min(later), loop)
 
     def _take_idle(self) -> _UpstreamConnection | None:
         oldest_allowed = asyncio.get_running_loop().time() - _IDLE_SECONDS
@@ -343,5 +382,8 @@ class HttpPool:
 
     def close(self) -> None:
         """Cut everything."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         for connection in tuple(self._live):
             connection.abort()

@@ -1,0 +1,34 @@
+"""Which HTTP headers pass between a client and an upstream: those that MCP needs, in each direction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mcpsec.gateway.message import Headers, Request
+
+__all__ = ["RETURNED", "forwarded"]
+
+_FORWARDED = frozenset(
+    {
+        b"accept", b"content-type", b"mcp-protocol-version", b"mcp-method", b"mcp-name", b"traceparent", b"tracestate",
+    }
+)  # fmt: skip
+RETURNED = frozenset({b"content-type", b"cache-control", b"mcp-protocol-version", b"retry-after", b"allow"})
+"""Of an upstream's answer."""
+
+
+def forwarded(request: Request) -> bytes:
+    """The header lines of a request that its upstream gets."""
+    known = request.known
+    if known is None:
+        return _lines(request.headers)
+    if known.forwarded is None:
+        known.forwarded = _lines(known.headers)
+    return known.forwarded
+
+
+def _lines(headers: Headers) -> bytes:
+    return b"".join(
+        b"%b: %b\r\n" % (name, value) for name, value in headers if name in _FORWARDED or name.startswith(b"mcp-param-")
+    )

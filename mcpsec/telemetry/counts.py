@@ -1,0 +1,132 @@
+"""Counts of finished requests as plain numbers: the event loop adds to them, a scrape reads them.
+
+What a request adds to is looked up once for each combination of label values. A counter of ``prometheus_client`` takes
+a lock and several calls for each addition, which for six of them is more than the rest of a request's record costs.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from prometheus_client.metrics_core import Metric
+
+__all__ = ["BUCKETS", "RequestCounts", "Series"]
+
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds in seconds: from a cached answer to a stuck tool."""
+_MILLISECONDS = tuple(bound * 1000 for bound in BUCKETS)
+_COMBINATIONS = 4096
+Key = tuple[str | None, str | None, str | None, int | None, str | None]
+"""Upstream, method class, decision, status and client, as an event has them."""
+
+
+class _Timing:
+    """A histogram: how often in each bucket, and the sum of all."""
+
+    __slots__ = ("buckets", "sum")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(BUCKETS) + 1)
+        self.sum = 0.0
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """The buckets as Prometheus has them: each with all that is below it."""
+        total, result = 0, []
+        for bound, count in zip((*BUCKETS, "+Inf"), self.buckets, strict=True):
+            total += count
+            result.append((str(bound), float(total)))
+        return result
+
+
+class Series:
+    """What one combination of label values adds to."""
+
+    __slots__ = ("_client", "_requests", "_seconds", "_upstream_seconds")
+
+    def __init__(self, requests: list[int], client: list[int], seconds: _Timing, upstream_seconds: _Timing) -> None:
+        self._requests = requests
+        self._client = client
+        self._seconds = seconds
+        self._upstream_seconds = upstream_seconds
+
+    def add(self, duration_ms: float | None, upstream_ms: float | None) -> None:
+        """Count one finished request."""
+        self._requests[0] += 1
+        self._client[0] += 1
+        if duration_ms is not None:
+            timing = self._seconds
+            timing.buckets[bisect_left(_MILLISECONDS, duration_ms)] += 1
+            timing.sum += duration_ms
+        if upstream_ms is not None:
+            timing = self._upstream_seconds
+            timing.buckets[bisect_left(_MILLISECONDS, upstream_ms)] += 1
+            timing.sum += upstream_ms
+
+
+class RequestCounts(Collector):
+    """The counters and histograms of finished requests. ``bounded`` makes a label value of an event's field."""
+
+    def __init__(self, bounded: Callable[[str, object], str]) -> None:
+        self._bounded = bounded
+        self._known: dict[Key, Series] = {}
+        self._requests: dict[tuple[str, ...], list[int]] = {}
+        self._clients: dict[tuple[str, ...], list[int]] = {}
+        self._seconds: dict[str, _Timing] = {}
+        self._upstream_seconds: dict[str, _Timing] = {}
+
+    def series(self, key: Key) -> Series:
+        """What requests of one combination add to."""
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _COMBINATIONS:
+                self._known.clear()
+            known = self._known[key] = self._resolve(key)
+        return known
+
+    def _resolve(self, key: Key) -> Series:
+        upstream, method_class, decision, status, client = key
+        bounded = self._bounded
+        name, outcome = bounded("upstream", upstream), bounded("decision", decision)
+        labels = (name, bounded("method_class", method_class), outcome, bounded("status", status))
+        return Series(
+            self._requests.setdefault(labels, [0]),
+            self._clients.setdefault((bounded("client", client), outcome), [0]),
+            self._seconds.setdefault(name, _Timing()),
+            self._upstream_seconds.setdefault(name, _Timing()),
+        )
+
+    def collect(self) -> Iterable[Metric]:
+        """What a scrape shows. May run in another thread: each figure is read as it is at that moment."""
+        requests = CounterMetricFamily(
+            "mcpsec_requests",
+            "Finished requests by upstream, method class, decision and HTTP status.",
+            labels=["upstream", "method_class", "decision", "status"],
+        )
+        for labels, count in tuple(self._requests.items()):
+            requests.add_metric(labels, count[0])
+        clients = CounterMetricFamily(
+            "mcpsec_client_requests", "Finished requests by client.", labels=["client", "decision"]
+        )
+        for labels, count in tuple(self._clients.items()):
+            clients.add_metric(labels, count[0])
+        yield requests
+        yield clients
+        for name, text, timings in (
+            (
+                "mcpsec_request_duration_seconds",
+                "Time from the first byte of a request to the last of its answer.",
+                self._seconds,
+            ),
+            ("mcpsec_upstream_duration_seconds", "Time that an upstream took to answer.", self._upstream_seconds),
+        ):
+            family = HistogramMetricFamily(name, text, labels=["upstream"])
+            for upstream, timing in tuple(timings.items()):
+                family.add_metric([upstream], timing.cumulative(), timing.sum / 1000)
+            yield family

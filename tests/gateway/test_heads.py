@@ -1,0 +1,161 @@
+"""A head that came before is not parsed again: whatever follows must be read exactly as the parser would read it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mcpsec.deployment.model import Limits
+from mcpsec.gateway.connection import Connection, ConnectionRegistry
+from mcpsec.gateway.heads import KnownHeads
+from mcpsec.gateway.message import Answer, Peer, Request
+from tests.fixtures.raw import call, request_bytes
+from tests.gateway.test_connection import attacks
+
+pytestmark = pytest.mark.anyio
+
+HOST = "gateway.example:8443"
+BODY = call("echo", {"text": "hello"})
+GOOD = request_bytes(HOST, BODY)
+LONGER = request_bytes(HOST, call("echo", {"text": "hello" * 300}))
+ATTACKS = attacks(HOST)
+
+
+class Wire(asyncio.Transport):
+    """What the connection writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = b""
+
+    def write(self, data: Any) -> None:
+        self.out += data
+
+    def pause_reading(self) -> None:
+        """Nothing arrives on its own."""
+
+    def resume_reading(self) -> None:
+        """Nothing arrives on its own."""
+
+    def close(self) -> None:
+        self.out += b"(closed)"
+
+    abort = close
+
+
+class Mute(KnownHeads):
+    """Knows no head: everything goes through the parser."""
+
+    def remember(self, data: bytes, request: Request) -> None:
+        """Forget it."""
+
+
+class Seen(list[tuple[Any, ...]]):
+    """The requests that came to the handler, and whether their heads were known."""
+
+    known = 0
+
+    async def __call__(self, request: Request, _peer: Peer) -> Answer:
+        self.known += request.known is not None
+        headers = [each for each in request.headers if each[0] != b"content-length"]
+        fields = {name: value for name, value in request.fields.items() if name != b"content-length"}
+        self.append((request.method, request.path, request.query, headers, fields, request.body, request.keep_alive))
+        return Answer(200, [], b"{}")
+
+
+async def talk(pieces: list[bytes], *, remember: bool, limits: Limits | None = None) -> tuple[Seen, bytes]:
+    """What a connection makes of pieces that arrive one after the other."""
+    seen = Seen()
+    registry = ConnectionRegistry(seen, limits or Limits())
+    if not remember:
+        registry.heads = Mute(registry.limits)
+    connection, wire = Connection(registry, "192.0.2.1"), Wire()
+    connection.connection_made(wire)
+    for piece in pieces:
+        connection.data_received(piece)
+        for _ in range(5):
+            await asyncio.sleep(0)
+    connection.connection_lost(None)
+    return seen, wire.out
+
+
+async def both(pieces: list[bytes], limits: Limits | None = None) -> Seen:
+    """The same pieces with and without memory: equal requests, equal answers."""
+    seen, said = await talk(pieces, remember=True, limits=limits)
+    plain, parsed = await talk(pieces, remember=False, limits=limits)
+    assert (list(seen), said) == (list(plain), parsed)
+    return seen
+
+
+async def test_a_head_is_known_whatever_body_follows() -> None:
+    seen = await both([GOOD, LONGER, GOOD, LONGER])
+    assert (len(seen), seen.known) == (4, 3)
+    assert len(seen[0][5]) != len(seen[1][5])
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+async def test_an_attack_is_none_the_better_for_a_head_that_is_known(name: str) -> None:
+    attack = ATTACKS[name]
+    assert (await both([GOOD, GOOD, attack])).known == 1
+    seen = await both([attack, attack])
+    assert seen.known == (1 if len(seen) == 2 else 0)  # some are well-formed, and refused behind the parser
+    await both([GOOD, GOOD + attack])
+    await both([GOOD, attack[: len(attack) // 2], attack[len(attack) // 2 :]])
+
+
+async def test_only_a_whole_request_that_stands_alone_is_taken_for_a_known_one() -> None:
+    short = GOOD.replace(b"Content-Length: ", b"Content-Length: 1", 1)  # announces more than comes
+    small = GOOD.replace(f"Content-Length: {len(BODY)}".encode(), b"Content-Length: 3")
+    for pieces in (
+        [GOOD, GOOD[:-1], GOOD[-1:]],
+        [GOOD, GOOD[:40], GOOD[40:]],
+        [GOOD, GOOD + GOOD],
+        [GOOD, b"\r\n" + GOOD],
+        [GOOD, short],
+        [GOOD, small],
+        [GOOD, GOOD.replace(b"Content-Length: ", b"Content-Length: 0", 1)],
+        [GOOD, GOOD.replace(b"Content-Length: ", b"Content-Length:\t", 1)],
+        [GOOD, GOOD.replace(b"\r\n\r\n", b"\r\nX-Other: 1\r\n\r\n")],
+        [GOOD, GOOD.replace(b"Host:", b"X-A: \r\nContent-Length: \r\nHost:")],
+    ):
+        assert (await both(pieces)).known == 0
+
+
+async def test_limits_hold_for_known_heads_too() -> None:
+    seen = await both([GOOD, LONGER], Limits(body_bytes=len(BODY) + 1))
+    assert (len(seen), seen.known) == (1, 0)
+    registry = ConnectionRegistry(Seen(), Limits())
+    before = registry.heads
+    registry.use(Limits(header_bytes=64))
+    assert registry.heads is not before  # a head that was let pass before may be too large now
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Authorization: Bearer x", "X-Signature: x", "X-Nonce: x", "DPoP: x", "Signature-Input: x", "Cookie: a=b"],
+)
+async def test_heads_with_credentials_are_not_kept(header: str) -> None:
+    request = GOOD.replace(b"Accept:", header.encode() + b"\r\nAccept:")
+    assert (await both([request, request])).known == 0
+
+
+async def test_what_is_kept_is_bounded_and_never_changed() -> None:
+    heads = KnownHeads(Limits())
+    for number in range(2000):
+        data = GOOD.replace(b"POST /mcp", b"POST /mcp/u%d" % number)
+        _, _, body = data.partition(b"\r\n\r\n")
+        request = Request()
+        request.method, request.path, request.body = b"POST", b"/mcp/u%d" % number, body
+        for line in data.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]:
+            request.add_header(*line.split(b": ", 1))
+        heads.remember(data, request)
+    assert len(heads._heads) <= 512
+    first = heads.request(data)
+    assert first is not None and first.known is not None
+    first.replace_header(b"mcp-method", b"other")
+    first.replace_headers([])
+    again = heads.request(data)
+    assert again is not None
+    assert (again.fields[b"mcp-method"], len(again.headers)) == (b"tools/call", len(again.fields))
