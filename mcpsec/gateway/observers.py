@@ -47,8 +47,8 @@ class Observers:
         self._alerts = alert_engine(deployment.alerts, patterns=patterns, record=record, readers=_readers(deployment))
         self._alerts.watch_log(lambda: log.trouble)
         self.dashboard = Dashboard(self._aggregate, facts=self._facts, explain=explain)
-        log.subscribe(self._aggregate.feed)
-        log.subscribe(self._alerts.feed)
+        log.subscribe(self._aggregate.feed, batch=self._aggregate.feed_rows)
+        log.subscribe(self._alerts.feed, batch=self._alerts.feed_rows)
 
     def _facts(self) -> dict[str, Any]:
         log = self._log

@@ -5,20 +5,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from mcpsec.gateway.named_arguments import NamedArguments
 from mcpsec.gateway.steps.trace import context_of
+from mcpsec.protocol.eras import Era
 from mcpsec.telemetry import Event, LogUnavailable
+from mcpsec.telemetry.likeness import Figures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from mcpsec.gateway.message import Exchange, Peer, Refusal
+    from mcpsec.gateway.named_arguments import NamedArguments
     from mcpsec.telemetry import AuditLog
+    from mcpsec.telemetry.counts import Series
+    from mcpsec.telemetry.likeness import Likeness, Row
     from mcpsec.telemetry.metrics import Metrics
     from mcpsec.telemetry.otel import OpenTelemetryExport
 
@@ -31,6 +36,7 @@ _KINDS: dict[int, Any] = {
     429: "rate-limited",
     504: "timeout",
 }
+_LIKENESSES = 1024
 _RULE_KINDS: dict[str, Any] = {
     "authentication-failures": "authentication-failed",
     "protocol": "request",
@@ -54,8 +60,9 @@ class Recorder:
     ) -> None:
         self._log = log
         self._metrics = metrics
-        self._arguments = arguments or NamedArguments({})
+        self._arguments = arguments
         self._traces = traces
+        self._known: dict[tuple[Any, ...], tuple[Likeness, Series]] = {}
         self.healthy = True
 
     def event(self, kind: Any, **facts: Any) -> None:
@@ -64,50 +71,68 @@ class Recorder:
 
     def request(self, exchange: Exchange) -> None:
         """Write the event of a request that has been answered."""
-        client, message, peer, request = exchange.client, exchange.message, exchange.peer, exchange.request
-        kind: Any = "request"
-        if exchange.decision != "allowed":
-            kind = _RULE_KINDS.get(exchange.rule) or _KINDS.get(exchange.status, "request")
-        arguments = exchange.arguments
         trace = exchange.trace
-        if trace is None and b"traceparent" in request.fields:  # refused before its turn came
-            trace = context_of(request, message)
-        record = self.write(
-            Event(
-                kind=kind,
-                decision=exchange.decision,  # type: ignore[arg-type] # one of the three words by construction
-                client=None if client is None else client.id,
-                identified_by=exchange.identified_by or None,
-                claimed=exchange.claimed or None if client is None else None,
-                upstream=exchange.upstream or None,
-                resource=exchange.resource or None,
-                method=None if message is None else message.method or None,
-                method_class=exchange.method_class or None,  # type: ignore[arg-type]
-                rule=exchange.rule or None,
-                status=exchange.status,
-                request_id=exchange.id,
-                trace_id=None if trace is None else trace.trace_id,
-                span_id=None if trace is None else trace.span_id,
-                session=None if exchange.session is None else exchange.session.id[:8],
-                address=peer.address,
-                era=None if exchange.era is None else exchange.era.value,
-                http_method=request.method.decode("ascii", "replace"),
-                certificate=peer.fingerprint if client is None else None,
-                certificate_name=peer.sans[0] if client is None and peer.sans else None,
-                duration_ms=round((time.perf_counter() - request.started) * 1000, 3),
-                upstream_ms=round(exchange.upstream_ms, 3) if exchange.upstream_ms else None,
-                request_bytes=len(request.body),
-                response_bytes=exchange.answer_bytes,
-                redactions=exchange.redactions or None,
-                arguments_digest=self._log.digest(orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS))
-                if arguments
-                else None,
-                arguments=self._arguments.of(exchange.resource, arguments),
-                detail=exchange.detail or None,
-            )
+        if trace is None and b"traceparent" in exchange.request.fields:  # refused before its turn came
+            trace = context_of(exchange.request, exchange.message)
+        arguments = exchange.arguments
+        digest = self._log.digest(orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS)) if arguments else None
+        figures = Figures(
+            exchange.id,
+            (time.perf_counter() - exchange.request.started) * 1000,
+            len(exchange.request.body),
+            exchange.answer_bytes,
+            exchange.upstream_ms or None,
+            digest,
+            None if trace is None else trace.trace_id,
+            None if trace is None else trace.span_id,
         )
+        named = self._arguments.of(exchange.resource, arguments) if self._arguments else None
+        like = None if exchange.detail or exchange.redactions else self._like(exchange)
+        if like is None or named is not None:
+            record = self.write(replace(_event(exchange), arguments=named, **figures._asdict()))
+        else:
+            likeness, series = like
+            series.add(figures.duration_ms, figures.upstream_ms)
+            row = self._write_request(likeness, figures)
+            record = row.record() if row is not None and trace is not None and self._traces is not None else None
         if self._traces is not None and trace is not None and record is not None:
             self._traces.span(record, sampled=trace.sampled, parent_id=trace.parent_id)
+
+    def _like(self, exchange: Exchange) -> tuple[Likeness, Series] | None:
+        """What this request's event has in common with others, and its metrics; None when it must be written whole."""
+        client, message, peer, session = exchange.client, exchange.message, exchange.peer, exchange.session
+        key = (
+            exchange.resource,
+            exchange.status,
+            None if client is None else client.id,
+            "" if message is None else message.method,
+            peer.address,
+            exchange.rule,
+            exchange.decision,
+            exchange.upstream,
+            exchange.era is Era.MODERN,
+            exchange.method_class,
+            exchange.identified_by,
+            exchange.request.method,
+            exchange.claimed,
+            exchange.era is None,
+            None if session is None else session.id,
+            peer.fingerprint if client is None else None,
+        )
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        event = _event(exchange)
+        if event.kind != "request":
+            return None  # rarer, and counted by kind as well
+        likeness = self._log.likeness(event)
+        if likeness is None:
+            return None
+        labels = (event.upstream, event.method_class, event.decision, event.status, event.client)
+        if len(self._known) >= _LIKENESSES:
+            self._known.clear()
+        made = self._known[key] = (likeness, self._metrics.requests.series(labels))
+        return made
 
     def refused_bytes(self, refusal: Refusal, peer: Peer) -> None:
         """Write the event of something that never became a request."""
@@ -149,6 +174,15 @@ class Recorder:
         name = None if path is None else path.name
         self.write(Event(kind="configuration", state=state, name=name, digest=digest, detail=detail))
 
+    def _write_request(self, likeness: Likeness, figures: Figures) -> Row | None:
+        try:
+            row = self._log.write_request(likeness, figures)
+            self.healthy = self._log.available
+        except LogUnavailable:
+            self.healthy = False
+            return None
+        return row
+
     def write(self, event: Event) -> Mapping[str, Any] | None:
         """Count and write an event; the record as it was written, None when it could not be."""
         self._metrics.observe(event)
@@ -171,3 +205,32 @@ class Recorder:
     def close(self) -> None:
         """Sign the end and close."""
         self._log.close()
+
+
+def _event(exchange: Exchange) -> Event:
+    """A request's event without its figures."""
+    client, message, peer, request = exchange.client, exchange.message, exchange.peer, exchange.request
+    kind: Any = "request"
+    if exchange.decision != "allowed":
+        kind = _RULE_KINDS.get(exchange.rule) or _KINDS.get(exchange.status, "request")
+    return Event(
+        kind=kind,
+        decision=exchange.decision,  # type: ignore[arg-type] # one of the three words by construction
+        client=None if client is None else client.id,
+        identified_by=exchange.identified_by or None,
+        claimed=exchange.claimed or None if client is None else None,
+        upstream=exchange.upstream or None,
+        resource=exchange.resource or None,
+        method=None if message is None else message.method or None,
+        method_class=exchange.method_class or None,  # type: ignore[arg-type]
+        rule=exchange.rule or None,
+        status=exchange.status,
+        session=None if exchange.session is None else exchange.session.id[:8],
+        address=peer.address,
+        era=None if exchange.era is None else exchange.era.value,
+        http_method=request.method.decode("ascii", "replace"),
+        certificate=peer.fingerprint if client is None else None,
+        certificate_name=peer.sans[0] if client is None and peer.sans else None,
+        redactions=exchange.redactions or None,
+        detail=exchange.detail or None,
+    )

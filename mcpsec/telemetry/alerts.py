@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 
 from mcpsec.telemetry.baseline import Baselines
 from mcpsec.telemetry.events import Event
+from mcpsec.telemetry.likeness import Row
 
 __all__ = ["RULES", "Alert", "AlertEngine", "Channel", "Thresholds"]
 
@@ -44,6 +45,7 @@ _PENDING = 1000
 _SENDING = 200
 """Deliveries under way at once; with receivers that hang, what comes on top is in the log only."""
 _DAY = 86400.0
+_MINUTE = len("2026-11-28T15:07")
 _LIST_SHARES = (1 / 3, 1 / 10, 0.0)
 """What is left of a revocation list's life when an alert is due. Upkeep signs it again at one half."""
 
@@ -160,6 +162,16 @@ class AlertEngine:
         if handler is not None:
             handler(self, record)
 
+    def feed_rows(self, rows: list[Row]) -> None:
+        """Look at like requests together (``AuditLog.subscribe``)."""
+        last = rows[-1].record()
+        allowed = last["kind"] == "request" and last.get("decision") == "allowed"
+        if allowed and rows[0].time[:_MINUTE] == last["time"][:_MINUTE]:
+            self._allowed(last, len(rows))
+            return
+        for row in rows:
+            self.feed(row.record())
+
     def watch_certificate(self, name: str, not_after: float) -> None:
         """Alert when this certificate comes close to its end (Unix seconds)."""
         if self._certificates.get(name, not_after) != not_after:  # renewed: its next end is to be told again
@@ -245,13 +257,13 @@ class AlertEngine:
 
     # -- rules -----------------------------------------------------------------------------------------------------
 
-    def _allowed(self, record: Mapping[str, Any]) -> None:
+    def _allowed(self, record: Mapping[str, Any], times: int = 1) -> None:
         client = record.get("client")
         if client is None:
             return
         if record.get("method_class") in {"write", "execute"} and client not in self._writers:
             _remember(self._writers, client, None)
-        for deviation in self.baselines.observe(record):
+        for deviation in self.baselines.observe(record, times):
             self.raise_alert(deviation.rule, "medium", deviation.subject, deviation.summary, record)
 
     def _authentication(self, record: Mapping[str, Any]) -> None:

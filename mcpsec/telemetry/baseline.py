@@ -70,15 +70,15 @@ class Baselines:
         self._saved = 0.0
         self._load()
 
-    def observe(self, record: Mapping[str, Any]) -> Iterator[Deviation]:
-        """Learn from one allowed request, and say in what it deviates."""
+    def observe(self, record: Mapping[str, Any], times: int = 1) -> Iterator[Deviation]:
+        """Learn from one allowed request, or ``times`` like it in one minute, and say in what it deviates."""
         client, when = record["client"], record["time"]
         pattern = self._patterns.get(client)
         if pattern is None:
             pattern = self._add(client, when)
         else:
             self._patterns.move_to_end(client)
-        pattern.requests += 1
+        pattern.requests += times
         if not pattern.learned and pattern.requests > self._requests:
             pattern.learned = _day(when) - pattern.first_day >= self._days
         learned = pattern.learned
@@ -96,7 +96,7 @@ class Baselines:
                 text = f"{client} is active at {when[11:13]}:00 UTC, an hour at which it never was"
                 yield Deviation("new-hour", f"{client}/{when[11:13]}", text)
             pattern.hours |= hour
-        yield from self._rate(client, pattern, when[:16], learned=learned)
+        yield from self._rate(client, pattern, when[:16], times, learned=learned)
 
     def explain(self, client: str) -> dict[str, Any] | None:
         """What was learned about a client."""
@@ -133,11 +133,11 @@ class Baselines:
         except OSError:
             return
 
-    def _rate(self, client: str, pattern: _Pattern, minute: str, *, learned: bool) -> Iterator[Deviation]:
+    def _rate(self, client: str, pattern: _Pattern, minute: str, times: int, *, learned: bool) -> Iterator[Deviation]:
         if minute != pattern.minute:
             pattern.busiest = max(pattern.busiest, pattern.in_minute)
             pattern.minute, pattern.in_minute, pattern.flagged = minute, 0, False
-        pattern.in_minute += 1
+        pattern.in_minute += times
         if learned and not pattern.flagged and pattern.in_minute > max(_RATE_FLOOR, self._factor * pattern.busiest):
             pattern.flagged = True
             text = f"{client} sent {pattern.in_minute} requests in one minute; its busiest before had {pattern.busiest}"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from mcpsec.telemetry.keys import PublicKey
 
-__all__ = ["GENESIS", "MAX_LINE", "SIGNED_KINDS", "Damage", "Line", "line_hash", "parse", "seal"]
+__all__ = ["GENESIS", "MAX_LINE", "SIGNED_KINDS", "Damage", "Line", "close", "line_hash", "parse", "seal"]
 
 GENESIS = "0" * 64
 """``prev`` of a chain's first line."""
@@ -78,6 +78,11 @@ def seal(record: dict[str, Any], sign: Callable[[bytes], bytes] | None = None) -
     body = orjson.dumps(record)[:-1]
     if sign is not None:
         body = b'%b%b%b"' % (body, _SIGNATURE, base64.b64encode(sign(body)))
+    return close(body)
+
+
+def close(body: bytes) -> bytes:
+    """The line of a body: all members but the last, without the closing brace."""
     return b'%b,"crc":"%08x"}' % (body, zlib.crc32(body))
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import re2
 
 from mcpsec.telemetry.events import FIELDS, SCHEMA, Event, timestamp
+from mcpsec.telemetry.likeness import Likeness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +68,7 @@ _REST = tuple(
 _TEXTS = tuple(name for name in FIELDS if name not in {*_REST, "time"})
 """Fields whose combinations repeat: who, what, decided how."""
 _rest, _texts = attrgetter(*_REST), attrgetter(*_TEXTS)
+_FRAME = frozenset({"schema", "seq", "prev", "time"})
 _DEPTH = 4
 _ENTRIES = 32
 
@@ -91,7 +93,7 @@ class Cleaner:
         record = self._combine(texts) if known is None else known.copy()
         record["seq"] = seq
         record["prev"] = prev
-        record["time"] = self._time(event.time)
+        record["time"] = self.time(event.time)
         for name, value in zip(_REST, _rest(event), strict=False):
             if value is None:
                 continue
@@ -153,7 +155,19 @@ class Cleaner:
             return text
         return self.text(text, _LIMITS.get(name, _LIMIT))
 
-    def _time(self, seconds: float) -> str:
+    def likeness(self, event: Event) -> Likeness | None:
+        """What a request's event has in common with others, its status included; None when any of it was unclean."""
+        texts = _texts(event)
+        self._combine(texts)
+        known = self._combinations.get(texts)
+        if known is None:
+            return None
+        common = {name: value for name, value in known.items() if name not in _FRAME}
+        if type(event.status) is int:
+            common["status"] = event.status
+        return Likeness(common)
+
+    def time(self, seconds: float) -> str:
         """``timestamp``, with the text of the running second remembered."""
         try:
             whole = int(seconds)

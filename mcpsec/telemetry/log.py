@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from mcpsec.errors import ConfigurationError, Error, ExitCode
-from mcpsec.telemetry.chain import GENESIS, line_hash, seal
+from mcpsec.telemetry.chain import GENESIS, close, line_hash, seal
 from mcpsec.telemetry.clean import Cleaner
 from mcpsec.telemetry.events import SCHEMA, Event, timestamp
 from mcpsec.telemetry.head import head_path, read_head, write_head
 from mcpsec.telemetry.keys import LogKey, key_paths
+from mcpsec.telemetry.likeness import Figures, Likeness, Row
 from mcpsec.telemetry.lock import Lock
 from mcpsec.telemetry.options import LogOptions
 from mcpsec.telemetry.parts import Compressor, expired, move_aside, part_path, rotated_parts, stamp
@@ -35,12 +36,15 @@ from mcpsec.telemetry.tail import Tail, read_tail
 __all__ = ["AuditLog", "LogUnavailable"]
 
 Subscriber = Callable[[Mapping[str, Any]], None]
+Observer = Callable[[list[Row]], None]
 
 _DRAIN_AT = 64 * 1024
 _LOOK_SECONDS = 1.0
 """How often the writer makes sure that its file is still the one at its path."""
 _RETRY_SECONDS = 60.0
 """A rotation that failed is tried again after this: the log itself can be written meanwhile."""
+_ROWS = 1000
+"""Finished requests that wait for observers at most."""
 _FRAME = frozenset({"schema", "seq", "prev", "time", "kind"})
 
 
@@ -63,7 +67,9 @@ class AuditLog:
         self._options = options
         self._checkpoint_every = options.checkpoint_every
         self._write_through = options.fsync == "event"
-        self._subscribers: list[Subscriber] = []
+        self._subscribers: list[tuple[Subscriber, Observer | None]] = []
+        self._alike: list[Likeness] = []
+        self._rows = 0
         self._spool = Spool(path)
         self._chain = ""
         self._part = 0
@@ -146,9 +152,13 @@ class AuditLog:
         """Seconds that the oldest buffered event has waited; 0 when all are written."""
         return self._spool.lag
 
-    def subscribe(self, subscriber: Subscriber) -> None:
-        """Have ``subscriber`` called with each record as written, redacted (alerts, dashboard); must be quick."""
-        self._subscribers.append(subscriber)
+    def subscribe(self, subscriber: Subscriber, *, batch: Observer | None = None) -> None:
+        """Have ``subscriber`` called with each record as written, redacted (alerts, dashboard); must be quick.
+
+        ``batch`` takes like requests together instead, before any other record that came after them, and at the
+        latest at the next ``maintain``.
+        """
+        self._subscribers.append((subscriber, batch))
 
     def digest(self, content: bytes) -> str:
         """A keyed digest (BLAKE2b under a key derived from the log's) of a request's arguments, for ``Event``.
@@ -165,11 +175,43 @@ class AuditLog:
         Raises:
             LogUnavailable: the log can't be written, the buffer is full and policy says refuse.
         """
-        spool = self._spool
-        if spool.buffered >= self._options.buffer_bytes and not self._make_room():
+        if self._spool.buffered >= self._options.buffer_bytes and not self._make_room():
             return None
         record = self._cleaner.record(event, self._seq + 1, self._head)
         self._append(record, None)
+        self._written()
+        return record
+
+    def likeness(self, event: Event) -> Likeness | None:
+        """What this event has in common with others, for ``write_request``; None when it must be written whole."""
+        return self._cleaner.likeness(event)
+
+    def write_request(self, likeness: Likeness, figures: Figures) -> Row | None:
+        """Append the event of a finished request, or return None when it was dropped.
+
+        Raises:
+            LogUnavailable: as ``write`` does.
+        """
+        if self._spool.buffered >= self._options.buffer_bytes and not self._make_room():
+            return None
+        now = self._cleaner.time(time.time())
+        line = close(likeness.line(self._seq + 1, self._head, now, figures))
+        self._seq += 1
+        self._head = line_hash(line)
+        self._spool.append(line + b"\n")
+        row = Row(likeness, self._seq, now, figures)
+        if not likeness.rows:
+            self._alike.append(likeness)
+        likeness.rows.append(row)
+        self._rows += 1
+        if self._rows >= _ROWS:
+            self._tell_rows()
+        self._written()
+        return row
+
+    def _written(self) -> None:
+        """A line waits in the buffer: sign, force it to the disk, or hand it on, when it is time for that."""
+        spool = self._spool
         if self._seq - self._signed_seq >= self._checkpoint_every:
             self._checkpoint()
         if self._write_through:
@@ -177,7 +219,21 @@ class AuditLog:
             spool.sync()
         elif spool.buffered >= _DRAIN_AT and spool.trouble is None:
             spool.flush()
-        return record
+
+    def _tell_rows(self) -> None:
+        """Hand the requests that wait to the observers, like ones together."""
+        alike, self._alike, self._rows = self._alike, [], 0
+        for likeness in alike:
+            rows, likeness.rows = likeness.rows, []
+            for subscriber, batch in self._subscribers:
+                try:
+                    if batch is not None:
+                        batch(rows)
+                    else:
+                        for row in rows:
+                            subscriber(row.record())
+                except Exception:  # noqa: S112 # an observer's defect must not cost the request or the log
+                    continue
 
     def flush(self) -> None:
         """Hand what is buffered to the operating system; trouble is kept in ``trouble`` and tried again."""
@@ -189,6 +245,7 @@ class AuditLog:
         Raises nothing; what goes wrong is kept in ``trouble`` and tried again.
         """
         spool, before = self._spool, self._spool.trouble
+        self._tell_rows()
         try:
             spool.flush()
             if spool.buffered:
@@ -217,6 +274,7 @@ class AuditLog:
         """Sign the head, write everything out, release the log. Harmless when repeated."""
         if not self._spool.is_open:
             return
+        self._tell_rows()
         if self._seq > self._signed_seq:
             self._checkpoint()
         self._spool.flush()
@@ -269,7 +327,9 @@ class AuditLog:
         self._seq += 1
         self._head = line_hash(line)
         self._spool.append(line + b"\n")
-        for subscriber in self._subscribers:
+        if self._alike:
+            self._tell_rows()
+        for subscriber, _ in self._subscribers:
             try:
                 subscriber(record)
             except Exception:  # noqa: S112 # an observer's defect must not cost the request or the log

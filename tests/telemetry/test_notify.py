@@ -118,11 +118,11 @@ def test_a_command_gets_the_alert_on_stdin_and_nothing_of_our_environment(
 
 
 def test_a_command_that_fails_hangs_or_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcpsec.telemetry.notify._TIMEOUT", 0.3)
-    for command, text in (
-        ([sys.executable, "-c", "raise SystemExit(3)"], "ended with 3"),
-        ([sys.executable, "-c", "import time; time.sleep(60)"], "longer than"),
-        (["/no/such/program"], "cannot be started"),
+    for command, text, seconds in (
+        ([sys.executable, "-c", "raise SystemExit(3)"], "ended with 3", 60.0),
+        ([sys.executable, "-c", "import time; time.sleep(60)"], "longer than", 0.3),
+        (["/no/such/program"], "cannot be started", 60.0),
     ):
+        monkeypatch.setattr("mcpsec.telemetry.notify._TIMEOUT", seconds)
         with pytest.raises(ShippingError, match=text):
             asyncio.run(CommandChannel(command).send(ALERT))

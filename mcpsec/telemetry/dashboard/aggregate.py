@@ -12,6 +12,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from mcpsec.telemetry.likeness import Row
+
 __all__ = ["Aggregate"]
 
 _SECONDS = 300
@@ -93,7 +95,7 @@ class Aggregate:
         self._certificates: dict[str, float] = {}
         self._lists: dict[str, Any] = {}
         self._listed_at = 0.0
-        self.recent: deque[Mapping[str, Any]] = deque(maxlen=_RECENT)
+        self.recent: deque[Mapping[str, Any] | Row] = deque(maxlen=_RECENT)
         self.denials: deque[dict[str, Any]] = deque(maxlen=_DENIALS)
         self.alerts: deque[dict[str, Any]] = deque(maxlen=_ALERTS)
 
@@ -109,10 +111,23 @@ class Aggregate:
             self._advance(now)
         self.recent.append(record)
         if record.get("status") is not None:
-            self._request(record)
+            self._requests(record, [record.get("duration_ms")])
         if kind == "request" and record.get("decision") == "allowed":
             return
         self._notable(kind, record)
+
+    def feed_rows(self, rows: list[Row]) -> None:
+        """Count like requests together (``AuditLog.subscribe``)."""
+        common = rows[0].likeness.common
+        if common["kind"] != "request" or common.get("decision") != "allowed":
+            for row in rows:
+                self.feed(row.record())
+            return
+        now = int(self._clock())
+        if now != self._second:
+            self._advance(now)
+        self.recent.extend(rows)
+        self._requests(common, [row.figures.duration_ms for row in rows])
 
     def set_certificate(self, name: str, not_after: float) -> None:
         """Note when a certificate in use ends (Unix seconds)."""
@@ -157,7 +172,7 @@ class Aggregate:
             ],
             "denials": [each for each in self.denials if each.get("seq", 0) > after],
             "alerts": [each for each in self.alerts if each.get("seq", 0) > after],
-            "seq": self.recent[-1].get("seq", 0) if self.recent else 0,
+            "seq": _record(self.recent[-1]).get("seq", 0) if self.recent else 0,
         }
 
     def _make_lists(self) -> dict[str, Any]:
@@ -175,7 +190,7 @@ class Aggregate:
         words = text.casefold().split()
         found: list[dict[str, Any]] = []
         for record in reversed(self.recent):
-            shown = _shown(record)
+            shown = _shown(_record(record))
             content = " ".join(str(value) for value in shown.values()).casefold()
             if all(word in content for word in words):
                 found.append(shown)
@@ -185,30 +200,31 @@ class Aggregate:
 
     # -- counting --------------------------------------------------------------------------------------------------
 
-    def _request(self, record: Mapping[str, Any]) -> None:
-        decision = record.get("decision")
+    def _requests(self, record: Mapping[str, Any], durations: list[Any]) -> None:
+        """Count finished requests that differ in their duration alone."""
+        decision, count = record.get("decision"), len(durations)
         outcome = _OUTCOMES.get(decision or "allowed", 2)
-        self._seconds[-1][outcome] += 1
-        self._minutes[-1][outcome] += 1
+        self._seconds[-1][outcome] += count
+        self._minutes[-1][outcome] += count
         totals = self.totals
-        totals["requests"] += 1
-        totals[decision if decision in _OUTCOMES else "allowed"] += 1
+        totals["requests"] += count
+        totals[decision if decision in _OUTCOMES else "allowed"] += count
         slot = self._slots[-1]
-        _count(slot.clients, record.get("client") or "(not identified)", outcome)
+        _count(slot.clients, record.get("client") or "(not identified)", outcome, count)
         resource = record.get("resource")
         if resource is not None and outcome != 1:
-            _count(slot.resources, resource, outcome)
-        duration = record.get("duration_ms")
-        place = _bin(duration) if isinstance(duration, int | float) else None
-        if place is not None:
-            self._latency[-1][place] += 1
+            _count(slot.resources, resource, outcome, count)
         upstream = record.get("upstream")
-        if upstream is not None and outcome != 1:
-            row = self._upstream(upstream)
-            if row is not None:
-                row.requests += 1
-                row.failed += outcome == 2
-                if place is not None:
+        row = None if upstream is None or outcome == 1 else self._upstream(upstream)
+        if row is not None:
+            row.requests += count
+            row.failed += count if outcome == 2 else 0
+        latency = self._latency[-1]
+        for duration in durations:
+            if isinstance(duration, int | float):
+                place = _bin(duration)
+                latency[place] += 1
+                if row is not None:
                     row.bins[place] += 1
 
     def _notable(self, kind: str, record: Mapping[str, Any]) -> None:
@@ -289,13 +305,17 @@ def _shown(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: record[name] for name in _SHOWN if record.get(name) is not None}
 
 
-def _count(names: dict[str, list[int]], name: str, outcome: int) -> None:
+def _record(kept: Mapping[str, Any] | Row) -> Mapping[str, Any]:
+    return kept.record() if isinstance(kept, Row) else kept
+
+
+def _count(names: dict[str, list[int]], name: str, outcome: int, count: int) -> None:
     counts = names.get(name)
     if counts is None:
         if len(names) >= _NAMES:
             name = "(others)"
         counts = names.setdefault(name, [0, 0, 0])
-    counts[outcome] += 1
+    counts[outcome] += count
 
 
 def _tally(counter: Counter[str], name: str) -> None:

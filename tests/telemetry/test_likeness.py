@@ -1,0 +1,156 @@
+"""Requests written by likeness: the same line as the whole event's, the same chain, the same view for observers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema
+import pytest
+
+from mcpsec.leaks import redact
+from mcpsec.telemetry import AuditLog, Event, LogUnavailable
+from mcpsec.telemetry.alerts import AlertEngine
+from mcpsec.telemetry.dashboard import Aggregate
+from mcpsec.telemetry.events import event_schema
+from mcpsec.telemetry.likeness import Figures, Likeness, Row
+from mcpsec.telemetry.verify import verify
+from tests.telemetry.conftest import request
+from tests.telemetry.test_clean import canaries, secret_part
+
+Open = Callable[..., AuditLog]
+OWN = ("request_id", "duration_ms", "request_bytes", "response_bytes", "upstream_ms", "arguments_digest", "trace_id")
+
+
+def figures(number: int, **more: Any) -> Figures:
+    return Figures(f"{number:032x}", 1.25 + number / 7, 300 + number, 80, **more)
+
+
+def like(log: AuditLog, **fields: Any) -> Likeness:
+    found = log.likeness(request(**dict.fromkeys(OWN), **fields))
+    assert found is not None
+    return found
+
+
+def lines(log: AuditLog) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.path.read_bytes().splitlines()]
+
+
+@pytest.mark.parametrize(
+    "own",
+    [{}, {"upstream_ms": 0.8123}, {"arguments_digest": "ab" * 16, "trace_id": "cd" * 16, "span_id": "ef" * 8}],
+    ids=["plain", "timed", "traced"],
+)
+def test_a_line_is_that_of_the_whole_event(open_log: Open, own: dict[str, Any]) -> None:
+    log = open_log()
+    mine = figures(3, **own)
+    log.write_request(like(log, client='quo"te \\ ünï', resource="files/\u2028"), mine)
+    log.write(request(client='quo"te \\ ünï', resource="files/\u2028", **mine._asdict()))
+    log.close()
+    fast, whole = (each for each in lines(log) if each["kind"] == "request")
+    frame = {"seq", "prev", "time", "crc"}
+    assert {k: v for k, v in fast.items() if k not in frame} == {k: v for k, v in whole.items() if k not in frame}
+    assert list(fast)[:3] == ["schema", "seq", "prev"]
+    jsonschema.validate(fast, event_schema())
+    assert verify(log.path).intact
+
+
+def test_the_chain_goes_on_through_both_ways_of_writing_and_every_edit_is_found(open_log: Open) -> None:
+    log = open_log(checkpoint_every=50)
+    likeness = like(log)
+    for number in range(200):
+        if number % 3:
+            log.write_request(likeness, figures(number))
+        else:
+            log.write(request(number))
+    log.close()
+    assert verify(log.path).intact
+    raw = log.path.read_bytes()
+    edited = raw.replace(figures(100).request_id.encode(), figures(999).request_id.encode())
+    assert edited != raw
+    log.path.write_bytes(edited)
+    assert not verify(log.path).intact
+
+
+@pytest.mark.parametrize("kind", canaries())
+def test_what_is_unclean_has_no_likeness_and_is_not_remembered(open_log: Open, kind: str) -> None:
+    canary = canaries()[kind]
+    log = open_log(redact=redact)
+    for name in (field.name for field in dataclasses.fields(Event) if field.name not in {"time", "status", *OWN}):
+        if name.endswith(("_ms", "_bytes", "span_id")) or name in {"code", "count", "retry_after"}:
+            continue  # figures: not part of a likeness at all
+        for _ in range(2):
+            assert log.likeness(request(**{name: f"before {canary} after"})) is None, name
+    assert log.likeness(request(resource="x" * 5000)) is None  # would have to be cut
+    assert secret_part(canary) not in str(vars(log._cleaner))
+
+
+def test_observers_hear_of_like_requests_together_and_before_what_came_after(open_log: Open) -> None:
+    log = open_log()
+    heard: list[Any] = []
+    log.subscribe(lambda record: heard.append(record["seq"]), batch=lambda rows: heard.append([r.seq for r in rows]))
+    log.subscribe(lambda record: heard.append(record["request_id"]) if record["kind"] == "request" else None)
+    likeness = like(log)
+    first, second = (log.write_request(likeness, figures(number)) for number in (1, 2))
+    assert isinstance(first, Row)
+    assert isinstance(second, Row)
+    assert heard == []
+    log.write(Event("breaker", upstream="files", state="open"))
+    ids = [figures(number).request_id for number in (1, 2)]
+    assert heard == [[first.seq, second.seq], *ids, second.seq + 1]
+    for number in range(2000):
+        log.write_request(likeness, figures(number))
+    assert sum(len(each) for each in heard if isinstance(each, list)) > 1000  # what waits is bounded
+
+
+def test_a_broken_observer_costs_neither_the_request_nor_the_others(open_log: Open) -> None:
+    log, heard = open_log(), []
+
+    def broken(_rows: object) -> None:
+        raise ZeroDivisionError
+
+    log.subscribe(broken, batch=broken)
+    log.subscribe(heard.append)
+    assert log.write_request(like(log), figures(1)) is not None
+    log.close()
+    assert [each["request_id"] for each in heard if each["kind"] == "request"] == [figures(1).request_id]
+
+
+def test_dashboard_and_alerts_make_the_same_of_rows_as_of_records(open_log: Open) -> None:
+    log = open_log()
+    batched, single = (Aggregate(clock=lambda: 1e9), AlertEngine()), (Aggregate(clock=lambda: 1e9), AlertEngine())
+    for each in batched:
+        log.subscribe(each.feed, batch=each.feed_rows)
+    for each in single:
+        log.subscribe(each.feed)
+    kinds = [
+        like(log, client=client, resource=resource, decision=decision, status=status)
+        for client in ("a", "b")
+        for resource, decision, status in (("files/x", "allowed", 200), ("files/y", "failed", 503))
+    ]
+    for number in range(300):
+        log.write_request(kinds[number % 4], figures(number))
+    log.close()
+    assert batched[0].snapshot() == single[0].snapshot()
+    assert batched[0].totals["requests"] == 300
+    by_seq = [sorted(found.search("files", 1000), key=lambda each: each["seq"]) for found in (batched[0], single[0])]
+    assert by_seq[0] == by_seq[1]
+    for client in ("a", "b"):
+        assert batched[1].baselines.explain(client) == single[1].baselines.explain(client)
+
+
+def test_a_full_disk_refuses_here_too(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = open_log(buffer_bytes=2000)
+    likeness = like(log)
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mcpsec.telemetry.spool.os.write", full)
+    with pytest.raises(LogUnavailable):
+        for number in range(100):
+            log.write_request(likeness, figures(number))
+    assert log.dropped == 1
+    monkeypatch.undo()
