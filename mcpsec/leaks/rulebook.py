@@ -54,7 +54,10 @@ FREQUENT = frozenset(
     user: spaces together cognitive test_ live_ test- access_ access- _auth _password search consul redis mongo
     oauth client webhook slack docker nuget maven travis heroku stripe linear notion figma shopify twitter
     facebook instagram linkedin discord telegram yandex square plaid segment pusher front asana trello dropbox
-    intercom branch bridge signal kraken mapbox alibaba ibmcloud watson object storage
+    intercom branch bridge signal kraken mapbox alibaba ibmcloud watson object storage adobe autopilot bitbucket
+    blogger cicero courier dandelion ditto envoy eraser fixer fulcrum genius geocode groove guardian holistic
+    humanity impala kafka karma looker magnetic meetup metabase nimble pastebin pivotal privacy prospect raven
+    semaphore shortcut tableau workable yandex
     """.split()  # noqa: SIM905
 )
 """Keywords that are everyday words in programs: alone they say too little to wake a rule that needs a name and a slot."""  # noqa: E501
