@@ -88,6 +88,7 @@ GATES = (
     rf"(?i)(?:{_PLAIN}|pw|senha|parola)[\w.-]{{0,40}}[ \t]{{1,8}}(?:[\"'][^\s\"']{{4}}|[A-Za-z0-9_+/=-]{{20}})",
     rf"(?i)(?:{_PLAIN})[\w-]{{0,40}}[\"'][ \t]{{0,4}}\{{",
     rf"(?:{_FOREIGN})",
+    rf"(?i)[\"'`][ \t]{{0,2}}[!=]={{1,2}}[ \t]{{0,2}}[\w.$]{{0,40}}(?:{_PASSWORDS}|secret|token|key)",
 )
 """The same walk as expressions, for engines that look for all rules at once; they may find more than it does, not less."""  # noqa: E501
 
@@ -95,23 +96,29 @@ CODE = frozenset(
     """
     py pyi js mjs cjs ts tsx jsx java kt kts scala groovy go rs c h cc cpp cxx hpp hh m mm cs fs vb swift rb erb
     php pl pm lua dart ex exs erl hs ml clj cljs elm r jl nim zig v sol proto d pas coffee vue svelte gradle as
-    hx
+    hx cls trigger ps1 psm1 bas tsv svh
     """.split()  # noqa: SIM905
 )
 CONFIG = frozenset(
-    "env ini cfg conf cnf properties yaml yml toml json jsonc json5 tfvars xml plist config npmrc netrc".split()  # noqa: SIM905
+    "yaml yml toml json jsonc json5 tfvars xml plist config".split()  # noqa: SIM905
 )
 
 
+SETTINGS = frozenset("env ini cfg conf cnf properties npmrc netrc".split())  # noqa: SIM905
+"""Formats that have only names and values: what stands behind a name is meant as it stands."""
+
+
 def surroundings(name: str | None) -> str:
-    """``code``, ``config`` or ``text``, from a file's name."""
+    """``code``, ``settings``, ``config`` or ``text``, from a file's name."""
     if not name:
         return "text"
     base = name.replace("\\", "/").rpartition("/")[2].lower()
     extension = base.rpartition(".")[2]
     if extension in CODE:
         return "code"
-    if extension in CONFIG or base.startswith(".env") or base in ("dockerfile", "credentials", "config"):
+    if extension in SETTINGS or base.startswith(".env"):
+        return "settings"
+    if extension in CONFIG or base in ("dockerfile", "credentials", "config"):
         return "config"
     return "text"
 
@@ -170,12 +177,13 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
     while name[-1:] in b".-$" and len(name) > 1:
         name, tail = name[:-1], tail - 1
     kind = _kinds(name.strip(b"-.$"))
-    if not kind:
+    if not kind or data[max(0, head - 2) : head] == b"::":  # the name of a type: AWS::AppSync::ApiKey
         return
     operator = _OPERATOR.match(data, tail)
     if operator is not None and operator.lastgroup == "arg" and not name.startswith(b"-"):
         operator = _NO_ARGUMENT.match(data, tail)
-    if operator is None:
+    if operator is None or data[max(0, head - 4) : head].rstrip()[-2:] in (b"==", b"!="):
+        yield from _compared(book, data, kind, name, head)
         return
     how = str(operator.lastgroup)
     if how in ("arg", "blank") and not _PLAIN_NAME.match(name):
@@ -190,6 +198,7 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
         return
     begin, stop, quoted = found
     value = data[begin:stop].decode("utf-8", "replace")
+    quoted = quoted or (kind == "password" and where == "settings")  # there are no identifiers in such files
     verdict = judge(kind, value, quoted=quoted, how=how, where=where, name=name.decode("utf-8", "replace"))
     if verdict is None:
         return
@@ -197,6 +206,21 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
     if rule is not None:
         yield Match(rule, begin, stop, value, verdict[1])
 
+
+def _compared(book: Rulebook, data: bytes, kind: str, name: bytes, head: int) -> Iterator[Match]:
+    """A literal on the left of a comparison with the name: ``"hunter2" == password``."""
+    found = _COMPARED.search(data, max(0, head - LONGEST_COMPARED), head)
+    if found is None:
+        return
+    value = found["value"].decode("utf-8", "replace")
+    verdict = judge(kind, value, quoted=True, how="assign", where="code", name=name.decode("utf-8", "replace"))
+    rule = book.by_id.get(verdict[0]) if verdict else None
+    if verdict and rule is not None:
+        yield Match(rule, *found.span("value"), value, verdict[1])
+
+
+LONGEST_COMPARED = 140
+_COMPARED = expression(rb"(?P<mark>[\"'`])(?P<value>[^\"'`\r\n\\]{4,128})(?P=mark)[ \t]{0,2}[!=]={1,2}[ \t]{0,2}\Z")
 
 _NO_ARGUMENT = expression(_OPERATOR.pattern.replace(rb"(?P<arg>[ \t]{1,4}(?=[^\s-]))", rb"(?P<arg>(?!))"), re.X)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from _thread import allocate_lock
 
-from mcpsec.leaks import assignments, commands, connections, decoding, keyblocks, slots
+from mcpsec.leaks import assignments, commands, connections, decoding, keyblocks, manifests, slots
 from mcpsec.leaks.detection import (
     DETECTORS,
     NAMED_BEFORE,
@@ -44,6 +44,7 @@ GATES = (
     (connections, connections.CURL_GATE, 32),
     (keyblocks, keyblocks.GATE, 96),
     *((commands, gate, commands.REACH) for gate in commands.GATES),
+    (manifests, manifests.GATE, manifests.REACH),
 )
 """Detector, the expression that finds where it has something to look at, and how far before the hit's end that begins."""  # noqa: E501
 

@@ -31,6 +31,8 @@ _HEADER = expression(
     rb"(?:[ \t]{1,3}|\\?[\"'] ?[+.,&] ?\\?[\"']|%20|\+)(?P<value>[A-Za-z0-9_.~+/:=|!@$%*-]{8,4096})"
 )
 _NAMED_SCHEME = expression(rb"(?i)\b(?:token|key|digest|bot|pat|oauth|geniekey)(?:[ \t]|\\?[\"'] ?[+.,&]|%20|\+)")
+LONGEST_COMMAND = 1500
+"""How far before an option its program may stand, over continued lines."""
 NAMED = 40
 """How far after the header's name its scheme may stand."""
 _AUTHORIZATION = expression(
@@ -38,7 +40,7 @@ _AUTHORIZATION = expression(
 )
 _CURL_USER = expression(
     rb"(?:^|[\s\"'=])(?:-u|--user|--proxy-user|-U)(?:[ \t=]{1,3}|\\?[\"'],\s{0,8}\\?[\"'])?[\"']?"
-    rb"(?P<user>[^\s:\"'`$<{@]{1,64}):(?P<value>[^\s\"'`]{3,128})"
+    rb"(?P<user>[^\s:\"'`$<{@]{0,64}):(?P<value>[^\s\"'`]{3,128})"
 )
 HOSTS_OF_EXAMPLES = expression(
     r"(?i)^(?:(?:[\w-]+\.)*example\.(?:com|org|net)|.*\.(?:example|test|invalid)|host(?:name)?|server|localhost|127\.0\.0\.1|db|domain(?:\.com)?|\[::1\])$"
@@ -148,6 +150,16 @@ def _authorization(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
         yield from _match(book, "authorization-header", *found.span("value"), value, MEDIUM)
 
 
+def _command_start(data: bytes, at: int) -> int:
+    """Where the command around an offset begins, over up to eight lines that a backslash continues."""
+    start = data.rfind(b"\n", max(0, at - LONGEST_COMMAND), at)
+    for _ in range(8):
+        if start <= 0 or data[max(0, start - 8) : start].rstrip(b" \t\r")[-1:] != b"\\":
+            break
+        start = data.rfind(b"\n", max(0, at - LONGEST_COMMAND), start)
+    return max(start + 1, at - LONGEST_COMMAND, 0)
+
+
 def _curl(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
     found = _CURL_USER.match(data, max(0, at - 1)) or (_CURL_USER.match(data, at) if at == 0 else None)
     if found is None:
@@ -156,6 +168,6 @@ def _curl(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
     if is_reference(value) or is_placeholder(value) or is_code(value, quoted=True) or value.isdigit():
         return
     strength = password_strength(value)
-    line = data[data.rfind(b"\n", 0, at) + 1 : at]
+    line = data[_command_start(data, at) : at]
     if strength is not None and (b"curl" in line or b"http" in data[at : at + 300].split(b"\n")[0] or strength == HIGH):
         yield from _match(book, "command-line-credentials", *found.span("value"), value, strength)

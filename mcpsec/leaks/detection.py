@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from _bisect import bisect_left
 
-from mcpsec.leaks import assignments, commands, connections, decoding, keyblocks, slots
+from mcpsec.leaks import assignments, commands, connections, decoding, keyblocks, manifests, slots
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask
 from mcpsec.leaks.rulebook import SHORT_GAP, SHORTEST_LONG, SLOT_GAP, SLOT_WORDS, is_common, packaged
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DETECTORS", "beside_slot", "confirm", "direct", "find", "finish", "locate", "resolve", "scan_bytes"]
 
-DETECTORS = (assignments, connections, keyblocks, commands)
+DETECTORS = (assignments, connections, keyblocks, commands, manifests)
 MEDIUM = 1
 NAMED_BEFORE = 360
 """The most text from a provider's name to the value that a template finds beside it."""

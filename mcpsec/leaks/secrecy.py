@@ -11,6 +11,7 @@ from mcpsec.leaks.values import (
     is_counted,
     is_filler,
     is_gibberish,
+    is_jumbled,
     is_placeholder,
     is_reference,
     kinds,
@@ -82,8 +83,27 @@ _TYPES = frozenset(
 )
 
 
+_PUNCTUATION = expression(r"[^A-Za-z0-9\s]")
+_BRACKETS = {")": "(", "]": "[", "}": "{"}
+
+
+def is_tangled(value: str) -> bool:
+    """True for a password full of symbols: no expression in any language leaves its brackets open or crosses them."""
+    if len(value) < 12 or len(_PUNCTUATION.findall(value)) < 6 or any(map(str.isspace, value)):
+        return False
+    opened = []
+    for character in value:
+        if character in "([{":
+            opened.append(character)
+        elif character in _BRACKETS and (not opened or opened.pop() != _BRACKETS[character]):
+            return True
+    return False
+
+
 def is_code(value: str, *, quoted: bool) -> bool:
     """True when the text is an expression, a type, a pattern, a path or an address rather than a literal."""
+    if is_tangled(value):
+        return False
     if _REGEX.search(value) or _EXPRESSION.search(value) or _URL.match(value):
         return True
     if (
@@ -130,8 +150,8 @@ def password_strength(value: str) -> int | None:
     letters_only = value.isalpha()
     if value.isdigit():
         return MEDIUM if size >= 6 and len(set(value)) >= 4 else LOW
-    if letters_only and variety == 1:
-        return MEDIUM if size >= 5 and is_gibberish(value) else LOW
+    if letters_only:
+        return MEDIUM if size >= 5 and is_jumbled(value) else LOW
     words = wordiness(value)
     if digits_share(value) == 0:
         separated = re.split(r"[-_. /:]", value)
@@ -142,6 +162,11 @@ def password_strength(value: str) -> int | None:
     if variety >= 3 and size >= 8 and words < 0 and entropy(value) >= 2.9:
         return HIGH
     return MEDIUM if size >= 5 else LOW
+
+
+def _is_chosen_word(value: str) -> bool:
+    """True for one long word in small letters that names nothing about passwords: weak, but somebody's."""
+    return len(value) >= 8 and value.isalpha() and value.islower() and not is_weak_password(value)
 
 
 _LETTERS = expression(r"[A-Z]?[a-z]+|[A-Z]+")
@@ -170,14 +195,20 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
     if not any(map(str.isalnum, value)) or _VERSION.match(value) or _FIXED.match(value):
         return None
     lowered = value.lower()
-    if lowered == name.lower().strip("-_.") or (kind != "password" and _TIME.match(value)):
+    if lowered == name.lower().strip("-_.") or (
+        kind != "password" and (size < 20 or kind == "token") and _TIME.match(value)
+    ):
         return None
     rule = RULES[kind]
     if kind == "password":
         strength = password_strength(value)
         if strength is None:
             return None
+        if where == "settings" and how == "assign" and strength == LOW and _is_chosen_word(value):
+            return rule, MEDIUM
         if not quoted and where == "text" and how in ("call", "tag") and strength < HIGH:
+            return rule, LOW
+        if how == "call" and value.isalpha() and size < 6:
             return rule, LOW
         if how == "blank" or (how == "next" and value.isidentifier() and wordiness(value) > 0.2):
             return rule, LOW
@@ -198,10 +229,10 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
 
 
 def _is_of_key_size(value: str) -> bool:
-    """True for a counted-out value of exactly the form of a key: 128, 160 or 256 bits in hex, or as many letters."""
+    """True for a counted-out value of exactly the form of a key: 128, 160 or 256 bits in hex."""
     return (
         len(value) in (32, 40, 64)
-        and value.isalnum()
+        and all(c in "0123456789abcdefABCDEF" for c in value)
         and len(set(value)) >= 10
         and kinds(value) == 2
         and digits_share(value) > 0

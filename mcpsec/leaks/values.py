@@ -16,6 +16,7 @@ __all__ = [
     "is_counted",
     "is_filler",
     "is_gibberish",
+    "is_jumbled",
     "is_placeholder",
     "is_reference",
     "kinds",
@@ -204,7 +205,9 @@ def is_reference(text: str) -> bool:
 def is_filler(text: str) -> bool:
     """True when the value says that it is to be replaced: ``<your-key>``, ``xxxx``, ``EXAMPLE``, ``VOTRE_CLE``."""
     text = text.strip()
-    if len(text) < 3 or _WRAPPED.match(text) or _STRONG_WORDS.search(text):
+    if len(text) < 3 or _WRAPPED.match(text):
+        return True
+    if _STRONG_WORDS.search(text) and not _is_chance(text):
         return True
     if (len(text) >= 6 and len(set(text)) <= 2) or _SPELLED.search(text):
         return True
@@ -217,6 +220,17 @@ def is_filler(text: str) -> bool:
     if sum(map(len, named)) * 4 >= len(text) - len(words) + 1 and (len(text) < 20 or digits_share(text) < 0.2):
         return True
     return wordiness(text) > 0.5 and digits_share(text) < 0.3
+
+
+_CHANCE_WORDS = expression(r"(?i)(?<=[A-Za-z0-9])(?:fake|todo|sample)(?=[A-Za-z0-9])")
+
+
+def _is_chance(text: str) -> bool:
+    """True when the only mark of a sample is a short word in the midst of a long run of random characters."""
+    if len(text) < 20 or digits_share(text) < 0.1:
+        return False
+    rest = _CHANCE_WORDS.sub("", text)
+    return len(rest) < len(text) and not _STRONG_WORDS.search(rest) and wordiness(rest) < 0.3
 
 
 def is_counted(text: str) -> bool:
@@ -238,6 +252,22 @@ def is_gibberish(text: str) -> bool:
     return wordiness(text) < min(0.1, 0.06 * len(text) - 0.9)
 
 
+_HUMPS = expression(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_CONSONANTS = expression(r"(?i)[bcdfghjklmnpqrstvwxz]{5}")
+
+
+def is_jumbled(text: str) -> bool:
+    """True for letters as a generator makes them: gibberish, case that no camel case has, or no vowel for long."""
+    if is_gibberish(text):
+        return True
+    words = wordiness(text)
+    if words < 0.9 and not text.islower() and not text.isupper():
+        humps = len(_HUMPS.findall(text))
+        if humps >= 2 and humps * 2.4 >= len(text):
+            return True
+    return words < 0.3 and _CONSONANTS.search(text) is not None
+
+
 def looks_random(text: str) -> bool:
     """True when a random generator could have made the value: spread of characters, no words, no counting."""
     size = len(text)
@@ -249,6 +279,8 @@ def looks_random(text: str) -> bool:
     wanted = 0.72 * log2(min(size, 10 if body.isdigit() else 16 if hexadecimal else 40))
     if entropy(body) < wanted or _run_share(body) > 0.5 or is_placeholder(text):
         return False
+    if hexadecimal and 0.25 < digits_share(body) < 0.95 and size >= 8:
+        return True  # the letters a to f make up words by chance
     if digits_share(body) >= 0.12 and wordiness(body) < 0.9:
         return True
     return is_gibberish(body)

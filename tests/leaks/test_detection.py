@@ -29,6 +29,14 @@ def found(text, path=None, confidence="medium"):
         (f"curl -u admin:{PASSWORD} https://acme.io", None, PASSWORD),
         (f"contrase\u00f1a: {PASSWORD}", "a.yml", PASSWORD),
         (f'token: str = "{OPAQUE}"', "a.py", OPAQUE),
+        (f'if ("{PASSWORD}" == config.password) {{', "a.java", PASSWORD),
+        ('password = "q{{h}o)p${e]n9(o[d>-_$#k}}"', "a.go", "q{{h}o)p${e]n9(o[d>-_$#k}}"),
+        (f"curl -k -X POST https://acme.io \\\n  -H 'A: b' \\\n  -u deploy:{PASSWORD}", None, PASSWORD),
+        (f"curl -u :{PASSWORD} https://acme.io", None, PASSWORD),
+        ("SMTP_PASSWORD=thunderous", "app.env", "thunderous"),
+        ('apiSecret = "4b1dfaceded0bead7feedcafe8bdeafd"', "a.py", "4b1dfaceded0bead7feedcafe8bdeafd"),
+        ("license_key: 4925483168813050783076", "a.yml", "4925483168813050783076"),
+        ('password = "yqDVtkqPECri"', "a.py", "yqDVtkqPECri"),
     ],
 )
 def test_a_secret_is_found_where_it_stands(text, path, value):
@@ -53,6 +61,11 @@ def test_a_secret_is_found_where_it_stands(text, path, value):
         ("MYSQL_SECRET_ARN=arn:aws:secretsmanager:eu-west-1:123456789012:secret:db", ".env"),
         ("password_file = /run/secrets/db", "a.ini"),
         ('token = "VOTRE_CLE_ICI"', "a.py"),
+        ('"AWS::AppSync::ApiKey": "83c788859d3c6ab6"', "a.json"),
+        ('if ("${DB_PASSWORD}" == password) {', "a.java"),
+        ("SMTP_PASSWORD=thunderous", "notes.py"),
+        ('password = "${cfg.db(0)}{{x}}"', "a.go"),
+        ("curl -u :$PASSWORD https://acme.io", None),
     ],
 )
 def test_what_only_looks_like_one_is_not(text, path):
@@ -103,3 +116,28 @@ def test_any_bytes_are_taken(size):
     scan_bytes(bytes(range(256)) * size)
     scan_bytes(b'password="' * size)
     scan_bytes(b'{"mcpServers":' * size)
+
+
+SECRET = "apiVersion: v1\nkind: {kind}\ndata:\n  username: {user}\n  # of the service account\n  password: {value}\n"
+
+
+def manifest(kind, value):
+    from base64 import b64encode
+
+    return SECRET.format(kind=kind, user=b64encode(b"application7").decode(), value=b64encode(value.encode()).decode())
+
+
+def test_a_kubernetes_secret_is_read():
+    text = manifest("Secret", PASSWORD)
+    assert found(text, "a.yaml") == [text.rpartition(": ")[2].strip()]
+    assert found(text.replace("\n", "\r\n"), "a.yaml") == [text.rpartition(": ")[2].strip()]
+    assert found(f'{{"kind": "Secret", "stringData": {{"password": "{PASSWORD}"}}}}', "a.json") == [PASSWORD]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [manifest("Secret", "changeme"), manifest("Secret", "${DB_PASSWORD}"), manifest("SecretStore", PASSWORD)],
+    ids=["placeholder", "reference", "another kind"],
+)
+def test_what_is_no_kubernetes_secret_is_left(text):
+    assert found(text, "a.yaml") == []
