@@ -43,7 +43,7 @@ def pin(
         Path, typer.Option("-c", "--config", metavar="FILE", envvar="MCPSEC_CONFIG", help="The deployment file.")
     ] = Path("mcpsec.toml"),
     client: Annotated[
-        str | None, typer.Option("--client", metavar="CLIENT", help="Ask as this client [the file's first].")
+        str | None, typer.Option("--client", metavar="CLIENT", help="Ask as this client (default: the file's first).")
     ] = None,
     update: Annotated[bool, typer.Option("--update", help="Pin also what differs from the lock file.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Write nothing: only say whether anything differs.")] = False,

@@ -61,7 +61,7 @@ def serve(
     ] = None,
     grant: Annotated[
         str | None,
-        typer.Option("--grant", metavar="CLIENT", help="Who may use it [the file's first client]."),
+        typer.Option("--grant", metavar="CLIENT", help="Who may use it (default: the file's first client)."),
     ] = None,
     listen: Annotated[
         str | None, typer.Option("--listen", metavar="HOST:PORT", help="Listen here; port 0 takes a free one.")
