@@ -42,6 +42,10 @@ def test_the_guide_to_http_servers(tmp_path: Path, http_server: HttpServer) -> N
     assert any("hello" in each for each in said)
 
 
+def test_the_guide_to_python_servers(tmp_path: Path) -> None:
+    assert any("apple: 3 EUR" in each for each in walk("guides/python-app.md", tmp_path).said)
+
+
 @pytest.mark.parametrize("page", ["guides/rotation.md", "guides/pre-commit.md", "guides/threat-model.md"])
 def test_guides_that_need_no_server(page: str, tmp_path: Path) -> None:
     walk(page, tmp_path)
