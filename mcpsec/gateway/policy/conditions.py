@@ -7,7 +7,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from mcpsec.errors import ConfigurationError
-from mcpsec.gateway.policy.globs import ResourceGlob
+from mcpsec.gateway.policy.globs import ResourceGlob, plain_form
 from mcpsec.gateway.policy.windows import Window
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class ContextRule:
 
     def applies(self, upstream: str, what: str) -> bool:
         """Whether it is about this resource."""
-        return any(glob.matches(upstream, what) for glob in self.resources)
+        plain = plain_form(what)
+        return any(glob.concerns(upstream, what, plain) for glob in self.resources)
 
     def check(self, context: Context) -> Iterator[tuple[str, bool]]:
         """Each condition that the rule names, and whether it holds; a confirmation is asked for after all of these."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from mcpsec.errors import ConfigurationError
 from mcpsec.gateway.policy.conditions import ContextRule
 from mcpsec.gateway.policy.filters import ArgumentTest
-from mcpsec.gateway.policy.globs import Glob, ResourceGlob
+from mcpsec.gateway.policy.globs import Glob, ResourceGlob, has_dot_segment, plain_form
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -161,9 +161,17 @@ class Access:
         self._ranked = tuple(ranked)
 
     def classify(self, what: str) -> tuple[MethodClass, str | None]:
-        """The class of the most specific glob that matches, and that glob; None when it is the default."""
+        """The class of the most specific glob that matches, and that glob; None when it is the default.
+
+        What is written in another way is never of a milder class than its plain form.
+        """
+        found, plain = self._closest(what, ""), plain_form(what)
+        other = self._closest(what, plain) if plain else found
+        return max(found, other, key=lambda each: _STRICTNESS.index(each[0]))
+
+    def _closest(self, what: str, plain: str) -> tuple[MethodClass, str | None]:
         for glob, given in self._ranked:
-            if glob.matches(what):
+            if glob.concerns(what, plain):
                 return given, glob.pattern
         return ("read" if what.startswith(("resource:", "prompt:")) else "execute"), None
 
@@ -256,17 +264,22 @@ class Policy:
             how = f"access glob {pattern!r}" if pattern is not None else "no access glob names it"
             trace.append(Step(None, f"{upstream}/{what} is {method_class}: {how}"))
         outcome = _granted(view, upstream, what, method_class, ended, trace)
-        filters = tuple(filter_ for filter_ in view.filters if filter_.resource.matches(upstream, what))
+        plain = plain_form(what)
+        filters = tuple(filter_ for filter_ in view.filters if filter_.resource.concerns(upstream, what, plain))
         rules = tuple(rule for rule in self._rules if rule.applies(upstream, what))
         return _Standing(outcome, filters, rules)
 
 
 def what_of(kind: str, name: str) -> str | None:
-    """How globs see the thing: ``NAME``, ``resource:URI`` or ``prompt:NAME``; None when the name isn't acceptable."""
+    """How globs see the thing: ``NAME``, ``resource:URI`` or ``prompt:NAME``; None when the name isn't acceptable.
+
+    One with a dot segment is nobody's own way to name a thing, and servers differ in what they take it for.
+    """
     prefixed = name.startswith(("resource:", "prompt:"))
     if not name or (kind in ("tool", "task") and prefixed) or (kind == "completion" and not prefixed):
         return None
-    return name if kind in ("tool", "task", "completion") else f"{kind}:{name}"
+    what = name if kind in ("tool", "task", "completion") else f"{kind}:{name}"
+    return None if has_dot_segment(what) or has_dot_segment(plain_form(what)) else what
 
 
 def _granted(view: _View, upstream: str, what: str, method_class: MethodClass, ended: int, trace: Trace) -> Decision:

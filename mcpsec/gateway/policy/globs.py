@@ -8,11 +8,15 @@ with a ``.`` or ``..`` path segment in it: ``/data/*`` must not grant ``/data/..
 from __future__ import annotations
 
 import re
+import unicodedata
+from urllib.parse import unquote
 
-__all__ = ["Glob", "ResourceGlob", "covers", "has_dot_segment", "overlap"]
+__all__ = ["Glob", "ResourceGlob", "covers", "has_dot_segment", "overlap", "plain_form"]
 
 _ENCODED = re.compile(r"%([0-7][0-9A-Fa-f])")
 _DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.[. ]*(?:$|[/\\?#;\x00-\x1f])")
+_SLASHES = re.compile(r"[/\\]+")
+_QUERY = re.compile(r"[?#]")
 _ROUNDS = 8
 _LONGEST_ENCODED = 8192
 
@@ -40,16 +44,48 @@ def _character(match: re.Match[str]) -> str:
     return chr(int(match[1], 16))
 
 
+def plain_form(what: str) -> str:
+    r"""What a lax server may take the name of a resource or prompt for; empty for a tool, whose name must be listed.
+
+    Percent-encoding is undone until there is none, letters are folded (NFKC, case), ``\`` is ``/``, many of these in a
+    row are one, and white space and slashes at the end are nothing.
+    """
+    if not what.startswith(("resource:", "prompt:")):
+        return ""
+    for _ in range(_ROUNDS):
+        encoded, what = what, unquote(what)
+        if what == encoded:
+            break
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", what).casefold())
+    return _SLASHES.sub("/", folded).rstrip().rstrip("/")
+
+
 class Glob:
     """One compiled pattern. ``weight`` is the number of characters that stand for themselves."""
 
-    __slots__ = ("_parts", "exact", "pattern", "weight")
+    __slots__ = ("_parts", "_plain", "exact", "pattern", "weight")
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
         self._parts = pattern.split("*")
         self.exact = len(self._parts) == 1
         self.weight = sum(map(len, self._parts))
+        self._plain: tuple[list[str], bool] | None = None
+
+    def concerns(self, text: str, plain: str) -> bool:
+        """Whether what only narrows is to apply: ``text`` fits, or its ``plain_form`` fits that of the pattern.
+
+        Where the pattern has no ``?`` and no ``#``, what follows them in the plain form counts for nothing too.
+        """
+        if self.matches(text):
+            return True
+        if not plain:
+            return False
+        if self._plain is None:
+            pattern = plain_form(self.pattern) or self.pattern
+            self._plain = pattern.split("*"), not _QUERY.search(pattern)
+        parts, cut = self._plain
+        return _fits(parts, plain) or (cut and _fits(parts, _QUERY.split(plain, maxsplit=1)[0].rstrip("/")))
 
     def matches(self, text: str) -> bool:
         """Whether the whole of ``text`` fits."""
@@ -74,6 +110,10 @@ class ResourceGlob:
     def matches(self, upstream: str, what: str) -> bool:
         """Whether it names ``what`` (a tool's name, ``resource:URI`` or ``prompt:NAME``) of ``upstream``."""
         return self.upstream.matches(upstream) and self.what.matches(what)
+
+    def concerns(self, upstream: str, what: str, plain: str) -> bool:
+        """The same for what only narrows (see ``Glob.concerns``); ``plain`` is the plain form of ``what``."""
+        return self.upstream.matches(upstream) and self.what.concerns(what, plain)
 
     def __repr__(self) -> str:
         return f"ResourceGlob({self.pattern!r})"

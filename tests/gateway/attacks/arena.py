@@ -231,7 +231,10 @@ def _gateway(directory: Path, upstreams: dict[str, Any], limits: dict[str, Any])
     approval.touch(mode=0o600)
     approval.write_text("a" * 43)
     made.document["approval"] = {"secret": {"file": approval.name}}
-    made.document["rules"] = [{"resources": ["web/danger"], "require": {"confirmation_header": "x-confirm-danger"}}]
+    made.document["rules"] = [
+        {"resources": ["web/danger"], "require": {"confirmation_header": "x-confirm-danger"}},
+        {"resources": ["web/resource:test://guarded/*"], "require": {"networks": ["192.0.2.0/24"]}},
+    ]
     made.write()
     gateway = start_gateway(made)
     try:

@@ -11,6 +11,7 @@ import pytest
 
 from mcpsec.gateway.policy import Call
 from mcpsec.gateway.policy.confirmation import ConfirmationKey
+from mcpsec.protocol.headers import encode_value
 from tests.gateway.attacks.arena import Arena, Shot, called, modern, open_arena
 
 
@@ -33,7 +34,7 @@ ECHO = called("echo", {"text": "hello"})
         (called("echo ", headers={"Mcp-Name": "=?base64?ZWNobyA=?="}), "resource-not-granted", 403),
         (called("echo\u200b", headers={"Mcp-Name": "=?base64?ZWNob+KAiw==?="}), "resource-not-granted", 403),
         (called("\uff45cho", headers={"Mcp-Name": "=?base64?772FY2hv?="}), "resource-not-granted", 403),
-        (called("../web/echo"), "resource-not-granted", 403),
+        (called("../web/echo"), "name-not-acceptable", 403),
         (called("resource:test://x"), "name-not-acceptable", 403),
         (called("prompt:x"), "name-not-acceptable", 403),
         (called("", headers={"Mcp-Name": ""}), "name-not-acceptable", 403),
@@ -219,12 +220,12 @@ def complete(ref: dict[str, str]) -> Shot:
         (
             own("resources/read", {"uri": "test://template/../static-text"}),
             own("resources/read", {"uri": "test://template/.x/data"}),
-            "resource-not-granted",
+            "name-not-acceptable",
         ),
         (
             own("resources/read", {"uri": "test://template/%2E./static-text"}),
             own("resources/read", {"uri": "test://template/%41/data"}),
-            "resource-not-granted",
+            "name-not-acceptable",
         ),
         (
             own("prompts/get", {"name": "test_simple_prompt"}),
@@ -260,6 +261,27 @@ def test_completing_for_nothing(arena: Arena, ref: Any) -> None:
     arena.refused(
         own("completion/complete", {"ref": ref, "argument": {"name": "a", "value": ""}}), "target-missing", 400
     )
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "test://guarded/x",
+        *("test://Guarded/x", "test://guarded%2Fx", "test://%67uarded/x", "test://%2567uarded/x"),
+        *("test:///guarded/x", "test://guarded/x?y", "test://guarded/x#y", "test://guarded//x/"),
+        "test://\uff47uarded/x",
+    ],
+)
+def test_another_way_to_write_a_uri_gets_around_no_rule(arena: Arena, uri: str) -> None:
+    """The client may read all of test://; of what is guarded only from a network that it is not in."""
+    before = arena.reached()
+    arena.stands(read(uri), read("test://open/x"), "context-network", 403)
+    assert arena.reached() == before + 1
+    arena.refused(read(f"{uri}/../x"), "name-not-acceptable", 403)
+
+
+def read(uri: str) -> Shot:
+    return modern("resources/read", {"uri": uri}, headers={"Mcp-Name": encode_value(uri)})
 
 
 def test_subscribing_is_reading(arena: Arena) -> None:

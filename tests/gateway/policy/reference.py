@@ -9,6 +9,7 @@ import ipaddress
 import json
 import re
 import unicodedata
+import urllib.parse
 from datetime import datetime, time, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -72,13 +73,47 @@ def resource_glob(pattern: str, upstream: str, what: str) -> bool:
     return glob(pattern[:cut], upstream) and glob(pattern[cut + 1 :], what)
 
 
+def plain(text: str) -> str:
+    """The plain form of a resource's or prompt's what, or of a glob over these."""
+    for _ in range(8):
+        text = urllib.parse.unquote(text)
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return re.sub("/+", "/", text.replace("\\", "/")).rstrip().rstrip("/")
+
+
+def fits(pattern: str, text: str) -> bool:
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text, re.DOTALL) is not None
+
+
+def applies(pattern: str, what: str) -> bool:
+    """Whether something that narrows is about this."""
+    if glob(pattern, what):
+        return True
+    if what[:9] != "resource:" and what[:7] != "prompt:":
+        return False
+    wanted = plain(pattern) if pattern[:9] == "resource:" or pattern[:7] == "prompt:" else pattern
+    if fits(wanted, plain(what)):
+        return True
+    return "?" not in wanted and "#" not in wanted and fits(wanted, re.split("[?#]", plain(what))[0].rstrip("/"))
+
+
+def applies_to(pattern: str, upstream: str, what: str) -> bool:
+    cut = pattern.index("/")
+    return glob(pattern[:cut], upstream) and applies(pattern[cut + 1 :], what)
+
+
 # --- Method classes ---
 
 
 def method_class(access: dict[str, str], what: str) -> str:
+    both = [class_by(access, what, about) for about in (glob, applies)]
+    return max(both, key=["read", "write", "execute"].index)
+
+
+def class_by(access: dict[str, str], what: str, about: Any) -> str:
     best: tuple[bool, int, int] | None = None
     for pattern, given in access.items():
-        if glob(pattern, what):
+        if about(pattern, what):
             rank = ("*" not in pattern, len(pattern.replace("*", "")), ["read", "write", "execute"].index(given))
             best = rank if best is None else max(best, rank)
     if best is not None:
@@ -176,14 +211,19 @@ def decide(policy: dict[str, Any], client_id: str, call: Any, context: Any) -> s
     named = call.name[:9] == "resource:" or call.name[:7] == "prompt:"
     if call.name == "" or (call.kind in ("tool", "task") and named) or (call.kind == "completion" and not named):
         return "name-not-acceptable"
+    if has_dot_segment(what) or ((what[:9] == "resource:" or what[:7] == "prompt:") and has_dot_segment(plain(what))):
+        return "name-not-acceptable"
     client = policy["clients"][client_id]
     entries = [policy["roles"][role] for role in client.get("roles", [])] + [client]
     wanted_class = method_class(policy["upstreams"][call.upstream], what)
 
     def about(pattern: str) -> bool:
+        return applies_to(pattern, call.upstream, what)
+
+    def grants(pattern: str) -> bool:
         return resource_glob(pattern, call.upstream, what)
 
-    named = [entry for entry in entries if any(about(pattern) for pattern in entry.get("allow_resources", []))]
+    named = [entry for entry in entries if any(grants(pattern) for pattern in entry.get("allow_resources", []))]
     matching = [entry for entry in named if not is_over(entry, context.now)]
     if not any(wanted_class in entry.get("allow_methods", []) for entry in matching):
         if any(wanted_class in entry.get("allow_methods", []) for entry in named):

@@ -99,7 +99,10 @@ admin | tickets/get_secret | {} | granted
 admin | shell/anything | {} | granted
 admin | shell/resource:x:y | - | granted
 admin | shell/prompt:x | - | granted
-admin | files/resource:file:///private/../a | - | granted
+admin | files/resource:file:///private/../a | - | name-not-acceptable
+admin | files/resource:file:///private/..a | - | granted
+admin | files/.. | {} | name-not-acceptable
+admin | files/resource:file:///private/．．/a | - | name-not-acceptable
 shell | shell/run | {} | granted
 shell | shell/resource:x:y | - | method-class-not-granted
 shell | shell/prompt:x | - | method-class-not-granted
@@ -122,22 +125,22 @@ resources | files/resource:file:///public | - | resource-not-granted
 resources | files/resource:file:///PUBLIC/a | - | resource-not-granted
 resources | files/resource:file:///public%2Fa | - | resource-not-granted
 resources | files/resource:file:///private/a | - | resource-not-granted
-resources | files/resource:file:///public/../private/a | - | resource-not-granted
-resources | files/resource:file:///public/.. | - | resource-not-granted
-resources | files/resource:file:///public/./a | - | resource-not-granted
-resources | files/resource:file:///public/%2e%2e/private/a | - | resource-not-granted
-resources | files/resource:file:///public/.%2E/private/a | - | resource-not-granted
-resources | files/resource:file:///public/%252e%252e/private/a | - | resource-not-granted
-resources | files/resource:file:///public/..%2fprivate/a | - | resource-not-granted
-resources | files/resource:file:///public/..%5Cprivate/a | - | resource-not-granted
-resources | files/resource:file:///public/..\\private/a | - | resource-not-granted
-resources | files/resource:file:///public/..;x/a | - | resource-not-granted
-resources | files/resource:file:///public/..?x | - | resource-not-granted
-resources | files/resource:file:///public/..#x | - | resource-not-granted
-resources | files/resource:file:///public/..%00 | - | resource-not-granted
-resources | files/resource:file:///public/.. /a | - | resource-not-granted
-resources | files/resource:file:///public/..%20/a | - | resource-not-granted
-resources | files/resource:file:///public/.../a | - | resource-not-granted
+resources | files/resource:file:///public/../private/a | - | name-not-acceptable
+resources | files/resource:file:///public/.. | - | name-not-acceptable
+resources | files/resource:file:///public/./a | - | name-not-acceptable
+resources | files/resource:file:///public/%2e%2e/private/a | - | name-not-acceptable
+resources | files/resource:file:///public/.%2E/private/a | - | name-not-acceptable
+resources | files/resource:file:///public/%252e%252e/private/a | - | name-not-acceptable
+resources | files/resource:file:///public/..%2fprivate/a | - | name-not-acceptable
+resources | files/resource:file:///public/..%5Cprivate/a | - | name-not-acceptable
+resources | files/resource:file:///public/..\\private/a | - | name-not-acceptable
+resources | files/resource:file:///public/..;x/a | - | name-not-acceptable
+resources | files/resource:file:///public/..?x | - | name-not-acceptable
+resources | files/resource:file:///public/..#x | - | name-not-acceptable
+resources | files/resource:file:///public/..%00 | - | name-not-acceptable
+resources | files/resource:file:///public/.. /a | - | name-not-acceptable
+resources | files/resource:file:///public/..%20/a | - | name-not-acceptable
+resources | files/resource:file:///public/.../a | - | name-not-acceptable
 resources | files/resource:file:///public/a%20b | - | granted
 resources | files/resource:file:///public/100%25 | - | granted
 resources | files/resource:file:///public/a?x=.. | - | granted
@@ -516,10 +519,35 @@ RULES = deployment(
         {"resources": ["t/tw*"], "networks": ["10.1.0.0/16"]},
         {"resources": ["t/filtered", "t/prompt:*"], "networks": ["10.0.0.0/8"]},
         {"resources": ["t/nothing"]},
+        {
+            "resources": ["t/resource:db://host/secret", "t/resource:file:///s/*", "t/prompt:kept"],
+            "certificate_sha256": [PRINT],
+        },
     ],
 )
 
+SPELLINGS = [
+    *("db://host/secret", "DB://HOST/secret", "db://host/Secret", "db://host/%73ecret", "db://host/%2573ecret"),
+    *("db://host//secret", "db:///host/secret", "db:\\\\host\\secret", "db://host%2Fsecret", "db://host/secret/"),
+    *("db://host/secret?x=1", "db://host/secret#x", "db://host/secret/?x", "db://host/secret%3Fx", "db://host/secret "),
+    *(
+        "db://host/\uff53ecret",
+        "db://host/\u017fecret",
+        "file:///s/a",
+        "file:////s/a",
+        "file:///%53/a",
+        "file:///s%2fa",
+    ),
+]
 RULE_CASES: list[tuple[str, dict[str, Any], str]] = [
+    *((f"t/resource:{uri}", {"address": "10.0.0.1"}, "context-certificate") for uri in SPELLINGS),
+    *((f"t/resource:{uri}", {"certificate_sha256": PRINT}, "granted") for uri in SPELLINGS),
+    *((f"t/resource:{uri}", {}, "granted") for uri in ("db://host/secrets", "db://host/secre", "db://other/secret")),
+    *((f"t/resource:{uri}", {}, "granted") for uri in ("file:///t/s/a", "file:///sa", "db://host/x?secret")),
+    *(
+        (f"t/prompt:{name}", {"address": "10.0.0.1"}, "context-certificate")
+        for name in ("kept", "KEPT", "%6bept", "kept/", "\uff4bept")
+    ),
     ("t/free", {}, "granted"),
     ("t/nothing", {}, "granted"),
     ("t/cert", {}, "context-certificate"),
@@ -573,6 +601,16 @@ def test_context_rules(what: str, changes: dict[str, Any], rule: str) -> None:
     decision = policy.decide("c", call(what, {}), context(**changes))
     assert (decision.rule, decision.allowed) == (rule, rule in ("granted", "lifecycle"))
     assert policy.decide("c", call(what, {}), context(**changes), explain=True).rule == rule
+
+
+@pytest.mark.parametrize("uri", ["file:///k/a", "FILE:///k/a", "file:///%6b/a", "file:////k//a", "file:///k%2fa"])
+def test_the_class_of_a_uri_is_that_of_every_way_to_write_it(uri: str) -> None:
+    kept = {"resource:file:///k/*": "write"}
+    reader = {"allow_resources": ["t/*"], "allow_methods": ["read"]}
+    policy = Policy(deployment({"t": kept}, {"c": reader, "w": {**reader, "allow_methods": ["write"]}}))
+    assert policy.decide("c", call(f"t/resource:{uri}"), CONTEXT).rule == "method-class-not-granted"
+    assert policy.decide("w", call(f"t/resource:{uri}"), CONTEXT).rule == "granted"
+    assert policy.decide("c", call("t/resource:file:///other/a"), CONTEXT).rule == "granted"
 
 
 def test_a_rule_grants_nothing() -> None:

@@ -21,7 +21,16 @@ ROLES = ["r1", "r2", "r3"]
 UPSTREAMS = ["t", "tt", "files"]
 TOOLS = ["get_a", "get_b", "get_", "del_a", "Get_a", "é", "e\u0301", "", "a/b", "resource:x", "prompt:x", "a.b", ".."]
 URIS = ["file:///d/a", "file:///d/b", "file:///D/a", "file:///d/../a", "file:///d/%2e%2E/a", "file:///{p}", "x", ""]
-PROMPTS = ["p", "get_a", "", "p?"]
+URIS += [
+    "FILE:///d/a",
+    "file:///%64/a",
+    "file:////d//a/",
+    "file:///d/a?q",
+    "file:///d\\a",
+    "X",
+    "file:///d/\uff0e\uff0e/a",
+]
+PROMPTS = ["p", "get_a", "", "p?", "P", "%70 "]
 METHODS = ["ping", "tools/list", "tasks/get", "tasks/list", "notifications/x", "tools/call"]
 
 PIECES = st.sampled_from(
