@@ -46,7 +46,9 @@ def test_the_guide_to_python_servers(tmp_path: Path) -> None:
     assert any("apple: 3 EUR" in each for each in walk("guides/python-app.md", tmp_path).said)
 
 
-@pytest.mark.parametrize("page", ["guides/rotation.md", "guides/pre-commit.md", "guides/threat-model.md"])
+@pytest.mark.parametrize(
+    "page", ["guides/rotation.md", "guides/pre-commit.md", "guides/threat-model.md", "guides/ci.md"]
+)
 def test_guides_that_need_no_server(page: str, tmp_path: Path) -> None:
     walk(page, tmp_path)
 
