@@ -38,6 +38,8 @@ _STATUS_LINES = {
 _PIPELINE_DEPTH = 16
 _LINGER_SECONDS = 2.0
 _CLOSE_SECONDS = 2.0
+_PIECE = 256 * 1024
+"""A large answer is written in pieces: TLS takes a write of any size at once, and nobody sees that it isn't read."""
 _NO_BODY = frozenset({202, 204, 304})
 _PARSE_ERROR, _INVALID_REQUEST = -32700, -32600
 
@@ -327,6 +329,9 @@ class Connection(asyncio.Protocol):
             keep_alive = await self._stream(answer, keep_alive=keep_alive)
         else:
             self._write(answer, keep_alive=keep_alive)
+            for start in range(_PIECE, len(answer.body), _PIECE):
+                await self._flushed()
+                self._transport.write(answer.body[start : start + _PIECE])
         if self._drained is not None:
             await self._flushed()
         return keep_alive
@@ -356,7 +361,7 @@ class Connection(asyncio.Protocol):
             parts.append(b"content-length: %d\r\n" % len(answer.body))
         elif answer.status == 202:
             parts.append(b"content-length: 0\r\n")
-        parts += (b"\r\n", answer.body)
+        parts += (b"\r\n", answer.body[:_PIECE])
         self._transport.write(b"".join(parts))
 
     async def _stream(self, answer: StreamAnswer, *, keep_alive: bool) -> bool:

@@ -135,6 +135,7 @@ class _UpstreamConnection(asyncio.Protocol):
         self._stream: BodyStream | None = None
         self._body: list[bytes] = []
         self._size = 0
+        self._unread = 0
         self._complete = True
         self._until_eof = False
         self.closed = False
@@ -163,10 +164,16 @@ class _UpstreamConnection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(UpstreamFault("the upstream's answer is not HTTP"))
             self.abort()
+            return
+        # The parser keeps a header's value, or a trailer's, until it is whole: what is no body is counted as it comes.
+        self._unread = 0 if self._unread < 0 else self._unread + len(data)
+        if self._unread > self._pool.header_bytes and not self.closed:
+            self._fail(UpstreamFault("the upstream's answer has too large a header"))
+            self.abort()
 
     def on_message_begin(self) -> None:
         self._response = UpstreamResponse()
-        self._body, self._size = [], 0
+        self._body, self._size, self._unread = [], 0, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._size += len(name) + len(value)
@@ -193,6 +200,7 @@ class _UpstreamConnection(asyncio.Protocol):
             self._resolve(response)
 
     def on_body(self, data: bytes) -> None:
+        self._unread = -1
         if self._stream is not None:
             self._stream.feed(data)
             return
