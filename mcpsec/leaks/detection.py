@@ -13,7 +13,7 @@ from mcpsec.leaks import assignments, commands, connections, decoding, keyblocks
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask
 from mcpsec.leaks.rulebook import SHORT_GAP, SHORTEST_LONG, SLOT_GAP, SLOT_WORDS, is_common, packaged
-from mcpsec.leaks.values import entropy, is_counted, randomness
+from mcpsec.leaks.values import entropy, is_counted, kinds, randomness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["DETECTORS", "beside_slot", "confirm", "direct", "find", "finish", "locate", "resolve", "scan_bytes"]
 
 DETECTORS = (assignments, connections, keyblocks, commands, manifests)
-MEDIUM = 1
+MEDIUM, HIGH = 1, 2
 NAMED_BEFORE = 360
 """The most text from a provider's name to the value that a template finds beside it."""
 NAMED_REACH = 96
@@ -34,6 +34,7 @@ _SHORT_SLOT_AFTER = expression(SHORT_GAP.encode() + rb"(?:" + SLOT_WORDS.encode(
 _SLOT_BEFORE = expression(rb"(?:" + SLOT_WORDS.encode() + rb")[\w.-]{0,12}$")
 _RUN = expression(rb"[A-Za-z0-9_+/=.~-]{12,}")
 _DIGIT = expression(rb"[0-9]")
+_HEXADECIMAL = expression(r"[0-9A-Fa-f:-]+")
 WHOLE = 16 * 1024
 """Below this size a pattern runs over the whole text; above, only near its keywords."""
 
@@ -183,7 +184,14 @@ def _grade(rule: Rule, value: str) -> int | None:
     verdict = randomness(body) if len(body) >= 6 else True
     if verdict is False:
         return None
+    if verdict and rule.gate and rule.confidence == MEDIUM and _is_unmistakable(value):
+        return HIGH
     return rule.confidence if verdict else min(MEDIUM, rule.confidence)
+
+
+def _is_unmistakable(value: str) -> bool:
+    """True for a long value beside its provider's name that no checksum, commit or identifier looks like."""
+    return len(value) >= 20 and kinds(value) >= 2 and _HEXADECIMAL.fullmatch(value) is None
 
 
 def _body(rule: Rule, value: str) -> str:
