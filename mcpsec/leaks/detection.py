@@ -34,7 +34,6 @@ _SHORT_SLOT_AFTER = expression(SHORT_GAP.encode() + rb"(?:" + SLOT_WORDS.encode(
 _SLOT_BEFORE = expression(rb"(?:" + SLOT_WORDS.encode() + rb")[\w.-]{0,12}$")
 _RUN = expression(rb"[A-Za-z0-9_+/=.~-]{12,}")
 _DIGIT = expression(rb"[0-9]")
-_HEXADECIMAL = expression(r"[0-9A-Fa-f:-]+")
 WHOLE = 16 * 1024
 """Below this size a pattern runs over the whole text; above, only near its keywords."""
 
@@ -190,8 +189,8 @@ def _grade(rule: Rule, value: str) -> int | None:
 
 
 def _is_unmistakable(value: str) -> bool:
-    """True for a long value beside its provider's name that no checksum, commit or identifier looks like."""
-    return len(value) >= 20 and kinds(value) >= 2 and _HEXADECIMAL.fullmatch(value) is None
+    """True for 20 characters or more, which beside their provider's name are no accident when they look random."""
+    return len(value) >= 20 and kinds(value) >= 2
 
 
 def _body(rule: Rule, value: str) -> str:
