@@ -159,15 +159,30 @@ async def _document(response: httpx.Response) -> dict[str, Any]:
         raise FetchError(f"the answer has status {response.status_code}")
     if response.headers.get("content-encoding", "identity") != "identity":
         raise FetchError("the answer is compressed, which was not asked for")
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if response.request.method == "POST" and media_type != "application/json":  # RFC 7662 section 2.2
+        raise FetchError("the answer is not of the type application/json")
     body = bytearray()
     async for part in response.aiter_raw():
         body += part
         if len(body) > DOCUMENT_BYTES:
             raise FetchError(f"the answer is larger than {DOCUMENT_BYTES >> 10} KiB")
     try:
-        document = json.loads(body)
+        document = json.loads(body, object_pairs_hook=_members, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise FetchError("the answer is not a JSON object")
     return document
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose members can be read in one way only."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member stands twice")
+    return members
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
