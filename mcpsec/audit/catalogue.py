@@ -52,12 +52,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One of the ten points; ``deciding`` are the checks that can meet it."""
+    """One of the ten points; ``deciding`` are the checks that can meet it: any of them, or only all (``every``)."""
 
     number: int
     title: str
     advice: str
     deciding: tuple[str, ...]
+    every: bool = False
 
 
 def table(name: str) -> dict[str, Any]:
@@ -91,7 +92,13 @@ def checks() -> dict[str, Check]:
 def checklist() -> tuple[Item, ...]:
     """The ten points."""
     return tuple(
-        Item(row["item"], row["title"], row["advice"], tuple(name for name in row["deciding"] if name in checks()))
+        Item(
+            row["item"],
+            row["title"],
+            row["advice"],
+            tuple(name for name in row["deciding"] if name in checks()),
+            row.get("every", False),
+        )
         for row in table("checklist.toml")["items"]
     )
 

@@ -57,6 +57,8 @@ def judge_items(results: list[Result]) -> list[ItemResult]:
         failing.sort(key=lambda r: -SEVERITIES.index(r.severity))
         deciding = [r for r in own if r.check in item.deciding]
         state, because = _state(failing, own, deciding)
+        if state is State.PASS and item.every and {r.check for r in because} < set(item.deciding):
+            state = State.MANUAL  # a part of it was shown, the rest by nothing here
         counts = {str(each): sum(r.state is each for r in own) for each in State}
         reasons = tuple(dict.fromkeys(f"{r.check} {r.subject}: {r.observed}" for r in because))[:3]
         names = tuple(sorted({r.check for r in own}))

@@ -25,7 +25,7 @@ TOOLS = {
 }
 INFO = {"serverInfo": {"name": "strict", "version": "1"}, "capabilities": {"tools": {}}}
 LARGEST = 1 << 20
-RATE, BURST = 2, 20
+RATE, BURST = 0.1, 20
 AGE_MS = 300_000
 
 

@@ -15,6 +15,7 @@ from tests.audit.test_foreign import SETTINGS as NGINX
 from tests.audit.test_foreign import TOKENS
 from tests.audit.test_live import CONTROLS as LIVE
 from tests.audit.test_live import LOADS
+from tests.audit.test_pairs import PAIRS
 
 DOCS = Path(__file__).parents[2] / "docs" / "audit"
 
@@ -50,7 +51,9 @@ def examples():
         (f"tests/audit/test_foreign.py: nginx, {name}", red, "nginx, ssl_verify_client on")
         for name, red in NGINX.items()
     ]
-    live += [(f"{name}", red, twin) for name, red, twin in OTHERS]
+    live += [(name, red, twin) for name, red, twin in OTHERS]
+    pairs = "tests/audit/test_pairs.py"
+    live += [(f"{pairs}: {name}", {check}, f"{pairs}: the same done right") for check, (name, *_) in PAIRS.items()]
     for name, red, twin in live:
         for check in sorted(red):
             failing, passing = found.setdefault(check, ([], []))

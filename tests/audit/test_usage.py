@@ -127,6 +127,7 @@ def test_a_drill_is_judged_fault_by_fault(tmp_path):
     assert told(good) == {("RES002", "pass"), ("TMO004", "pass")}
     assert told({**good, "state": "fail", "observed": "hung for 60 s"}) == {("RES002", "fail"), ("TMO004", "fail")}
     assert told({"name": "crash", "state": "pass"}) == {("RES002", "pass"), ("TMO004", "manual")}
+    assert told({**good, "state": "not-assessed"}) == {("RES002", "not-assessed"), ("TMO004", "not-assessed")}
     report.unlink()
     found = judged(tmp_path, str(directory), select=["RES002", "TMO004"])
     assert {str(r.state) for r in found.results} == {"manual"}

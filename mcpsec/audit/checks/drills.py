@@ -8,7 +8,7 @@ from typing import Any
 
 from mcpsec.audit.checks.evidence import drills_of, last_report
 from mcpsec.audit.evidence import deployed
-from mcpsec.audit.model import Finding
+from mcpsec.audit.model import Finding, State
 from mcpsec.audit.registry import across
 from mcpsec.audit.subjects import Context
 
@@ -37,19 +37,24 @@ def drilled(context: Context) -> Iterator[Finding]:
             if row.get("state") == "not-assessed":
                 yield subject.unknown(check, _seen(row), name=f"drill {name}", key=name)
                 continue
-            state = subject.ok if passed(row) else subject.fail
-            yield state(check, None, _seen(row), name=f"drill {name}", key=name)
+            yield subject.finding(check, _state(row), None, _seen(row), name=f"drill {name}", key=name)
     if not any(_SLOW.search(f"{row.get('name')} {row.get('fault', '')}") for row in rows):
         yield subject.manual("TMO004", None, "the last drill injected no slowness")
 
 
-def passed(row: dict[str, Any]) -> bool:
-    """Whether one drill went well."""
-    return row.get("state", row.get("outcome")) in ("pass", "passed")
+def _state(row: dict[str, Any]) -> State:
+    """What became of one drill; a word that is none of ours is no good one."""
+    word = str(row.get("state", row.get("outcome"))).replace("passed", "pass")
+    return State(word) if word in (State.PASS, State.NOT_ASSESSED, State.NOT_APPLICABLE) else State.FAIL
 
 
 def _seen(row: dict[str, Any]) -> str:
-    for key in ("observed", "seen", "reason", "message", "detail"):
-        if isinstance(row.get(key), str) and row[key]:
-            return str(row[key])[:200]
-    return "passed" if passed(row) else "not passed"
+    """What was seen, unmet expectations first."""
+    rows = row.get("expectations")
+    unmet = [
+        f"{each.get('expected')}: {each.get('seen')}"
+        for each in (rows if isinstance(rows, list) else [])
+        if isinstance(each, dict) and each.get("met") is not True
+    ]
+    texts = [*unmet, *(row[key] for key in ("seen", "observed", "reason") if isinstance(row.get(key), str))]
+    return next((text[:200] for text in texts if text), str(_state(row)))

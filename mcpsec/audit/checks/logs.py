@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 
@@ -62,6 +63,40 @@ def permissions(subject: Subject, context: Context) -> Iterator[Finding]:
         yield subject.ok("LOG005", None, f"mode {mode:04o}")
 
 
+_SAMPLE = 2_000
+_WHO = re.compile(
+    r"(?i)^(?:client|user|principal|identity|subject|sub|actor|account|caller|peer|agent)(?:[_.-]?(?:id|name|dn))?$"
+)
+_OUTCOME = re.compile(
+    r"(?i)^(?:decision|outcome|result|status(?:[_.-]?code)?|allowed|denied|verdict|code|error|success)$"
+)
+_WHEN = re.compile(r"(?i)^(?:@?time(?:stamp)?|ts|date|asctime|at|created)$")
+
+
+def _decisions(subject: Subject) -> Iterator[Finding]:
+    """LOG004 of another program's JSON log, when it tells of calls of tools at all."""
+    keys: set[str] = set()
+    calls = 0
+    for line in subject.raw[:_CHUNK].splitlines()[:_SAMPLE]:
+        try:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(event, dict) and "tools/call" in line.decode("utf-8", "replace"):
+            calls += 1
+            keys |= {str(key) for key in event}
+            keys |= {str(key) for value in event.values() if isinstance(value, dict) for key in value}
+    if not calls:
+        return
+    parts = (("who called", _WHO), ("what was decided", _OUTCOME), ("when", _WHEN))
+    missing = [what for what, pattern in parts if not any(pattern.match(key) for key in keys)]
+    if missing:
+        text = f"{calls} calls of tools, without {' and '.join(missing)}"
+        yield subject.fail("LOG004", 1, text, key="missing", confidence="medium")
+    else:
+        yield subject.ok("LOG004", None, f"{calls} calls of tools with who, what and when")
+
+
 @examines("log")
 def record(subject: Subject, context: Context) -> Iterator[Finding]:
     """LOG004 and LOG006 of mcpsec's own log."""
@@ -70,7 +105,10 @@ def record(subject: Subject, context: Context) -> Iterator[Finding]:
         first = json.loads(head)
     except (ValueError, RecursionError):
         return
-    if not isinstance(first, dict) or not str(first.get("schema", "")).startswith("mcpsec.event/"):
+    if not isinstance(first, dict):
+        return
+    if not str(first.get("schema", "")).startswith("mcpsec.event/"):
+        yield from _decisions(subject)
         return
     yield subject.ok("LOG004", None, "events with client, decision, id and time")
     from mcpsec.errors import Error
