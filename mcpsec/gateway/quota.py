@@ -29,8 +29,8 @@ _MESSAGES = {
 
 
 @lru_cache(maxsize=4096)
-def _policy(name: str, rate: Rate) -> bytes:
-    return f'"{name}";q={rate.burst};w={max(1, math.ceil(rate.burst * rate.seconds / rate.count))}'.encode()
+def _policy(name: str, count: int, seconds: float, burst: int) -> bytes:
+    return f'"{name}";q={burst};w={max(1, math.ceil(burst * seconds / count))}'.encode()
 
 
 def judge(exchange: Exchange, rule: str, rate: Rate, taken: Taken) -> Refusal | None:
@@ -39,7 +39,7 @@ def judge(exchange: Exchange, rule: str, rate: Rate, taken: Taken) -> Refusal | 
     ``rule`` is ``client-rate``, ``tool-rate`` or ``address-rate``; its first word names the policy.
     """
     name = rule.partition("-")[0]
-    exchange.quotas.append((_policy(name, rate), b'"%b";r=%d;t=%d' % (name.encode(), taken.remaining, taken.reset + 1)))
+    exchange.quotas.append((_policy(name, rate.count, rate.seconds, rate.burst), b'"%b";r=%d;t=%d' % (name.encode(), taken.remaining, taken.reset + 1)))
     if taken.wait == 0.0:
         return None
     seconds = max(1, math.ceil(taken.wait))

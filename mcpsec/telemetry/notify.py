@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-import httpx
 import orjson
 
 from mcpsec.errors import ConfigurationError
@@ -56,6 +55,8 @@ class WebhookChannel:
 
     async def _post(self, body: bytes) -> None:
         problem = ""
+        import httpx  # 118 modules, for a gateway that alerts somebody
+
         async with httpx.AsyncClient(
             timeout=_TIMEOUT, verify=ssl.create_default_context(cafile=self._ca), trust_env=False
         ) as client:

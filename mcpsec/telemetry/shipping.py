@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import orjson
 
 from mcpsec.errors import Error, ExitCode, UsageError
@@ -112,6 +111,8 @@ def ship_otlp(
         url = url.rstrip("/") + "/v1/logs"
     verify = ssl.create_default_context(cafile=ca)
     count = 0
+    import httpx  # the gateway imports this module, and ships nothing
+
     with httpx.Client(timeout=_TIMEOUT, verify=verify, follow_redirects=False, trust_env=False) as client:
         for batch in _batches(events):
             try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jsonschema_rs
 import orjson
 
 __all__ = ["ArgumentSchema", "UnusableSchemaError"]
@@ -31,6 +30,8 @@ class ArgumentSchema:
             raise UnusableSchemaError("inputSchema is nested too deep") from None
         if size > _MAXIMUM_BYTES:
             raise UnusableSchemaError("inputSchema is larger than 1 MiB")
+        import jsonschema_rs  # 3 MiB, for upstreams that are pinned
+
         validator = _compiled(schema, jsonschema_rs.RegexOptions(size_limit=_REGEX_BYTES))
         # Only look-around and back-references need the backtracking engine, which gives up after a bounded effort.
         validator = validator or _compiled(schema, jsonschema_rs.FancyRegexOptions(backtrack_limit=_BACKTRACKING))
@@ -57,6 +58,8 @@ class ArgumentSchema:
 
 
 def _compiled(schema: dict[str, Any], patterns: Any) -> Any:
+    import jsonschema_rs
+
     draft7 = "draft-07" in str(schema.get("$schema", ""))
     make = jsonschema_rs.Draft7Validator if draft7 else jsonschema_rs.Draft202012Validator
     try:

@@ -40,14 +40,19 @@ class FactorsComplete:
     def __init__(self, factors: Factors, challenge: Callable[[Exchange], Headers]) -> None:
         self._factors = factors
         self._challenge = challenge
+        self._complete: set[tuple[str, str]] = set()  # clients of the file, with factors of which there are few
 
     def __call__(self, exchange: Exchange) -> Refusal | None:
         """Refuse when nobody is known, or a factor of whoever is known is missing."""
         client = exchange.client
         if client is None:
             return self._refuse(exchange, "identity-missing", "nothing says who is calling")
+        shown = (client.id, exchange.identified_by)
+        if shown in self._complete:
+            return None
         missing = self._factors.of(client).difference(exchange.identified_by.split("+"))
         if not missing:
+            self._complete.add(shown)
             return None
         exchange.client, exchange.claimed = None, client.id
         return self._refuse(exchange, "factor-missing", f"{', '.join(sorted(missing))} missing")
