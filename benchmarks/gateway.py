@@ -1,8 +1,10 @@
-"""What the gateway costs, beside nginx and haproxy as mutual-TLS proxies, in one run.
+"""What the gateway costs, beside nginx and haproxy as mutual-TLS proxies and beside other MCP gateways, in one run.
 
     python benchmarks/gateway.py [--rounds 5] [--seconds 3] [--connections 1,16,64]
 
-Needs wrk, nginx, haproxy, a C compiler. mcpsec runs with mutual TLS, policy, rate limit, audit log and metrics, one
+Needs wrk, nginx, a C compiler. haproxy, and the MCP gateways mcp-proxy, fastmcp (``pip install mcp-proxy fastmcp``)
+and supergateway (``npm install -g supergateway``) are measured where their commands are on PATH; these three speak
+plain HTTP and do nothing but pass on. The second table is that of a stdio server behind HTTP. mcpsec runs with mutual TLS, policy, rate limit, audit log and metrics, one
 worker. Rounds are interleaved and the medians compared. CPU is user and system time of a gateway's whole process tree
 for each request: that is steady on a busy machine, where requests a second are not.
 """
@@ -13,6 +15,7 @@ import argparse
 import json
 import os
 import secrets
+import shlex
 import shutil
 import socket
 import ssl
@@ -23,7 +26,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,7 +53,22 @@ HEADERS = {
     "accept": "application/json, text/event-stream",
 }
 MODERN = {**HEADERS, "mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": "echo"}
+COMPILED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""An installed program has its bytecode beside it; starts are compared with it, after a first one that wrote it."""
+LEGACY = {**HEADERS, "mcp-protocol-version": "2025-06-18"}
+LEGACY_BODY = json.dumps(
+    {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "echo", "arguments": {"text": "hello"}}},
+    separators=(",", ":"),
+)
 SIGNED_REQUESTS = 60_000
+
+
+def found(program: str, hint: str) -> bool:
+    """Whether a peer is installed; says how to get it when it is not."""
+    if shutil.which(program) is not None:
+        return True
+    print(f"without {program} (not installed: {hint})", file=sys.stderr)
+    return False
 
 
 def free_port() -> int:
@@ -96,6 +114,11 @@ class Target:
     sign: Callable[[int], list[str]] | None = None
     results: dict[int, list[dict[str, float]]] = field(default_factory=dict)
 
+    @property
+    def mib(self) -> float:
+        """Memory after the load, shared pages counted in part."""
+        return memory_mib(self.process) if self.process else 0.0
+
     def median(self, connections: int, what: str) -> float:
         return statistics.median(each[what] for each in self.results[connections])
 
@@ -123,7 +146,9 @@ class Bench:
     @contextmanager
     def program(self, *command: str, port: int | None = None, **options: Any) -> Iterator[psutil.Process]:
         with (self.directory / f"{Path(command[0]).name}.{secrets.token_hex(3)}.log").open("w") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, **options)
+            process = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=COMPILED, **options
+            )
         try:
             if port is not None:
                 wait_for_port(port, process)
@@ -197,6 +222,50 @@ backend server
         )
         with self.program("haproxy", "-f", str(home / "haproxy.cfg"), port=port) as process:
             yield Target("haproxy", f"https://127.0.0.1:{port}/mcp", process)
+
+    @contextmanager
+    def peer(self, name: str, *command: str, port: int, session: bool = False) -> Iterator[Target]:
+        """Another MCP gateway, over plain HTTP and in the revision that all of them speak."""
+        with self.program(*command, port=port) as process:
+            target = Target(name, f"http://127.0.0.1:{port}/mcp", process, LEGACY_BODY, dict(LEGACY))
+            if session:
+                target.headers["mcp-session-id"] = self.open_session(target)
+            yield target
+
+    def peers(self, stdio: list[str]) -> Iterator[AbstractContextManager[Target]]:
+        """Those that are installed, in front of the HTTP server or, with ``stdio``, of that command."""
+        port = free_port
+        if not stdio:
+            if found("fastmcp", "pip install fastmcp"):
+                number = port()
+                url = f"http://127.0.0.1:{self.port}/mcp"
+                options = ("--transport", "http", "--port", str(number), "--no-banner")
+                yield self.peer("fastmcp proxy", "fastmcp", "run", url, *options, port=number, session=True)
+            return
+        if found("mcp-proxy", "pip install mcp-proxy"):
+            number = port()
+            yield self.peer(
+                "mcp-proxy", "mcp-proxy", "--stateless", "--port", str(number), "--", *stdio, port=number
+            )  # fmt: skip
+        if found("supergateway", "npm install -g supergateway"):
+            number = port()
+            options = ("--outputTransport", "streamableHttp", "--stateful", "--port", str(number), "--logLevel", "none")
+            yield self.peer(
+                "supergateway", "supergateway", "--stdio", shlex.join(stdio), *options, port=number, session=True
+            )  # fmt: skip
+
+    def open_session(self, target: Target) -> str:
+        """The id of a session that a peer has opened."""
+        params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
+        body = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).encode()
+        with urllib.request.urlopen(urllib.request.Request(target.url, body, LEGACY), timeout=30) as answer:
+            answer.read()
+            id = str(answer.headers.get("mcp-session-id", ""))
+        told = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
+        headers = {**LEGACY, "mcp-session-id": id}
+        with urllib.request.urlopen(urllib.request.Request(target.url, told, headers), timeout=30) as answer:
+            answer.read()
+        return id
 
     @contextmanager
     def mcpsec(
@@ -344,7 +413,11 @@ def wait_for_port(port: int, process: subprocess.Popen[Any], patience: float = 9
 def table(targets: list[Target], reference: Target, connections: list[int]) -> None:
     """Medians, and ratios to ``reference``."""
     print(f"\n{'':26}" + "".join(f"{f'{n} connections':>40}" for n in connections))
-    print(f"{'':26}" + f"{'CPU µs':>9}{'ratio':>7}{'req/s':>9}{'ratio':>7}{'p50 ms':>8}" * len(connections))
+    print(
+        f"{'':26}"
+        + f"{'CPU µs':>9}{'ratio':>7}{'req/s':>9}{'ratio':>7}{'p50 ms':>8}" * len(connections)
+        + f"{'MiB':>7}"
+    )
     for target in targets:
         row = f"{target.name:26}"
         for number in connections:
@@ -352,16 +425,36 @@ def table(targets: list[Target], reference: Target, connections: list[int]) -> N
             cpu_ratio = cpu / (reference.median(number, "cpu") or 1)
             row += f"{cpu:9.1f}{cpu_ratio:7.2f}{rate:9.0f}{rate / reference.median(number, 'rate'):7.2f}"
             row += f"{target.median(number, 'p50') * 1000:8.3f}"
-        print(row)
+        print(f"{row}{target.mib:7.1f}")
+
+
+def rounds(bench: Bench, targets: list[Target], options: argparse.Namespace, connections: list[int]) -> None:
+    """Load everything in turn, so that what else the machine does falls on all alike."""
+    for target in targets:
+        bench.post(target)
+    for _ in range(options.rounds):
+        for number in connections:
+            for target in targets:
+                bench.load(target, number, options.seconds)
+
+
+def over_stdio(bench: Bench, options: argparse.Namespace, connections: list[int]) -> None:
+    """The second table: one stdio server behind each gateway; its own CPU is in every figure."""
+    command = [sys.executable, str(PARTS / "upstream.py")]
+    with ExitStack() as stack:
+        ours = stack.enter_context(bench.mcpsec("mcpsec, mutual TLS", f"command = {json.dumps(command)}"))
+        targets = [ours, *(stack.enter_context(each) for each in bench.peers(command))]
+        rounds(bench, targets, options, connections)
+        table(targets, ours, connections)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--connections", default="1,16,64")
     options = parser.parse_args()
-    missing = [name for name in ("wrk", "nginx", "haproxy", "cc") if shutil.which(name) is None]
+    missing = [name for name in ("wrk", "nginx", "cc") if shutil.which(name) is None]
     if missing:
         raise SystemExit(f"not installed: {', '.join(missing)}")
     connections = [int(each) for each in options.connections.split(",")]
@@ -371,22 +464,24 @@ def main() -> None:
         stack.enter_context(bench.program(*upstream, port=bench.port))
         url = f'url = "http://127.0.0.1:{bench.port}/mcp"'
         nginx = stack.enter_context(bench.nginx())
+        with bench.mcpsec("to write the bytecode", url):
+            pass
         plain = stack.enter_context(bench.mcpsec("mcpsec", url))
         print(f"start to first answer: {bench.started * 1000:.0f} ms")
         time.sleep(1)
-        print(f"idle memory: {memory_mib(plain.process):.1f} MiB")  # type: ignore[arg-type] # a server that was started has a process
+        print(f"idle memory: {plain.mib:.1f} MiB")
         signed = stack.enter_context(bench.mcpsec("mcpsec, signed requests", url, signed=True))
-        targets = [bench.direct(), nginx, stack.enter_context(bench.haproxy()), plain, signed]
-        for target in targets:
-            bench.post(target)
-        for _ in range(options.rounds):
-            for number in connections:
-                for target in targets:
-                    bench.load(target, number, options.seconds)
+        targets = [bench.direct(), nginx, plain, signed]
+        if found("haproxy", "apt-get install haproxy"):
+            targets.insert(2, stack.enter_context(bench.haproxy()))
+        targets += [stack.enter_context(each) for each in bench.peers([])]
+        rounds(bench, targets, options, connections)
         table(targets, nginx, connections)
         if 1 in connections:
             added = (plain.median(1, "p50") - targets[0].median(1, "p50")) * 1000
             print(f"\nadded at the median, 1 connection, over direct: {added:.3f} ms")
+    with tempfile.TemporaryDirectory(prefix="mcpsec-bench-") as directory:
+        over_stdio(Bench(Path(directory)), options, connections)
 
 
 if __name__ == "__main__":

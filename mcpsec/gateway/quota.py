@@ -39,7 +39,12 @@ def judge(exchange: Exchange, rule: str, rate: Rate, taken: Taken) -> Refusal | 
     ``rule`` is ``client-rate``, ``tool-rate`` or ``address-rate``; its first word names the policy.
     """
     name = rule.partition("-")[0]
-    exchange.quotas.append((_policy(name, rate.count, rate.seconds, rate.burst), b'"%b";r=%d;t=%d' % (name.encode(), taken.remaining, taken.reset + 1)))
+    exchange.quotas.append(
+        (
+            _policy(name, rate.count, rate.seconds, rate.burst),
+            b'"%b";r=%d;t=%d' % (name.encode(), taken.remaining, taken.reset + 1),
+        )
+    )
     if taken.wait == 0.0:
         return None
     seconds = max(1, math.ceil(taken.wait))
