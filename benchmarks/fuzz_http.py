@@ -47,7 +47,7 @@ def main() -> None:
         made.document["clients"].append({"id": "other", "certificate": {"san": OTHER}, **EVERYTHING})
         made.document["server"]["limits"] = {"connections_per_address": 2000}
         made.write()
-        gateway = start_gateway(made)
+        gateway = start_gateway(made, expected=(r"SSL connection is closed",))
         try:
             process = psutil.Process(gateway.process.pid)
             fuzzer, dice = Fuzzer(gateway, made.client, made.other), random.Random(options.seed)

@@ -243,8 +243,8 @@ async def _supervise(deployment: Deployment, workers: int, ready_file: Path | No
         _write_ready(ready_file, supervisor)
     out.note(f"ready {supervisor.url}")
     out.note(
-        f"{workers} workers share the state store; each keeps for itself: its audit log (log/worker-N), alerts and their "
-        "baselines, circuit breakers, numbers of connections; there is no dashboard page"
+        f"{workers} workers share the state store; each keeps for itself: its audit log (log/worker-N), alerts and "
+        "their baselines, circuit breakers, numbers of connections; there is no dashboard page"
     )
     await supervisor.run()
 
