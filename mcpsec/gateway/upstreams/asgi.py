@@ -171,6 +171,7 @@ class _Request:
             if size > _HEADER_BYTES or any(each in name + value for each in (b"\r", b"\n", b"\0")):
                 raise UpstreamFault("the application's answer has a header that can't be passed on")
             response.fields.setdefault(bytes(name).lower(), bytes(value))
+        response.content_type = response.fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if response.content_type == b"text/event-stream":
             self._stream = response.stream = BodyStream(self)
             self._resolve(response)
