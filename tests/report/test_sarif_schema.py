@@ -94,7 +94,7 @@ def test_what_github_asks_for(report: dict[str, Any]) -> None:
 
 
 def test_a_finding_keeps_its_fingerprint_when_lines_move(tmp_path: Path) -> None:
-    flaw = re.sub(r"(?m)^FROM .*$", "FROM python:latest", HARDENED["Dockerfile"], count=1)
+    flaw = re.sub(r"(?m)^FROM .*$", "FROM python:latest", HARDENED["deploy/Dockerfile"], count=1)
     prints = []
     for comments in (0, 7):
         (tmp_path / "Dockerfile").write_text("# a comment\n" * comments + flaw)
