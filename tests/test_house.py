@@ -76,3 +76,15 @@ def test_modules_are_of_one_subject() -> None:
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 550
     }
     assert not long
+
+
+def test_no_merge_is_left_unfinished() -> None:
+    texts = [
+        path
+        for pattern in ("*.md", "*.toml", "docs/**/*.md", "completions/*", "packaging/**/*", ".github/**/*", ".ci/run")
+        for path in ROOT.parent.glob(pattern)
+        if path.is_file()
+    ]
+    marks = ("<" * 7 + " ", ">" * 7 + " ")
+    assert texts
+    assert not [path.name for path in texts if any(line.startswith(marks) for line in path.read_text().splitlines())]
