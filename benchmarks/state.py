@@ -42,11 +42,14 @@ async def measure(store: Store, count: int, act: Callable[[int], Awaitable[Any]]
     def memory() -> int:
         return int(store.say("INFO", "memory").split(b"used_memory:")[1].split(b"\r\n")[0])
 
-    before = spent(server), spent(own), memory()
+    server_before, own_before, memory_before = spent(server), spent(own), memory()
     for first in range(0, count, AT_ONCE):
         await asyncio.gather(*(act(number) for number in range(first, min(first + AT_ONCE, count))))
-    after = spent(server), spent(own), memory()
-    return tuple((after[each] - before[each]) / count * (1 if each == 2 else 1e6) for each in range(3))  # type: ignore[return-value]
+    return (
+        (spent(server) - server_before) / count * 1e6,
+        (spent(own) - own_before) / count * 1e6,
+        (memory() - memory_before) / count,
+    )
 
 
 async def run(store: Store, operations: int, clients: int) -> None:

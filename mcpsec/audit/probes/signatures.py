@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.audit.model import Finding
@@ -86,7 +87,7 @@ def _changed(session: Session, entry: Entry, signer: Signer) -> Finding:
     from mcpsec.signing.tamper import signed_badly
 
     attacks: list[tuple[str, Callable[[SignedMessage], Headers]]] = [
-        (f"another {what}", lambda message, what=what: signed_badly(signer, message, what))  # type: ignore[misc] # mypy#12557
+        (f"another {what}", partial(signed_badly, signer, what=what))
         for what in ("body", "key", *(("path",) if signer.scheme != "article" else ()))
     ]
     if signer.key.id is not None:
@@ -106,7 +107,7 @@ def _dated(session: Session, entry: Entry, signer: Signer) -> Finding:
     answers = []
     for what, sign in (("old", -1), ("of the future", 1)):
         stamp = int((time.time() + sign * (age + _BEYOND)) * 1000)
-        answer = _send(session, entry, lambda message, stamp=stamp: signer.sign(message, timestamp=stamp))  # type: ignore[misc] # mypy#12557
+        answer = _send(session, entry, partial(signer.sign, timestamp=stamp))
         answers.append((f"{age + _BEYOND:g} s {what}", answer))
     return _verdict(session, "SIG003", answers)
 
