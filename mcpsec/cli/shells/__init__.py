@@ -1,0 +1,1 @@
+"""Completion scripts: what there is to complete (``tree``), and one writer for each shell."""
