@@ -228,9 +228,19 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
     try:
         import uvloop
     except ImportError:
-        asyncio.run(work)
+        asyncio.run(_lean(work))
     else:
-        uvloop.run(work)
+        uvloop.run(_lean(work))
+
+
+async def _lean(work: Coroutine[Any, Any, None]) -> None:
+    from mcpsec.gateway.memory import give_back
+
+    giving = asyncio.ensure_future(give_back())
+    try:
+        await work
+    finally:
+        giving.cancel()
 
 
 async def _supervise(deployment: Deployment, workers: int, ready_file: Path | None) -> None:

@@ -1,8 +1,10 @@
 """The listener's TLS context and what it learns from a client certificate.
 
 Facts behind the settings (measured on Python 3.11-3.13): a session ticket lets a revoked client back in without a new
-verification, so there are none; a server context has no strict flag of its own, so it is set here; a CRL can only be
-loaded from a PEM file; a certificate authority can only be taken away by making a new context.
+verification, so there are none; TLS 1.2, where a deployment allows it, resumes by session id all the same, but only
+what this very context has verified, so every change of the CA or the CRL makes a new one (an expired certificate is
+refused with each request); a server context has no strict flag of its own, so it is set here; a CRL can only be loaded
+from a PEM file; a certificate authority can only be taken away by making a new context.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 def server_context(tls: Tls, *, certificates: ClientCertificates = "required") -> ssl.SSLContext:
-    """A context that verifies client certificates strictly and never resumes a session.
+    """A context that verifies client certificates strictly and hands out no session ticket.
 
     With ``optional`` a client may come without one, but one that it shows is verified all the same.
     Raises ConfigurationError naming the file that OpenSSL refuses.

@@ -6,6 +6,8 @@ import contextlib
 import datetime
 import os
 import signal
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from mcpsec.certs import Issued, Pki, Purpose
 from tests.fixtures.deployments import EVERYTHING, make_deployment
 from tests.fixtures.gateway import Gateway, start_gateway
 from tests.fixtures.pki import Authority, Identity
-from tests.fixtures.processes import wait_until
+from tests.fixtures.processes import PATIENCE, wait_until
 from tests.fixtures.raw import RawClient, call
 
 DEMO = {"demo": {"builtin": "demo"}}
@@ -92,6 +94,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "key": str(files / "server.key"),
             "client_ca": str(files / "client-ca.pem"),
             "crl": str(files / "client.crl"),
+            "minimum_version": "1.2",  # the one that knows sessions without tickets; clients speak 1.3 all the same
         }
         made.document["clients"] = [
             {"id": name, "certificate": {"san": f"spiffe://mcp.internal/client/{name}"}, **EVERYTHING}
@@ -128,6 +131,34 @@ def test_revocation_cuts_open_connections_and_refuses_new_ones(site: Site) -> No
         assert is_refused(site, identity)
         assert bob.post(ECHO).status == 200
         assert not is_refused(site, site.bob)
+
+
+def test_a_revoked_client_has_no_session_to_come_back_with(site: Site) -> None:
+    """TLS 1.2 resumes a session without looking at the certificate again; those of bob are worth something still."""
+    name, identity = site.take()
+    contexts = {each: each.client_context() for each in (identity, site.bob)}
+    sessions = {each: resumed(site, context, None)[0] for each, context in contexts.items()}
+    assert all(session is not None for session in sessions.values())
+    reloads = site.reloads()
+    site.pki.revoke(name, "keyCompromise", Purpose.CLIENT)
+    site.publish_crl()
+    wait_until(lambda: site.reloads() > reloads, "the new list to be in use")
+    with pytest.raises(OSError):
+        resumed(site, contexts[identity], sessions[identity])
+    session, reused = resumed(site, contexts[site.bob], sessions[site.bob])
+    assert session is not None and not reused, "a session of before the change is nobody's"
+
+
+def resumed(
+    site: Site, context: ssl.SSLContext, session: ssl.SSLSession | None
+) -> tuple[ssl.SSLSession | None, bool | None]:
+    """The session after a TLS 1.2 handshake that offers ``session``, and whether it was taken."""
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with (
+        socket.create_connection(site.running.address, PATIENCE) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as secure,
+    ):
+        return secure.session, secure.session_reused
 
 
 def test_revocation_cuts_a_request_that_is_being_sent(site: Site) -> None:
