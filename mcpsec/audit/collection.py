@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
@@ -123,6 +124,8 @@ def open_subject(
         if not quiet:
             found.unreadable.append((label, error.strerror or "can't be read"))
         return None
+    if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):  # what PowerShell's > writes
+        raw = raw.decode("utf-16", "replace").encode("utf-8", "replace")
     what = kind or detect(path, raw)
     if what is None:
         return None

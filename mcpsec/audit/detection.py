@@ -47,7 +47,7 @@ _NGINX = re.compile(
     r"(?m)^\s*(?:http|server|upstream\s+\S+|location\s+[^\n{]+|stream|events)\s*\{|"
     r"^\s*(?:ssl_(?:certificate|verify_client|protocols)|proxy_pass|listen|server_name)\s[^\n;{}]*;"
 )
-_HAPROXY = re.compile(r"(?m)^(?:frontend|listen|backend|defaults|global)(?:\s|$)")
+_HAPROXY = re.compile(r"(?m)^[ \t]*(?:frontend|listen|backend|defaults|global)(?:\s|$)")
 _UNIT = re.compile(r"(?m)^\s*\[(?:Service|Timer|Socket)\]")
 _TRAEFIK = re.compile(
     r"(?m)^(?:entryPoints|\[entryPoints|certificatesResolvers)|^\s*(?:routers|clientAuth|middlewares):"
@@ -88,7 +88,8 @@ def detect(path: PurePath, raw: bytes) -> str | None:
         and not name.endswith((*_STRUCTURED, *_TEXTS))
     ):
         return "key"
-    if name.endswith(_CERTIFICATES) or _PEM_CERTIFICATE in raw[:4096]:
+    inline = name.endswith((*_STRUCTURED, *_TEXTS))  # a certificate in a configuration is a part of that
+    if name.endswith(_CERTIFICATES) or (_PEM_CERTIFICATE in raw[:4096] and not inline):
         der = raw[:2] in (b"\x30\x82", b"\x30\x81") and name.endswith((".der", ".cer", ".crt", ".cert"))
         if _PEM_CERTIFICATE in raw or der:
             return "certificate"
@@ -108,7 +109,8 @@ def detect(path: PurePath, raw: bytes) -> str | None:
 def _plain(name: str, text: str, raw: bytes) -> str | None:
     if name.endswith((".service", ".timer", ".socket")) and _UNIT.search(text):
         return "systemd"
-    if (name.startswith("caddyfile") or name.endswith((".caddy", ".caddyfile"))) and _CADDY.search(text):
+    named = name.startswith("caddyfile") and not name.endswith(_SOURCES)
+    if (named or name.endswith((".caddy", ".caddyfile"))) and _CADDY.search(text):
         return "caddy"
     sections = _HAPROXY.findall(text)
     if (name.endswith(".cfg") or "haproxy" in name) and (len(sections) > 1 or "haproxy" in name) and sections:
@@ -171,6 +173,11 @@ def _json(text: str) -> str | None:
         return "pins"
     if '"panels"' in text and ('"schemaVersion"' in text or '"dashboard"' in text or '"targets"' in text):
         return "grafana"
-    if '"apiVersion"' in text and '"kind"' in text and '"metadata"' in text:
+    if (
+        '"$schema"' not in head
+        and re.search(r'"apiVersion"\s*:\s*"', text)
+        and re.search(r'"kind"\s*:\s*"', text)
+        and '"metadata"' in text
+    ):
         return "kubernetes"
     return None

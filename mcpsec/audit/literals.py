@@ -27,7 +27,12 @@ _SCHEME = re.compile(r"(?i)^(?:bearer|basic|token|apikey|digest)\s+")
 _QUERY = re.compile(r"(?i)(?:^|[_-])(?:api_?key|apikey|key|token|secret|password|passwd|pwd|sig|signature|auth)$")
 _NO_SECRET = re.compile(
     r"(?i)(?:tokenizers|_type|_mode|_url|_uri|_path|_file|_dir|_name|_id|_method|_header|_count|_limit)"
+    r"|[_-](?:addr(?:ess)?|realm|host(?:name)?|port|domain|region|issuer|audience|scopes?|redirect|provider|backend)s?$"
 )
+_PRODUCTS = re.compile(
+    r"(?i)keycloak|keyspaces?|keystone|keydb|oauth2?(?=[_-])|authentik|authelia|passbolt|tokenizers?"
+)
+"""Names of products and protocols that only sound like secrets."""
 
 
 def refers(value: str) -> bool:
@@ -40,7 +45,7 @@ def secret_name(name: str) -> str:
     """What kind of secret a variable or header of this name holds; empty when it holds none."""
     if _NO_SECRET.search(name):
         return ""
-    kind = kind_of(name)
+    kind = kind_of(_PRODUCTS.sub("x", name))
     if name.lower() in ("authorization", "proxy-authorization", "cookie", "x-auth"):
         kind = kind if kind in _KINDS else "auth"
     return kind if kind in _KINDS else ""
@@ -58,6 +63,8 @@ def is_literal_secret(name: str, value: str, *, weak: bool = False) -> bool:
         return False
     if kind == "password":
         return not text.startswith("/")
+    if set(re.findall(r"[a-z]+|\d+", text.lower())) <= {*re.findall(r"[a-z]+", name.lower()), "my", "some", "secret"}:
+        return False  # API_ACCESS_TOKEN=access-token
     return len(text) >= 8 and not is_code(text, quoted=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
 from mcpsec.audit.checks.tls import is_local
@@ -18,6 +18,8 @@ _SENSITIVE = re.compile(
       | %\[(?:req\.(?:f?hdr|cook)|capture\.req\.hdr)\((?:authorization|cookie|x-api-key)|%\[req\.body
       | %REQ\((?:AUTHORIZATION|COOKIE|X-API-KEY)\b"""
 )
+_BRIDGE = ip_network("172.17.0.0/16")
+"""Docker's own bridge: it never leaves the machine."""
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "": 1}
 
 
@@ -61,8 +63,8 @@ def plain_remote(target: str) -> str:
     if not host or re.search(r"[${}]", host) or is_local(host):
         return ""
     try:
-        ip_address(host)
+        address = ip_address(host)
     except ValueError:
         inner = host.endswith((".svc", ".svc.cluster.local", ".internal", ".local"))
         return "" if "." not in host or inner else host
-    return host
+    return "" if address.is_unspecified or address in _BRIDGE else host

@@ -118,6 +118,8 @@ def is_code(value: str, *, quoted: bool) -> bool:
         return True
     if quoted:
         return False
+    if value.rstrip(")]},;").lower() in _TYPES:  # a document on one line: {"password": true}]
+        return True
     if value.startswith(("(", "[", "{")) or (re.match(r"[\w.$]*[({\[]", value) and re.search(r"[)}\]]\W{0,3}$", value)):
         return True
     if value.startswith(("&", "*", "!")) and value[1:2].isalpha() and wordiness(value) > 0.3:

@@ -67,13 +67,19 @@ def _is_plain(address: str) -> bool:
     return address.startswith("http://") or bool(re.fullmatch(r"[^/]*:80", address))
 
 
-def _plain(subject: Subject, site: Directive, name: str) -> Finding:
-    hosts = [re.sub(r"^http://", "", each).partition("/")[0].rpartition(":")[0] or each for each in _addresses(site)]
+def _answers_here(site: Directive) -> str:
+    """Why a site is for this machine only; empty when it is not."""
+    hosts = [re.sub(r"^http://", "", each).partition("/")[0] for each in _addresses(site)]
+    hosts = [re.sub(r":\d+$", "", host) for host in hosts]
     bound = [word for each in site.find("bind") for word in each.args]
     if bound and all(is_local(word) or word.startswith("unix") for word in bound):
-        return subject.skip("TLS011", "listens on this machine only", name=name)
-    if not bound and all(is_local(re.sub(r"^http://|:\d+$", "", host)) for host in hosts):
-        return subject.skip("TLS011", "answers to this machine's name only", name=name)
+        return "listens on this machine only"
+    return "answers to this machine's name only" if not bound and all(map(is_local, hosts)) and hosts else ""
+
+
+def _plain(subject: Subject, site: Directive, name: str) -> Finding:
+    if local := _answers_here(site):
+        return subject.skip("TLS011", local, name=name)
     return subject.fail("TLS011", _at(site), "hands requests on from plain HTTP", name=name, key="plain")
 
 
@@ -126,6 +132,14 @@ def limits(subject: Subject, context: Context) -> Iterator[Finding]:
         yield from _hops(subject, site)
 
 
+def _allowed_origin(directive: Directive) -> str | None:
+    """The origin that a ``header`` line, or a line of a ``header`` block, lets read."""
+    inside = directive.parent is not None and directive.parent.name == "header"
+    words = [directive.name, *directive.args] if inside else directive.args if directive.name == "header" else []
+    index = next((i for i, word in enumerate(words) if word.lower().lstrip("+?>") == "access-control-allow-origin"), -1)
+    return words[index + 1] if 0 <= index < len(words) - 1 else None
+
+
 def _hops(subject: Subject, site: Directive) -> Iterator[Finding]:
     name = _addresses(site)[0] if _addresses(site) else subject.label
     for each in site.walk():
@@ -140,8 +154,7 @@ def _hops(subject: Subject, site: Directive) -> Iterator[Finding]:
                 yield subject.fail("TLS013", _at(each), f"plain HTTP to {remote}", name=name, key=f"http {remote}")
             else:
                 yield subject.ok("TLS013", _at(each), "this machine, a private network, or TLS", name=name)
-        elif each.name == "header" and any("access-control-allow-origin" in word.lower() for word in each.args):
-            value = each.args[-1]
+        elif (value := _allowed_origin(each)) is not None:
             state = (
                 subject.fail
                 if value == "*" or "{header.origin}" in value.lower() or "{http.request.header.origin}" in value.lower()

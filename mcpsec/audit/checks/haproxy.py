@@ -56,7 +56,7 @@ def client_certificates(subject: Subject, context: Context) -> Iterator[Finding]
 def _bind(subject: Subject, section: Section, bind: Line) -> Finding:
     name = section.name
     if "ssl" not in bind.words:
-        if section.effective("mode", "tcp") and not section.find("mode", "http"):
+        if _passes_tcp(section):
             return subject.manual("TLS011", _at(bind), "passes TCP on: judge what ends the TLS", name=name)
         if _redirects(section):
             return subject.skip("TLS011", "only redirects to https", name=name)
@@ -80,6 +80,10 @@ def _bind(subject: Subject, section: Section, bind: Line) -> Finding:
     return subject.fail("TLS011", _at(bind), text, name=name, key=mode)
 
 
+def _passes_tcp(section: Section) -> bool:
+    return bool(section.effective("mode", "tcp")) and not section.find("mode", "http")
+
+
 def _redirects(section: Section) -> bool:
     """True when every request is sent to https before anything else."""
     for line in section.lines:
@@ -96,10 +100,19 @@ def _rules(section: Section) -> list[str]:
     for line in section.lines:
         text = " ".join(line.words)
         if re.match(r"(?:http-request|tcp-request (?:content|session)) (?:deny|reject|silent-drop)\b", text):
-            found.append(
-                re.sub(r"(!?)\b([\w-]+)\b", lambda m: m[1] + "{ " + acls[m[2]] + " }" if m[2] in acls else m[0], text)
+            text = re.sub(
+                r"(!?)\b([\w-]+)\b", lambda m: m[1] + "{ " + acls[m[2]] + " }" if m[2] in acls else m[0], text
             )
+            found += _alternatives(text)
     return found
+
+
+def _alternatives(rule: str) -> list[str]:
+    """``deny if A or B`` refuses what ``deny if A`` does, and what ``deny if B`` does."""
+    action, condition, terms = re.match(r"(.*?)(?: (if|unless) (.*))?$", rule).groups()  # type: ignore[union-attr]
+    if condition != "if":
+        return [rule]
+    return [f"{action} if {each.strip()}" for each in re.split(r"\s(?:or|\|\|)\s", terms)]
 
 
 def _refuses_absent(rule: str) -> bool:
@@ -129,13 +142,15 @@ def limits(subject: Subject, context: Context) -> Iterator[Finding]:
     yield from _logs(subject, sections)
     for section in sections:
         for line in section.find("server") if section.kind in ("backend", "listen") else ():
-            target = line.words[2] if len(line.words) > 2 else ""
+            target = re.sub(r"^\w+@", "", line.words[2]) if len(line.words) > 2 else ""
+            if _passes_tcp(section) and "ssl" not in line.words:
+                continue  # TLS of the client's, or something else than HTTP
             remote = "" if "ssl" in line.words else plain_remote(target)
             if remote:
                 yield subject.fail(
                     "TLS013", _at(line), f"plain HTTP to {remote}", name=section.name, key=f"http {remote}"
                 )
-            elif "ssl" in line.words and line.after("verify") == "none":
+            elif "ssl" in line.words and line.after("verify") == "none" and plain_remote(target):
                 yield subject.fail(
                     "TLS013", _at(line), "TLS to the server without verification", name=section.name, key="verify"
                 )

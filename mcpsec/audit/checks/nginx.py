@@ -49,6 +49,27 @@ def _relevant(root: Directive) -> list[Directive]:
     return speaking or handing
 
 
+_TLS = ("listen", "ssl_certificate", "ssl_verify_client", "ssl_client_certificate", "server_name")
+_ASIDE = re.compile(
+    r"(?i)^[\^~=]*/?(?:[\w/-]*/)?(?:health\w*|livez?|readyz?|live|ready|status|ping|favicon\.ico|robots\.txt|static|assets|"
+    r"\.well-known(?:/[\w-]+)*)/?$"
+)
+"""Places beside the server itself, which answer without it or with what costs nothing."""
+
+
+def _is_part(server: Directive) -> bool:
+    """True for a file of locations alone: the server around them stands in the file that includes it."""
+    return server.parent is None and not server.find(*_TLS)
+
+
+def _limited(server: Directive) -> list[Directive]:
+    """The blocks that hand on and have no limit; those beside the server do not count when another one has one."""
+    passing = _passing(server)
+    open_scopes = [scope for scope in passing if not scope.inherited("limit_req")]
+    main = [scope for scope in open_scopes if not (scope.args and _ASIDE.match("".join(scope.args)))]
+    return main if len(open_scopes) < len(passing) else open_scopes
+
+
 def _local(server: Directive) -> bool:
     listens = server.find("listen")
     return bool(listens) and all(listens_locally(each.value) for each in listens)
@@ -61,6 +82,9 @@ def client_certificates(subject: Subject, context: Context) -> Iterator[Finding]
         name = _name(server, subject)
         if _local(server):
             yield subject.skip("TLS011", "listens on this machine only", name=name)
+            continue
+        if _is_part(server):
+            yield subject.skip("TLS011", "a part of a server: judge the file that includes it", name=name)
             continue
         if not listens_tls(server) and server.find("listen"):
             listen = server.find("listen")[0]
@@ -141,11 +165,14 @@ def limits(subject: Subject, context: Context) -> Iterator[Finding]:
         if _local(server):
             continue
         name = _name(server, subject)
-        open_scopes = [scope for scope in _passing(server) if not scope.inherited("limit_req")]
+        open_scopes = _limited(server)
+        if _is_part(server) and open_scopes:
+            yield subject.skip("RTE002", "a part of a server: judge the file that includes it", name=name)
+            continue
         if open_scopes:
             yield subject.fail("RTE002", _at(open_scopes[0]), "no limit_req on the way", name=name, key="none")
         else:
-            limit = _passing(server)[0].inherited("limit_req")[0]
+            limit = next(found for scope in _passing(server) for found in scope.inherited("limit_req"))
             yield subject.ok("RTE002", _at(limit), " ".join([limit.name, *limit.args]), name=name)
         yield from _timeouts(subject, server, name)
 

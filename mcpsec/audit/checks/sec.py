@@ -37,6 +37,24 @@ MANAGERS = {"vault", "aws", "keyring", "sops", "command", "openbao", "azure", "g
 """Kinds of references that lead to a secrets manager."""
 
 
+_CHECKSUM = re.compile(r"(?i)checksum/|.*[-_.]?(?:sha256|checksum|digest)$")
+"""Keys whose values are fingerprints of something."""
+_PUBLIC_NAME = re.compile(
+    r"(?i)(?:.*[._-])?(?:user(?:name)?(?:_in)?|login|email|hostname|host|port|database|db_?name|region|endpoint|bucket)$"
+    r"|.*account_?name$"
+)
+
+
+def _value_at(data: Any, path: KeyPath) -> Any:
+    """What a key path leads to; a comment between two entries leads to the collection that holds them."""
+    for part in path:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return data
+
+
 class Secrets:
     """Collects the literal secrets of one file, each place once."""
 
@@ -72,9 +90,14 @@ class Secrets:
             start = match.start if ascii_only else len(raw[: match.start].decode("utf-8", "replace"))
             document = next((each for each in subject.documents if each.covers(start)), subject.document)
             path = document.path_at(start)
+            if any(_CHECKSUM.match(str(part)) for part in path) or "encryptedData" in path:
+                continue
             own = (name for whose, prefix, name in known if whose is document and path[: len(prefix)] == prefix)
             text = f"{match.rule.title} is written out"
-            self.add(path, text, name=next(own, ""), document=document, key=f"secret {match.rule.id}")
+            where = (
+                path if not isinstance(_value_at(document.data, path), (dict, list)) else At(*document.line_of(start))
+            )
+            self.add(where, text, name=next(own, ""), document=document, key=f"secret {match.rule.id}")
 
     def text(self) -> None:
         """Scan a text file with the engine."""
@@ -204,7 +227,7 @@ def kubernetes(subject: Subject, context: Context) -> Iterator[Finding]:
                 values = each.table.get(field)
                 for name, value in values.items() if isinstance(values, dict) else ():
                     path = (*each.path, field, name)
-                    if each.kind == "Secret" and isinstance(value, str) and value and not _empty(value, field):
+                    if each.kind == "Secret" and isinstance(value, str) and _is_kept(str(name), value, field):
                         secrets.add(path, f"{name} of a Secret is written out", key=f"secret {name}", **more)
                     elif each.kind == "ConfigMap" and isinstance(value, str):
                         secrets.value(str(name), value, path, **more)
@@ -212,12 +235,13 @@ def kubernetes(subject: Subject, context: Context) -> Iterator[Finding]:
     yield from secrets.results("no secret is written out")
 
 
-def _empty(value: str, field: str) -> bool:
-    """True for a Secret's value that only holds a place for one."""
+def _is_kept(name: str, value: str, field: str) -> bool:
+    """True for a Secret's value that is one: no place for one, no user's name, no certificate without its key."""
     if field == "data":
         with contextlib.suppress(binascii.Error, ValueError):
             value = base64.b64decode(value, validate=True).decode("utf-8", "replace")
-    return refers(value)
+    certificate = value.lstrip().startswith("-----BEGIN CERTIFICATE") and "PRIVATE KEY" not in value
+    return not (not value.strip() or certificate or _PUBLIC_NAME.fullmatch(name) or refers(value))
 
 
 @examines("dockerfile")
@@ -232,7 +256,7 @@ def dockerfile(subject: Subject, context: Context) -> Iterator[Finding]:
                 for name, value in each.pairs:
                     if value and is_literal_secret(name, value, weak=True):
                         secrets.add(each.line, f"{name} is written out", key=f"secret {name}")
-                    if secret_name(name) and (each.name == "ENV" or stage is stages[-1]):
+                    if secret_name(name) and (_baked(value) if each.name == "ENV" else stage is stages[-1]):
                         copied = True
                         text = f"{each.name} {name} goes into the image"
                         yield subject.fail("SEC003", each.line, text, key=f"{each.name} {name}")
@@ -248,6 +272,12 @@ def dockerfile(subject: Subject, context: Context) -> Iterator[Finding]:
     yield from secrets.results("no secret is written out")
     if not copied:
         yield subject.ok("SEC003", None, "no secret goes into the image")
+
+
+def _baked(value: str) -> bool:
+    """True for the value of an ENV that puts something into the image: neither nothing nor a place for it."""
+    text = value.strip().strip("\"'")
+    return bool(text) and (text.startswith("$") or not refers(text))
 
 
 @examines(*_TEXT_KINDS)

@@ -63,6 +63,8 @@ def client_certificates(subject: Subject, context: Context) -> Iterator[Finding]
         if tls in (None, False) and not inherited:
             if _only_redirects(router, data):
                 yield subject.skip("TLS011", "only redirects to https", name=name)
+            elif not tls_points and _sounds_secure(points) and not any(at(e, "entryPoints") for e in everything):
+                yield subject.manual("TLS011", path, "its entry point stands elsewhere, and may end the TLS", name=name)
             else:
                 yield subject.fail("TLS011", path, "hands requests on from plain HTTP", name=name, key="plain")
             continue
@@ -72,6 +74,14 @@ def client_certificates(subject: Subject, context: Context) -> Iterator[Finding]
     if not routers:
         for name, option in own.items():
             yield _verified(subject, f"tls option {name}", name, option, ("tls", "options", name))
+
+
+def _sounds_secure(points: Any) -> bool:
+    return (
+        isinstance(points, list)
+        and bool(points)
+        and all(any(word in str(point).lower() for word in ("secure", "https", "tls", "443")) for point in points)
+    )
 
 
 def _only_redirects(router: dict[str, Any], data: Any) -> bool:

@@ -20,6 +20,24 @@ _TOKEN = re.compile(
       | (?P<junk>.)""",
     re.X | re.S,
 )
+_BRACE = re.compile(
+    r"(?P<word>(?!\\\r?\n)(?:\\.|\$\{[^}\n]*\}|[^\s;{}\"'#\\])(?:\\.|\$\{[^}\n]*\}|[^\s;{\\])*)|(?P<open>\{)|(?P<close>\})"
+)
+"""nginx: an opening brace ends a word, a closing one begins none (ngx_conf_read_token)."""
+_LUA = re.compile(
+    r"--\[\[.*?\]\]|--[^\n]*|\[\[.*?\]\]|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|(?P<brace>[{}])|.", re.S
+)
+
+
+def _after_lua(text: str, at: int) -> int:
+    """Where a Lua program that begins behind its brace has its closing one."""
+    depth = 1
+    while depth and at < len(text):
+        token = _LUA.match(text, at)
+        assert token is not None
+        depth += {"{": 1, "}": -1}.get(token["brace"] or "", 0)
+        at = token.end()
+    return at - 1 if depth == 0 else at
 
 
 @dataclass
@@ -93,7 +111,7 @@ def parse(text: str, *, lines: bool) -> Directive:  # noqa: PLR0912, PLR0915
         return bisect_right(begins, offset)
 
     while at < size:
-        token = _TOKEN.match(text, at)
+        token = (None if lines else _BRACE.match(text, at)) or _TOKEN.match(text, at)
         assert token is not None  # the last alternative takes any character
         begin, at = at, token.end()
         kind = token.lastgroup
@@ -116,6 +134,8 @@ def parse(text: str, *, lines: bool) -> Directive:  # noqa: PLR0912, PLR0915
                 words.append(("", begin))
             scope = made(begin)
             scope.block = True
+            if not lines and scope.name.endswith("_by_lua_block"):
+                at = _after_lua(text, at)
         elif kind == "close":
             if words:
                 if not lines:

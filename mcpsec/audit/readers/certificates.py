@@ -73,7 +73,10 @@ def is_authority(certificate: x509.Certificate) -> bool:
     """True for the certificate of a CA."""
     from cryptography import x509
 
+    from mcpsec.certs.reading import tolerant
+
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        with tolerant():
+            return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except (x509.ExtensionNotFound, ValueError, x509.DuplicateExtension):
         return False

@@ -105,9 +105,14 @@ def _ports(table: dict[str, Any], path: KeyPath) -> Iterator[Port]:
             if match is None:
                 continue
             host, published = match["host"] or "", match["published"]
-            if published is None and host and not host.startswith(("$", "[")) and host.isdigit():
-                host, published = "", host
+            if published is None and host and (host.isdigit() or (host.startswith("$") and ":" not in _default(host))):
+                host, published = "", host  # two parts are a port and a port, also of a variable
             yield Port(host, published or "", match["target"], at, str(port))
+
+
+def _default(variable: str) -> str:
+    """What ``${NAME:-DEFAULT}`` is when nobody sets it; empty for a variable without a default."""
+    return variable[2:-1].partition("-")[2] if variable.startswith("${") else ""
 
 
 def _volumes(table: dict[str, Any], path: KeyPath) -> Iterator[Volume]:

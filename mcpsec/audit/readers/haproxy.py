@@ -70,7 +70,7 @@ def read(subject: Subject) -> list[Section]:
         words = _words(raw)
         if not words:
             continue
-        if words[0] in SECTIONS and not raw[:1].isspace():
+        if words[0] in SECTIONS:  # however far it is indented
             chosen = defaults.get(words[words.index("from") + 1]) if "from" in words[:-1] else latest
             section = Section(words[0], words[1] if len(words) > 1 else "", number, defaults=chosen)
             sections.append(section)
