@@ -29,6 +29,7 @@ _MEMBERS = ("result", "error", "params")
 _BINARY = frozenset({"image", "audio"})
 _MOST_DETAIL = 400
 _MOST_DEPTH = 200
+_BLOCK = "certificate-or-key"
 _certificates = re2.compile(
     r"(?s)-----BEGIN [A-Z0-9 ]{1,40}-----.*?(?:-----END [A-Z0-9 ]{1,40}-----|$)|\b(?:MII[A-Za-z0-9+/=\r\n]{200,})"
 )
@@ -79,21 +80,18 @@ class AnswerCleaner:
                 return changed
         if not _may_hold_secret(data, frame):
             return changed
-        taken = self._redact(frame)
-        if not taken:
+        rules: list[str] = []
+        for member in _MEMBERS:
+            if member in frame:
+                frame[member] = _redacted(frame[member], "", 0, rules)
+        if not rules:
             return changed
-        exchange.redactions += taken
+        exchange.redactions += len(rules)
+        for rule in rules:
+            exchange.guard("secret-blocked" if self._secrets == "block" else "secret-redacted", rule)
         if self._secrets == "block":
             _block(exchange, frame)
         return True
-
-    def _redact(self, frame: dict[str, Any]) -> int:
-        taken = 0
-        for member in _MEMBERS:
-            if member in frame:
-                frame[member], count = _redacted(frame[member], "", 0)
-                taken += count
-        return taken
 
 
 def _may_hold_secret(data: bytes, frame: dict[str, Any]) -> bool:
@@ -123,35 +121,34 @@ def _strings(value: Any) -> Iterator[str]:
             pending += each
 
 
-def _redacted(value: Any, key: str, depth: int) -> tuple[Any, int]:
-    """A value without its secrets, and how many there were. ``key`` is the name that the value stands under."""
+def _redacted(value: Any, key: str, depth: int, rules: list[str]) -> Any:
+    """A value without its secrets; the rule of each goes to ``rules``. ``key`` is the name that it stands under."""
     if isinstance(value, str):
-        return _redacted_text(value, key)
+        return _redacted_text(value, key, rules)
     if depth > _MOST_DEPTH:
-        return value, 0
-    taken = 0
+        return value
     if isinstance(value, dict):
         binary = value.get("type") in _BINARY
         for name, each in value.items():
             if not (binary and name == "data"):
-                value[name], count = _redacted(each, name, depth + 1)
-                taken += count
+                value[name] = _redacted(each, name, depth + 1, rules)
     elif isinstance(value, list):
         for index, each in enumerate(value):
-            value[index], count = _redacted(each, key, depth + 1)
-            taken += count
-    return value, taken
+            value[index] = _redacted(each, key, depth + 1, rules)
+    return value
 
 
-def _redacted_text(text: str, key: str) -> tuple[str, int]:
+def _redacted_text(text: str, key: str, rules: list[str]) -> str:
     raw = text.encode("utf-8", "surrogatepass")
-    cleaned, rules = clean(raw)
-    shown = cleaned.decode("utf-8", "replace") if rules else text
-    shown, blocks = _certificates.subn("[REDACTED:certificate-or-key]", shown)
-    if rules or blocks or not key:
-        return shown, len(rules) + blocks
-    rules = clean(b"%b=%b" % (key.encode("utf-8", "surrogatepass"), raw))[1]  # only its name makes it one
-    return (f"[REDACTED:{rules[0]}]", 1) if rules else (text, 0)
+    cleaned, found = clean(raw)
+    shown: str = cleaned.decode("utf-8", "replace") if found else text
+    shown, blocks = _certificates.subn(f"[REDACTED:{_BLOCK}]", shown)
+    rules += [*found, *[_BLOCK] * blocks]
+    if found or blocks or not key:
+        return shown
+    named = clean(b"%b=%b" % (key.encode("utf-8", "surrogatepass"), raw))[1]  # only its name makes it one
+    rules += named[:1]
+    return f"[REDACTED:{rules[-1]}]" if named else text
 
 
 def _block(exchange: Exchange, frame: dict[str, Any]) -> None:
@@ -216,6 +213,7 @@ def _concealed(exchange: Exchange, value: Any, depth: int) -> tuple[Any, bool]:
 def _concealed_text(exchange: Exchange, text: str) -> str:
     if _TRACES.search(text):
         places = [f"{file or other}:{line or number}" for file, line, other, number in _PLACES.findall(text)]
+        exchange.guard("error-hidden", "stack-trace")
         _remember(exchange, "stack trace hidden: " + (" < ".join(reversed(places[-8:])) or "no places in it"))
         return f"the server failed; the gateway's log has the details under error id {exchange.id}"
     if "/" not in text and "\\" not in text:
@@ -225,6 +223,7 @@ def _concealed_text(exchange: Exchange, text: str) -> str:
     for path in sorted(hidden, key=len, reverse=True):
         text = text.replace(path, "[path]")
     if hidden:
+        exchange.guard("error-hidden", "server-path")
         _remember(exchange, "paths hidden: " + ", ".join(hidden[:4]))
     return text
 

@@ -156,6 +156,9 @@ class StreamAnswer:
     endless: bool = False
 
 
+_MOST_GUARDED = 16
+
+
 class Exchange:
     """A request, what the steps have learned about it, and what became of it (the audit event is made from this)."""
 
@@ -168,6 +171,7 @@ class Exchange:
         "detail",
         "endpoint",
         "era",
+        "guarded",
         "held",
         "id",
         "identified_by",
@@ -217,6 +221,9 @@ class Exchange:
         self.status = 0
         self.answer_bytes = 0
         self.redactions = 0
+        self.guarded: dict[
+            tuple[str, str], int
+        ] = {}  # what the guard took out of the answer: reason and rule, how often
         self.upstream_ms = 0.0
         self.quotas: list[tuple[bytes, bytes]] = []
         self.trace: TraceContext | None = None
@@ -227,6 +234,13 @@ class Exchange:
         held, self.held = self.held, None
         if held is not None:
             held()
+
+    def guard(self, reason: str, rule: str) -> None:
+        """Note that something was taken out of the answer; of many different rules only the first have their names."""
+        key = (reason, rule)
+        if key not in self.guarded and len(self.guarded) >= _MOST_GUARDED:
+            key = (reason, "other")
+        self.guarded[key] = self.guarded.get(key, 0) + 1
 
     def rewrite(self, params: dict[str, Any]) -> None:
         """Pass the message on with other parameters.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from mcpsec.gateway.guarding import guard_events
 from mcpsec.gateway.steps.trace import context_of
 from mcpsec.protocol.eras import Era
 from mcpsec.telemetry import Event, LogUnavailable
@@ -97,6 +98,9 @@ class Recorder:
             record = row.record() if row is not None and trace is not None and self._traces is not None else None
         if self._traces is not None and trace is not None and record is not None:
             self._traces.span(record, sampled=trace.sampled, parent_id=trace.parent_id)
+        if exchange.guarded:
+            for event in guard_events(exchange):
+                self.write(event)
 
     def _like(self, exchange: Exchange) -> tuple[Likeness, Series] | None:
         """What this request's event has in common with others, and its metrics; None when it must be written whole."""

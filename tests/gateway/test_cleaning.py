@@ -9,11 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
+import jsonschema
 import orjson
 import pytest
 
 from mcpsec.gateway.cleaning import AnswerCleaner
+from mcpsec.gateway.guarding import guard_events
 from mcpsec.gateway.message import Exchange, Peer, Request
+from mcpsec.telemetry.events import event_schema
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.raw import MODERN_META, RawClient, Response, call
 
@@ -280,8 +284,58 @@ def test_live_by_every_way(deployment: Any, gateway: Any, tmp_path: Path) -> Non
     running.stop()
     found = [event for event in running.deployment.events() if event.get("resource") == "one/fails"]
     assert "stack trace hidden: /srv/app/tickets.py:41" in found[0]["detail"]
-    leaked = [event for event in running.deployment.events() if event.get("resource") == "one/leaks"]
+    requests = [event for event in running.deployment.events() if event["kind"] != "guard"]
+    leaked = [event for event in requests if event.get("resource") == "one/leaks"]
     assert [event["redactions"] for event in leaked] == [1, 1, 1]
-    blocked = [event["decision"] for event in running.deployment.events() if event.get("rule") == "answer-secret"]
+    blocked = [event["decision"] for event in requests if event.get("rule") == "answer-secret"]
     assert blocked == ["refused", "refused"]
     assert TOKEN not in running.deployment.log.read_text()
+
+
+def test_what_was_taken_out_is_an_event_and_a_metric(deployment: Any, gateway: Any, tmp_path: Path) -> None:
+    """With the rule and how often, never with what it was; an answer that was left alone has no such event."""
+    upstreams = {"one": upstream(tmp_path), "two": upstream(tmp_path, secrets="block")}
+    made = deployment(upstreams, server={"admin": {"listen": "127.0.0.1:0"}})
+    running = gateway(made)
+    for name in ("fine", "leaks", "leaks", "fails", "breaks"):
+        post(running, name, "/mcp/one")
+    post(running, "leaks", "/mcp/two")
+    post(running, "one_leaks", "/mcp")
+    assert running.admin_url is not None
+    metrics = httpx.get(running.admin_url.rstrip("/") + "/metrics").text
+    running.stop()
+    events = made.events()
+    guarded = [event for event in events if event["kind"] == "guard"]
+    told = [(e["resource"], e["reason"], e["rule"], e["count"], e.get("decision")) for e in guarded]
+    token = told[0][2]
+    assert told == [
+        ("one/leaks", "secret-redacted", token, 1, None),
+        ("one/leaks", "secret-redacted", token, 1, None),
+        ("one/fails", "error-hidden", "stack-trace", 1, None),
+        ("one/breaks", "error-hidden", "server-path", 1, None),
+        ("one/breaks", "secret-redacted", token, 1, None),
+        ("two/leaks", "secret-blocked", token, 1, "refused"),
+        ("one/leaks", "secret-redacted", token, 1, None),
+    ]
+    assert "github" in token
+    by_id = {event["request_id"]: event for event in events if event["kind"] == "request"}
+    for event in guarded:
+        assert "status" not in event, "the request has its own event, and is counted once"
+        assert (event["client"], event["method"]) == ("tester", "tools/call")
+        assert by_id[event["request_id"]]["resource"] == event["resource"]
+    for reason, count in (("secret-redacted", 4), ("secret-blocked", 1), ("error-hidden", 2)):
+        assert f'mcpsec_answers_guarded_total{{reason="{reason}"}} {count}.0' in metrics
+    assert TOKEN not in made.log.read_text() + metrics
+    validator = jsonschema.Draft202012Validator(event_schema(), format_checker=jsonschema.FormatChecker())
+    for event in guarded:
+        validator.validate(event)
+
+
+def test_an_answer_of_many_rules_stays_one_small_event() -> None:
+    made = exchange()
+    for number in range(100):
+        made.guard("secret-redacted", f"rule-{number}")
+    made.guard("secret-redacted", "rule-3")
+    (event,) = guard_events(made)
+    assert (event.count, event.rule) == (101, "other")
+    assert len(event.detail or "") < 400
