@@ -36,16 +36,6 @@ class Figures(NamedTuple):
     trace_id: str | None = None
     span_id: str | None = None
 
-    def members(self) -> str:
-        """As JSON members, each after a comma."""
-        id, duration, asked, answered, upstream, digest, trace, span = self
-        text = f',"request_id":"{id}","duration_ms":{duration:.3f},"request_bytes":{asked},"response_bytes":{answered}'
-        if upstream is not None:
-            text += f',"upstream_ms":{upstream:.3f}'
-        if digest is not None:
-            text += f',"arguments_digest":"{digest}"'
-        return text if trace is None else f'{text},"trace_id":"{trace}","span_id":"{span}"'
-
 
 class Row(NamedTuple):
     """One request's line of the log, for observers."""
@@ -68,14 +58,31 @@ class Row(NamedTuple):
 class Likeness:
     """``common`` are the cleaned members that a line has beside its frame and figures; ``rows`` wait for observers."""
 
-    __slots__ = ("common", "rows", "text")
+    __slots__ = ("_forms", "_text", "common", "rows")
 
     def __init__(self, common: Mapping[str, Any]) -> None:
         self.common = dict(common)
-        self.text = "," + orjson.dumps(self.common).decode()[1:-1]
+        self._text = "," + orjson.dumps(self.common).decode()[1:-1]
+        self._forms: dict[tuple[bool, ...], str] = {}
         self.rows: list[Row] = []
 
     def line(self, seq: int, prev: str, time: str, figures: Figures) -> bytes:
         """The line up to its check value, without the closing brace."""
-        frame = f'{{"schema":"{SCHEMA}","seq":{seq},"prev":"{prev}","time":"{time}"'
-        return f"{frame}{self.text}{figures.members()}".encode()
+        _, _, _, _, upstream, digest, trace, _ = figures
+        shape = (upstream is None, digest is None, trace is None)
+        form = self._forms.get(shape)
+        if form is None:
+            form = self._forms[shape] = self._form(*shape)
+        if shape == (False, False, True):  # most of them
+            return (form % (seq, prev, time, *figures[:6])).encode()
+        return (form % (seq, prev, time, *(each for each in figures if each is not None))).encode()
+
+    def _form(self, no_upstream: bool, no_digest: bool, no_trace: bool) -> str:  # a shape's three parts
+        """A line with places for what is each request's own."""
+        text = f'{{"schema":"{SCHEMA}","seq":%d,"prev":"%s","time":"%s"' + self._text.replace("%", "%%")
+        text += ',"request_id":"%s","duration_ms":%.3f,"request_bytes":%d,"response_bytes":%d'
+        if not no_upstream:
+            text += ',"upstream_ms":%.3f'
+        if not no_digest:
+            text += ',"arguments_digest":"%s"'
+        return text if no_trace else text + ',"trace_id":"%s","span_id":"%s"'

@@ -39,11 +39,12 @@ Subscriber = Callable[[Mapping[str, Any]], None]
 Observer = Callable[[list[Row]], None]
 
 _DRAIN_AT = 64 * 1024
+_PATIENT = 4 * _DRAIN_AT
 _LOOK_SECONDS = 1.0
 """How often the writer makes sure that its file is still the one at its path."""
 _RETRY_SECONDS = 60.0
 """A rotation that failed is tried again after this: the log itself can be written meanwhile."""
-_ROWS = 1000
+_ROWS = 256
 """Finished requests that wait for observers at most."""
 _FRAME = frozenset({"schema", "seq", "prev", "time", "kind"})
 
@@ -67,6 +68,7 @@ class AuditLog:
         self._options = options
         self._checkpoint_every = options.checkpoint_every
         self._write_through = options.fsync == "event"
+        self._patient = not self._write_through and options.buffer_bytes >= _PATIENT
         self._subscribers: list[tuple[Subscriber, Observer | None]] = []
         self._alike: list[Likeness] = []
         self._rows = 0
@@ -186,27 +188,35 @@ class AuditLog:
         """What this event has in common with others, for ``write_request``; None when it must be written whole."""
         return self._cleaner.likeness(event)
 
-    def write_request(self, likeness: Likeness, figures: Figures) -> Row | None:
-        """Append the event of a finished request, or return None when it was dropped.
+    @property
+    def patient(self) -> bool:
+        """Whether an event may wait a moment before it is written: its place in the buffer is sure."""
+        return self._patient and self._spool.trouble is None
+
+    def write_request(self, likeness: Likeness, figures: Figures, when: float | None = None) -> Row | None:
+        """Append the event of a request that finished at ``when`` (now), or return None when it was dropped.
 
         Raises:
             LogUnavailable: as ``write`` does.
         """
-        if self._spool.buffered >= self._options.buffer_bytes and not self._make_room():
+        spool = self._spool
+        if spool.buffered >= self._options.buffer_bytes and not self._make_room():
             return None
-        now = self._cleaner.time(time.time())
-        line = close(likeness.line(self._seq + 1, self._head, now, figures))
-        self._seq += 1
+        now = self._cleaner.time(time.time() if when is None else when)
+        seq = self._seq + 1
+        line = close(likeness.line(seq, self._head, now, figures))
+        self._seq = seq
         self._head = line_hash(line)
-        self._spool.append(line + b"\n")
-        row = Row(likeness, self._seq, now, figures)
+        spool.append(line)
+        row = Row(likeness, seq, now, figures)
         if not likeness.rows:
             self._alike.append(likeness)
         likeness.rows.append(row)
         self._rows += 1
         if self._rows >= _ROWS:
             self._tell_rows()
-        self._written()
+        if self._write_through or spool.buffered >= _DRAIN_AT or seq - self._signed_seq >= self._checkpoint_every:
+            self._written()
         return row
 
     def _written(self) -> None:
@@ -326,7 +336,7 @@ class AuditLog:
             line = seal(record, sign)
         self._seq += 1
         self._head = line_hash(line)
-        self._spool.append(line + b"\n")
+        self._spool.append(line)
         if self._alike:
             self._tell_rows()
         for subscriber, _ in self._subscribers:

@@ -41,6 +41,7 @@ class Metrics:
         self._max_series = max_series
         self._redact = redact
         self._known: dict[str, dict[str, str]] = {}
+        self._settle: Callable[[], None] = lambda: None
         Info("mcpsec_build", "The version that is running.", registry=registry).info({"version": version})
         self.requests = RequestCounts(self._bounded)
         registry.register(self.requests)
@@ -128,6 +129,10 @@ class Metrics:
         self._list_begin.labels(label).set(this_update)
         self._list_end.labels(label).set(next_update)
 
+    def before_scrape(self, settle: Callable[[], None]) -> None:
+        """Have ``settle`` called before figures are read: what waits to be counted is counted then."""
+        self._settle = settle
+
     def watch_log(self, log: Any) -> None:
         """Read the log's own figures (an ``AuditLog``) whenever metrics are asked for."""
         self.log_lag.set_function(lambda: log.lag)
@@ -138,6 +143,7 @@ class Metrics:
 
     def exposition(self, accept: str = "") -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of a scrape; ``accept`` is the request's Accept header (OpenMetrics or text)."""
+        self._settle()
         encoder, content_type = choose_encoder(accept)
         return 200, {"content-type": content_type, "cache-control": "no-store"}, encoder(self.registry)
 

@@ -46,11 +46,11 @@ class Spool:
         return time.monotonic() - self._oldest if self._lines else 0.0
 
     def append(self, line: bytes) -> None:
-        """Let a line (with its newline) wait for the next ``flush``."""
+        """Let a line (without its newline) wait for the next ``flush``."""
         if not self._lines:
             self._oldest = time.monotonic()
-        self._lines.append(line)
-        self.buffered += len(line)
+        self._lines += (line, b"\n")
+        self.buffered += len(line) + 1
 
     def flush(self) -> None:
         """Hand what waits to the operating system."""

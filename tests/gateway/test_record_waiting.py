@@ -1,0 +1,137 @@
+"""Events of finished requests are made a few at a time: the same lines in the same order, and none too late."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcpsec.deployment.model import Client
+from mcpsec.gateway.message import Exchange, Peer, Request
+from mcpsec.gateway.record import Recorder
+from mcpsec.gateway.steps.trace import TraceContext
+from mcpsec.protocol.eras import Era
+from mcpsec.protocol.jsonrpc import Kind, Message
+from mcpsec.telemetry import AuditLog, Event
+from mcpsec.telemetry.metrics import Metrics
+from mcpsec.telemetry.options import LogOptions
+from mcpsec.telemetry.verify import verify
+
+AT_ONCE = LogOptions(fsync="event")
+OWN = ("seq", "prev", "crc", "time", "arguments_digest", "duration_ms")
+
+
+def recorder(path: Path, options: LogOptions | None = None) -> tuple[Recorder, AuditLog, Metrics]:
+    log = AuditLog.open(path, redact=lambda text: text, options=options or LogOptions())
+    metrics = Metrics()
+    return Recorder(log, metrics), log, metrics
+
+
+def exchange(number: int, **facts: Any) -> Exchange:
+    body = facts.pop("body", b"{}")
+    request = Request(None, body)
+    request.method = b"POST"
+    client = Client(id=f"agent-{number % 3}")
+    peer = Peer("192.0.2.7", client=facts.pop("peer_client", client), fingerprint="ab" * 32, sans=("spiffe://x/y",))
+    made = Exchange(request, peer, f"{number:016x}")
+    made.message = Message(Kind.REQUEST, number, "tools/call", {}, body)
+    made.era, made.kind, made.upstream, made.resource = Era.MODERN, "tool", "files", f"files/tool_{number % 5}"
+    made.method_class, made.rule, made.status, made.identified_by = "read", "granted", 200, "mtls"
+    made.answer_bytes, made.upstream_ms = 10 * number, 0.25 * (number % 2)
+    for name, value in facts.items():
+        setattr(made, name, value)
+    return made
+
+
+def corpus() -> list[Exchange]:
+    trace = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", sampled=True)
+    odd: list[dict[str, Any]] = [
+        {},
+        {"arguments": {"b": 1, "a": "ü"}},
+        {"trace": trace},
+        {"trace": trace, "arguments": {"a": 1}},
+        {"detail": "100% told"},
+        {"redactions": 2},
+        {"resource": "files/50%s\u2028\"", "rule": "a%d"},
+        {"decision": "refused", "status": 403, "rule": "resource-not-granted"},
+        {"decision": "refused", "status": 401, "client": None, "claimed": "key:x", "rule": "factor-missing"},
+        {"decision": "failed", "status": 504, "rule": "timeout"},
+        {"decision": "failed", "status": 499, "rule": "client-gone"},
+        {"status": 202, "message": None, "era": None},
+        {"body": b" " * 100_000},
+    ]  # fmt: skip
+    return [exchange(number, **odd[number * 7 % len(odd)]) for number in range(200)]
+
+
+def lines(log: AuditLog) -> list[dict[str, Any]]:
+    log.flush()
+    return [json.loads(line) for line in log.path.read_bytes().splitlines()]
+
+
+def test_waiting_changes_no_line_and_no_order(tmp_path: Path) -> None:
+    texts, counts = [], []
+    for name, options in (("waits", None), ("at-once", AT_ONCE)):
+        made, log, metrics = recorder(tmp_path / name / "events.jsonl", options)
+        for each in corpus():
+            made.request(each)
+        counts.append([line for line in metrics.exposition()[2].decode().splitlines() if line.startswith("mcpsec_req")])
+        made.close()
+        assert verify(log.path).intact
+        wanted = [line for line in lines(log) if "status" in line]
+        for line in wanted:
+            assert ("arguments_digest" in line) == (
+                line["request_id"] in {each.id for each in corpus() if each.arguments}
+            )
+        texts.append([{key: value for key, value in line.items() if key not in OWN} for line in wanted])
+    assert texts[0] == texts[1]
+    assert len(texts[0]) == 200
+    of_requests = [[line for line in each if "_total" in line and "duration" not in line] for each in counts]
+    assert of_requests[0] == of_requests[1] != []
+
+
+def test_a_wait_ends_before_any_other_event(tmp_path: Path) -> None:
+    made, log, _ = recorder(tmp_path / "events.jsonl")
+    before = time.time()
+    made.request(exchange(1))
+    assert [line["kind"] for line in lines(log)] == ["log-start"]
+    made.write(Event(kind="configuration", state="reloaded"))
+    assert [line["kind"] for line in lines(log)] == ["log-start", "request", "configuration"]
+    made.request(exchange(2))
+    made.request(exchange(3, decision="refused", status=403, rule="resource-not-granted"))
+    assert [line.get("request_id", "")[-1:] for line in lines(log)][3:] == ["2", "3"]  # a refusal waits for nothing
+    assert before <= time.time()
+    made.close()
+
+
+@pytest.mark.parametrize("options", [AT_ONCE, LogOptions(buffer_bytes=4096)])
+def test_nothing_waits_where_the_log_must_have_it_at_once(tmp_path: Path, options: LogOptions) -> None:
+    made, log, _ = recorder(tmp_path / "events.jsonl", options)
+    made.request(exchange(1))
+    assert lines(log)[-1]["request_id"].endswith("1")
+    made.close()
+
+
+def test_few_wait_and_no_large_one(tmp_path: Path) -> None:
+    made, log, _ = recorder(tmp_path / "events.jsonl")
+    most = 0
+    for number in range(500):
+        made.request(exchange(number))
+        most = max(most, number + 1 - (log.sequence - 1))
+    assert most <= 32
+    made.request(exchange(501, body=b" " * 20_000))
+    assert lines(log)[-1]["request_id"] == f"{501:016x}"
+    made.close()
+
+
+def test_maintain_and_a_scrape_end_the_wait(tmp_path: Path) -> None:
+    made, log, metrics = recorder(tmp_path / "events.jsonl")
+    made.request(exchange(1))
+    assert b'mcpsec_client_requests_total{client="agent-1",decision="allowed"} 1.0' in metrics.exposition()[2]
+    made.request(exchange(2))
+    asyncio.run(made.maintain())
+    assert json.loads(log.path.read_bytes().splitlines()[-1])["request_id"].endswith("2")
+    made.close()
