@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcpsec.cli.options import CONFIG, ConfigOption, Format, FormatOption, LogFile, application, log_of, plain
+from mcpsec.cli.options import (
+    CONFIG,
+    ConfigOption,
+    Format,
+    FormatOption,
+    LogFile,
+    application,
+    load_with_managers,
+    log_of,
+    plain,
+)
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ExitCode, UsageError
 
@@ -119,10 +129,9 @@ def replay(
 
 
 def _configured(config: Path) -> list[Channel]:
-    from mcpsec.deployment import load
     from mcpsec.telemetry.alerting import channels_of
 
-    channels: list[Channel] = [*channels_of(load(config).alerts)]
+    channels: list[Channel] = [*channels_of(load_with_managers(config).alerts)]
     if not channels:
         raise UsageError(
             "the deployment file has no alert channel",

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from mcpsec.cli.calls import call_arguments, call_target, command_text
+from mcpsec.cli.calls import (
+    ArgOption,
+    ArgumentsOption,
+    Format,
+    FormatOption,
+    PromptOption,
+    ResourceOption,
+    ToolOption,
+    call_arguments,
+    call_target,
+    command_text,
+)
+from mcpsec.cli.options import CONFIG, ConfigOption, application, load_with_managers
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ConfigurationError, RefusedError, UsageError
 
@@ -18,21 +28,10 @@ if TYPE_CHECKING:
     from mcpsec.deployment import Deployment
     from mcpsec.gateway.policy.confirmation import ConfirmationKey
 
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = application(group=False)
 
 _METHODS = {"tool": "tools/call", "resource": "resources/read", "prompt": "prompts/get"}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-class Format(StrEnum):
-    """How a confirmation is written."""
-
-    CONSOLE = "console"
-    JSON = "json"
 
 
 class _Asked(NamedTuple):
@@ -56,25 +55,14 @@ def approve(
         str | None, typer.Argument(metavar="[DIGEST]", help="What the gateway's refusal asks to approve.")
     ] = None,
     client: Annotated[str | None, typer.Option("--client", metavar="ID", help="The client that will call.")] = None,
-    tool: Annotated[str | None, typer.Option("--tool", metavar="UP/NAME", help="The tool that it will call.")] = None,
-    resource: Annotated[
-        str | None, typer.Option("--resource", metavar="UP/URI", help="The resource that it will read.")
-    ] = None,
-    prompt: Annotated[
-        str | None, typer.Option("--prompt", metavar="UP/NAME", help="The prompt that it will get.")
-    ] = None,
-    arg: Annotated[
-        list[str] | None,
-        typer.Option("--arg", metavar="NAME=VALUE", help="An argument; the value is JSON, or else text. Repeatable."),
-    ] = None,
-    arguments: Annotated[
-        str | None, typer.Option("--arguments", metavar="JSON", help="All arguments as a JSON object.")
-    ] = None,
+    tool: ToolOption = None,
+    resource: ResourceOption = None,
+    prompt: PromptOption = None,
+    arg: ArgOption = None,
+    arguments: ArgumentsOption = None,
     valid: Annotated[str, typer.Option("--valid", metavar="DURATION", help="How long it may be used.")] = "10m",
-    config: Annotated[
-        Path, typer.Option("-c", "--config", metavar="FILE", envvar="MCPSEC_CONFIG", help="The deployment file.")
-    ] = Path("mcpsec.toml"),
-    format: Annotated[Format, typer.Option("--format", help="console, or one JSON document.")] = Format.CONSOLE,
+    config: ConfigOption = CONFIG,
+    format: FormatOption = Format.CONSOLE,
 ) -> None:
     """Confirm one call that a rule with confirmation_header holds back; prints the header that the caller must send.
 
@@ -84,10 +72,9 @@ def approve(
 
     Exit code 0 when it was made, 1 when it can't be: the call is unknown, or no rule asks for a confirmation of it.
     """
-    from mcpsec.deployment import load
     from mcpsec.gateway.policy.confirmation import ConfirmationKey
 
-    deployment = load(config)
+    deployment = load_with_managers(config)
     if deployment.approval is None:
         raise ConfigurationError(
             "there is no [approval] table, so no key to confirm with",
@@ -103,7 +90,8 @@ def approve(
         if digest not in (None, asked.digest):
             raise RefusedError(
                 "the digest is not that of this call",
-                hint="the client asked for something else: look at its arguments before you confirm",
+                hint="the client asked for something else, or the approval secret has changed since: "
+                "look at its arguments, and let it ask again",
             )
     elif digest is None:
         raise UsageError("say what to approve", hint="a digest from a refusal, or --client with --tool and its --arg")

@@ -1,12 +1,46 @@
-"""A call as the command line describes it: what it is about, and with which arguments."""
+"""A call as the command line describes it: the options for it, what it is about, and with which arguments."""
 
 from __future__ import annotations
 
-from typing import Any
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
 
 from mcpsec.errors import UsageError
 
-__all__ = ["call_arguments", "call_target", "command_text"]
+__all__ = [
+    "ArgOption",
+    "ArgumentsOption",
+    "Format",
+    "FormatOption",
+    "PromptOption",
+    "ResourceOption",
+    "ToolOption",
+    "call_arguments",
+    "call_target",
+    "command_text",
+]
+
+
+class Format(StrEnum):
+    """How a result is written."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="console, or one JSON document.")]
+ToolOption = Annotated[str | None, typer.Option("--tool", metavar="UP/NAME", help="Calling this tool.")]
+ResourceOption = Annotated[str | None, typer.Option("--resource", metavar="UP/URI", help="Reading this resource.")]
+PromptOption = Annotated[str | None, typer.Option("--prompt", metavar="UP/NAME", help="Getting this prompt.")]
+ArgOption = Annotated[
+    list[str] | None,
+    typer.Option("--arg", metavar="NAME=VALUE", help="An argument; the value is JSON, or else text. Repeatable."),
+]
+ArgumentsOption = Annotated[
+    str | None, typer.Option("--arguments", metavar="JSON", help="All arguments as a JSON object.")
+]
 
 
 def call_target(targets: dict[str, str | None]) -> tuple[Any, str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mcpsec.cli.options import load_with_managers
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ExitCode
 
@@ -106,13 +107,10 @@ def secrets(config: ConfigFile = Path("mcpsec.toml"), format: FormatOption = For
 
     Exit code 0 when all can be, 1 otherwise.
     """
-    from mcpsec.deployment import load
     from mcpsec.deployment.problems import dotted
     from mcpsec.gateway.secrets import references_of
-    from mcpsec.secretrefs import configure
 
-    deployment = load(config)
-    configure(vault=deployment.secrets.vault, aws=deployment.secrets.aws)
+    deployment = load_with_managers(config)
     found = [(dotted(at), reference, _trouble(reference)) for at, reference in references_of(deployment)]
     if format is Format.JSON:
         rows = [

@@ -14,9 +14,21 @@ import typer
 from mcpsec.errors import UsageError
 
 if TYPE_CHECKING:
+    from mcpsec.deployment import Deployment
     from mcpsec.telemetry.query import Query
 
-__all__ = ["CONFIG", "ConfigOption", "Format", "FormatOption", "LogFile", "application", "filtered", "log_of", "plain"]
+__all__ = [
+    "CONFIG",
+    "ConfigOption",
+    "Format",
+    "FormatOption",
+    "LogFile",
+    "application",
+    "filtered",
+    "load_with_managers",
+    "log_of",
+    "plain",
+]
 
 CONFIG = Path("mcpsec.toml")
 """The deployment file when neither an option nor MCPSEC_CONFIG names one."""
@@ -57,6 +69,16 @@ def log_of(file: Path | None, config: Path) -> Path:
     from mcpsec.deployment import load
 
     return load(config).log.file
+
+
+def load_with_managers(config: Path) -> Deployment:
+    """The deployment, its secrets ready to be read: from the managers that its ``[secrets]`` names."""
+    from mcpsec.deployment import load
+    from mcpsec.secretrefs import configure
+
+    deployment = load(config)
+    configure(vault=deployment.secrets.vault, aws=deployment.secrets.aws)
+    return deployment
 
 
 def plain(text: object) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mcpsec.cli.options import load_with_managers
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ConfigurationError, ExitCode, UsageError
 
@@ -61,11 +62,10 @@ def pin(
     """
     if check and update:
         raise UsageError("--check and --update exclude each other")
-    from mcpsec.deployment import load
     from mcpsec.gateway.pins import Lock
     from mcpsec.gateway.pins.review import review
 
-    deployment = load(config)
+    deployment = load_with_managers(config)
     names = _names(deployment, upstreams or [])
     path = deployment.pins.file if deployment.pins else config.absolute().parent / _DEFAULT_FILE
     lock = Lock.read(path) if path.exists() else Lock()

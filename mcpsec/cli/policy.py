@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mcpsec.cli.calls import call_arguments, call_target, command_text
+from mcpsec.cli.calls import (
+    ArgOption,
+    ArgumentsOption,
+    Format,
+    FormatOption,
+    PromptOption,
+    ResourceOption,
+    ToolOption,
+    call_arguments,
+    call_target,
+    command_text,
+)
 from mcpsec.cli.options import ConfigOption, application
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ExitCode, UsageError
@@ -29,22 +40,12 @@ app = application(
 )
 
 
-class Format(StrEnum):
-    """How a result is written."""
-
-    CONSOLE = "console"
-    JSON = "json"
-
-
 class TestFormat(StrEnum):
     """How the outcome of tests is written."""
 
     CONSOLE = "console"
     JSON = "json"
     JUNIT = "junit"
-
-
-FormatOption = Annotated[Format, typer.Option("--format", help="console, or one JSON document.")]
 
 
 @app.callback()
@@ -111,9 +112,9 @@ def check(
 )
 def explain(
     client: Annotated[str, typer.Option("--client", metavar="ID", help="The client's id.")],
-    tool: Annotated[str | None, typer.Option("--tool", metavar="UP/NAME", help="Calling this tool.")] = None,
-    resource: Annotated[str | None, typer.Option("--resource", metavar="UP/URI", help="Reading this resource.")] = None,
-    prompt: Annotated[str | None, typer.Option("--prompt", metavar="UP/NAME", help="Getting this prompt.")] = None,
+    tool: ToolOption = None,
+    resource: ResourceOption = None,
+    prompt: PromptOption = None,
     complete: Annotated[
         str | None,
         typer.Option("--complete", metavar="UP/WHAT", help="Completing for prompt:NAME or resource:TEMPLATE."),
@@ -121,13 +122,8 @@ def explain(
     method: Annotated[
         str | None, typer.Option("--method", metavar="UP/METHOD", help="Another method of the protocol.")
     ] = None,
-    arg: Annotated[
-        list[str] | None,
-        typer.Option("--arg", metavar="NAME=VALUE", help="An argument; the value is JSON, or else text. Repeatable."),
-    ] = None,
-    arguments: Annotated[
-        str | None, typer.Option("--arguments", metavar="JSON", help="All arguments as a JSON object.")
-    ] = None,
+    arg: ArgOption = None,
+    arguments: ArgumentsOption = None,
     at: Annotated[
         str | None, typer.Option("--at", metavar="TIME", help="The moment of the call, with its offset; default: now.")
     ] = None,

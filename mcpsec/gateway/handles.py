@@ -11,44 +11,75 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import os
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
+from mcpsec.errors import SecretError
+from mcpsec.gateway.overlap import OverlappingKeys
+from mcpsec.signing.keys import MINIMUM_SECRET_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcpsec.gateway.message import Exchange
 
-__all__ = ["HandleSeal"]
+__all__ = ["HandleSeal", "SealKey"]
 
 _KEY_BYTES = 64
 _MOST = 64 * 1024  # characters of a handle worth looking at
 _STATEFUL = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
+@dataclass(frozen=True)
+class SealKey:
+    """What seals handles; made from a secret that gateways share, or of this process alone."""
+
+    data: bytes = field(repr=False)
+    cipher: AESSIV = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, secret: bytes | None) -> SealKey:
+        """The key of a secret, a new one for None. Raises ``SecretError`` for a secret of fewer than 32 bytes."""
+        if secret is not None and len(secret) < MINIMUM_SECRET_BYTES:
+            raise SecretError(
+                f"[state] handle_key has {len(secret)} bytes; {MINIMUM_SECRET_BYTES} are the least",
+                hint="make one with `mcpsec sign keygen FILE`",
+            )
+        data = os.urandom(_KEY_BYTES) if secret is None else hashlib.sha512(b"mcpsec handles 1\n" + secret).digest()
+        return cls(data, AESSIV(data))
+
+
 class HandleSeal:
     """Seals and opens handles. ``lifetime`` seconds after it was sealed, a state opens no more.
 
-    ``secret`` is shared by gateways that stand for each other; without one only this process can open what it sealed.
+    ``key`` is shared by gateways that stand for each other; by default only this process can open what it sealed.
     """
 
-    def __init__(self, lifetime: float, secret: bytes | None = None, *, clock: Callable[[], float] = time.time) -> None:
-        key = os.urandom(_KEY_BYTES) if secret is None else hashlib.sha512(b"mcpsec handles 1\n" + secret).digest()
-        self._cipher = AESSIV(key)
-        self._lifetime = lifetime
+    def __init__(self, lifetime: float, key: SealKey | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        self._keys = OverlappingKeys(key or SealKey.of(None), clock=clock)
+        self.lifetime = lifetime
         self._clock = clock
+
+    def renew(self, key: SealKey, *, overlap: float, delay: float) -> None:
+        """Open what another key sealed at once, and seal with it in ``delay`` seconds, when every gateway has it.
+
+        What the key of until now sealed opens for ``overlap`` seconds from then on.
+        """
+        self._keys.replace(key, overlap=overlap, delay=delay)
 
     # --- requestState ----------------------------------------------------------------------------------------------
 
     def seal_state(self, exchange: Exchange, state: str) -> str:
         """A ``requestState`` as this call's client gets it."""
-        expires = int(self._clock() + self._lifetime).to_bytes(8)
+        expires = int(self._clock() + self.lifetime).to_bytes(8)
         return self._seal(expires + state.encode("utf-8", "surrogatepass"), _call_of(exchange))
 
     def open_state(self, exchange: Exchange, sealed: object) -> str | None:
@@ -72,16 +103,19 @@ class HandleSeal:
     # --- the seal --------------------------------------------------------------------------------------------------
 
     def _seal(self, content: bytes, bound: list[bytes]) -> str:
-        return base64.urlsafe_b64encode(self._cipher.encrypt(content, bound)).rstrip(b"=").decode()
+        return base64.urlsafe_b64encode(self._keys.making.cipher.encrypt(content, bound)).rstrip(b"=").decode()
 
     def _open(self, sealed: object, bound: list[bytes]) -> bytes | None:
         if not isinstance(sealed, str) or len(sealed) > _MOST or not sealed.isascii():
             return None
         try:
             content = base64.b64decode(sealed + "=" * (-len(sealed) % 4), b"-_", validate=True)
-            return self._cipher.decrypt(content, bound)
-        except (InvalidTag, binascii.Error, ValueError):
+        except (binascii.Error, ValueError):
             return None
+        for key in self._keys.reading:
+            with contextlib.suppress(InvalidTag, ValueError):
+                return key.cipher.decrypt(content, bound)
+        return None
 
 
 def _who(exchange: Exchange) -> list[bytes]:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from mcpsec.certs import CrlFile
     from mcpsec.deployment.model import Deployment
+    from mcpsec.secretrefs import SecretRef
     from mcpsec.telemetry import AuditLog, Event
+    from mcpsec.telemetry.alerts import Channel
     from mcpsec.telemetry.metrics import Metrics
 
 __all__ = ["Observers"]
@@ -37,6 +39,7 @@ class Observers:
         *,
         record: Callable[[Event], object],
         upstreams: Iterable[str],
+        reveal: Callable[[SecretRef], bytes] = lambda reference: reference.resolve(),
         explain: Callable[[str, str, str], dict[str, Any]] | None = None,
     ) -> None:
         self._log = log
@@ -44,7 +47,9 @@ class Observers:
         self._aggregate = Aggregate()
         self._aggregate.set_upstreams(upstreams)
         patterns = log.path.with_name("baselines.json")
-        self._alerts = alert_engine(deployment.alerts, patterns=patterns, record=record, readers=_readers(deployment))
+        self._alerts = alert_engine(
+            deployment.alerts, patterns=patterns, record=record, readers=_readers(deployment), reveal=reveal
+        )
         self._alerts.watch_log(lambda: log.trouble)
         self.dashboard = Dashboard(self._aggregate, facts=self._facts, explain=explain)
         log.subscribe(self._aggregate.feed, batch=self._aggregate.feed_rows)
@@ -72,6 +77,10 @@ class Observers:
         self._metrics.set_revocation_list(name, begins, ends)
         self._aggregate.set_certificate(f"{name} revocation list", ends)
         self._alerts.watch_revocation_list(begins, ends)
+
+    def use_channels(self, channels: Iterable[Channel]) -> None:
+        """Send the next alerts by these; what is on its way goes on as it began."""
+        self._alerts.channels = list(channels)
 
     async def maintain(self) -> None:
         """Look at clocks; called about once a second."""

@@ -77,10 +77,14 @@ def keep_fixed(running: Deployment, wanted: Deployment) -> tuple[Deployment, lis
         kept.append("server.admin")
         server = replace(server, admin=running.server.admin)
     changes: dict[str, object] = {"server": server}
-    for name in ("log", "state", "pins"):
+    for name in ("log", "state", "pins", "opentelemetry"):
         if getattr(wanted, name) != getattr(running, name):
             kept.append(name)
             changes[name] = getattr(running, name)
+    alerts = replace(running.alerts, channels=wanted.alerts.channels)  # where they go may change, what counts may not
+    if alerts != wanted.alerts:
+        kept.append("alerts")
+        changes["alerts"] = alerts
     return replace(wanted, **changes), kept  # type: ignore[arg-type] # each value is the field's own
 
 

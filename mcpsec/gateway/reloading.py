@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from mcpsec.errors import Error
 from mcpsec.gateway import systemd
 from mcpsec.gateway.answers import AnswerGuard
-from mcpsec.gateway.assembly import make_cleaners, make_confirmations, make_verifier
+from mcpsec.gateway.assembly import make_cleaners, make_confirmations, make_verifier, seal_key
 from mcpsec.gateway.identification import certificates_wanted
 from mcpsec.gateway.oauth.issuing import resource_server
 from mcpsec.gateway.policy import Policy
+from mcpsec.gateway.refreshing import renew_seal
 from mcpsec.gateway.reload import keep_fixed, same_server
 from mcpsec.gateway.secrets import SecretKeeper
 from mcpsec.gateway.startup import retire, start_upstreams
@@ -23,6 +24,7 @@ from mcpsec.gateway.trust import TrustFiles
 from mcpsec.gateway.upstreams.base import UpstreamStartError
 from mcpsec.gateway.upstreams.credentials import credentials_named
 from mcpsec.gateway.upstreams.factory import renew_secrets
+from mcpsec.telemetry.alerting import channels_of
 
 if TYPE_CHECKING:
     from mcpsec.deployment.model import Deployment, Limits
@@ -82,7 +84,10 @@ async def _use(gateway: Gateway, wanted: Deployment) -> None:
     secrets = gateway._secrets
     policy, cleaners = Policy(wanted), make_cleaners(wanted)
     verifier = make_verifier(wanted, secrets, gateway._verifier)
-    confirmations = make_confirmations(wanted, gateway._state, gateway._began)
+    confirmations = make_confirmations(
+        wanted, gateway._state, gateway._began, secrets.reveal, (running, gateway._confirmations)
+    )
+    sealing, channels = seal_key(wanted, secrets.reveal), channels_of(wanted.alerts, secrets.reveal)
     tokens = resource_server(wanted, say=gateway._say, record=gateway._recorder.event, reveal=secrets.reveal)
     certificates, trust = certificates_wanted(wanted), gateway._trust
     if wanted.server.tls != running.server.tls or certificates != certificates_wanted(running):
@@ -126,6 +131,8 @@ async def _use(gateway: Gateway, wanted: Deployment) -> None:
     gateway._chain.use(steps)
     gateway._cleaners.clear()
     gateway._cleaners.update(cleaners)
+    renew_seal(gateway._seal, sealing, wanted)
+    gateway._observers.use_channels(channels)
     _use_limits(gateway, wanted.server.limits)
     gateway._registries[0].identify_again(gateway._directory.identify, require_client=certificates == "required")
     gateway._watch_lifetimes()
@@ -136,6 +143,7 @@ async def _use(gateway: Gateway, wanted: Deployment) -> None:
 
 def _use_limits(gateway: Gateway, limits: Limits) -> None:
     gateway._sessions.limits = limits
+    gateway._seal.lifetime = limits.session_idle_timeout
     gateway._in_flight.bound = limits.in_flight_per_client
     gateway._chain.stream_bytes = limits.stream_bytes
     for registry in gateway._registries:

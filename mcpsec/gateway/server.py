@@ -31,6 +31,7 @@ from mcpsec.gateway.observers import Observers
 from mcpsec.gateway.pins import PinKeeper
 from mcpsec.gateway.policy import Policy
 from mcpsec.gateway.record import Recorder
+from mcpsec.gateway.refreshing import refresh
 from mcpsec.gateway.reload import FileWatch, ReloadMetrics
 from mcpsec.gateway.reloading import reload
 from mcpsec.gateway.rotation import OwnCertificate
@@ -56,7 +57,7 @@ from mcpsec.gateway.trust import TrustFiles
 from mcpsec.gateway.upstreams.aggregate import AggregateServer
 from mcpsec.gateway.upstreams.base import UpstreamStartError
 from mcpsec.gateway.upstreams.credentials import client_credentials
-from mcpsec.gateway.upstreams.factory import make_upstream, renew_secrets
+from mcpsec.gateway.upstreams.factory import make_upstream
 from mcpsec.gateway.upstreams.http import HttpUpstream
 from mcpsec.gateway.upstreams.protected import ProtectedUpstream
 from mcpsec.gateway.upstreams.stdio import StdioUpstream
@@ -124,10 +125,10 @@ class Gateway:
         self._sessions = SessionTable(limits, self._state.sessions)
         self._policy = Policy(deployment)
         self._began = time.time()
-        self._confirmations = make_confirmations(deployment, self._state, self._began)
+        self._confirmations = make_confirmations(deployment, self._state, self._began, reveal)
         self._trust = TrustFiles(deployment.server.tls, certificates=certificates_wanted(deployment))
         self._pins = PinKeeper(deployment, changed=self._pin_changed, say=say)
-        self._seal = make_seal(deployment)
+        self._seal = make_seal(deployment, reveal)
         self._cleaners = make_cleaners(deployment)
         self._given_tasks = TaskTable(self._state.tasks)
         guard = AnswerGuard(lambda: self._policy, self._seal, self._cleaners, self._given_tasks)
@@ -152,6 +153,7 @@ class Gateway:
             deployment,
             record=self._recorder.write,
             upstreams=self._upstreams,
+            reveal=reveal,
             explain=lambda client, resource, address: explanation(self._policy, client, resource, address),
         )
         self._watch_lifetimes()
@@ -507,10 +509,7 @@ class Gateway:
 
     def _secrets_changed(self) -> None:
         """Some secret has a new value. Raises SecretError when one of them can't be used."""
-        if self._verifier is not None:
-            self._verifier.reload()
-        for name, upstream in self._upstreams.items():
-            renew_secrets(upstream, self._deployment, self._deployment.upstreams[name], self._secrets.reveal)
+        refresh(self)
 
     def _reload_trust(self) -> None:
         try:

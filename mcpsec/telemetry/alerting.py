@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcpsec.deployment.telemetry_model import AlertChannel, AlertLearning, Alerts
+    from mcpsec.secretrefs import SecretRef
     from mcpsec.telemetry.alerts import Alert, Channel
     from mcpsec.telemetry.events import Event
 
@@ -50,13 +51,15 @@ class Selective:
             await self._channel.send(alert)
 
 
-def channels_of(alerts: Alerts) -> list[Selective]:
-    """The channels of ``[[alerts.channels]]``, their secrets fetched.
+def channels_of(
+    alerts: Alerts, reveal: Callable[[SecretRef], bytes] = lambda reference: reference.resolve()
+) -> list[Selective]:
+    """The channels of ``[[alerts.channels]]``, their secrets fetched by ``reveal``.
 
     Raises:
         ConfigurationError: a URL is not https, a secret can't be fetched or is too short.
     """
-    return [Selective(_channel(each), each.severity, each.rules) for each in alerts.channels]
+    return [Selective(_channel(each, reveal), each.severity, each.rules) for each in alerts.channels]
 
 
 def alert_engine(
@@ -66,6 +69,7 @@ def alert_engine(
     record: Callable[[Event], object],
     readers: Collection[str] = (),
     clock: Callable[[], float] = time.time,
+    reveal: Callable[[SecretRef], bytes] = lambda reference: reference.resolve(),
 ) -> AlertEngine:
     """The engine with its rules, channels and thresholds; ``patterns`` is where learned patterns are kept.
 
@@ -74,7 +78,7 @@ def alert_engine(
     """
     limits = alerts.thresholds
     return AlertEngine(
-        channels_of(alerts),
+        channels_of(alerts, reveal),
         record=record,
         thresholds=Thresholds(
             authentication_failures=limits.authentication_failures,
@@ -103,16 +107,16 @@ def learned_patterns(learning: AlertLearning, path: Path | None) -> Baselines:
     )
 
 
-def _channel(config: AlertChannel) -> Channel:
+def _channel(config: AlertChannel, reveal: Callable[[SecretRef], bytes]) -> Channel:
     ca = None if config.ca is None else str(config.ca)
     if config.webhook is not None:
         key = None
         if config.secret is not None:
-            key = SigningKey(config.key_id, secret=config.secret.resolve())
+            key = SigningKey(config.key_id, secret=reveal(config.secret))
         return WebhookChannel(config.webhook, key=key, ca=ca)
     if config.slack is not None:
         try:
-            url = config.slack.resolve().decode("ascii").strip()
+            url = reveal(config.slack).decode("ascii").strip()
         except UnicodeDecodeError:
             raise SecretError("the Slack webhook's URL is not plain text") from None
         return SlackChannel(url, ca=ca)

@@ -13,6 +13,7 @@ the gateway hold and no agent does. What is confirmed once is used once: the non
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import hmac
 import re
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from mcpsec.errors import SecretError
+from mcpsec.gateway.overlap import OverlappingKeys
 from mcpsec.signing.keys import MINIMUM_SECRET_BYTES
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from mcpsec.deployment.model import Approval
     from mcpsec.gateway.policy.engine import Call
     from mcpsec.gateway.state import State
+    from mcpsec.secretrefs import SecretRef
 
 __all__ = ["ConfirmationKey", "Confirmations", "Presented"]
 
@@ -63,10 +66,26 @@ class ConfirmationKey:
         self._code_key = hmac.digest(secret, b"mcpsec approval code 1", "sha256")
         self.max_age = max_age
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both are of one secret."""
+        return isinstance(other, ConfirmationKey) and hmac.compare_digest(self._code_key, other._code_key)
+
+    def __hash__(self) -> int:
+        """Of the secret alone, too."""
+        return hash(self._code_key)
+
+    def with_max_age(self, max_age: float) -> ConfirmationKey:
+        """The same key for confirmations of another age."""
+        made = copy.copy(self)
+        made.max_age = max_age
+        return made
+
     @classmethod
-    def of(cls, approval: Approval) -> ConfirmationKey:
-        """The key of a deployment; resolves its secret. Raises ``SecretError``."""
-        return cls(approval.secret.resolve(), approval.max_age)
+    def of(
+        cls, approval: Approval, reveal: Callable[[SecretRef], bytes] = lambda reference: reference.resolve()
+    ) -> ConfirmationKey:
+        """The key of a deployment; its secret comes from ``reveal``. Raises ``SecretError``."""
+        return cls(reveal(approval.secret), approval.max_age)
 
     def digest(self, client: str, method: str, call: Call, params: Mapping[str, Any]) -> str:
         """Names a call, in 64 hexadecimal digits. ``params`` are the message's own; their name or URI is ``call``'s."""
@@ -107,6 +126,7 @@ class Confirmations:
     """The gateway's side: reads what callers show, and lets each confirmation through once.
 
     A store can't know what was used before it began: confirmations made before ``since`` (Unix seconds) are refused.
+    Of ``before``, which this one replaces, the keys that are still good stay so.
     """
 
     def __init__(
@@ -115,24 +135,41 @@ class Confirmations:
         store: State,
         *,
         since: float = 0.0,
+        before: Confirmations | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._key = key
+        if before is None:
+            self._keys = OverlappingKeys(key, clock=clock)
+        else:  # a confirmation of a former key may not be older than the file allows now
+            self._keys = before._keys.copy(lambda former: former.with_max_age(key.max_age))
         self._store = store
         self._clock = clock
         self._since = float(int(since))
 
+    def renew(self, key: ConfirmationKey, *, overlap: float) -> None:
+        """Ask for confirmations with another key from now on; the old one's digests and confirmations stay good.
+
+        They do for ``overlap`` seconds, in any mix: an operator may have the new key when the gateway has it not, or
+        confirm with the new one what was refused with the old.
+        """
+        self._keys.replace(key, overlap=overlap)
+
     def digest(self, client: str, method: str, call: Call, params: Mapping[str, Any]) -> str:
         """See ``ConfirmationKey.digest``."""
-        return self._key.digest(client, method, call, params)
+        return self._keys.making.digest(client, method, call, params)
 
-    def presented(self, value: bytes, digest: str) -> Presented | None:
+    def presented(
+        self, value: bytes, client: str, method: str, call: Call, params: Mapping[str, Any]
+    ) -> Presented | None:
         """What a header's value confirms; None when it isn't a valid confirmation of this call."""
         try:
             text = value.decode("ascii")
         except UnicodeDecodeError:
             return None
-        return self._key.read(text, digest, self._clock(), self._since)
+        keys, now = self._keys.reading, self._clock()
+        digests = [key.digest(client, method, call, params) for key in keys]
+        read = (key.read(text, digest, now, self._since) for key in keys for digest in digests)
+        return next((presented for presented in read if presented is not None), None)
 
     def claim(self, presented: Presented) -> bool | Awaitable[bool]:
         """Use a confirmation up; False when it was used before. Raises what the store raises."""

@@ -147,7 +147,7 @@ def _shown(
     for header in headers:
         values = request.values(header.encode())
         if len(values) == 1:
-            presented = desk.presented(values[0], desk.digest(client.id, message.method, call, message.params))
+            presented = desk.presented(values[0], client.id, message.method, call, message.params)
             if presented is not None:
                 found[header] = presented
     return found

@@ -18,7 +18,8 @@ KEY = ConfirmationKey(SECRET, 3600.0)
 NOW = 1_795_868_671.0
 CALL = Call("tickets", "tool", "delete_old", {"id": 7})
 PARAMS: dict[str, Any] = {"name": "tickets_delete_old", "arguments": {"id": 7}, "_meta": {"progressToken": 1}}
-DIGEST = KEY.digest("ops", "tools/call", CALL, PARAMS)
+ABOUT = ("ops", "tools/call", CALL, PARAMS)
+DIGEST = KEY.digest(*ABOUT)
 
 
 @pytest.mark.parametrize(
@@ -92,11 +93,11 @@ def test_what_is_no_confirmation_is_none(text: str) -> None:
 
 def test_each_is_used_once() -> None:
     desk = Confirmations(KEY, MemoryState())
-    first = desk.presented(KEY.make(DIGEST, 600).encode(), DIGEST)
-    second = desk.presented(KEY.make(DIGEST, 600).encode(), DIGEST)
+    first = desk.presented(KEY.make(DIGEST, 600).encode(), *ABOUT)
+    second = desk.presented(KEY.make(DIGEST, 600).encode(), *ABOUT)
     assert first is not None and second is not None
     assert (desk.claim(first), desk.claim(first), desk.claim(second)) == (True, False, True)
-    assert desk.presented(b"\xff", DIGEST) is None
+    assert desk.presented(b"\xff", *ABOUT) is None
 
 
 def test_after_a_restart_older_ones_are_refused_unless_the_store_remembers() -> None:
@@ -104,9 +105,9 @@ def test_after_a_restart_older_ones_are_refused_unless_the_store_remembers() -> 
     text = KEY.make(DIGEST, 600, NOW).encode()
     now[0] += 10
     memory = Confirmations(KEY, MemoryState(), since=now[0], clock=lambda: now[0])
-    assert memory.presented(text, DIGEST) is None
-    assert memory.presented(KEY.make(DIGEST, 600, NOW + 10).encode(), DIGEST) is not None
-    assert Confirmations(KEY, MemoryState(), clock=lambda: now[0]).presented(text, DIGEST)
+    assert memory.presented(text, *ABOUT) is None
+    assert memory.presented(KEY.make(DIGEST, 600, NOW + 10).encode(), *ABOUT) is not None
+    assert Confirmations(KEY, MemoryState(), clock=lambda: now[0]).presented(text, *ABOUT)
 
 
 def test_a_short_secret_is_refused() -> None:
