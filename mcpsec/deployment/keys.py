@@ -497,7 +497,7 @@ DEPLOYMENT = Table(
                     Key(
                         "handle_key",
                         Secret(),
-                        "Seals requestState and event ids: one for all gateways, or each start has its own.",
+                        "Seals handles and makes DPoP nonces: one for all gateways, or each start has its own.",
                     ),
                 ),
                 "What gateways remember between requests, and share.",

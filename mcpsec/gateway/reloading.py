@@ -15,7 +15,7 @@ from mcpsec.gateway.assembly import make_cleaners, make_confirmations, make_veri
 from mcpsec.gateway.identification import certificates_wanted
 from mcpsec.gateway.oauth.issuing import resource_server
 from mcpsec.gateway.policy import Policy
-from mcpsec.gateway.refreshing import renew_seal
+from mcpsec.gateway.refreshing import renew_shared
 from mcpsec.gateway.reload import keep_fixed, same_server
 from mcpsec.gateway.secrets import SecretKeeper
 from mcpsec.gateway.startup import retire, start_upstreams
@@ -87,7 +87,8 @@ async def _use(gateway: Gateway, wanted: Deployment) -> None:
     confirmations = make_confirmations(
         wanted, gateway._state, gateway._began, secrets.reveal, (running, gateway._confirmations)
     )
-    sealing, channels = seal_key(wanted, secrets.reveal), channels_of(wanted.alerts, secrets.reveal)
+    channels = channels_of(wanted.alerts, secrets.reveal)
+    seal_key(wanted, secrets.reveal)
     tokens = resource_server(wanted, say=gateway._say, record=gateway._recorder.event, reveal=secrets.reveal)
     certificates, trust = certificates_wanted(wanted), gateway._trust
     if wanted.server.tls != running.server.tls or certificates != certificates_wanted(running):
@@ -131,7 +132,7 @@ async def _use(gateway: Gateway, wanted: Deployment) -> None:
     gateway._chain.use(steps)
     gateway._cleaners.clear()
     gateway._cleaners.update(cleaners)
-    renew_seal(gateway._seal, sealing, wanted)
+    renew_shared(gateway)
     gateway._observers.use_channels(channels)
     _use_limits(gateway, wanted.server.limits)
     gateway._registries[0].identify_again(gateway._directory.identify, require_client=certificates == "required")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from mcpsec.gateway.oauth.compact import ALGORITHMS, TokenError, fits, public_key, read_jwt, verify_signature
+from mcpsec.gateway.overlap import OverlappingKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,31 +40,45 @@ class Proof(NamedTuple):
 class NonceSource:
     """Nonces that a server may demand (RFC 9449 section 8): made of the time, so that none has to be kept.
 
-    A nonce is good for between one and two ``seconds``.
+    A nonce is good for between one and two ``seconds``. ``secret`` is what gateways that stand for each other share:
+    one takes the other's nonces then.
     """
 
-    def __init__(self, seconds: float = 120.0, *, clock: Callable[[], float] = time.time) -> None:
-        self._key = secrets.token_bytes(32)
+    def __init__(
+        self, seconds: float = 120.0, *, secret: bytes | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._keys = OverlappingKeys(secrets.token_bytes(32) if secret is None else _nonce_key(secret), clock=clock)
         self._seconds = seconds
         self._clock = clock
 
     def current(self) -> str:
         """The nonce to give out now."""
-        return self._of(self._slot())
+        return _nonce(self._keys.making, self._slot())
+
+    def renew(self, secret: bytes, *, overlap: float, delay: float) -> None:
+        """Take nonces of another shared secret at once, and give them out in ``delay`` seconds."""
+        self._keys.replace(_nonce_key(secret), overlap=overlap, delay=delay)
 
     def accepts(self, nonce: object) -> bool:
         """Whether a nonce is one that was given out lately."""
         slot = self._slot()
         return isinstance(nonce, str) and any(
-            hmac.compare_digest(self._of(each).encode(), nonce.encode("utf-8", "replace")) for each in (slot, slot - 1)
+            hmac.compare_digest(_nonce(key, each).encode(), nonce.encode("utf-8", "replace"))
+            for key in self._keys.reading
+            for each in (slot, slot - 1)
         )
 
     def _slot(self) -> int:
         return int(self._clock() // self._seconds)
 
-    def _of(self, slot: int) -> str:
-        mac = hmac.digest(self._key, slot.to_bytes(8, "big", signed=True), "sha256")
-        return base64.urlsafe_b64encode(mac[:18]).decode()
+
+def _nonce_key(secret: bytes) -> bytes:
+    return hmac.digest(secret, b"mcpsec dpop nonce 1", "sha256")
+
+
+def _nonce(key: bytes, slot: int) -> str:
+    mac = hmac.digest(key, slot.to_bytes(8, "big", signed=True), "sha256")
+    return base64.urlsafe_b64encode(mac[:18]).decode()
 
 
 def normal_url(url: str) -> str | None:

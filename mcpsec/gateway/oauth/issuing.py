@@ -44,4 +44,6 @@ def resource_server(
             say(f"the keys of {oauth.issuer} can't be fetched, so its tokens can't be verified: {trouble}")
             record("configuration", name="issuer", state="down", detail="the issuer's keys can't be fetched")
 
-    return ResourceServer(oauth, deployment.clients, told=told, secret=secret)
+    key = deployment.state.handle_key
+    shared = None if key is None else reveal(key)
+    return ResourceServer(oauth, deployment.clients, told=told, secret=secret, shared=shared)

@@ -32,8 +32,9 @@ class ResourceServer:
     """Judges tokens for one deployment.
 
     ``told`` hears when the issuer's keys can't be had (a sentence), and
-    when they can again (None). ``secret`` gives the client secret for introspection. ``resource`` needs the URL that
-    clients use, which is known when the listener is open: ``at`` sets it.
+    when they can again (None). ``secret`` gives the client secret for introspection, ``shared`` is what DPoP nonces are
+    made of at every gateway that clients may reach (None: each has its own). ``resource`` needs the URL that clients
+    use, which is known when the listener is open: ``at`` sets it.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class ResourceServer:
         *,
         told: Callable[[str | None], None],
         secret: Callable[[], str] = str,
+        shared: bytes | None = None,
     ) -> None:
         self._config = config
         self._fetcher = Fetcher(AddressRules(config.networks), timeout=config.timeout, ca=config.ca)
@@ -57,7 +59,7 @@ class ResourceServer:
         self._introspection = (
             None if asked is None else Introspection(asked, config.issuer, issuer, self._fetcher, secret)
         )
-        self._nonces = NonceSource() if config.dpop_nonce else None
+        self._nonces = NonceSource(secret=shared) if config.dpop_nonce else None
         self.tokens = AccessTokens(config, self._keys, self._introspection)
         self.clients = TokenDirectory(clients)
         self.scopes = frozenset(config.scopes)
@@ -78,6 +80,11 @@ class ResourceServer:
         if self._introspection is not None:
             await self._introspection.close()
         await self._fetcher.close()
+
+    def renew(self, shared: bytes, *, overlap: float, delay: float) -> None:
+        """The shared secret has a new value; see ``NonceSource.renew``."""
+        if self._nonces is not None:
+            self._nonces.renew(shared, overlap=overlap, delay=delay)
 
     @property
     def nonce(self) -> str:
