@@ -159,17 +159,18 @@ def _described(
 
 def _logged(deployment: Deployment, digest: str) -> _Asked:
     """The refusal of the audit log that asked for this digest."""
-    from mcpsec.telemetry.query import Query, last
+    from mcpsec.telemetry.query import Query, last, logs_of
 
     wanted = f"approve {digest} in "
     query = Query(kinds=("authorization",), rules=("context-confirmation",), text=wanted)
-    found = last(deployment.log.file, query, 1)
+    logs = logs_of(deployment.log.file)
+    found = sorted((event for log in logs for event in last(log, query, 1)), key=lambda event: str(event.get("time")))
     if not found:
         raise RefusedError(
             "no refusal in the audit log asks for this digest",
             hint="describe the call, so that nothing is confirmed unseen: --client ID --tool UP/NAME --arg NAME=VALUE",
         )
-    event = found[0]
+    event = found[-1]
     header = str(event.get("detail", "")).removeprefix(wanted)
     if header not in {rule.require.confirmation_header for rule in deployment.rules}:
         raise RefusedError("the rule that asked for this confirmation is not in the file any more")

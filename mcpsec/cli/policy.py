@@ -270,11 +270,12 @@ def suggest(
 ) -> None:
     """Propose the least privilege that each client's calls in the log needed, as a change to its grants."""
     from mcpsec.gateway.policy.suggest import suggest as compare
-    from mcpsec.telemetry.query import Query, parse_time, read
+    from mcpsec.telemetry.query import Query, logs_of, parse_time, read
 
     deployment = _load(config)
     query = Query(kinds=("request", "authorization"), since=None if since is None else parse_time(since))
-    suggestions = compare(deployment, read(log or deployment.log.file, query))
+    logs = logs_of(deployment.log.file) if log is None else [log]
+    suggestions = compare(deployment, (event for each in logs for event in read(each, query)))
     if format is Format.JSON:
         clients = [
             {

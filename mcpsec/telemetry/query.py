@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from glob import escape
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +23,7 @@ from mcpsec.telemetry.chain import MAX_LINE
 from mcpsec.telemetry.events import timestamp
 from mcpsec.telemetry.parts import base_of, open_part, rotated_parts
 
-__all__ = ["Query", "follow", "last", "parse_time", "read"]
+__all__ = ["Query", "follow", "last", "logs_of", "parse_time", "read"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _WINDOW = 1 << 18
@@ -119,6 +120,12 @@ def last(path: Path, query: Query, count: int) -> list[dict[str, Any]]:
         if len(found) >= count:
             break
     return found[::-1]
+
+
+def logs_of(path: Path) -> list[Path]:
+    """The log of a deployment, and those of its workers: each writes one of its own, in a directory beside it."""
+    workers = sorted(path.parent.glob(f"worker-*/{escape(path.name)}"))
+    return [path, *workers] if path.is_file() or not workers else workers
 
 
 def _last_of(part: Path, query: Query, count: int) -> list[dict[str, Any]]:

@@ -194,7 +194,7 @@ def _resources_overlap(deployment: Deployment, one: str, other: str) -> bool:
 def _filters(deployment: Deployment) -> Iterator[Finding]:
     for label, key, holder in _holders(deployment):
         clients = _clients_of(deployment, holder)
-        for pattern, wanted in holder.resource_filters.items():
+        for pattern in holder.resource_filters:
             at = (*key, "resource_filters", pattern)
             if not _matched(deployment, pattern.partition("/")[0]):
                 yield _unknown_upstream(deployment, f"{label} has a filter for {pattern}", at)
@@ -205,16 +205,6 @@ def _filters(deployment: Deployment) -> Iterator[Finding]:
                 message = f"{label} has an argument filter for {pattern}, but reading a resource has no arguments"
                 hint = "it refuses every read; narrow allow_resources instead"
                 yield Finding("error", "filter-on-resource", message, hint, at)
-            for argument, values in wanted.items():
-                if _impossible(values):
-                    message = f"{label} has a filter on {argument} of {pattern} that no value passes"
-                    yield Finding("error", "filter-impossible", message, "it refuses every call", (*at, argument))
-
-
-def _impossible(wanted: Values | ArgumentFilter) -> bool:
-    if isinstance(wanted, tuple):
-        return not wanted
-    return wanted.min is not None and wanted.max is not None and wanted.min > wanted.max
 
 
 def _contradicting_filters(deployment: Deployment) -> Iterator[Finding]:
@@ -226,7 +216,6 @@ def _contradicting_filters(deployment: Deployment) -> Iterator[Finding]:
             for holder in _of_client(deployment, client)
             for pattern, wanted in holder.resource_filters.items()
             for argument, values in wanted.items()
-            if not _impossible(values)
         ]
         for (one, argument, values), (other, other_argument, other_values) in combinations(tests, 2):
             if argument != other_argument or not _resources_overlap(deployment, one, other):
@@ -258,10 +247,6 @@ def _compatible(one: Values | ArgumentFilter, other: Values | ArgumentFilter) ->
 
 def _rules(deployment: Deployment) -> Iterator[Finding]:
     for index, rule in enumerate(deployment.rules):
-        require = rule.require
-        if not (require.certificate_sha256 or require.networks or require.window or require.confirmation_header):
-            message = f"rules[{index}] demands nothing"
-            yield Finding("warning", "rule-without-condition", message, "name a condition", ("rules", index))
         for position, pattern in enumerate(rule.resources):
             at = ("rules", index, "resources", position)
             if not _matched(deployment, pattern.partition("/")[0]):
