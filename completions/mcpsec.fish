@@ -637,9 +637,9 @@ complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l client -x -a '(__mcpsec_cl
 complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l config -r -F -d 'The deployment file'
 complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l format -x -a 'console json' -d 'console, or one JSON document'
 complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l help -d 'Show this message and exit'
-complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l prompt -x -d 'The prompt that it will get'
-complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l resource -x -d 'The resource that it will read'
-complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l tool -x -d 'The tool that it will call'
+complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l prompt -x -d 'Getting this prompt'
+complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l resource -x -d 'Reading this resource'
+complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l tool -x -d 'Calling this tool'
 complete -c mcpsec -n '__mcpsec_at mcpsec approve' -l valid -x -d 'How long it may be used'
 complete -c mcpsec -n '__mcpsec_at mcpsec approve' -s c -r -F -d 'The deployment file'
 complete -c mcpsec -n '__mcpsec_at mcpsec log' -f
