@@ -48,11 +48,15 @@ class StrictServer(http.server.ThreadingHTTPServer):
         self.tools = tools or TOOLS
         self.lock = threading.Lock()
         self.nonces, self.sessions, self.buckets = set(), {}, {}
-        self.failures, self.methods, self.called = 0, [], []
+        self.failures, self.connections, self.methods, self.called = 0, 0, [], []
         if context is not None:
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
+
+    def get_request(self):
+        self.connections += 1
+        return super().get_request()
 
     def handle_error(self, *_):
         pass

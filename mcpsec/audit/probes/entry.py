@@ -17,6 +17,7 @@ __all__ = [
     "ask",
     "discover",
     "initialize",
+    "let_in",
     "mirrored",
     "modern",
     "welcome",
@@ -90,6 +91,8 @@ def welcome(session: Session, identity: Credentials | None = None) -> Entry:
     for body, headers in (discover(), initialize()):
         answer = session.request(body=body, headers=headers, certificate=who.any, identity=who)
         entry.first = entry.first if entry.first.status or entry.first.failure else answer
+        if answer.failure and answer.connected and not who.any:
+            break  # the connection itself refuses a stranger: the other greeting would get no further
         if not answer.answers:
             continue
         if body["method"] == "initialize":
@@ -97,6 +100,12 @@ def welcome(session: Session, identity: Credentials | None = None) -> Entry:
         elif isinstance(answer.result.get("supportedVersions", [MODERN]), list):
             entry.modern = answer
     return entry
+
+
+def let_in(session: Session) -> Entry:
+    """How we get in: by our credentials, or as anybody does; an empty entry when nobody is answered."""
+    own = welcome(session)
+    return own if own or not session.credentials.any else welcome(session, NOBODY)
 
 
 def begun(session: Session, entry: Entry, answer: Answer) -> None:

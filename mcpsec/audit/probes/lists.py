@@ -10,8 +10,7 @@ from typing import Any
 
 from mcpsec.audit.model import Finding, Location
 from mcpsec.audit.probes import probe
-from mcpsec.audit.probes.entry import Entry, ask
-from mcpsec.audit.probes.messages import let_in
+from mcpsec.audit.probes.entry import Entry, ask, let_in
 from mcpsec.audit.probes.session import Session
 from mcpsec.audit.subjects import Subject
 

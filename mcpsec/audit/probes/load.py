@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from mcpsec.audit.checks.tls import is_local
 from mcpsec.audit.model import Finding
 from mcpsec.audit.probes import probe
-from mcpsec.audit.probes.entry import Entry, discover, request_of
+from mcpsec.audit.probes.entry import Entry, discover, let_in, request_of
 from mcpsec.audit.probes.malformed import alive
-from mcpsec.audit.probes.messages import let_in
 from mcpsec.audit.probes.session import Credentials, Session
 from mcpsec.audit.probes.wire import Answer, connected, exchange, reason
 

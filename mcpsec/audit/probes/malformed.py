@@ -11,8 +11,7 @@ from typing import Any
 
 from mcpsec.audit.model import Finding
 from mcpsec.audit.probes import probe
-from mcpsec.audit.probes.entry import Entry, discover, initialize
-from mcpsec.audit.probes.messages import let_in
+from mcpsec.audit.probes.entry import Entry, discover, initialize, let_in
 from mcpsec.audit.probes.session import Session
 from mcpsec.audit.probes.wire import Answer, connected, read_answer, reason
 

@@ -8,22 +8,17 @@ from typing import Any
 from mcpsec.audit.checks.tls import is_local
 from mcpsec.audit.model import Finding
 from mcpsec.audit.probes import probe
-from mcpsec.audit.probes.entry import NOBODY, Entry, ask, discover, initialize, welcome
+from mcpsec.audit.probes.entry import NOBODY, Entry, discover, initialize, let_in, welcome
+from mcpsec.audit.probes.lists import listed
 from mcpsec.audit.probes.session import Session
 from mcpsec.audit.probes.wire import Answer
 
-__all__ = ["let_in"]
+__all__: list[str] = []
 
 _EVIL = "https://attacker.invalid"
 _PAGES = ("/docs", "/openapi.json", "/config", "/debug", "/metrics", "/.env", "/.git/HEAD")
 _SECRET_PAGES = ("/config", "/.env", "/.git/HEAD")
 _PAGE_CHECKS = ("ORG001", "ORG002", "ORG003", "ORG004")
-
-
-def let_in(session: Session) -> Entry:
-    """How we get in: by our credentials, or as anybody does; an empty entry when nobody is answered."""
-    own = welcome(session)
-    return own if own or not session.credentials.any else welcome(session, NOBODY)
 
 
 def refuses(answer: Answer) -> bool:
@@ -40,10 +35,12 @@ def without_credentials(session: Session) -> Iterator[Finding]:
     stranger = welcome(session, NOBODY)
     if stranger:
         name = "server/discover" if stranger.modern is not None else "initialize"
-        tools = ask(session, stranger, "tools/list").result.get("tools")
-        session.facts["stranger tools"] = tools
+        tools = listed(session, stranger)
         more = f", and tools/list names {len(tools)} tools" if isinstance(tools, list) else ""
         yield subject.fail("AUT001", None, f"without credentials {name} is answered{more}", key=name)
+        return
+    if stranger.first.failure and stranger.first.connected and refuses(stranger.first):
+        yield subject.ok("AUT001", None, f"a stranger gets: {stranger.first.describe()}")
         return
     stream = session.request("GET", headers={"Accept": "text/event-stream"}, certificate=False, patience=3.0)
     opened = stream.status == 200 and stream.headers.get("content-type", "").startswith("text/event-stream")

@@ -30,9 +30,12 @@ def _challenge(session: Session) -> Answer | None:
         first = welcome(session, NOBODY).first
         who = session.credentials
         if first.status != 401 and who.certificate is not None and not welcome(session, NOBODY):
-            body, headers = discover()
-            bare = Credentials(who.certificate, who.key, who.ca, who.signer)
-            first = session.request(body=body, headers=headers, identity=bare)
+            if who.token:
+                body, headers = discover()
+                bare = Credentials(who.certificate, who.key, who.ca, who.signer)
+                first = session.request(body=body, headers=headers, identity=bare)
+            else:
+                first = welcome(session).first
         if first.status == 401 and first.headers.get("www-authenticate", "").lower().startswith("bearer"):
             session.facts["challenge"] = first
     found: Answer | None = session.facts["challenge"]

@@ -25,7 +25,7 @@ __all__ = ["Answer", "Credentials", "Session", "Stopped", "Target", "Unreachable
 
 PACE = 0.2
 """Seconds between two requests: five a second at most."""
-BUDGETS = {"passive": 60, "refuse": 130, "load": 130}
+BUDGETS = {"passive": 45, "refuse": 130, "load": 130}
 """Requests that a profile may make of one endpoint, bursts of the load probes apart: those have caps of their own."""
 LONGEST_WAIT = 10.0
 """Seconds that a 429 may ask us to wait before we leave it."""
@@ -76,6 +76,8 @@ class Session:
         self.refusing = False
         """Set while P2 and later probes run: the first 429 ends them."""
         self.reached = False
+        self.spoken: set[str] = set()
+        """TLS versions that our requests have used."""
         self.stranger: tuple[str, Answer, dict[str, str]] | None = None
         """What a stranger was told first, for the probes that go on from there."""
         self.facts: dict[str, Any] = {}
@@ -243,6 +245,7 @@ class Session:
         if self.reached and not answer.connected and address is None and target is None:
             raise Stopped("the endpoint does not take connections any more")
         self.reached = self.reached or answer.connected
+        self.spoken.add(answer.version)
         return answer
 
     def _obey(self, answer: Answer) -> None:

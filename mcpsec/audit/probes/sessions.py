@@ -10,8 +10,7 @@ from typing import Any
 
 from mcpsec.audit.model import Finding
 from mcpsec.audit.probes import probe
-from mcpsec.audit.probes.entry import MODERN, Entry, initialize, modern, welcome
-from mcpsec.audit.probes.messages import let_in
+from mcpsec.audit.probes.entry import MODERN, Entry, initialize, let_in, modern
 from mcpsec.audit.probes.session import Session
 from mcpsec.audit.probes.wire import Answer
 
@@ -20,13 +19,15 @@ __all__ = ["CANARY", "bits"]
 CANARY = "mcpsec_audit_no_such_name"
 """A name that no server has, so that nothing happens when one is asked for it."""
 _SAMPLES = 6
+_GLANCE = 3
+"""Ids that are looked at first: where three vary enough no more are asked for, and six are before any is blamed."""
 _ENOUGH = 112
 """Bits that vary: what is left of 128 in a version 4 UUID, estimated from few samples."""
 
 
 @probe("P1", "SES001", order=60)
 def session_ids(session: Session) -> Iterator[Finding]:
-    """SES001: six ids, an unknown one, and our own in somebody else's hand."""
+    """SES001: three to six ids, an unknown one, and our own in somebody else's hand."""
     subject, entry = session.subject, let_in(session)
     if not entry:
         yield subject.unknown("SES001", "no session is opened for us: give a client's credentials")
@@ -37,15 +38,11 @@ def session_ids(session: Session) -> Iterator[Finding]:
     if not entry.session_id:
         yield subject.skip("SES001", "the server keeps no sessions")
         return
-    ids = [entry.session_id, *(session.facts.get("session ids") or [])][:_SAMPLES]
-    body, headers = initialize()
-    who = entry.identity
-    while len(ids) < _SAMPLES:
-        answer = session.request(body=body, headers=headers, certificate=who.any, identity=who)
-        if "mcp-session-id" not in answer.headers:
-            break
-        ids.append(answer.headers["mcp-session-id"])
-        session.opened.append((ids[-1], who))
+    shared, theirs = _foreign(session, entry)
+    ids = [entry.session_id, *theirs, *(session.facts.get("session ids") or [])][:_SAMPLES]
+    _sample(session, entry, ids, _GLANCE)
+    if bits(ids) < _ENOUGH:
+        _sample(session, entry, ids, _SAMPLES)
     wrong = False
     if len(ids) == _SAMPLES and (weak := bits(ids)) < _ENOUGH:
         wrong = True
@@ -54,7 +51,6 @@ def session_ids(session: Session) -> Iterator[Finding]:
     if unknown.answers:
         wrong = True
         yield subject.fail("SES001", None, f"an unknown id is answered: {unknown.describe()}", key="unknown")
-    shared = _foreign(session, entry)
     if shared is not None and shared.answers:
         wrong = True
         yield subject.fail("SES001", None, "another client's session is answered", key="shared")
@@ -69,18 +65,36 @@ def _with_id(session: Session, entry: Entry, ident: str) -> Answer:
     return session.request(body=body, headers=headers, certificate=entry.identity.any, identity=entry.identity)
 
 
-def _foreign(session: Session, entry: Entry) -> Answer | None:
-    """Our session in the hand of another client, or of nobody; None when there is no other that gets in."""
+def _sample(session: Session, entry: Entry, ids: list[str], wanted: int) -> None:
+    """Open sessions until there are enough ids, or no more are given."""
+    body, headers = initialize()
+    who = entry.identity
+    while len(ids) < wanted:
+        answer = session.request(body=body, headers=headers, certificate=who.any, identity=who)
+        if "mcp-session-id" not in answer.headers:
+            return
+        ids.append(answer.headers["mcp-session-id"])
+        session.opened.append((ids[-1], who))
+
+
+def _foreign(session: Session, entry: Entry) -> tuple[Answer | None, list[str]]:
+    """Our session in the hand of another client, or of nobody, and what sessions the other one got.
+
+    None when there is no other that gets in.
+    """
     if not entry.identity.any:
-        return None
+        return None, []
     other = session.other
     body = {"jsonrpc": "2.0", "id": 4, "method": "tools/list", "params": {}}
     if other is None:
-        return session.request(body=body, headers=entry.headers, certificate=False)
-    control = welcome(session, other)
-    if control.legacy is None:
-        return None
-    return session.request(body=body, headers=entry.headers, identity=other)
+        return session.request(body=body, headers=entry.headers, certificate=False), []
+    greeting, headers = initialize()
+    control = session.request(body=greeting, headers=headers, identity=other)
+    if not control.answers:
+        return None, []
+    theirs = [control.headers["mcp-session-id"]] if "mcp-session-id" in control.headers else []
+    session.opened += [(ident, other) for ident in theirs]
+    return session.request(body=body, headers=entry.headers, identity=other), theirs
 
 
 def _like(ident: str) -> str:

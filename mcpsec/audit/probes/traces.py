@@ -12,8 +12,7 @@ from pathlib import Path
 from mcpsec.audit.checks.watching import FAILURES, LIMITS
 from mcpsec.audit.model import Finding
 from mcpsec.audit.probes import probe
-from mcpsec.audit.probes.entry import NOBODY, ask, discover, welcome
-from mcpsec.audit.probes.messages import let_in
+from mcpsec.audit.probes.entry import NOBODY, ask, discover, let_in, welcome
 from mcpsec.audit.probes.session import Session
 from mcpsec.audit.probes.sessions import CANARY
 from mcpsec.audit.probes.wire import exchange, target_of

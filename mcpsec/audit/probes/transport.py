@@ -6,12 +6,17 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from mcpsec.audit.checks.tls import is_local
 from mcpsec.audit.model import Finding
 from mcpsec.audit.probes import probe
+from mcpsec.audit.probes.entry import NOBODY, welcome
 from mcpsec.audit.probes.session import Session
 from mcpsec.audit.probes.wire import PATIENCE
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 __all__: list[str] = []
 
@@ -50,7 +55,7 @@ def client_certificate(session: Session) -> Iterator[Finding]:
         return
     subject = session.subject
     answers = [
-        ("by name", session.request(body=_PING, certificate=False)),
+        ("by name", welcome(session, NOBODY).first),
         (
             "by address, without SNI",
             session.request(body=_PING, certificate=False, server_name=None, address=_address(session)),
@@ -84,40 +89,42 @@ def versions(session: Session) -> Iterator[Finding]:
         for check in ("TLS006", "TLS007"):
             yield subject.skip(check, "the endpoint speaks plain HTTP: see TLS001")
         return
-    old = []
-    for version, word in ((ssl.TLSVersion.TLSv1, "TLS 1.0"), (ssl.TLSVersion.TLSv1_1, "TLS 1.1")):
-        if _negotiates(session, version) is True:
-            old.append(word)
     deployment = session.deployment
     only_new = deployment is not None and deployment.server.tls.minimum_version == "1.3"
-    if only_new and _negotiates(session, ssl.TLSVersion.TLSv1_2):
-        old.append("TLS 1.2, though the deployment file says 1.3,")
-    if old:
-        yield subject.fail("TLS006", None, f"{' and '.join(old)} accepted", key="old")
+    refused = _TLS13 if only_new else ssl.TLSVersion.TLSv1_2
+    spoken = _spoken(session, ssl.TLSVersion.TLSv1, _BEFORE[refused])
+    if spoken:
+        yield subject.fail("TLS006", None, f"{spoken}{_DECLARED if spoken == 'TLSv1.2' else ''} accepted", key="old")
     else:
-        yield subject.ok("TLS006", None, "TLS 1.0 and 1.1 refused")
-    if _negotiates(session, ssl.TLSVersion.TLSv1_3):
+        yield subject.ok("TLS006", None, f"nothing older than {_WORDS[refused]} is accepted")
+    if "TLSv1.3" in session.spoken or _spoken(session, _TLS13, _TLS13):
         yield subject.ok("TLS007", None, "TLS 1.3 negotiated")
     else:
         yield subject.fail("TLS007", None, "TLS 1.3 not negotiated", key="none")
 
 
-def _negotiates(session: Session, version: ssl.TLSVersion) -> bool | None:
-    """Whether a handshake of exactly this version gets as far as the server's certificate."""
+_TLS13 = ssl.TLSVersion.TLSv1_3
+_BEFORE = {_TLS13: ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2: ssl.TLSVersion.TLSv1_1}
+_WORDS = {_TLS13: "TLS 1.3", ssl.TLSVersion.TLSv1_2: "TLS 1.2"}
+_DECLARED = ", though the deployment file says 1.3,"
+
+
+def _spoken(session: Session, lowest: ssl.TLSVersion, highest: ssl.TLSVersion) -> str:
+    """The version of a handshake within bounds that got as far as the server's certificate; empty for none."""
     session.pace()
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        context = session.tls(certificate=True, lowest=version, highest=version)
+        context = session.tls(certificate=True, lowest=lowest, highest=highest)
     try:
         with (
             socket.create_connection((session.target.host, session.target.port), timeout=PATIENCE) as plain,
             context.wrap_socket(plain, server_hostname=session.name) as stream,
         ):
-            return stream.version() is not None
+            return stream.version() or ""
     except OSError:
-        return False
+        return ""
 
 
 @probe("P0", *_READ, order=13)
@@ -127,28 +134,28 @@ def server_certificate(session: Session) -> Iterator[Finding]:
         for check in _SERVED:
             yield session.subject.skip(check, "the endpoint speaks plain HTTP: see TLS001")
         return
-    from mcpsec.certs.reading import served_chain
-    from mcpsec.errors import NotAssessedError
-
-    subject = session.subject
-    session.pace()
-    try:
-        chain = served_chain(session.target.host, session.target.port, context=session.tls(certificate=True))
-    except NotAssessedError as error:
-        yield subject.unknown("TLS008", error.message, required=True)
-        return
-    session.facts["leaf"] = leaf = chain[0]
-    yield _verified(session)
-    yield from _strength(session, leaf)
     from mcpsec.audit.checks.crt import lifetime, remaining
 
+    subject = session.subject
+    verified, chain = _verified(session)
+    yield verified
+    if not chain:
+        return
+    session.facts["leaf"] = leaf = chain[0]
+    yield from _strength(session, leaf)
     yield lifetime(subject, leaf, None)
     yield remaining(subject, leaf, session.audit, None)
     yield from _newest(session, leaf)
 
 
-def _verified(session: Session) -> Finding:
-    subject = session.subject
+def _verified(session: Session) -> tuple[Finding, list[x509.Certificate]]:
+    """TLS008, and what was served; a second connection that verifies nothing is made only where the first fails."""
+    from cryptography import x509
+
+    from mcpsec.certs.reading import chain_of, served_chain
+    from mcpsec.errors import NotAssessedError
+
+    subject, target = session.subject, session.target
     session.pace()
     ca = session.credentials.ca
     try:
@@ -156,16 +163,21 @@ def _verified(session: Session) -> Finding:
         if session.credentials.certificate is not None:
             context.load_cert_chain(session.credentials.certificate, session.credentials.key)
         with (
-            socket.create_connection((session.target.host, session.target.port), timeout=PATIENCE) as plain,
-            context.wrap_socket(plain, server_hostname=session.name),
+            socket.create_connection((target.host, target.port), timeout=PATIENCE) as plain,
+            context.wrap_socket(plain, server_hostname=session.name) as stream,
         ):
-            return subject.ok("TLS008", None, f"verifies against {ca or 'the public CAs'} for {session.name}")
+            served = [x509.load_der_x509_certificate(der) for der in chain_of(stream)]
+            return subject.ok("TLS008", None, f"verifies against {ca or 'the public CAs'} for {session.name}"), served
     except ssl.SSLCertVerificationError as error:
-        return subject.fail("TLS008", None, f"does not verify: {error.verify_message}", key="verify")
+        found = subject.fail("TLS008", None, f"does not verify: {error.verify_message}", key="verify")
     except (OSError, ValueError) as error:
-        return subject.unknown(
-            "TLS008", f"could not be verified: {getattr(error, 'strerror', None) or 'no connection'}"
-        )
+        why = getattr(error, "strerror", None) or "no connection"
+        found = subject.unknown("TLS008", f"could not be verified: {why}", required=True)
+    session.pace()
+    try:
+        return found, served_chain(target.host, target.port, context=session.tls(certificate=True))
+    except NotAssessedError as error:
+        return subject.unknown("TLS008", error.message, required=True), []
 
 
 def _strength(session: Session, leaf: object) -> Iterator[Finding]:
