@@ -122,6 +122,10 @@ def audit(request: Request) -> Audit:
         _discover(found, request.root)
     context = Context(found.subjects, request.root, now, request.profile, request.options, frozenset(chosen))
     _companions(found, request.root)
+    if request.profile == "drill":
+        from mcpsec.audit.drill.profile import add_drill
+
+        add_drill(found, request.options)
     if context.of_kind("endpoint"):
         from mcpsec.audit.probes.consent import require
 

@@ -65,6 +65,7 @@ class Profile(StrEnum):
     passive = "passive"
     refuse = "refuse"
     load = "load"
+    drill = "drill"
 
 
 class Persona(StrEnum):
@@ -145,7 +146,7 @@ def run(
         Profile | None,
         typer.Option(
             "--profile",
-            help="How far probes go; passive when an endpoint is named, else static.",
+            help="How far probes go (passive for an endpoint, else static); drill: faults, in a copy.",
             rich_help_panel=_LIVE,
             show_default=False,
         ),
@@ -278,6 +279,12 @@ def run(
     if kind and kind not in KINDS:
         raise UsageError(f"there is no kind {kind}", hint=", ".join(sorted(KINDS)))
     wanted = targets or ([] if discover else ["."])
+    if profile is Profile.drill:
+        import signal
+
+        signal.signal(
+            signal.SIGTERM, signal.default_int_handler
+        )  # what a drill has started is stopped, also when we are
     options = live_options(
         Given(
             certificate=certificate, key=private_key, ca=ca, key_id=key_id, secret_file=secret_file,

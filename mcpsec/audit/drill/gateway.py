@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from mcpsec.audit.drill.leash import leashed
 from mcpsec.errors import NotAssessedError
 
 __all__ = ["Gateway", "living"]
@@ -54,7 +55,7 @@ class Gateway:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MCPSEC_")}
         with self._said.open("ab") as said:
             self._process = subprocess.Popen(
-                command,
+                leashed(command),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=said,

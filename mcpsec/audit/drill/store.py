@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from mcpsec.audit.drill.leash import leashed
 from mcpsec.errors import NotAssessedError
 
 __all__ = ["Store", "program"]
@@ -39,6 +40,7 @@ class Store:
         command = [program() or "redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         command += ["--appendonly", "no", "--dir", str(self._directory)]
         quiet = subprocess.DEVNULL
+        command = leashed(command)
         self._process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
         end = time.monotonic() + 30
         while not self.answers():

@@ -18,7 +18,7 @@ from mcpsec.audit.drill.ground import Bounds
 from mcpsec.audit.drill.runner import Report, drill
 from mcpsec.cli.root import main
 from tests.audit.helpers import judged
-from tests.fixtures.processes import descendants
+from tests.fixtures.processes import descendants, spawn, wait_until
 from tests.fixtures.stores import find_store_program
 
 PATIENT = Bounds(longest=30.0, slack=60.0, within=120.0)
@@ -178,3 +178,56 @@ def test_the_child_needs_nothing_but_python(tmp_path: Path) -> None:
     asked = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}) + "\n"
     ran = subprocess.run([sys.executable, "-I", "-S", program, "record"], input=asked, capture_output=True, text=True)
     assert json.loads(ran.stdout)["result"]["tools"][0]["name"] == "mcpsec_drill"
+
+
+def _of(marker: str) -> list[str]:
+    """Programs of this machine whose command line or environment has a word of this drill's own."""
+    import psutil
+
+    found = []
+    for each in psutil.process_iter(["pid", "cmdline"]):
+        if marker in " ".join(each.info["cmdline"] or ()) and each.status() != psutil.STATUS_ZOMBIE:
+            found.append(" ".join(each.info["cmdline"]))
+    return found
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux: prctl's PR_SET_PDEATHSIG")
+def test_a_killed_drill_leaves_nothing_running(deployment: Any, tmp_path: Path) -> None:
+    """Killed with SIGKILL in the middle of a fault: its gateway, its servers and its store die with it."""
+    find_store_program()
+    made = deployment(
+        {"files": {"command": ["no-such-program"], "timeout": "25s"}},
+        state={"url": "redis://store.example.com:6379/0", "timeout": "20s"},
+    )
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-m", "mcpsec", "drill", "-c", str(made.config), "--only", "timeout"]
+    process = spawn(command, env={**os.environ, "TMPDIR": str(scratch)})
+    try:
+        wait_until(
+            lambda: any('"answer withheld"' in path.read_text() for path in scratch.rglob("records/*.jsonl")), "a fault"
+        )
+        running = _of(str(scratch.resolve()))
+        assert len(running) >= 3, running  # the gateway, the server behind it, the store
+    finally:
+        process.kill()
+        process.wait()
+    wait_until(lambda: not _of(str(scratch.resolve())), "the end of all parts")
+
+
+def test_the_audit_drills_when_its_profile_says_so(deployment: Any) -> None:
+    """RES002 and TMO004 of a fault that was really injected: a deployment that withstands it, and one that does not."""
+    for timeout, states_of in (("2s", {"pass"}), ("10m", {"fail"})):
+        made = deployment({"slow": {"url": "http://127.0.0.1:9/mcp", "timeout": timeout}})
+        options = {"drill only": ("timeout",), "drill bounds": Bounds(longest=5.0, slack=30.0, within=60.0)}
+        found = judged(made.directory, str(made.config), profile="drill", options=options)
+        for check in ("RES002", "TMO004"):
+            assert {str(r.state) for r in found.results if r.check == check} == states_of, (timeout, check)
+
+
+def test_the_profile_drill_touches_nothing_that_runs(deployment: Any, tmp_path: Path, capsys: Any) -> None:
+    assert main(["audit", "https://mcp.example.com/mcp", "--profile", "drill"]) == 2
+    assert "never into what runs" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main(["audit", str(tmp_path / "empty"), "--profile", "drill"]) == 2
+    assert "needs one deployment file" in capsys.readouterr().err
