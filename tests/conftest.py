@@ -140,7 +140,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         Path(path).write_text("".join(f"{nodeid}\n" for nodeid in failed))
 
 
-MEASURED = ("conformance", "newcomer")
+MEASURED = ("conformance", "newcomer", "precision and recall of the audit")
 """Properties that tests record for the summary (``record_property``); they come through xdist."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import mcpsec.audit
@@ -48,7 +49,11 @@ def examples():
         for name, red in TOKENS.items()
     ]
     live += [
-        (f"tests/audit/test_foreign.py: nginx, {name}", red, "nginx, ssl_verify_client on")
+        (
+            f"tests/audit/test_foreign.py: nginx, {name}",
+            red,
+            "tests/audit/test_foreign.py: nginx, ssl_verify_client on;",
+        )
         for name, red in NGINX.items()
     ]
     live += [(name, red, twin) for name, red, twin in OTHERS]
@@ -62,34 +67,52 @@ def examples():
     return found
 
 
+def _of(name, *checks, twin=""):
+    """A test that shows both sides, or one that shows the failing side and the ``twin`` that shows the other."""
+    return (f"tests/audit/{name}", set(checks), f"tests/audit/{twin or name}")
+
+
 OTHERS = [
-    (
-        "tests/audit/test_passive.py: a weak server",
-        {"TLS001", "ERR002", "MON001"},
-        "tests/audit/test_passive.py: a strong server",
+    _of("test_passive.py::test_each_missing_control_is_seen_and_its_twin_passes", "TLS001", "ERR002", "MON001"),
+    _of("test_passive.py::test_tls_facts_of_a_foreign_server", "TLS008"),
+    _of("test_usage.py::test_a_grant_that_a_long_log_does_not_show_is_unused", "PRM005"),
+    _of("test_usage.py::test_a_lock_that_was_changed_by_hand_is_seen", "TOL004"),
+    _of("test_usage.py::test_renewals_are_read_from_the_ledger", "CRT006", twin="test_usage.py::test_renewed_in_time_is_shown"),
+    _of("drill/test_drill.py::test_the_audit_drills_when_its_profile_says_so", "RES002", "TMO004"),
+    _of("test_evidence.py::test_a_drill_is_whole_recent_and_passed", "RES001"),
+    _of("test_evidence.py::test_item_nine_fails_when_something_changed_since_the_report", "AUD001"),
+    _of("test_running.py::test_a_waiver_covers_until_its_end", "AUD003"),
+    _of(
+        "test_deployment.py::test_old_certificates_open_keys_and_leaking_logs",
+        "CRT002", "CRT003", "LOG001",
+        twin="test_deployment.py::test_a_new_deployment_meets_what_files_can_show",
     ),
-    (
-        "tests/audit/test_passive.py: the same without its CA",
-        {"TLS008"},
-        "tests/audit/test_passive.py: a strong server",
+    _of("test_deployment.py::test_the_account_that_serves_must_not_read_the_authority", "CRT007"),
+    _of("test_live.py::test_old_tls_a_small_key_and_another_certificate_than_on_disk", "TLS007", "TLS009", "CRT009"),
+    _of("test_own_gateway.py::test_all_that_can_be_met_on_one_machine_is_met", "LOG006"),
+    _of("test_evidence.py::test_a_file_that_cannot_be_read_is_never_clean", "FIL001"),
+    _of("test_truth_table.py::test_file_server_and_probe_agree", "TLS002", "TLS003", "TLS004"),
+    _of("test_truth_table.py::test_certificate_of_the_wrong_purpose", "TLS005"),
+    _of(
+        "test_sdk_pair.py::test_weak_sdk_server_is_seen", "AUT001", "ORG001", "ORG002", "ORG003",
+        twin="test_sdk_pair.py::test_strong_sdk_server_has_no_failure_but_plain_http",
     ),
-    (
-        "tests/audit/test_usage.py: a grant that the log does not show",
-        {"PRM005"},
-        "tests/audit/test_usage.py: one that it shows",
-    ),
-    ("tests/audit/test_usage.py: a lock changed by hand", {"TOL004"}, "tests/audit/test_usage.py: a lock as written"),
-    (
-        "tests/audit/test_usage.py: 95 days without a new one",
-        {"CRT006"},
-        "tests/audit/test_usage.py: a renewed certificate",
-    ),
-    (
-        "tests/audit/test_usage.py: a drill that hung",
-        {"RES002", "TMO004"},
-        "tests/audit/test_usage.py: a drill that passed",
-    ),
-]
+]  # fmt: skip
+
+
+def test_every_check_names_what_fails_it_and_what_passes_it():
+    """On its page; and what is named is there."""
+    text = "\n".join(path.read_text() for path in sorted(DOCS.glob("*.md")))
+    sections = {part.partition(":")[0]: part for part in re.split(r"(?m)^## ", text)[1:]}
+    root = DOCS.parents[1]
+    for check in checks():
+        match = re.search(r"^Fixtures: fails `([^`]+)`, passes `([^`]+)`$", sections[check], re.M)
+        assert match is not None, check
+        for name in match.groups():
+            path, _, test = name.partition("::")
+            file = root / path.partition(":")[0]
+            assert file.is_file(), name
+            assert not test or re.search(rf"^(?:async )?def {test}\(", file.read_text(), re.M), name
 
 
 def test_pages_are_current():

@@ -53,6 +53,22 @@ def named(texts):
     return write
 
 
+def logged(mode):
+    """A log of one event with a mode."""
+
+    def write(directory):
+        (directory / "a.jsonl").write_text(json.dumps(EVENT) + "\n")
+        (directory / "a.jsonl").chmod(mode)
+
+    return write
+
+
+def _without_key(directory):
+    made = create(directory / "d", ["agent"]).directory
+    for key in (made / "pki" / "private" / "server").glob("*.pem"):
+        key.unlink()
+
+
 def keys(same_key, same_pair):
     """Two certificates: with one key or two; the first with its own key beside it or with the other's."""
 
@@ -105,6 +121,12 @@ MOUNTED = "services:\n  mcp:\n    image: acme/mcp:1.0\n    environment: {API_TOK
 
 PAIRS = {
     "CRT004": ("a certificate beside another one's key", keys(False, False), keys(False, True)),
+    "CRT005": (
+        "a server authority whose key is elsewhere, so that serve can't renew",
+        lambda directory: _without_key(directory),
+        changed(INIT, INIT),
+    ),
+    "LOG005": ("a log that everybody may read", logged(0o644), logged(0o640)),
     "CRT008": ("two certificates with one key", keys(True, True), keys(False, True)),
     "PRM002": (
         "a role that names tools and no kind of use",
