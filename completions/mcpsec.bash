@@ -104,7 +104,7 @@ _mcpsec_kind() { # what value "COMMAND OPTION" takes: sets kind, empty when it t
         'mcpsec audit --ignore'|'mcpsec audit --select') kind='check' ;;
         'mcpsec audit --kind') kind='words:caddy certificate client compose deployment dockerfile endpoint environment envoy evidence grafana haproxy key kubernetes log nginx pins prometheus systemd traefik waivers workflow' ;;
         'mcpsec audit --persona') kind='words:regular pedantic auditor' ;;
-        'mcpsec audit --profile') kind='words:static passive refuse load' ;;
+        'mcpsec audit --profile') kind='words:static passive refuse load drill' ;;
         'mcpsec drill --format'|'mcpsec drill -f') kind='words:text json junit' ;;
         'mcpsec drill --only'|'mcpsec drill --skip') kind='words:certificate-expired certificate-revoked client-partition clock-jump crash disk-full error garbage partition reset restart slow store-lost timeout' ;;
         'mcpsec drill --upstream'|'mcpsec log tail --upstream'|'mcpsec log query --upstream'|'mcpsec log stats --upstream'|'mcpsec log export --upstream') kind='upstream' ;;

@@ -540,7 +540,7 @@ complete -c mcpsec -n '__mcpsec_at mcpsec audit' -l other-client -x -a '(__mcpse
 complete -c mcpsec -n '__mcpsec_at mcpsec audit' -l other-key -r -F -d 'Its private key'
 complete -c mcpsec -n '__mcpsec_at mcpsec audit' -l output -r -F -d 'Write the report there'
 complete -c mcpsec -n '__mcpsec_at mcpsec audit' -l persona -x -a 'regular pedantic auditor' -d 'How much is asked for'
-complete -c mcpsec -n '__mcpsec_at mcpsec audit' -l profile -x -a 'static passive refuse load' -d 'How far probes go; passive when an endpoint is named, else static'
+complete -c mcpsec -n '__mcpsec_at mcpsec audit' -l profile -x -a 'static passive refuse load drill' -d 'How far probes go (passive for an endpoint, else static); drill faults, in a cop'
 complete -c mcpsec -n '__mcpsec_at mcpsec audit' -l rate-limit -x -d 'The limit it declares 100/minute'
 complete -c mcpsec -n '__mcpsec_at mcpsec audit' -l replica -x -d 'A second one, for replays'
 complete -c mcpsec -n '__mcpsec_at mcpsec audit' -l scheme -x -d 'hmac-sha256, rfc9421 or article'

@@ -490,7 +490,7 @@ Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
         'mcpsec audit --select' = 'check'
         'mcpsec audit --kind' = 'words:caddy certificate client compose deployment dockerfile endpoint environment envoy evidence grafana haproxy key kubernetes log nginx pins prometheus systemd traefik waivers workflow'
         'mcpsec audit --persona' = 'words:regular pedantic auditor'
-        'mcpsec audit --profile' = 'words:static passive refuse load'
+        'mcpsec audit --profile' = 'words:static passive refuse load drill'
         'mcpsec drill --format' = 'words:text json junit'
         'mcpsec drill -f' = 'words:text json junit'
         'mcpsec drill --only' = 'words:certificate-expired certificate-revoked client-partition clock-jump crash disk-full error garbage partition reset restart slow store-lost timeout'
