@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 
 from mcpsec import __version__
+from mcpsec.gateway.learning import LearningTogether
 from mcpsec.telemetry.alerting import alert_engine
 from mcpsec.telemetry.dashboard import Aggregate, Dashboard
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from mcpsec.certs import CrlFile
     from mcpsec.deployment.model import Deployment
+    from mcpsec.gateway.state.base import SharedPatterns
     from mcpsec.secretrefs import SecretRef
     from mcpsec.telemetry import AuditLog, Event
     from mcpsec.telemetry.alerts import Channel
@@ -29,7 +31,11 @@ __all__ = ["Observers"]
 
 
 class Observers:
-    """The subscribers of one gateway's log. ``record`` writes an event of theirs into it, ``explain`` a denial."""
+    """The subscribers of one gateway's log.
+
+    ``record`` writes an event of theirs into it; ``explain`` tells of a denial; through ``shared`` all gateways learn
+    together what is normal.
+    """
 
     def __init__(
         self,
@@ -40,6 +46,7 @@ class Observers:
         record: Callable[[Event], object],
         upstreams: Iterable[str],
         reveal: Callable[[SecretRef], bytes] = lambda reference: reference.resolve(),
+        shared: SharedPatterns | None = None,
         explain: Callable[[str, str, str], dict[str, Any]] | None = None,
     ) -> None:
         self._log = log
@@ -51,6 +58,8 @@ class Observers:
             deployment.alerts, patterns=patterns, record=record, readers=_readers(deployment), reveal=reveal
         )
         self._alerts.watch_log(lambda: log.trouble)
+        most = deployment.alerts.learning.resources
+        self._learning = None if shared is None else LearningTogether(self._alerts.baselines, shared, most)
         self.dashboard = Dashboard(self._aggregate, facts=self._facts, explain=explain)
         log.subscribe(self._aggregate.feed, batch=self._aggregate.feed_rows)
         log.subscribe(self._alerts.feed, batch=self._alerts.feed_rows)
@@ -85,9 +94,13 @@ class Observers:
     async def maintain(self) -> None:
         """Look at clocks; called about once a second."""
         await self._alerts.maintain()
+        if self._learning is not None:
+            self._learning.maintain()
 
     async def close(self) -> None:
         """Keep what was learned."""
+        if self._learning is not None:
+            await self._learning.close()
         await self._alerts.drain()
 
 

@@ -61,8 +61,7 @@ from mcpsec.gateway.upstreams.factory import make_upstream
 from mcpsec.gateway.upstreams.http import HttpUpstream
 from mcpsec.gateway.upstreams.protected import ProtectedUpstream
 from mcpsec.gateway.upstreams.stdio import StdioUpstream
-from mcpsec.leaks import prepare as prepare_redaction
-from mcpsec.leaks import redact
+from mcpsec.leaks import prepare, redact
 from mcpsec.telemetry import AuditLog
 from mcpsec.telemetry.metrics import Metrics
 from mcpsec.telemetry.options import LogOptions
@@ -154,6 +153,7 @@ class Gateway:
             record=self._recorder.write,
             upstreams=self._upstreams,
             reveal=reveal,
+            shared=self._state.patterns,
             explain=lambda client, resource, address: explanation(self._policy, client, resource, address),
         )
         self._watch_lifetimes()
@@ -253,7 +253,7 @@ class Gateway:
         except BaseException:
             await self.close()
             raise
-        prepare_redaction(background=True)
+        prepare(background=True)  # what redacts
         self._started = True
         loop = asyncio.get_running_loop()
         for seconds, work in (
@@ -412,8 +412,8 @@ class Gateway:
         await asyncio.gather(*(upstream.close() for upstream in self._upstreams.values()), return_exceptions=True)
         if self._tokens is not None:
             await self._tokens.close()
-        await self._state.close()
         await self._observers.close()
+        await self._state.close()
         if self._traces is not None:
             await asyncio.to_thread(self._traces.close)
         self._recorder.close()

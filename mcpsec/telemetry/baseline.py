@@ -5,6 +5,9 @@ requests it ever sent in one minute. A client is learned when it has been seen f
 requests; until then nothing is unusual. After that, a resource or an hour never seen is a deviation once (and then
 known), and so is a minute with more than ``factor`` times the busiest learned one. Memory: at most ``clients``
 clients with ``resources`` resources each; a client that uses more is not judged by resource.
+
+Gateways that share a store learn together: ``untold`` is what this one has learned since it was last asked, ``absorb``
+takes in what all of them know. The busiest minute is then that of the busiest gateway, as each counts for itself.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from typing import Any
 
 import orjson
 
-__all__ = ["Baselines", "Deviation"]
+__all__ = ["Baselines", "Deviation", "Learned"]
 
 _SAVE_EVERY = 300.0
 _RATE_FLOOR = 30
@@ -34,6 +37,20 @@ class Deviation:
     summary: str
 
 
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What is known of a client: by one gateway since it last told (``requests`` since then), or by all of them.
+
+    ``first_day`` is in days (proleptic Gregorian ordinal), ``hours`` has a bit for each hour of the day (UTC).
+    """
+
+    first_day: float
+    requests: int
+    resources: tuple[str, ...]
+    hours: int
+    busiest: int
+
+
 @dataclass(slots=True)
 class _Pattern:
     first_day: float
@@ -45,6 +62,8 @@ class _Pattern:
     in_minute: int = 0
     flagged: bool = False
     learned: bool = False
+    untold: int = 0
+    untold_resources: list[str] = field(default_factory=list)
 
 
 class Baselines:
@@ -79,6 +98,7 @@ class Baselines:
         else:
             self._patterns.move_to_end(client)
         pattern.requests += times
+        pattern.untold += times
         if not pattern.learned and pattern.requests > self._requests:
             pattern.learned = _day(when) - pattern.first_day >= self._days
         learned = pattern.learned
@@ -90,6 +110,7 @@ class Baselines:
                 yield Deviation("new-resource", f"{client}/{resource}", text)
             if len(pattern.resources) < self._max_resources:
                 pattern.resources[resource] = None
+                pattern.untold_resources.append(resource)
         hour = 1 << int(when[11:13])
         if not pattern.hours & hour:
             if learned:
@@ -109,6 +130,37 @@ class Baselines:
             "hours": [hour for hour in range(24) if pattern.hours >> hour & 1],
             "busiest_minute": pattern.busiest,
         }
+
+    def untold(self) -> list[tuple[str, Learned]]:
+        """What was learned of each client since this was last asked. ``retell`` puts back what could not be told."""
+        news = []
+        for client, each in self._patterns.items():
+            if each.untold:
+                told = Learned(each.first_day, each.untold, tuple(each.untold_resources), each.hours, each.busiest)
+                news.append((client, told))
+                each.untold, each.untold_resources = 0, []
+        return news
+
+    def retell(self, client: str, news: Learned) -> None:
+        """Keep for the next time what could not be told."""
+        pattern = self._patterns.get(client)
+        if pattern is not None:
+            pattern.untold += news.requests
+            pattern.untold_resources[:0] = news.resources
+
+    def absorb(self, client: str, known: Learned) -> None:
+        """Take in what all gateways know of a client; what this one knows beyond that stays."""
+        pattern = self._patterns.get(client)
+        if pattern is None:
+            return
+        pattern.first_day = min(pattern.first_day, known.first_day)
+        pattern.requests = max(pattern.requests, known.requests + pattern.untold)
+        pattern.hours |= known.hours
+        pattern.busiest = max(pattern.busiest, known.busiest)
+        for resource in known.resources:
+            if len(pattern.resources) >= self._max_resources:
+                break
+            pattern.resources.setdefault(resource)
 
     def save_if_due(self, now: float) -> None:
         """Save every five minutes."""
@@ -160,6 +212,7 @@ class Baselines:
                 pattern = _Pattern(
                     float(day), int(requests), dict.fromkeys(map(str, resources)), int(hours), int(busiest)
                 )
+                pattern.untold_resources = list(pattern.resources)
                 self._patterns[str(client)] = pattern
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self._patterns.clear()

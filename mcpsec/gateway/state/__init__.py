@@ -3,7 +3,7 @@
 ``open_state`` makes the one that ``[state] url`` names.
 """
 
-from mcpsec.gateway.state.base import SessionRecord, SharedSessions, SharedTasks, State
+from mcpsec.gateway.state.base import SessionRecord, SharedPatterns, SharedSessions, SharedTasks, State
 from mcpsec.gateway.state.memory import MemoryState
 from mcpsec.gateway.state.opening import open_state
 from mcpsec.gateway.state.resp import StoreUnavailableError
@@ -11,6 +11,7 @@ from mcpsec.gateway.state.resp import StoreUnavailableError
 __all__ = [
     "MemoryState",
     "SessionRecord",
+    "SharedPatterns",
     "SharedSessions",
     "SharedTasks",
     "State",

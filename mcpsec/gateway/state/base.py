@@ -1,4 +1,4 @@
-"""What the gateway remembers between requests, wherever it is kept: nonces, rates, sessions."""
+"""What the gateway remembers between requests, wherever it is kept: nonces, rates, sessions, what is normal."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ if TYPE_CHECKING:
 
     from mcpsec.deployment.model import Rate
     from mcpsec.gateway.limits import Taken
+    from mcpsec.telemetry.baseline import Learned
 
-__all__ = ["SessionRecord", "SharedSessions", "SharedTasks", "State"]
+__all__ = ["SessionRecord", "SharedPatterns", "SharedSessions", "SharedTasks", "State"]
 
 
 class SessionRecord(NamedTuple):
@@ -61,6 +62,16 @@ class SharedTasks(Protocol):
         """The client's tasks there, each with the tools whose calls made it."""
 
 
+class SharedPatterns(Protocol):
+    """What is normal for a client, as all gateways have learned it."""
+
+    async def merge(self, client_id: str, news: Learned, most: int) -> Learned:
+        """Add what one gateway has learned; returns what is known now, with at most ``most`` resources.
+
+        Raises StoreUnavailableError.
+        """
+
+
 class State(Protocol):
     """Shared or not. What can be said at once is returned as it is, what takes a round trip is awaited."""
 
@@ -68,6 +79,8 @@ class State(Protocol):
     """None: sessions live in this process."""
     tasks: SharedTasks | None
     """None: so do tasks."""
+    patterns: SharedPatterns | None
+    """None: so does what is normal."""
 
     async def start(self) -> None:
         """Get ready; a store that can't be reached is told and tried again."""

@@ -9,7 +9,7 @@ from mcpsec.signing import MemoryReplayStore
 
 if TYPE_CHECKING:
     from mcpsec.deployment.model import Rate
-    from mcpsec.gateway.state.base import SharedSessions, SharedTasks
+    from mcpsec.gateway.state.base import SharedPatterns, SharedSessions, SharedTasks
 
 __all__ = ["MemoryState"]
 
@@ -20,6 +20,7 @@ class MemoryState:
     def __init__(self) -> None:
         self.sessions: SharedSessions | None = None
         self.tasks: SharedTasks | None = None
+        self.patterns: SharedPatterns | None = None
         self._replay = MemoryReplayStore()
         self._buckets = Buckets()
 

@@ -22,17 +22,19 @@ from mcpsec.gateway.limits import Buckets, Taken
 from mcpsec.gateway.state.base import SessionRecord
 from mcpsec.gateway.state.resp import Script, StoreUnavailableError
 from mcpsec.signing import ReplayStoreError
+from mcpsec.telemetry.baseline import Learned
 
 if TYPE_CHECKING:
     from mcpsec.deployment.model import Rate
-    from mcpsec.gateway.state.base import SharedSessions, SharedTasks
+    from mcpsec.gateway.state.base import SharedPatterns, SharedSessions, SharedTasks
     from mcpsec.gateway.state.resp import Resp
 
-__all__ = ["RedisSessions", "RedisState", "RedisTasks", "greeting_of"]
+__all__ = ["RedisPatterns", "RedisSessions", "RedisState", "RedisTasks", "greeting_of"]
 
 _MOST_DENIED = 10_000
 _TOUCH_EVERY = 20.0
 _TASKS_KEPT = b"86400000"  # milliseconds after the newest one of a client was made
+_PATTERNS_KEPT = b"7776000000"  # 90 days after a client's last request, in milliseconds
 
 # The store's epoch: when it began to remember. A message from before it may have been served by what was forgotten
 # (FLUSHALL, a restart without persistence, a failover to an empty server), so it is refused.
@@ -105,11 +107,29 @@ redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 1
 """)
 
+# KEYS: what is normal for a client. ARGV: first day, requests, hours, busiest minute, most resources, milliseconds to
+# keep it, resources. Returns the whole hash.
+_LEARN = Script("""
+local key = KEYS[1]
+local first = redis.call('HGET', key, 'first')
+if not first or tonumber(ARGV[1]) < tonumber(first) then redis.call('HSET', key, 'first', ARGV[1]) end
+redis.call('HINCRBY', key, 'requests', ARGV[2])
+redis.call('HSET', key, 'hours', bit.bor(tonumber(redis.call('HGET', key, 'hours') or 0), tonumber(ARGV[3])))
+local busiest = tonumber(redis.call('HGET', key, 'busiest') or 0)
+redis.call('HSET', key, 'busiest', math.max(busiest, tonumber(ARGV[4])))
+for i = 7, #ARGV do
+  if redis.call('HLEN', key) >= 4 + tonumber(ARGV[5]) then break end
+  redis.call('HSETNX', key, ':' .. ARGV[i], 1)
+end
+redis.call('PEXPIRE', key, ARGV[6])
+return redis.call('HGETALL', key)
+""")
+
 
 def greeting_of(prefix: str) -> list[tuple[bytes, ...]]:
     """What a fresh connection says: the scripts, and that from now on nonces are remembered."""
     commands: list[tuple[bytes, ...]] = [
-        (b"SCRIPT", b"LOAD", each.text) for each in (_CLAIM, _TAKE, _OPEN, _TOUCH, _ADD)
+        (b"SCRIPT", b"LOAD", each.text) for each in (_CLAIM, _TAKE, _OPEN, _TOUCH, _ADD, _LEARN)
     ]
     return [*commands, (b"EVAL", _BEGIN.text, b"1", _epoch_key(prefix))]
 
@@ -129,6 +149,7 @@ class RedisState:
         self._denied: dict[bytes, float] = {}
         self.sessions: SharedSessions | None = RedisSessions(store, self._prefix, session_idle)
         self.tasks: SharedTasks | None = RedisTasks(store, self._prefix)
+        self.patterns: SharedPatterns | None = RedisPatterns(store, self._prefix)
         self.warning = ""
 
     async def start(self) -> None:
@@ -258,3 +279,26 @@ class RedisTasks:
         found = await self._store.command(b"HGETALL", self._key(client_id, upstream))
         pairs = zip(found[::2], found[1::2], strict=True)
         return {id.decode("utf-8", "surrogatepass"): tuple(orjson.loads(tools)) for id, tools in pairs}
+
+
+class RedisPatterns:
+    """What is normal for each client, learned by all gateways."""
+
+    def __init__(self, store: Resp, prefix: bytes) -> None:
+        self._store = store
+        self._prefix = prefix + b"p:"
+
+    async def merge(self, client_id: str, news: Learned, most: int) -> Learned:
+        """Add what one gateway has learned; returns what is known now. Raises StoreUnavailableError."""
+        numbers = (b"%.17g" % news.first_day, b"%d" % news.requests, b"%d" % news.hours, b"%d" % news.busiest)
+        resources = [each.encode("utf-8", "surrogatepass") for each in news.resources]
+        arguments = (*numbers, b"%d" % most, _PATTERNS_KEPT, *resources)
+        found = await self._store.run(_LEARN, (self._prefix + client_id.encode(),), arguments)
+        known = dict(zip(found[::2], found[1::2], strict=True))
+        return Learned(
+            float(known[b"first"]),
+            int(known[b"requests"]),
+            tuple(name[1:].decode("utf-8", "surrogatepass") for name in known if name.startswith(b":")),
+            int(known[b"hours"]),
+            int(known[b"busiest"]),
+        )
