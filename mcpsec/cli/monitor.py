@@ -35,16 +35,18 @@ def monitor(
 ) -> None:
     """Watch traffic, decisions, denials, alerts, upstreams and certificates live. Reads the audit log; Ctrl-C ends it.
 
-    Certificates are those of the deployment file, where there is one.
+    Of a gateway with workers (serve --workers) it reads the log of each, and shows them as one. Certificates are those
+    of the deployment file, where there is one.
     """
-    from mcpsec.telemetry.query import Query, follow, last, parse_time
+    from mcpsec.telemetry.query import Query, follow_all, last, logs_of, parse_time
 
-    path = log_of(file, config)
+    paths = logs_of(log_of(file, config))
     now = [time.time()]
     aggregate = _aggregate(now)
     _watch_certificates(aggregate, config)
-    coming = follow(path, Query(own=True))
-    for event in last(path, Query(since=parse_time("24h"), own=True), _HISTORY):
+    coming = follow_all(paths, Query(own=True))
+    past = [event for path in paths for event in last(path, Query(since=parse_time("24h"), own=True), _HISTORY)]
+    for event in sorted(past, key=lambda event: str(event["time"])):
         _feed(aggregate, event, now)
     now[0] = time.time()
     if once:

@@ -7,7 +7,7 @@ import re
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -23,7 +23,7 @@ from mcpsec.telemetry.chain import MAX_LINE
 from mcpsec.telemetry.events import timestamp
 from mcpsec.telemetry.parts import base_of, open_part, rotated_parts
 
-__all__ = ["Query", "follow", "last", "logs_of", "parse_time", "read"]
+__all__ = ["Query", "follow", "follow_all", "last", "logs_of", "parse_time", "read"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _WINDOW = 1 << 18
@@ -158,6 +158,18 @@ def follow(path: Path, query: Query, *, poll: float = 0.25) -> Iterator[dict[str
                 time.sleep(poll)
     finally:
         file.close()
+
+
+def follow_all(paths: Sequence[Path], query: Query, *, poll: float = 0.25) -> Iterator[dict[str, Any] | None]:
+    """Events of several logs as they are written, those of one after those of another; None when no log had any."""
+    streams = [follow(path, query, poll=poll / len(paths)) for path in paths]
+    while True:
+        for stream in streams:
+            for event in stream:
+                if event is None:
+                    break
+                yield event
+        yield None
 
 
 def _parts(path: Path, query: Query) -> list[Path]:

@@ -30,6 +30,12 @@ def requests(running: Gateway) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
+def seen(config: Path) -> str:
+    """What `mcpsec monitor` shows."""
+    command = [sys.executable, "-m", "mcpsec", "monitor", "-c", str(config), "--once"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def workers(running: Gateway) -> list[psutil.Process]:
     return [each for each in running.children() if "serve" in each.cmdline()]
 
@@ -53,6 +59,7 @@ def test_two_workers_are_one_gateway(deployment: Any, gateway: Any, store: Store
             client.close()
     assert sorted(statuses) == [200] + [401] * 7, "one request, served once, by whichever worker"
     wait_until(lambda: requests(running) == 8, "the sum of both workers' requests")
+    wait_until(lambda: "8 requests seen, 7 failed authentications" in seen(made.config), "both logs in one picture")
     victim = workers(running)[0]
     victim.send_signal(signal.SIGKILL)
     wait_until(lambda: len(workers(running)) == 2 and victim not in workers(running), "another worker")

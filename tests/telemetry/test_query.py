@@ -11,7 +11,7 @@ import pytest
 
 from mcpsec.errors import ConfigurationError, UsageError
 from mcpsec.telemetry import AuditLog, Event
-from mcpsec.telemetry.query import Query, follow, last, parse_time, read
+from mcpsec.telemetry.query import Query, follow, follow_all, last, logs_of, parse_time, read
 from mcpsec.telemetry.stats import collect
 from tests.telemetry.conftest import request
 
@@ -139,3 +139,28 @@ def test_empty_statistics(open_log: Open) -> None:
     statistics = collect(read(log.path, Query()))
     assert statistics.percentile(0.5) is None
     assert statistics.series() == []
+
+
+def test_the_logs_of_are_followed_as_one(tmp_path: Path) -> None:
+    base = tmp_path / "events.jsonl"
+    assert logs_of(base) == [base], "nothing is there yet: the one that will be"
+    logs = []
+    for number in (1, 2, 10):
+        place = tmp_path / f"worker-{number}"
+        place.mkdir()
+        logs.append(AuditLog.open(place / "events.jsonl", redact=lambda text: text))
+    paths = logs_of(base)
+    assert sorted(paths) == sorted(log.path for log in logs)
+    coming = follow_all(paths, Query(kinds=("request",)), poll=0.001)
+    assert next(coming) is None
+    for log in logs:
+        log.write(Event("request", client=log.path.parent.name, status=200))
+        log.flush()
+    seen = {event["client"] for event in (next(coming), next(coming), next(coming)) if event is not None}
+    assert seen == {"worker-1", "worker-2", "worker-10"}
+    assert next(coming) is None
+    logs[1].write(Event("request", client="again", status=200))
+    logs[1].flush()
+    assert (next(coming) or {})["client"] == "again"
+    for log in logs:
+        log.close()

@@ -66,13 +66,18 @@ class AggregateServer(LocalServer):
             if visible(client.id, upstream.name, "tool", tool["name"])
         ]
 
-    async def call_tool(self, client: Client, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def call_tool(
+        self, client: Client, name: str, arguments: dict[str, Any], trace: Mapping[str, str]
+    ) -> dict[str, Any]:
         """Pass a call to the upstream that its prefix names; the chain has authorised it under that name."""
         found = self.resolve(name)
         if found is None:
             raise RpcError(codes.INVALID_PARAMS, "unknown tool")
         upstream, tool = found
-        result = await upstream.ask(client, "tools/call", {"name": tool, "arguments": arguments})
+        params: dict[str, Any] = {"name": tool, "arguments": arguments}
+        if trace:
+            params["_meta"] = dict(trace)
+        result = await upstream.ask(client, "tools/call", params)
         if result.get("resultType", "complete") != "complete":
             raise RpcError(codes.INVALID_REQUEST, "this tool asks for input: call it at its own server's endpoint")
         return result

@@ -206,7 +206,9 @@ class BuiltinServer(LocalServer):
         visible = self._policy().visible
         return [_definition(name, tool) for name, tool in _TOOLS.items() if visible(client.id, self.name, "tool", name)]
 
-    async def call_tool(self, client: Client, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def call_tool(
+        self, client: Client, name: str, arguments: dict[str, Any], trace: Mapping[str, str]
+    ) -> dict[str, Any]:
         """Run one. Raises RpcError for an unknown tool or unfit arguments."""
         tool = _TOOLS.get(name)
         if tool is None:

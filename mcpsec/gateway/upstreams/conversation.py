@@ -30,9 +30,10 @@ class Conversation:
         self.starting = asyncio.Lock()
 
 
-def modern_meta() -> Frame:
-    """The members of ``_meta`` that every request of the 2026 era carries."""
+def modern_meta(params: Frame | None = None) -> Frame:
+    """The members of ``_meta`` that every request of the 2026 era carries, beside those that ``params`` have."""
     return {
+        **((params or {}).get("_meta") or {}),
         "io.modelcontextprotocol/protocolVersion": LATEST_MODERN,
         "io.modelcontextprotocol/clientInfo": CLIENT_INFO,
         "io.modelcontextprotocol/clientCapabilities": {},

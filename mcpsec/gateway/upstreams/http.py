@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from mcpsec import __version__
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.sessions import TooManySessionsError
 from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.upstreams.base import Catalogue, RpcError, unavailable, upstream_timeout
+from mcpsec.gateway.upstreams.conversation import CLIENT_INFO, modern_meta
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.lanes import Lanes
 from mcpsec.gateway.upstreams.origin import origin_of
-from mcpsec.gateway.upstreams.passing import RETURNED, forwarded
+from mcpsec.gateway.upstreams.passing import RETURNED, forwarded, trace_headers
 from mcpsec.gateway.upstreams.timeouts import Timeouts
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import LATEST_LEGACY, LATEST_MODERN, Era, era_of
@@ -51,7 +51,6 @@ _WITHOUT_EFFECTS = frozenset(
     }
 )  # fmt: skip
 _LONG_LIVED = frozenset({"subscriptions/listen"})
-_CLIENT_INFO = {"name": "mcpsec", "version": __version__}
 
 
 class _Tracked:
@@ -399,7 +398,7 @@ class HttpUpstream:
         self._eras = frozenset({Era.LEGACY})
 
     async def _open_own_session(self, lane: Lane) -> bytes:
-        params = {"protocolVersion": LATEST_LEGACY, "capabilities": {}, "clientInfo": _CLIENT_INFO}
+        params = {"protocolVersion": LATEST_LEGACY, "capabilities": {}, "clientInfo": CLIENT_INFO}
         body = encode_request(self._next_id(), "initialize", params)
         response = await self._post(lane, body, [])
         self.catalogue.greeting = await self._result_of(response, self._own_id)
@@ -414,6 +413,7 @@ class HttpUpstream:
         id = self._next_id()
         body = encode_request(id, method, params)
         timeout, headers = self._timeouts.of_call(method, params), _session_headers(session_id, version)
+        headers += trace_headers(params.get("_meta"))
         response = await self._post(lane, body, headers, timeout, repeatable=method in _WITHOUT_EFFECTS)
         if response.status == 404 and session_id:
             _drop(response)
@@ -422,12 +422,9 @@ class HttpUpstream:
 
     async def _ask_modern(self, lane: Lane, method: str, params: dict[str, Any]) -> dict[str, Any]:
         id = self._next_id()
-        meta = {
-            "io.modelcontextprotocol/protocolVersion": LATEST_MODERN,
-            "io.modelcontextprotocol/clientInfo": _CLIENT_INFO,
-            "io.modelcontextprotocol/clientCapabilities": {},
-        }
+        meta = modern_meta(params)
         headers = [(b"mcp-protocol-version", LATEST_MODERN.encode()), (b"mcp-method", method.encode())]
+        headers += trace_headers(meta)
         if "name" in params:
             headers.append((b"mcp-name", encode_value(str(params["name"])).encode()))
         body = encode_request(id, method, {**params, "_meta": meta})

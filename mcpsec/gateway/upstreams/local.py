@@ -53,8 +53,10 @@ class LocalServer(ABC):
         """The definitions of all tools. Raises UpstreamFault."""
 
     @abstractmethod
-    async def call_tool(self, client: Client, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The result of one call. Raises RpcError or UpstreamFault."""
+    async def call_tool(
+        self, client: Client, name: str, arguments: dict[str, Any], trace: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """The result of one call; ``trace`` is the caller's, as ``_meta`` says it. Raises RpcError or UpstreamFault."""
 
     async def call(self, exchange: Exchange) -> Answer | Refusal:
         """Answer one authorised message."""
@@ -66,7 +68,7 @@ class LocalServer(ABC):
         if message.kind is not Kind.REQUEST or client is None or message.id is None:
             return Answer(202, [])
         try:
-            result = await self._result(client, message.method, message.params, exchange.era)
+            result = await self._result(client, message.method, message.params, exchange.era, _trace_of(exchange))
         except RpcError as error:
             frame = orjson.loads(request_error(message.id, error.code, str(error), error.data))
             self._clean(exchange, frame)
@@ -95,7 +97,9 @@ class LocalServer(ABC):
         if cleaner is not None:
             cleaner.clean(exchange, frame)
 
-    async def _result(self, client: Client, method: str, params: dict[str, Any], era: Era | None) -> dict[str, Any]:
+    async def _result(
+        self, client: Client, method: str, params: dict[str, Any], era: Era | None, trace: Mapping[str, str]
+    ) -> dict[str, Any]:
         if method == "tools/list":
             tools = await self.list_tools(client)
             return {"tools": tools, **_CACHEABLE} if era is Era.MODERN else {"tools": tools}
@@ -103,7 +107,7 @@ class LocalServer(ABC):
             name, arguments = params.get("name"), params.get("arguments", {})
             if not isinstance(name, str) or not isinstance(arguments, dict):
                 raise RpcError(codes.INVALID_PARAMS, "a tool call needs a name and arguments")
-            return await self.call_tool(client, name, arguments)
+            return await self.call_tool(client, name, arguments, trace)
         if method == "initialize":
             offered = params.get("protocolVersion")
             return {
@@ -127,7 +131,15 @@ class LocalServer(ABC):
         self, client: Client, method: str, params: dict[str, Any], session: Session | None = None
     ) -> dict[str, Any]:
         """One request of the gateway's own. Raises RpcError or UpstreamFault."""
-        return await self._result(client, method, params, Era.MODERN)
+        return await self._result(client, method, params, Era.MODERN, {})
+
+
+def _trace_of(exchange: Exchange) -> dict[str, str]:
+    """The members of ``_meta`` that name the trace of a request, when it has one."""
+    if exchange.trace is None:
+        return {}
+    named = {"traceparent": exchange.trace.traceparent}
+    return {**named, "tracestate": exchange.trace.state} if exchange.trace.state else named
 
 
 def text_result(text: str, *, is_error: bool = False) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mcpsec.gateway.message import Headers, Request
 
-__all__ = ["RETURNED", "forwarded"]
+__all__ = ["RETURNED", "forwarded", "trace_headers"]
 
 _FORWARDED = frozenset(
     {
@@ -26,6 +26,12 @@ def forwarded(request: Request) -> bytes:
     if known.forwarded is None:
         known.forwarded = _lines(known.headers)
     return known.forwarded
+
+
+def trace_headers(meta: dict[str, Any] | None) -> Headers:
+    """The headers that name the trace which a request of the gateway's own belongs to by its ``_meta``."""
+    named = meta or {}
+    return [(name.encode(), named[name].encode()) for name in ("traceparent", "tracestate") if name in named]
 
 
 def _lines(headers: Headers) -> bytes:

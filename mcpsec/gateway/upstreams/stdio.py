@@ -528,7 +528,7 @@ class StdioUpstream:
                 return await self._exchange(session.state, method, params, seconds)
             if await self._speaks_modern(client.id):
                 conversation = await self._shared(self._modern, client.id)
-                return await self._exchange(conversation, method, {**params, "_meta": modern_meta()}, seconds)
+                return await self._exchange(conversation, method, {**params, "_meta": modern_meta(params)}, seconds)
             conversation = await self._shared(self._own, client.id)
             async with conversation.starting:
                 if conversation.handshake is None:

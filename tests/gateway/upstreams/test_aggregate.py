@@ -14,6 +14,7 @@ import pytest
 from tests.fixtures.deployments import EVERYTHING, OTHER, make_deployment
 from tests.fixtures.gateway import Gateway, start_gateway
 from tests.fixtures.raw import MODERN_META, RawClient, Response, call
+from tests.gateway.upstreams.test_http import FaultyServer
 
 CHILD = [sys.executable, "-I", "-S", str(Path(__file__).with_name("hostile_child.py"))]
 GRANTS = {
@@ -131,3 +132,70 @@ def test_the_aggregate_offers_only_what_it_can_do(running: Gateway) -> None:
                 answer = client.post(message(method, params, era))
             assert "result" not in answer.json, method
             assert answer.status in ({200, 400, 403} if era == "legacy" else {400, 403, 404}), method
+
+
+KEEPER = """
+import json, sys
+kept, modern = open(sys.argv[1], "a"), sys.argv[2] == "modern"
+for line in sys.stdin:
+    message = json.loads(line)
+    method, id = message.get("method"), message.get("id")
+    if id is None:
+        continue
+    if method == "tools/call":
+        print(json.dumps(message["params"].get("_meta", {})), file=kept, flush=True)
+    if method == "server/discover" and not modern:
+        answer = {"error": {"code": -32601, "message": "Method not found"}}
+    elif method == "server/discover":
+        answer = {"result": {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}}
+    elif method == "initialize":
+        answer = {"result": {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "k", "version": "1"}}}
+    elif method == "tools/list":
+        answer = {"result": {"resultType": "complete", "tools": [{"name": "keep", "inputSchema": {"type": "object"}}]}}
+    else:
+        answer = {"result": {"resultType": "complete", "content": [], "isError": False}}
+    print(json.dumps({"jsonrpc": "2.0", "id": id, **answer}), flush=True)
+"""
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def test_the_trace_of_a_call_reaches_the_upstream_behind_the_aggregate(
+    deployment: Any, gateway: Any, tmp_path: Path
+) -> None:
+    """Over HTTP and stdio, in both eras; a call without a trace, or with a broken one, names none."""
+    far = FaultyServer()
+    try:
+        script = tmp_path / "keeper.py"
+        script.write_text(KEEPER)
+        upstreams: dict[str, Any] = {"far": {"url": far.url}}
+        for era in ("modern", "legacy"):
+            upstreams[era] = {"command": [sys.executable, "-I", "-S", str(script), str(tmp_path / era), era]}
+        running = gateway(deployment(upstreams))
+        traces = [
+            {"traceparent": TRACE, "tracestate": "vendor=1"},
+            {},
+            {"traceparent": "no trace\r\nx-evil: 1", "tracestate": "a"},
+        ]
+        with RawClient(running) as client:
+            for trace in traces:
+                for tool in ("far_echo", "modern_keep", "legacy_keep"):
+                    params = {"name": tool, "arguments": {}, "_meta": {**MODERN_META, **trace, "other": "mine"}}
+                    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+                    assert client.post(json.dumps(body).encode(), path="/mcp").status == 200
+        running.stop()
+    finally:
+        far.close()
+    calls = [index for index, body in enumerate(far.bodies) if body.get("method") == "tools/call"]
+    told = {"far": [far.bodies[index]["params"].get("_meta", {}) for index in calls]}
+    for era in ("modern", "legacy"):
+        told[era] = [json.loads(line) for line in (tmp_path / era).read_text().splitlines()]
+    for name, metas in told.items():
+        named = [(each.get("traceparent"), each.get("tracestate")) for each in metas]
+        assert named == [(TRACE, "vendor=1"), (None, None), (None, None)], name
+        assert not any("other" in each for each in metas), "only the trace is handed on"
+    heads = [far.heads[index].decode().lower() for index in calls]
+    assert f"traceparent: {TRACE}" in heads[0] and "tracestate: vendor=1" in heads[0]
+    assert not any("traceparent" in head or "x-evil" in head for head in heads[1:])
+    traced = [event for event in running.deployment.events() if event.get("trace_id")]
+    assert {event["trace_id"] for event in traced} == {TRACE.split("-")[1]}
+    assert {event["resource"] for event in traced} == {"far/echo", "modern/keep", "legacy/keep"}
