@@ -117,6 +117,16 @@ def test_the_numbers_on_the_page_are_those_of_the_log(
     assert tab.errors == []
     assert all(url.startswith(str(running.admin_url)) for url in tab.requests)
 
+    # The same page, full of the same figures, as people who see or steer it otherwise meet it.
+    tab.call("Page.setBypassCSP", enabled=True)
+    tab.call("Page.navigate", url=f"{running.admin_url}/dashboard")
+    tab.wait(f"state.last && state.last.totals.requests === {expected}", 60)
+    tab.wait("document.querySelector('#events .copy')", 60)
+    for width, theme in ((1440, "light"), (390, "dark")):
+        tab.size(width, 900)
+        tab.evaluate(f"theme('{theme}')")
+        assert tab.violations() == []
+
 
 def test_an_explanation_is_of_the_running_policy(deployment: Any, gateway: Any) -> None:
     import urllib.parse

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import re
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -140,3 +143,103 @@ def test_texts_to_scan(path: str) -> None:
         redact_bytes(document)
 
     attack(parse, seed, refusals=())
+
+
+PATCH = (
+    b"commit 0123456789012345678901234567890123456789\n\ndiff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n"
+    b"@@ -1,2 +3,2 @@ def f():\n-old\n-older\n+new\n+newer\n\\ No newline at end of file\n"
+    b'diff --git "a/\\303\\274.txt" "b/\\303\\274.txt"\n--- /dev/null\n+++ "b/\\303\\274.txt"\n@@ -0,0 +1 @@\n+text\n'
+)
+
+
+def test_patches() -> None:
+    """What git prints of other people's commits; a line that is read stands in the patch as an added one."""
+    from mcpsec.leaks.patches import added
+
+    def parse(patch: bytes) -> None:
+        lines = patch.split(b"\n")
+        for file in added(patch):
+            for number, line in enumerate(file.text.removesuffix(b"\n").split(b"\n"), 1):
+                assert b"+" + line in lines
+                assert file.line_of(number) >= 0
+
+    attack(parse, PATCH, refusals=())
+
+
+def test_trace_contexts() -> None:
+    """What is taken is what the specification calls valid, and what is handed on is well-formed."""
+    from mcpsec.gateway.steps.trace import parse_traceparent
+
+    shape = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[01]")
+
+    def parse(document: bytes) -> None:
+        parent, _, state = document.decode("latin-1").partition(" ")
+        found = parse_traceparent(parent, state)
+        if found is not None:
+            assert shape.fullmatch(found.traceparent)
+            assert len(found.state) <= 512
+            assert found.state.isascii() and (not found.state or found.state.isprintable())
+
+    good = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01 vendor=1,other=2"
+    attack(parse, good, good.replace(b"00-4", b"cc-4", 1).replace(b"-01 ", b"-01-more "), refusals=())
+
+
+def test_names_in_a_deployment_file_for_completions(tmp_path: Path) -> None:
+    """A shell completes from a file that may have been downloaded: only harmless names come out of awk."""
+    from mcpsec.cli.shells.tree import CLIENTS_PROGRAM, UPSTREAMS_PROGRAM
+
+    file = tmp_path / "mcpsec.toml"
+    good = b'version = 1\n[upstreams.files]\nurl = "x"\n[[clients]]\nid = "agent"\n[[clients]]\nid = \'b:c@d\'\n[[rules]]\n'
+    wanted = {
+        CLIENTS_PROGRAM: rb"(?:[A-Za-z0-9][A-Za-z0-9._:@/-]*\n)*",
+        UPSTREAMS_PROGRAM: rb"(?:[a-z0-9][a-z0-9-]*\n)*",
+    }
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
+
+    def parse(document: bytes) -> None:
+        file.write_bytes(document)
+        for program, shape in wanted.items():
+            run = subprocess.run(["awk", program, str(file)], capture_output=True, env=environment)
+            assert re.fullmatch(shape, run.stdout), run.stdout
+
+    attack(parse, good, refusals=())
+
+
+# Each parser of what a peer, a server, a file of somebody else's or a downloaded repository says, and the test that
+# makes variants of it. A new parser gets a line here.
+PARSERS = {
+    "mcpsec/gateway/connection.py": "gateway/attacks/test_fuzz_http.py",
+    "mcpsec/protocol/jsonrpc.py": "protocol/test_jsonrpc.py",
+    "mcpsec/protocol/headers.py": "protocol/test_headers.py",
+    "mcpsec/protocol/param_headers.py": "protocol/test_param_headers.py",
+    "mcpsec/protocol/sse.py": "protocol/test_sse.py",
+    "mcpsec/protocol/stdio.py": "protocol/test_stdio.py",
+    "mcpsec/signing/verifier.py": "signing/test_verifier.py",
+    "mcpsec/gateway/oauth/compact.py": "system/test_hostile_documents.py",
+    "mcpsec/connect/oauth/discovery.py": "connect/oauth/test_discovery.py",
+    "mcpsec/gateway/state/resp.py": "gateway/state/test_resp.py",
+    "mcpsec/gateway/pins/lock.py": "gateway/pins/test_lock.py",
+    "mcpsec/gateway/policy/globs.py": "gateway/policy/test_globs.py",
+    "mcpsec/gateway/steps/trace.py": "system/test_hostile_documents.py",
+    "mcpsec/deployment/loading.py": "deployment/test_loading.py",
+    "mcpsec/secretrefs/reference.py": "secretrefs/test_reference.py",
+    "mcpsec/certs/reading.py": "system/test_hostile_documents.py",
+    "mcpsec/certs/names.py": "certs/test_names.py",
+    "mcpsec/clientfiles/jsonc.py": "clientfiles/test_jsonc_edit.py",
+    "mcpsec/clientfiles/toml.py": "clientfiles/test_toml.py",
+    "mcpsec/clientfiles/yamllight.py": "clientfiles/test_yaml_edit.py",
+    "mcpsec/audit/readers": "audit/test_hostile_files.py",
+    "mcpsec/telemetry/verify.py": "system/test_hostile_documents.py",
+    "mcpsec/leaks/detection.py": "system/test_hostile_documents.py",
+    "mcpsec/leaks/redaction.py": "leaks/test_redaction.py",
+    "mcpsec/leaks/patches.py": "system/test_hostile_documents.py",
+    "mcpsec/cli/shells/tree.py": "system/test_hostile_documents.py",
+}
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_every_parser_of_hostile_input_has_its_fuzz_test(parser: str) -> None:
+    root = Path(__file__).parents[2]
+    assert (root / parser).exists(), "moved: name its new place"
+    text = (root / "tests" / PARSERS[parser]).read_text()
+    assert re.search(r"@given\(|mutations\(|Fuzzer", text)

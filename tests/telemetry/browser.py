@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import importlib.util
 import json
 import os
 import shutil
@@ -12,6 +13,8 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from mcpsec.telemetry.dashboard import Dashboard
 
@@ -88,6 +91,20 @@ class Browser:
 
     def size(self, width: int, height: int, *, mobile: bool = False) -> None:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
+
+    def violations(self) -> list[Any]:
+        """What axe-core finds on the page as it is now; needs ``Page.setBypassCSP`` before the page is opened."""
+        found = importlib.util.find_spec("axe_core_python")
+        if found is None or found.origin is None:
+            pytest.skip("needs axe-core; install with: pip install axe-core-python")
+        self.evaluate(Path(found.origin).with_name("axe.min.js").read_text() + ";0")
+        # colours on their way from one theme to the other are nobody's choice
+        self.evaluate("Promise.all(document.getAnimations().map((each) => each.finished.catch(() => 0))).then(() => 0)")
+        violations: list[Any] = self.evaluate(
+            "axe.run().then((result) => result.violations.map((each) =>"
+            " [each.id, each.nodes.map((node) => node.html.slice(0, 120) + node.failureSummary).slice(0, 3)]))"
+        )
+        return violations
 
     def screenshot(self, path: Path) -> None:
         data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]
