@@ -180,7 +180,9 @@ def _parts(path: Path, query: Query) -> list[Path]:
     existing = [part for part in parts if part.is_file()]
     if not existing:
         raise ConfigurationError(
-            "there is no such log", path=path, hint="its path stands in mcpsec.toml under [log] file"
+            "there is no such log",
+            path=path,
+            hint="mcpsec serve writes it; its path stands in mcpsec.toml under [log] file",
         )
     return existing
 
