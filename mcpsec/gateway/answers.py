@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.cleaning import AnswerCleaner
     from mcpsec.gateway.handles import HandleSeal
     from mcpsec.gateway.message import Exchange
+    from mcpsec.gateway.pins import PinWatch
     from mcpsec.gateway.policy import Policy
 
 __all__ = ["AnswerGuard", "Inspected"]
@@ -77,10 +78,11 @@ class AnswerGuard:
             return Inspected(None, rule="answer-not-json")
         if not isinstance(frame, dict):
             return Inspected(None, rule="answer-not-a-message")
-        if not isinstance(frame.get("method", ""), str) or not isinstance(frame.get("id"), int | str | None):
+        id, has_method = frame.get("id"), "method" in frame
+        if (id is not None and not isinstance(id, (int, str))) or (has_method and not isinstance(frame["method"], str)):
             return Inspected(None, rule="answer-not-a-message")
         passed, changed = self.check(exchange, frame, data)
-        request = frame.get("id") if "method" in frame else None
+        request = id if has_method else None
         if not passed:
             return Inspected(None, server_request=request, rule="server-request-not-granted")
         if changed:
@@ -88,7 +90,7 @@ class AnswerGuard:
                 data = orjson.dumps(frame)
             except orjson.JSONEncodeError:  # it reads four times the depth that it writes
                 return Inspected(None, server_request=request, rule="answer-too-deep")
-        return Inspected(data, "method" not in frame, request)
+        return Inspected(data, not has_method, request)
 
     def check(self, exchange: Exchange, frame: dict[str, Any], data: bytes | None = None) -> tuple[bool, bool]:
         """Whether a message may pass, and whether it was changed in place. ``data`` is its text, if it is at hand."""
@@ -120,34 +122,22 @@ class AnswerGuard:
             result["cacheScope"] = "private"
         if "capabilities" in result and "content" not in result:
             _introduced(exchange, result)
-        changed = self._greeting(exchange, result) or changed
+        pins, message = exchange.endpoint.catalogue.pins, exchange.message
+        if pins is not None and message is not None and message.method in _GREETINGS:
+            changed = _greeting(pins, result) or changed
         if "task" in result or "tasks" in result or "taskId" in result:
             changed = self._tasks_shown(exchange, result) or changed
-        if result.keys().isdisjoint(_LISTS):
+        # A tool's own answer may have any members; no client reads a list out of it. Without content it is none: a
+        # client that used one id twice may get the answer to its other request here.
+        if result.keys().isdisjoint(_LISTS) or (exchange.kind == "tool" and "content" in result):
             return True, changed
-        if exchange.kind == "tool" and "content" in result:
-            # A tool's own answer may have any members; no client reads a list out of it. Without content it is none:
-            # a client that used one id twice may get the answer to its other request here.
-            return True, changed
+        self._cut_down(exchange, result)
+        return True, True
+
+    def _cut_down(self, exchange: Exchange, result: dict[str, Any]) -> None:
         for member, (kind, key) in _LISTS.items():
             if isinstance(result.get(member), list):
                 result[member] = self._visible(exchange, member, result[member], kind, key)
-        return True, True
-
-    @staticmethod
-    def _greeting(exchange: Exchange, result: dict[str, Any]) -> bool:
-        """Replace instructions that differ from the pinned ones; True when something was changed."""
-        pins, message = exchange.endpoint.catalogue.pins, exchange.message
-        if pins is None or message is None or message.method not in _GREETINGS:
-            return False
-        said = result.get("instructions")
-        passed = pins.instructions(said if isinstance(said, str) else None)
-        if passed == said:
-            return False
-        result.pop("instructions", None)
-        if passed is not None:
-            result["instructions"] = passed
-        return True
 
     def _visible(self, exchange: Exchange, member: str, items: list[Any], kind: str, key: str) -> list[Any]:
         catalogue = exchange.endpoint.catalogue
@@ -196,6 +186,18 @@ class AnswerGuard:
             each for each in listed if isinstance(each, dict) and self._tasks.tools_of(exchange, each.get("taskId"))
         ]
         return True
+
+
+def _greeting(pins: PinWatch, result: dict[str, Any]) -> bool:
+    """Replace instructions that differ from the pinned ones; True when something was changed."""
+    said = result.get("instructions")
+    passed = pins.instructions(said if isinstance(said, str) else None)
+    if passed == said:
+        return False
+    result.pop("instructions", None)
+    if passed is not None:
+        result["instructions"] = passed
+    return True
 
 
 def _take_state(frame: dict[str, Any]) -> Any:

@@ -82,7 +82,9 @@ class Chain:
             return Refusal(503, codes.UPSTREAM_UNAVAILABLE, "the service is not available", "log-unavailable")
         for step in self._steps:
             outcome: Any = step(exchange)
-            if outcome is not None and not isinstance(outcome, Refusal | Answer):
+            if outcome is None:
+                continue
+            if not isinstance(outcome, Refusal | Answer):
                 outcome = await outcome
             if outcome is not None:
                 return outcome  # type: ignore[no-any-return] # a Refusal or an Answer

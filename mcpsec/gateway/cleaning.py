@@ -171,6 +171,14 @@ def _block(exchange: Exchange, frame: dict[str, Any]) -> None:
 def _conceal(exchange: Exchange, frame: dict[str, Any]) -> bool:
     """Hide stack traces and paths in an error, or in a tool's answer that says it is one."""
     error, result = frame.get("error"), frame.get("result")
+    if (
+        error is None
+        and isinstance(result, dict)
+        and result.get("isError") is not True
+        and "taskId" not in result
+        and "method" not in frame
+    ):
+        return False  # an ordinary answer
     changed = False
     task = result if "method" not in frame else frame.get("params")
     if isinstance(task, dict) and "taskId" in task:  # how the task ended stands inside of what is said about it

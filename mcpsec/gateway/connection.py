@@ -99,8 +99,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_body_bytes", "_continue", "_deadline", "_drained", "_endless", "_head_bytes", "_identify", "_loop",
-        "_lost", "_parser", "_part", "_queue", "_registry", "_request", "_state", "_task", "_transport", "_url",
-        "_waiter", "made", "peer",
+        "_lost", "_parser", "_part", "_paused", "_queue", "_registry", "_request", "_state", "_task", "_transport",
+        "_url", "_waiter", "made", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -124,6 +124,7 @@ class Connection(asyncio.Protocol):
         self._state = "idle"  # idle → head → body → busy → idle; or linger / closing at the end
         self._part = ""  # "head" or "body" of the message being read: while busy, that is the next request already
         self._head_bytes = 0
+        self._paused = False
         self._continue = False
         self._deadline = self._loop.time() + registry.limits.header_timeout
 
@@ -288,6 +289,7 @@ class Connection(asyncio.Protocol):
             self._state = "busy"
             self._deadline = 0.0
         elif len(self._queue) >= 2:
+            self._paused = True
             self._transport.pause_reading()
         self._queue.append(item)
         waiter = self._waiter
@@ -329,21 +331,27 @@ class Connection(asyncio.Protocol):
             keep_alive = await self._stream(answer, keep_alive=keep_alive)
         else:
             self._write(answer, keep_alive=keep_alive)
-            for start in range(_PIECE, len(answer.body), _PIECE):
-                await self._flushed()
-                self._transport.write(answer.body[start : start + _PIECE])
+            if len(answer.body) > _PIECE:
+                for start in range(_PIECE, len(answer.body), _PIECE):
+                    await self._flushed()
+                    self._transport.write(answer.body[start : start + _PIECE])
         if self._drained is not None:
             await self._flushed()
         return keep_alive
 
     def _next_request(self) -> None:
-        self._transport.resume_reading()
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
         if self._queue or self._state == "linger":
             return
-        limits = self._registry.limits
-        self._state = self._part or "idle"  # a pipelined request may have come in part
-        seconds = {"head": limits.header_timeout, "body": limits.body_timeout}.get(self._state, limits.idle_timeout)
-        self._deadline = self._loop.time() + seconds
+        limits, part = self._registry.limits, self._part
+        if not part:
+            self._state = "idle"
+            self._deadline = self._loop.time() + limits.idle_timeout
+            return
+        self._state = part  # a pipelined request has come in part
+        self._deadline = self._loop.time() + (limits.header_timeout if part == "head" else limits.body_timeout)
         self._say_continue()
 
     def _head(self, status: int, headers: Headers, *, keep_alive: bool) -> list[bytes]:
@@ -400,6 +408,7 @@ class Connection(asyncio.Protocol):
         """Keep reading for a moment so that the refusal is not lost to a TCP reset (RFC 9112 section 9.6)."""
         self._state = "linger"
         self._deadline = self._loop.time() + _LINGER_SECONDS
+        self._paused = False
         self._transport.resume_reading()
 
     def _close(self) -> None:

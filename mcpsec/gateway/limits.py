@@ -41,15 +41,20 @@ class Buckets:
         now = self._clock()
         each = rate.seconds / rate.count
         whole = each * rate.burst
-        full_at = min(max(self._full_at.pop(key, now), now), now + whole)
+        kept = self._full_at
+        full_at = kept.pop(key, now)
+        if full_at < now:
+            full_at = now
+        elif full_at > now + whole:
+            full_at = now + whole
         after = full_at + each
         wait = after - now - whole
         if wait > _ROUNDING * each:
-            self._full_at[key] = full_at
+            kept[key] = full_at
             return Taken(wait, 0, full_at - now)
-        self._full_at[key] = after
-        if len(self._full_at) > self._size:
-            del self._full_at[next(iter(self._full_at))]
+        kept[key] = after
+        if len(kept) > self._size:
+            del kept[next(iter(kept))]
         return Taken(0.0, int((whole - after + now) / each + _ROUNDING), after - now)
 
     def wait_for(self, key: str, rate: Rate) -> float:

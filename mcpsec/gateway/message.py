@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -11,7 +12,7 @@ import orjson
 from mcpsec.protocol.headers import mcp_headers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from mcpsec.deployment.model import Client
     from mcpsec.gateway.oauth.access import AccessToken
@@ -72,15 +73,17 @@ class Request:
     __slots__ = ("body", "fields", "headers", "keep_alive", "known", "method", "path", "query", "started")
 
     def __init__(self, known: Head | None = None, body: bytes = b"") -> None:
+        self.started = time.perf_counter()
         self.known = known
         self.body = body
         self.keep_alive = True
-        self.started = time.perf_counter()
-        self.method = b"" if known is None else known.method
-        self.path = b"" if known is None else known.path
-        self.query = b"" if known is None else known.query
-        self.headers: Headers = [] if known is None else known.headers
-        self.fields: dict[bytes, bytes] = {} if known is None else known.fields
+        if known is None:
+            self.method = self.path = self.query = b""
+            self.headers: Headers = []
+            self.fields: dict[bytes, bytes] = {}
+        else:
+            self.method, self.path, self.query = known.method, known.path, known.query
+            self.headers, self.fields = known.headers, known.fields
 
     def head(self) -> Head:
         """What may be remembered of it."""
@@ -162,77 +165,48 @@ _MOST_GUARDED = 16
 class Exchange:
     """A request, what the steps have learned about it, and what became of it (the audit event is made from this)."""
 
-    __slots__ = (
-        "answer_bytes",
-        "arguments",
-        "claimed",
-        "client",
-        "decision",
-        "detail",
-        "endpoint",
-        "era",
-        "guarded",
-        "held",
-        "id",
-        "identified_by",
-        "kind",
-        "last_event_id",
-        "message",
-        "method_class",
-        "peer",
-        "quotas",
-        "redactions",
-        "request",
-        "resource",
-        "rule",
-        "session",
-        "status",
-        "token",
-        "tools",
-        "trace",
-        "unshared",
-        "upstream",
-        "upstream_ms",
-    )
+    # What nobody has found out yet. These stand in the class, so that a new exchange has but five values to set.
+    answer_bytes: int = 0
+    arguments: Any = None
+    claimed: str = ""
+    decision: str = "allowed"
+    detail: str = ""
+    endpoint: Any = None
+    era: Era | None = None
+    guarded: Mapping[tuple[str, str], int] = MappingProxyType({})
+    """What the guard took out of the answer: reason and rule, how often."""
+    held: Callable[[], None] | None = None
+    identified_by: str = ""
+    kind: str = ""
+    last_event_id: bytes = b""
+    message: Message | None = None
+    method_class: str = ""
+    redactions: int = 0
+    resource: str = ""
+    rule: str = ""
+    session: Any = None
+    status: int = 0
+    token: AccessToken | None = None
+    tools: tuple[str, ...] = ()
+    """Those behind the tasks that the message names."""
+    trace: TraceContext | None = None
+    unshared: str = ""
+    """The id of a task that the other gateways have yet to hear of."""
+    upstream: str = ""
+    upstream_ms: float = 0.0
 
     def __init__(self, request: Request, peer: Peer, id: str) -> None:
         self.request = request
         self.peer = peer
         self.id = id
         self.client: Client | None = peer.client
-        self.identified_by = ""
-        self.claimed = ""
-        self.token: AccessToken | None = None
-        self.message: Message | None = None
-        self.era: Era | None = None
-        self.endpoint: Any = None
-        self.upstream = ""
-        self.session: Any = None
-        self.last_event_id = b""
-        self.kind = ""
-        self.resource = ""
-        self.arguments: Any = None
-        self.tools: tuple[str, ...] = ()  # behind the tasks that the message names
-        self.unshared = ""  # the id of a task that the other gateways have yet to hear of
-        self.method_class = ""
-        self.decision = "allowed"
-        self.rule = ""
-        self.detail = ""
-        self.status = 0
-        self.answer_bytes = 0
-        self.redactions = 0
-        self.guarded: dict[
-            tuple[str, str], int
-        ] = {}  # what the guard took out of the answer: reason and rule, how often
-        self.upstream_ms = 0.0
         self.quotas: list[tuple[bytes, bytes]] = []
-        self.trace: TraceContext | None = None
-        self.held: Callable[[], None] | None = None
 
     def let_go(self) -> None:
         """Give back the place among the running requests, once."""
-        held, self.held = self.held, None
+        held = self.held
         if held is not None:
+            self.held = None
             held()
 
     def guard(self, reason: str, rule: str) -> None:
@@ -240,7 +214,7 @@ class Exchange:
         key = (reason, rule)
         if key not in self.guarded and len(self.guarded) >= _MOST_GUARDED:
             key = (reason, "other")
-        self.guarded[key] = self.guarded.get(key, 0) + 1
+        self.guarded = {**self.guarded, key: self.guarded.get(key, 0) + 1}
 
     def rewrite(self, params: dict[str, Any]) -> None:
         """Pass the message on with other parameters.

@@ -26,11 +26,12 @@ _MESSAGES = {
     "tool-rate": "rate limit of this tool exceeded",
     "address-rate": "rate limit exceeded",
 }
+_LEFT = {rule: f'"{rule.partition("-")[0]}";r=%d;t=%d'.encode() for rule in _MESSAGES}
 
 
 @lru_cache(maxsize=4096)
-def _policy(name: str, count: int, seconds: float, burst: int) -> bytes:
-    return f'"{name}";q={burst};w={max(1, math.ceil(burst * seconds / count))}'.encode()
+def _policy(rule: str, count: int, seconds: float, burst: int) -> bytes:
+    return f'"{rule.partition("-")[0]}";q={burst};w={max(1, math.ceil(burst * seconds / count))}'.encode()
 
 
 def judge(exchange: Exchange, rule: str, rate: Rate, taken: Taken) -> Refusal | None:
@@ -38,16 +39,11 @@ def judge(exchange: Exchange, rule: str, rate: Rate, taken: Taken) -> Refusal | 
 
     ``rule`` is ``client-rate``, ``tool-rate`` or ``address-rate``; its first word names the policy.
     """
-    name = rule.partition("-")[0]
-    exchange.quotas.append(
-        (
-            _policy(name, rate.count, rate.seconds, rate.burst),
-            b'"%b";r=%d;t=%d' % (name.encode(), taken.remaining, taken.reset + 1),
-        )
-    )
-    if taken.wait == 0.0:
+    wait, remaining, reset = taken
+    exchange.quotas.append((_policy(rule, rate.count, rate.seconds, rate.burst), _LEFT[rule] % (remaining, reset + 1)))
+    if wait == 0.0:
         return None
-    seconds = max(1, math.ceil(taken.wait))
+    seconds = max(1, math.ceil(wait))
     return Refusal(
         429, codes.RATE_LIMITED, _MESSAGES[rule], rule,
         data={"retryAfter": seconds}, headers=[(b"retry-after", b"%d" % seconds)],

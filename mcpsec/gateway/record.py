@@ -79,13 +79,14 @@ class Recorder:
     def request(self, exchange: Exchange) -> None:
         """Note that a request has been answered. Its event is written before any other, at the latest by ``maintain``.
 
-        What was refused or failed is written at once, and so is everything while the log has no time to give.
+        What was refused, failed or guarded is written at once, and so is everything while the log has no time to give.
         """
         waiting = self._waiting
         waiting.append((exchange, time.perf_counter(), time.time()))
         if (
             len(waiting) >= _WAITING
             or exchange.decision != "allowed"
+            or exchange.guarded
             or not self._log.patient
             or len(exchange.request.body) > _SMALL
         ):
@@ -131,7 +132,7 @@ class Recorder:
             self._traces.span(record, sampled=trace.sampled, parent_id=trace.parent_id)
         if exchange.guarded:
             for event in guard_events(exchange):
-                self.write(event)
+                self._write(event)
 
     def _like(self, exchange: Exchange) -> tuple[Likeness, Series] | None:
         """What this request's event has in common with others, and its metrics; None when it must be written whole."""

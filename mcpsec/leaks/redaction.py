@@ -7,6 +7,8 @@ calls that once when it starts.
 
 from __future__ import annotations
 
+from functools import partial
+
 from mcpsec.leaks.detection import find
 
 TYPE_CHECKING = False
@@ -40,7 +42,7 @@ class _Engine:
         book = packaged()
         if bulk.available() and (compile_it or bulk.cached(book)):
             database = bulk.Bulk(book)
-            self.find = lambda data: database.find(data, path=None, floor=MEDIUM)
+            self.find = partial(database.find, path=None, floor=MEDIUM)
         self.settled = True
 
     def look(self, data: bytes) -> list[Match]:

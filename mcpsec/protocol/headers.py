@@ -141,7 +141,12 @@ def _route_modern(message: Message, headers: Mapping[str, str], supported: tuple
     member = NAME_MEMBER.get(method)
     if member is not None:
         named = params.get(member)
-        if named is not None and decode_value(headers.get(NAME_HEADER)) != named:
+        shown = headers.get(NAME_HEADER)
+        if (
+            named is not None
+            and (shown is None or shown != named or shown.startswith(_OPEN))
+            and decode_value(shown) != named
+        ):
             raise _mismatch(f"{NAME_HEADER} header does not match the body's {member}", ident)
     if version not in supported:
         raise _unsupported(version, supported, ident)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mcpsec.errors import ConfigurationError
 from mcpsec.gateway.policy.globs import ResourceGlob, plain_form
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Context", "ContextRule"]
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What is known around a call.
 
     ``certificate_sha256`` is lower-case hex of the verified certificate's DER form, None without one; ``address`` is

@@ -12,7 +12,7 @@ from mcpsec.protocol import codes
 from mcpsec.protocol.jsonrpc import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from mcpsec.gateway.policy import Decision, Policy
     from mcpsec.gateway.policy.confirmation import Confirmations, Presented
@@ -56,12 +56,17 @@ class Authorise:
             return None
         policy, desk, now = self._policy(), self._confirmations(), datetime.now(UTC)
         used: list[Presented] = []
-        for call in self._calls(exchange, message.method, message.params):
+        method, params = message.method, message.params
+        if method == "tools/call":  # nearly always
+            calls: Iterable[Call | None] = (self._tool_call(exchange, params),)
+        else:
+            calls = self._calls(exchange, method, params)
+        for call in calls:
             if call is None:
                 return Refusal(
                     400, codes.INVALID_PARAMS, "the request does not name what it is about", "target-missing"
                 )
-            shown = _shown(exchange, message, call, desk, policy.confirmation_headers)
+            shown = _shown(exchange, message, call, desk, policy.confirmation_headers) if desk is not None else {}
             peer = exchange.peer
             decision = policy.decide(
                 client.id, call, Context(peer.fingerprint, peer.address, now, frozenset(shown) if shown else _NONE)
@@ -72,15 +77,14 @@ class Authorise:
                     return _unconfirmed(decision, desk.digest(client.id, message.method, call, message.params))
                 return denied(decision.rule, decision.reason)
             exchange.rule = decision.rule
-            used += [shown[header] for header in decision.confirmations]
+            if decision.confirmations:
+                used += [shown[header] for header in decision.confirmations]
         return _use_up(exchange, desk, used) if used and desk is not None else None
 
     def _calls(self, exchange: Exchange, method: str, params: dict[str, Any]) -> Iterator[Call | None]:
-        """Everything that a message asks for, as the policy names it; None for something it names wrongly."""
+        """Everything that a message asks for but a tool, as the policy names it; None for what it names wrongly."""
         upstream = exchange.upstream
-        if method == "tools/call":
-            yield self._tool_call(exchange, params)
-        elif method in _RESOURCE_METHODS:
+        if method in _RESOURCE_METHODS:
             yield self._named(exchange, "resource", params.get("uri"))
         elif method == "prompts/get":
             yield self._named(exchange, "prompt", params.get("name"), params.get("arguments"))

@@ -88,12 +88,12 @@ class ToolRate:
     """A client's calls of the tools that a glob of ``[upstreams.NAME.rate_limits]`` names, one bucket a tool."""
 
     def __init__(self, upstreams: Iterable[Upstream], state: State) -> None:
-        self._rates = {upstream.name: _ranked(upstream.rate_limits) for upstream in upstreams}
+        self._rates = {upstream.name: _ranked(upstream.rate_limits) for upstream in upstreams if upstream.rate_limits}
         self._state = state
 
     def __call__(self, exchange: Exchange) -> Outcome:
         """Spend one token of the bucket of the client and the tool; the closest glob counts."""
-        if exchange.kind != "tool" or exchange.client is None:
+        if not self._rates or exchange.kind != "tool" or exchange.client is None:
             return None
         upstream, _, tool = exchange.resource.partition("/")
         for glob, rate in self._rates.get(upstream, ()):

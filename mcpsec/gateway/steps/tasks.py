@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mcpsec.gateway.message import Exchange, Refusal
 from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.steps.session import store_unavailable
-from mcpsec.gateway.tasks import ABOUT_ONE_TASK, related_task
+from mcpsec.gateway.tasks import ABOUT_ONE_TASK, RELATED_TASK, related_task
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import Era
 from mcpsec.protocol.jsonrpc import Kind
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FindTask"]
 
+_ABOUT_TASKS = frozenset({"initialize", "subscriptions/listen"})
 _WITH_TASKS = "2025-11-25"  # the only revision before 2026-07-28 that has them
 
 
@@ -34,13 +35,18 @@ class FindTask:
         message = exchange.message
         if message is None:
             return None
-        if message.method == "initialize":
+        method = message.method
+        if method not in _ABOUT_TASKS and message.kind is not Kind.RESPONSE and not method.startswith("tasks/"):
+            meta = message.params.get("_meta")
+            if not isinstance(meta, dict) or RELATED_TASK not in meta:
+                return None
+        if method == "initialize":
             _without_own_tasks(exchange, message)
             return None
-        if message.method.startswith("tasks/") and exchange.era is Era.LEGACY and _version(exchange) != _WITH_TASKS:
+        if method.startswith("tasks/") and exchange.era is Era.LEGACY and _version(exchange) != _WITH_TASKS:
             return Refusal(200, codes.METHOD_NOT_FOUND, "Method not found", "method-unknown")
         named = _named(message)
-        if not named and message.method != "tasks/list":
+        if not named and method != "tasks/list":
             return None
         if self._tasks.is_shared and not all(self._tasks.tools_of(exchange, id) for id in named or [None]):
             return self._look_elsewhere(exchange, named)

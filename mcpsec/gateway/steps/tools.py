@@ -43,7 +43,10 @@ class KnownTool:
         upstream, name = self._target(exchange.endpoint, message.params["name"])
         if upstream is None:
             return denied("tool-unlisted", "no upstream has this prefix")
-        if name in upstream.catalogue.tools and not upstream.catalogue.is_stale(asyncio.get_running_loop().time()):
+        catalogue = upstream.catalogue
+        if name in catalogue.tools and (
+            catalogue.pins is None or not catalogue.is_stale(asyncio.get_running_loop().time())
+        ):
             return self._check_call(exchange, upstream, name)
         return self._look_again(exchange, upstream, name)
 

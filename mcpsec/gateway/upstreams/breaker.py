@@ -103,6 +103,11 @@ class Breaker:
 
     def _count(self, now: float, *, failed: bool, slow: bool) -> None:
         slots = self._slots
+        if not failed and not slow and slots:
+            newest = slots[-1]
+            if now < newest[0] + self._slot and slots[0][0] > now - self._config.window:
+                newest[1] += 1
+                return
         while slots and slots[0][0] <= now - self._config.window:
             slots.popleft()
         if not slots or now >= slots[-1][0] + self._slot:

@@ -178,7 +178,10 @@ class HttpUpstream:
         if response.status in {401, 403, 407} or response.status >= 500 or b"content-encoding" in response.fields:
             _drop(response)
             return unavailable("upstream-status", f"the upstream answered {response.status}")
-        headers: Headers = [(name, value) for name, value in response.fields.items() if name in RETURNED]
+        if response.known is None:
+            headers: Headers = [(name, value) for name, value in response.fields.items() if name in RETURNED]
+        else:
+            headers = response.known.returned.copy()
         if opens_session and _ok(response):
             try:
                 session = self._open_session(exchange, response)

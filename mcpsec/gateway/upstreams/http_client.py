@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import httptools
 
+from mcpsec.gateway.upstreams.known_answers import KnownAnswers
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+    from mcpsec.gateway.upstreams.known_answers import AnswerHead
 
 __all__ = ["HttpPool", "UpstreamFault", "UpstreamResponse", "UpstreamTimeout"]
 
@@ -42,17 +46,24 @@ class UpstreamTimeout(UpstreamFault):
 
 
 class UpstreamResponse:
-    """An answer's head, with its whole body, or with ``stream`` for an event stream."""
+    """An answer's head, with its whole body, or with ``stream`` for an event stream.
 
-    __slots__ = ("body", "content_type", "fields", "status", "stream")
+    ``known`` is its head when that came before: then the fields are the head's own and must not be changed.
+    """
 
-    def __init__(self) -> None:
-        self.status = 0
-        self.fields: dict[bytes, bytes] = {}
-        self.content_type = b""
-        """The media type without parameters, in lower case."""
-        self.body = b""
+    __slots__ = ("body", "content_type", "fields", "known", "status", "stream")
+
+    def __init__(self, known: AnswerHead | None = None, body: bytes = b"") -> None:
+        self.known = known
+        self.body = body
         self.stream: BodyStream | None = None
+        if known is None:
+            self.status = 0
+            self.fields: dict[bytes, bytes] = {}
+            self.content_type = b""
+            """The media type without parameters, in lower case."""
+        else:
+            self.status, self.fields, self.content_type = known.status, known.fields, known.content_type
 
 
 class StreamSource(Protocol):
@@ -137,6 +148,7 @@ class _UpstreamConnection(asyncio.Protocol):
         self._size = 0
         self._unread = 0
         self._complete = True
+        self._untouched = False  # nothing has come of the answer that is due
         self._until_eof = False
         self.closed = False
         self.idle_since = 0.0
@@ -159,6 +171,9 @@ class _UpstreamConnection(asyncio.Protocol):
             # Bytes that nobody asked for: an answer to a request we never sent must not meet the next one.
             self.abort()
             return
+        untouched, self._untouched = self._untouched, False
+        if untouched and self._read_known(data):
+            return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -170,8 +185,29 @@ class _UpstreamConnection(asyncio.Protocol):
         if self._unread > self._pool.header_bytes and not self.closed:
             self._fail(UpstreamFault("the upstream's answer has too large a header"))
             self.abort()
+        elif untouched:
+            self._remember(data)
+
+    def _read_known(self, data: bytes) -> bool:
+        """Take a whole answer whose head came before; False when it is not one, and nothing was taken."""
+        known = None if self.closed else self._pool.known.read(data)
+        if known is None:
+            return False
+        self._complete = True
+        self._resolve(UpstreamResponse(*known))
+        self._pool.give_back(self)
+        return True
+
+    def _remember(self, data: bytes) -> None:
+        """Keep the head of an answer that came whole in one piece, on a connection that stays."""
+        if self._complete and not self.closed:
+            got = self._response
+            self._pool.known.remember(data, got.status, got.content_type, got.fields, got.body)
 
     def on_message_begin(self) -> None:
+        if self._complete:  # behind the answer, in the same piece: nobody asked for it either
+            self.abort()
+            return
         self._response = UpstreamResponse()
         self._body, self._size, self._unread = [], 0, 0
 
@@ -244,7 +280,7 @@ class _UpstreamConnection(asyncio.Protocol):
 
     async def request(self, data: bytes, timeout: float) -> UpstreamResponse:
         """Send one request and wait for its answer (an event stream: for its head)."""
-        self._complete = False
+        self._complete, self._untouched = False, True
         answer = self._answer = self._pool.expect(self, timeout)
         self._transport.write(data)
         try:
@@ -292,6 +328,7 @@ class HttpPool:
         self._connect_timeout = connect_timeout
         self.response_bytes = response_bytes
         self.header_bytes = header_bytes
+        self.known = KnownAnswers(response_bytes)
         self._idle: deque[_UpstreamConnection] = deque()
         self._live: set[_UpstreamConnection] = set()
         self._timer: asyncio.TimerHandle | None = None
