@@ -180,7 +180,15 @@ class Connection(asyncio.Protocol):
         return (self._request, self._part, self._body_bytes) if self._part else (None, "", 0)
 
     def eof_received(self) -> bool:
-        """A half-closed connection is closed (RFC 9112 section 9.6 leaves that to us)."""
+        """A half-closed connection is closed (RFC 9112 section 9.6 leaves that to us), and TLS has no half ones.
+
+        What was written is still sent; what is due would be written to nobody, so it isn't worked on any longer.
+        """
+        if self._state not in {"closing", "closed"}:
+            self._queue.clear()
+            self._state = "closing"
+            self._deadline = self._loop.time() + _CLOSE_SECONDS
+            self._task.cancel()
         return False
 
     def pause_writing(self) -> None:
@@ -314,30 +322,30 @@ class Connection(asyncio.Protocol):
                     self._registry.refused(item, self.peer)
                     self._write(refusal_answer(item), keep_alive=False)
                     return self._linger()
-                keep_alive = await self._answer(item)
+                answer = await self._registry.handler(item, self.peer)
+                keep_alive = item.keep_alive and not self._registry.draining
+                if isinstance(answer, StreamAnswer):
+                    keep_alive = await self._stream(answer, keep_alive=keep_alive)
+                else:
+                    self._write(answer, keep_alive=keep_alive)
+                    if len(answer.body) > _PIECE:
+                        await self._write_rest(answer.body)
+                if self._drained is not None:
+                    await self._flushed()
                 if not keep_alive:
                     return self._close()
                 self._next_request()
         except asyncio.CancelledError:
-            self.abort()
+            if self._state != "closing":  # else the transport closes by itself, once all is sent
+                self.abort()
         except Exception:
             self.abort()
             raise
 
-    async def _answer(self, request: Request) -> bool:
-        answer = await self._registry.handler(request, self.peer)
-        keep_alive = request.keep_alive and not self._registry.draining
-        if isinstance(answer, StreamAnswer):
-            keep_alive = await self._stream(answer, keep_alive=keep_alive)
-        else:
-            self._write(answer, keep_alive=keep_alive)
-            if len(answer.body) > _PIECE:
-                for start in range(_PIECE, len(answer.body), _PIECE):
-                    await self._flushed()
-                    self._transport.write(answer.body[start : start + _PIECE])
-        if self._drained is not None:
+    async def _write_rest(self, body: bytes) -> None:
+        for start in range(_PIECE, len(body), _PIECE):
             await self._flushed()
-        return keep_alive
+            self._transport.write(body[start : start + _PIECE])
 
     def _next_request(self) -> None:
         if self._paused:

@@ -278,16 +278,15 @@ class _UpstreamConnection(asyncio.Protocol):
         if answer is not None and not answer.done():
             answer.set_exception(fault)
 
-    async def request(self, data: bytes, timeout: float) -> UpstreamResponse:
-        """Send one request and wait for its answer (an event stream: for its head)."""
+    def request(self, data: bytes, timeout: float) -> asyncio.Future[UpstreamResponse]:
+        """Send one request; its answer is to come (of an event stream, its head).
+
+        Whoever waits for it in vain, or no longer, calls ``abort``: what still arrives then belongs to nobody.
+        """
         self._complete, self._untouched = False, True
         answer = self._answer = self._pool.expect(self, timeout)
         self._transport.write(data)
-        try:
-            return await answer
-        except BaseException:  # cancelled or failed: whatever still arrives on this connection belongs to nobody
-            self.abort()
-            raise
+        return answer
 
     @property
     def waits(self) -> bool:
@@ -344,13 +343,16 @@ class HttpPool:
         if kept is not None:
             try:
                 return await kept.request(data, timeout)
-            except UpstreamTimeout:
-                raise
-            except UpstreamFault:
-                if not repeatable:
+            except BaseException as fault:
+                kept.abort()
+                if not repeatable or not isinstance(fault, UpstreamFault) or isinstance(fault, UpstreamTimeout):
                     raise
         connection = await self._connect()
-        return await connection.request(data, timeout)
+        try:
+            return await connection.request(data, timeout)
+        except BaseException:
+            connection.abort()
+            raise
 
     def expect(self, connection: _UpstreamConnection, timeout: float) -> asyncio.Future[UpstreamResponse]:
         """The answer that a connection waits for, at most ``timeout`` seconds.
