@@ -33,7 +33,7 @@ def pages(examples: Mapping[str, tuple[Sequence[str], Sequence[str]]]) -> dict[s
 
 
 def _section(check: Check, failing: Sequence[str], passing: Sequence[str]) -> str:
-    owasp, cwe = table("owasp.toml"), table("cwe.toml")
+    owasp, cwe, cosai = table("owasp.toml"), table("cwe.toml"), table("cosai.toml")
     facts = [
         ("severity", f"{check.severity}, confidence {check.confidence}, persona {check.persona}"),
         ("looks at", ", ".join(KINDS[kind] for kind in check.kinds) or "every file"),
@@ -42,7 +42,7 @@ def _section(check: Check, failing: Sequence[str], passing: Sequence[str]) -> st
         ("OWASP MCP Top 10", ", ".join(f"{name} {owasp[name]}" for name in check.owasp) or "-"),
         ("CWE", ", ".join(f"CWE-{number} {cwe[str(number)]}" for number in check.cwe) or "-"),
         ("MCP 2026-07-28", check.spec or "-"),
-        ("CoSAI", check.cosai or "-"),
+        ("CoSAI", f"{check.cosai} {cosai[check.cosai]}" if check.cosai else "-"),
         ("`--fix`", "yes, where one line is enough" if check.fixable else "no"),
     ]
     lines = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,26 @@ from mcpsec.audit.model import Edit, Result, State
 from mcpsec.errors import ConfigurationError
 
 __all__ = ["Repair", "apply", "plan"]
+
+
+_PAIR = re.compile(r"""(?P<name>[\w.-]+)["']?\s*[:=]\s*["']?(?P<value>[^"',}\n]+)""")
+
+
+def _masked(text: str) -> str:
+    """A text without its secrets, line for line: a repair's lines may hold what has nothing to do with it."""
+    from mcpsec.audit.literals import is_literal_secret
+    from mcpsec.leaks.detection import find
+
+    raw = text.encode("utf-8", "surrogatepass")
+    spans = [(match.start, match.end) for match in find(raw, floor=1)]
+    for pair in _PAIR.finditer(text):
+        if is_literal_secret(pair["name"], pair["value"], weak=True):
+            begin = len(text[: pair.start("value")].encode("utf-8", "surrogatepass"))
+            spans.append((begin, begin + len(pair["value"].encode("utf-8", "surrogatepass"))))
+    for begin, end in sorted(spans, reverse=True):
+        hidden = b"****" + b"\n" * raw.count(b"\n", begin, end)
+        raw = raw[:begin] + hidden + raw[max(begin, end) :]
+    return raw.decode("utf-8", "replace")
 
 
 @dataclass
@@ -30,7 +51,7 @@ class Repair:
         if self.mode is not None:
             lines.append(f"chmod {self.mode:o} {self.path}")
         if self.before != self.after:
-            old, new = self.before.splitlines(), self.after.splitlines()
+            old, new = _masked(self.before).splitlines(), _masked(self.after).splitlines()
             lines += difflib.unified_diff(old, new, f"{self.path}", f"{self.path}", n=1, lineterm="")
         return "\n".join(lines)
 

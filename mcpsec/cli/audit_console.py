@@ -54,11 +54,13 @@ def show(found: Audit, *, show_all: bool = False) -> None:
         console.print(Text(f"\n{state}", style="bold"))
         for result in rows:
             where = f"{result.location}" if result.location else ""
-            console.print(
-                Text.assemble(
-                    f"  {result.check}  ", (result.subject, "bold"), f"  {result.observed}", (f"  {where}", "dim")
-                )
-            )
+            told = Text.assemble(f"  {result.check}  ", (result.subject, "bold"), f"  {result.observed}")
+            if where and where != result.subject:
+                told.append(f"  {where}", "dim")
+            if result.waiver:
+                end = f", until {result.waiver['expires']}" if result.waiver["expires"] else ""
+                told.append(f"  ({result.waiver['reason']}{end})", "italic")
+            console.print(told)
     console.print(Text(f"\n{score(found.items)}.", style="bold"))
     severities = [f"{sum(r.severity == name for r in failing)} {name}" for name in _SEVERITIES]
     counts = ", ".join(text for text in severities if not text.startswith("0 "))

@@ -126,6 +126,20 @@ def test_repairs_show_a_diff_and_mend(tmp_path):
         repair.apply(stale[0])
 
 
+def test_the_diff_of_a_repair_shows_no_secret(tmp_path):
+    """A secret on the line that is repaired, by its form and by its name; what is written keeps it."""
+    token, word = "ghp_16C7e42F292c6912E7710c838347Ae178B4a", "Gh7kLm92xQ-plain"
+    text = (
+        '{"mcpServers": {"a": {"type": "sse", "url": "http://mcp.acme.io/mcp", '
+        f'"headers": {{"Authorization": "Bearer {token}"}}, "env": {{"DB_PASSWORD": "{word}"}}}}}}}}\n'
+    )
+    (planned,) = repair.plan(of_text(tmp_path, ".mcp.json", text).results)
+    shown = planned.diff()
+    assert token not in shown and word not in shown
+    assert "+" in shown and "https://mcp.acme.io" in shown
+    assert token in planned.after and word in planned.after
+
+
 def test_every_format(tmp_path):
     (tmp_path / ".mcp.json").write_text(
         '{"mcpServers": {"a|<b>": {"command": "npx", "args": ["srv@latest"], "env": {"API_KEY": "7f3c9a1e5b2d8f4a6c0e"}}}}'
