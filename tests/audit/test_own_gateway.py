@@ -28,6 +28,9 @@ LOAD = {*LIMITED, "TMO003", "INP001", "INP002"}
 CONTROLS = {
     "signatures": (r"^require = .*", 'require = ["mtls"]', {"SIG001"}),
     "origins": (r"^allowed_origins = .*", 'allowed_origins = ["https://attacker.invalid"]', {"ORG001"}),
+    "hosts": (r"^allowed_origins = .*", 'allowed_origins = []\nallowed_hosts = ["attacker.invalid"]', {"ORG002"}),
+    "TLS 1.3": (r"^minimum_version = .*", 'minimum_version = "1.2"', {"TLS006"}),
+    "client certificates": (r"^require = .*", 'require = ["signature"]', {"TLS002"}),
     "rate limit": (r"^rate_limit = \{.*\n", "", {"RTE003"}),
     "header timeout": (r"^header_timeout = .*", 'header_timeout = "1m"', {"TMO003"}),
     "body timeout": (r"^body_timeout = .*", 'body_timeout = "1m"', {"TMO003"}),
