@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from mcpsec.audit.drill.leash import leashed
+from mcpsec.audit.drill.leash import end, leashed
 from mcpsec.errors import NotAssessedError
 
 __all__ = ["Gateway", "living"]
@@ -102,11 +102,7 @@ class Gateway:
 
     def kill(self) -> int | None:
         """End it without asking; its exit status, None when it did not run."""
-        if self._process is None:
-            return None
-        self._process.kill()
-        code = self._process.wait()
-        self._process = None
+        code, self._process = end(self._process), None
         return code
 
 

@@ -9,8 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
-__all__ = ["leashed"]
+if TYPE_CHECKING:
+    import subprocess
+
+__all__ = ["end", "leashed"]
 
 _PR_SET_PDEATHSIG = 1
 
@@ -23,6 +27,14 @@ def leashed(command: list[str]) -> list[str]:
     if not sys.platform.startswith("linux"):
         return command
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
+
+
+def end(process: subprocess.Popen[bytes] | None) -> int | None:
+    """Kill a program and wait for it; its exit status, None when there is none."""
+    if process is None:
+        return None
+    process.kill()
+    return process.wait()
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from mcpsec.audit.drill.leash import leashed
+from mcpsec.audit.drill.leash import end, leashed
 from mcpsec.errors import NotAssessedError
 
 __all__ = ["Store", "program"]
@@ -58,9 +58,5 @@ class Store:
 
     def kill(self) -> int | None:
         """Kill it; the exit status, None when it did not run."""
-        if self._process is None:
-            return None
-        self._process.kill()
-        code = self._process.wait()
-        self._process = None
+        code, self._process = end(self._process), None
         return code

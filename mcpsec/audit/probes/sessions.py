@@ -160,12 +160,11 @@ def _not_modern(session: Session, entry: Entry, check: str) -> Finding:
 @probe("P1", "HDR001", order=62)
 def contradictions(session: Session) -> Iterator[Finding]:
     """HDR001: headers that are missing, or say something else than the body."""
-    subject, entry = session.subject, let_in(session)
+    entry = let_in(session)
     if entry.modern is None:
         yield _not_modern(session, entry, "HDR001")
         return
-    discover, mirrored = modern("server/discover")
-    named, naming = modern("prompts/get", {"name": CANARY})
+    discover, mirrored, named, naming = _messages()
     cases: list[tuple[str, dict[str, Any], dict[str, str]]] = [
         ("another Mcp-Method", discover, {**mirrored, "Mcp-Method": "ping"}),
         ("no Mcp-Method", discover, {key: value for key, value in mirrored.items() if key != "Mcp-Method"}),
@@ -180,10 +179,19 @@ def contradictions(session: Session) -> Iterator[Finding]:
             wrong.append(what)
         elif what == "another Mcp-Name" and answer.error.get("code") == -32602 and answer.status != 400:
             wrong.append(what)  # it looked the body's name up
+    yield _processed(session, "HDR001", wrong, told, "mismatch")
+
+
+def _messages() -> tuple[dict[str, Any], dict[str, str], dict[str, Any], dict[str, str]]:
+    """Bodies and headers of a request without a name, and of one for a name that no server has."""
+    named, naming = modern("prompts/get", {"name": CANARY})
+    return (*modern("server/discover"), named, naming)
+
+
+def _processed(session: Session, check: str, wrong: list[str], told: list[str], key: str) -> Finding:
     if wrong:
-        yield subject.fail("HDR001", None, f"processed with {', '.join(wrong)}", key="mismatch")
-    else:
-        yield subject.ok("HDR001", None, "; ".join(told))
+        return session.subject.fail(check, None, f"processed with {', '.join(wrong)}", key=key)
+    return session.subject.ok(check, None, "; ".join(told))
 
 
 def _sent(session: Session, entry: Entry, body: dict[str, Any], headers: dict[str, str], **more: Any) -> Answer:
@@ -193,12 +201,11 @@ def _sent(session: Session, entry: Entry, body: dict[str, Any], headers: dict[st
 @probe("P2", "HDR002", order=62)
 def ambiguities(session: Session) -> Iterator[Finding]:
     """HDR002: one header twice with two values, and an encoded value that is none."""
-    subject, entry = session.subject, let_in(session)
+    entry = let_in(session)
     if entry.modern is None:
         yield _not_modern(session, entry, "HDR002")
         return
-    discover, mirrored = modern("server/discover")
-    named, naming = modern("prompts/get", {"name": CANARY})
+    discover, mirrored, named, naming = _messages()
     wrong, told = [], []
     for what, answer in (
         ("Mcp-Method twice", _sent(session, entry, discover, mirrored, repeated=[("Mcp-Method", "ping")])),
@@ -208,7 +215,4 @@ def ambiguities(session: Session) -> Iterator[Finding]:
         looked_up = answer.error.get("code") == -32602 and answer.status != 400
         if answer.answers or looked_up:
             wrong.append(what)
-    if wrong:
-        yield subject.fail("HDR002", None, f"processed with {', '.join(wrong)}", key="ambiguous")
-    else:
-        yield subject.ok("HDR002", None, "; ".join(told))
+    yield _processed(session, "HDR002", wrong, told, "ambiguous")
