@@ -32,7 +32,8 @@ def render_page(found: Audit) -> str:
     failing = [r for r in found.results if r.state is State.FAIL]
     counts = [(name, sum(r.severity == name for r in failing)) for name in reversed(SEVERITIES)]
     when = found.started.strftime("%d %B %Y, %H:%M UTC")
-    targets = ", ".join(escape(str(target)) for target in found.request.targets) or "client configurations of this user"
+    names = [found.request.root.name or "/" if target == "." else str(target) for target in found.request.targets]
+    targets = ", ".join(map(escape, names)) or "client configurations of this user"
     parts = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',

@@ -100,4 +100,5 @@ def test_place_beside_the_server_needs_no_limit_of_its_own(tmp_path):
         )
 
     assert failing(of_text(tmp_path / "a", "nginx.conf", server("= /healthz")), "RTE002") == []
+    assert failing(of_text(tmp_path / "c", "nginx.conf", server("~* \\.(css|js|png)$")), "RTE002") == []
     assert failing(of_text(tmp_path / "b", "nginx.conf", server("/tools")), "RTE002")

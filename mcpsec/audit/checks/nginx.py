@@ -51,8 +51,8 @@ def _relevant(root: Directive) -> list[Directive]:
 
 _TLS = ("listen", "ssl_certificate", "ssl_verify_client", "ssl_client_certificate", "server_name")
 _ASIDE = re.compile(
-    r"(?i)^[\^~=]*/?(?:[\w/-]*/)?(?:health\w*|livez?|readyz?|live|ready|status|ping|favicon\.ico|robots\.txt|static|assets|"
-    r"\.well-known(?:/[\w-]+)*)/?$"
+    r"(?i)^[\^~=*]*/?(?:[\w/-]*/)?(?:health\w*|livez?|readyz?|live|ready|status|ping|favicon\.ico|robots\.txt|static|assets|"
+    r"\.well-known(?:/[\w-]+)*)/?\$?$|^~\*?(?:\.\*)?\\\.\(?(?:\??:?\w{2,5}\|?)*(?:css|js|png|ico|svg|woff2?)\b"
 )
 """Places beside the server itself, which answer without it or with what costs nothing."""
 
