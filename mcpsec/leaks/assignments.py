@@ -27,9 +27,13 @@ REACH = 400
 """How far before and after a gate's hit the walk may look, not counting the value."""
 
 _NAME_REST = expression(rb"[\w.$\x80-\xff-]{0,64}")
-_NAME_BACK = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-") | frozenset(
+_NAME_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$-") | frozenset(
     range(128, 256)
 )
+_NAMES_ONLY = bytes(byte if byte in _NAME_BYTES else 0 for byte in range(256))
+"""Turns every byte that can't be part of a name into NUL, so that a name's beginning is found without a loop."""
+_OPERATOR_STARTS = frozenset(bytes([byte]) for byte in b" \t\r\n,{:=!?|+-<>(*\"'`]\\[")
+"""What may follow a name whose value comes; anything may when it is the name of a tag."""
 
 _OPERATOR = expression(
     rb"""
@@ -152,10 +156,8 @@ def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequenc
         for at in _keyword_positions(lower, present, start, end):
             if at < done:
                 continue
-            head = at
             floor = max(0, at - NAME_BYTES)
-            while head > floor and data[head - 1] in _NAME_BACK:
-                head -= 1
+            head = floor + data[floor:at].translate(_NAMES_ONLY).rfind(b"\0") + 1
             rest = _NAME_REST.match(data, at)
             done = rest.end() if rest else at
             yield from _at(book, data, where, head, done)
@@ -179,11 +181,13 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
     kind = _kinds(name.strip(b"-.$"))
     if not kind or data[max(0, head - 2) : head] == b"::":  # the name of a type: AWS::AppSync::ApiKey
         return
-    operator = _OPERATOR.match(data, tail)
-    if operator is not None and operator.lastgroup == "arg" and not name.startswith(b"-"):
-        operator = _NO_ARGUMENT.match(data, tail)
-    if operator is None or data[max(0, head - 4) : head].rstrip()[-2:] in (b"==", b"!="):
-        yield from _compared(book, data, kind, name, head)
+    before = data[max(0, head - 4) : head]
+    operator = None
+    if data[tail : tail + 1] in _OPERATOR_STARTS or before[-1:] in (b"<", b":"):
+        operator = (_OPERATOR if name.startswith(b"-") else _NO_ARGUMENT).match(data, tail)
+    if operator is None or before.rstrip()[-2:] in (b"==", b"!="):
+        if b"=" in before:
+            yield from _compared(book, data, kind, name, head)
         return
     how = str(operator.lastgroup)
     if how in ("arg", "blank") and not _PLAIN_NAME.match(name):

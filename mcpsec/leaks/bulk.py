@@ -25,7 +25,7 @@ from mcpsec.leaks.detection import (
     resolve,
 )
 from mcpsec.leaks.expressions import read_cache, write_cache
-from mcpsec.leaks.rulebook import FREQUENT, SHORT_GAP, SLOT_WORDS, is_common, is_short
+from mcpsec.leaks.rulebook import FREQUENT, SHORT_GAP, SLOT_BEFORE_GAP, SLOT_GAP, SLOT_WORDS, is_common, is_short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ GATES = (
 """Detector, the expression that finds where it has something to look at, and how far before the hit's end that begins."""  # noqa: E501
 
 LONGEST_NAME = 32
+BESIDE = 64
+"""The most text of a hit beside an everyday name: the gap and the secret-like word."""
 RARE = 5
 """From this length on a keyword is looked for as it stands."""
 
@@ -78,7 +80,7 @@ class Plan:
         for index, rule in enumerate(book.rules):
             if not rule.pattern:
                 continue
-            if not rule.gate and any(len(k) < RARE or k in FREQUENT for k in rule.keywords):
+            if not rule.gate and any(_says_little(k) for k in rule.keywords):
                 self._add(rule.pattern, "pattern", [index])
                 continue
             for keyword in rule.keywords:
@@ -86,9 +88,13 @@ class Plan:
                 if rule.gate and is_common(keyword):
                     wakes = short if is_short(keyword) else everyday
                 wakes.setdefault(keyword, []).append(index)
-        for how, named in (("literal", literals), ("everyday", everyday)):
-            for keyword, indexes in named.items():
-                self._add("(?i)" + re.escape(keyword), how, indexes)
+        for keyword, indexes in literals.items():
+            self._add("(?i)" + re.escape(keyword), "literal", indexes)
+        self.everyday: dict[int, bytes] = {}
+        for keyword, indexes in everyday.items():
+            self.everyday[len(self.sources)] = keyword.encode()
+            name, words = re.escape(keyword), f"(?:{SLOT_WORDS})"
+            self._add(f"(?i){name}{SLOT_GAP}{words}|{words}{SLOT_BEFORE_GAP}{name}", "everyday", indexes)
         if short:
             names = "|".join(map(re.escape, short))
             self._add(rf"(?i)(?:^|[^a-z0-9])(?:{names}){SHORT_GAP}(?:{SLOT_WORDS})", "short", [])
@@ -129,7 +135,7 @@ class Bulk:
         self.book = book
         plan = Plan(book)
         self._wakes = plan.wakes
-        self._lengths = [len(source) - len("(?i)") - source.count("\\") for source in plan.sources]
+        self._everyday = plan.everyday
         self._short = plan.short
         name = plan.key()
         self._db = self._load(name)
@@ -186,8 +192,7 @@ class Bulk:
                 continue
             if how == "everyday":
                 lower = lower or data.lower()
-                length = self._lengths[number]
-                places = [at for at in places if beside_slot(lower, at - length, at)]
+                places = _ends_beside_slot(lower, self._everyday[number], places)
             if how == "encoded":
                 encoded.extend(decoding.around(data, wakes[0], at) for at in places)
                 continue
@@ -238,6 +243,24 @@ class Bulk:
                 if lower.find(keyword, begin, end) >= 0:
                     for index in indexes:
                         areas.setdefault(index, []).append((begin, end))
+
+
+def _says_little(keyword: str) -> bool:
+    """True for a keyword that so many texts hold that its rule's whole pattern is looked for instead."""
+    return len(keyword) < RARE or keyword in FREQUENT or len(set(keyword)) == 1
+
+
+def _ends_beside_slot(lower: bytes, keyword: bytes, places: list[int]) -> list[int]:
+    """Where the everyday name ends that a hit's stretch holds beside a secret-like word."""
+    ends: dict[int, None] = {}
+    for place in places:
+        at = lower.find(keyword, max(0, place - BESIDE - len(keyword)), place)
+        while at >= 0:
+            after = at + len(keyword)
+            if after not in ends and beside_slot(lower, at, after):
+                ends[after] = None
+            at = lower.find(keyword, at + 1, place)
+    return list(ends)
 
 
 def _compile(sources: list[str]) -> Any:

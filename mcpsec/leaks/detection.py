@@ -12,7 +12,7 @@ from _bisect import bisect_left
 from mcpsec.leaks import assignments, commands, connections, decoding, keyblocks, manifests, slots
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask
-from mcpsec.leaks.rulebook import SHORT_GAP, SHORTEST_LONG, SLOT_GAP, SLOT_WORDS, is_common, packaged
+from mcpsec.leaks.rulebook import SHORT_GAP, SHORTEST_LONG, SLOT_BEFORE_GAP, SLOT_GAP, SLOT_WORDS, is_common, packaged
 from mcpsec.leaks.values import entropy, is_counted, kinds, randomness
 
 TYPE_CHECKING = False
@@ -25,13 +25,15 @@ __all__ = ["DETECTORS", "beside_slot", "confirm", "direct", "find", "finish", "l
 
 DETECTORS = (assignments, connections, keyblocks, commands, manifests)
 MEDIUM, HIGH = 1, 2
+KEY_SIZE = 32
+"""128 bits in hex: what has this length, in a provider's form and beside its name, was put where a key belongs."""
 NAMED_BEFORE = 360
 """The most text from a provider's name to the value that a template finds beside it."""
 NAMED_REACH = 96
 """How far a provider's name and a secret-like word may be apart, with the words themselves."""
 _SLOT_AFTER = expression(SLOT_GAP.encode() + rb"(?:" + SLOT_WORDS.encode() + rb")")
 _SHORT_SLOT_AFTER = expression(SHORT_GAP.encode() + rb"(?:" + SLOT_WORDS.encode() + rb")")
-_SLOT_BEFORE = expression(rb"(?:" + SLOT_WORDS.encode() + rb")[\w.-]{0,12}$")
+_SLOT_BEFORE = expression(rb"(?:" + SLOT_WORDS.encode() + rb")" + SLOT_BEFORE_GAP.encode() + rb"$")
 _RUN = expression(rb"[A-Za-z0-9_+/=.~-]{12,}")
 _DIGIT = expression(rb"[0-9]")
 WHOLE = 16 * 1024
@@ -121,25 +123,29 @@ def beside_slot(lower: bytes, at: int, after: int) -> bool:
 def merge(spans: Iterable[tuple[int, int]], size: int) -> list[tuple[int, int]]:
     """Join overlapping spans, given in order of their starts, cut to the text."""
     joined: list[tuple[int, int]] = []
+    first, last = 0, -1
     for begin, end in spans:
-        begin, end = max(0, begin), min(size, end)  # cut to the text  # noqa: PLW2901
-        if joined and begin <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
+        begin, end = begin if begin > 0 else 0, end if end < size else size  # cut to the text  # noqa: PLW2901
+        if begin > last or last < 0:
             joined.append((begin, end))
+            first, last = begin, end
+        elif end > last:
+            joined[-1] = (first, end)
+            last = end
     return joined
 
 
 def confirm(book: Rulebook, index: int, data: bytes, begin: int, end: int) -> Iterator[Match]:
     """The matches of one rule in a window, each judged."""
-    rule, pattern = book.rules[index], book.pattern(index)
-    if rule.gate:
-        if rule.near and not _mentions(data[max(0, begin) : end].lower(), rule.near):
-            return
-        for inner_begin, inner_end in _near_values(data, begin, end):
-            yield from _matches(rule, pattern, data, inner_begin, inner_end)
-    else:
-        yield from _matches(rule, pattern, data, begin, end)
+    rule = book.rules[index]
+    if not rule.gate:
+        yield from _matches(rule, book.pattern(index), data, begin, end)
+        return
+    value = book.value(index).search(data, begin, end)
+    if value is None or (rule.near and not _mentions(data[max(0, begin) : end].lower(), rule.near)):
+        return
+    for inner_begin, inner_end in _near_values(data, max(begin, value.start() - NAMED_BEFORE), end):
+        yield from _matches(rule, book.pattern(index), data, inner_begin, inner_end)
 
 
 def _mentions(lower: bytes, words: Iterable[bytes]) -> bool:
@@ -183,7 +189,11 @@ def _grade(rule: Rule, value: str) -> int | None:
     verdict = randomness(body) if len(body) >= 6 else True
     if verdict is False:
         return None
-    if verdict and rule.gate and rule.confidence == MEDIUM and _is_unmistakable(value):
+    if (
+        rule.gate
+        and rule.confidence == MEDIUM
+        and (_is_unmistakable(value) if verdict else len(value) >= KEY_SIZE and is_counted(value) and kinds(value) >= 2)
+    ):
         return HIGH
     return rule.confidence if verdict else min(MEDIUM, rule.confidence)
 

@@ -174,9 +174,11 @@ def read(path: str, *, archives: bool = True) -> Iterator[tuple[bytes, int]]:
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        info = os.fstat(handle)
+        if not stat.S_ISREG(info.st_mode):
             raise OSError(0, "not a regular file")
-        data = os.read(handle, BLOCK)
+        # A buffer of the file's own size: a large one for each of many small files costs more than reading them.
+        data = os.read(handle, min(BLOCK, info.st_size) or BLOCK)
         if is_binary(data) or data.startswith((b"\x1f\x8b", b"BZh", b"PK\x03\x04")):
             from mcpsec.leaks.archives import is_archive
 

@@ -6,6 +6,10 @@ import re
 
 __all__ = ["Ignore", "translate"]
 
+ANYWHERE = "(?:.*/)?"
+"""How the expression of a pattern without a directory begins: the last part of a path decides."""
+_PLAIN = re.compile(r"(?P<any>\*)?(?P<name>[\w.@+~-]+)(?P<directory>/)?")
+
 
 def translate(pattern: str) -> str | None:  # noqa: PLR0912
     """Turn one line of a .gitignore into a regular expression over the path relative to its directory.
@@ -21,7 +25,7 @@ def translate(pattern: str) -> str | None:  # noqa: PLR0912
     pattern = pattern.lstrip("/")
     if not pattern:
         return None
-    text = "" if anchored else "(?:.*/)?"
+    text = "" if anchored else ANYWHERE
     at = 0
     while at < len(pattern):
         char = pattern[at]
@@ -32,9 +36,11 @@ def translate(pattern: str) -> str | None:  # noqa: PLR0912
             text, at = text + "/.+", at + 3
             continue
         if char == "*":
+            begins = at == 0 or pattern[at - 1] == "/"
             while pattern[at + 1 : at + 2] == "*":
                 at += 1
-            text += "[^/]*"
+            # a whole part of a path is never empty, or ``doc/*`` would be ``doc/`` itself
+            text += "[^/]+" if begins and pattern[at + 1 : at + 2] in ("", "/") else "[^/]*"
         elif char == "?":
             text += "[^/]"
         elif char == "[":
@@ -58,27 +64,64 @@ class Ignore:
     """The rules of one directory's ignore file, the last matching one wins."""
 
     def __init__(self, text: str) -> None:
-        positive: list[str] = []
-        self._ordered: list[tuple[bool, re.Pattern[str]]] | None = None
-        lines = text.splitlines()
-        if any(line.startswith("!") for line in lines):
-            self._ordered = []
-            for line in lines:
-                source = translate(line.removeprefix("!"))
-                if source is not None and (compiled := _compile(source)):
-                    self._ordered.append((not line.startswith("!"), compiled))
-        else:
-            positive = [source for line in lines if (source := translate(line)) is not None and _compile(source)]
-        self._all = _compile("|".join(f"(?:{p})" for p in positive)) if positive else None
+        self._groups: list[tuple[bool, _Group]] = []
+        for line in text.splitlines():
+            ignored = not line.startswith("!")
+            if not self._groups or self._groups[-1][0] != ignored:
+                self._groups.append((ignored, _Group()))
+            self._groups[-1][1].add(line if ignored else line[1:])
+        self._groups = [(ignored, group.ready()) for ignored, group in reversed(self._groups)]
 
     def judge(self, relative: str) -> bool | None:
         """True to ignore, False to keep in spite of an earlier rule, None when no line speaks of it."""
-        if self._ordered is not None:
-            for ignored, pattern in reversed(self._ordered):
-                if pattern.match(relative):
-                    return ignored
-            return None
-        return True if self._all and self._all.match(relative) else None
+        name = relative[relative.rfind("/", 0, -1) + 1 :]
+        for ignored, group in self._groups:
+            if group.matches(relative, name):
+                return ignored
+        return None
+
+
+class _Group:
+    """Lines that stand together and mean the same: most are plain names or ``*.suffix``, which need no expression."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._suffixes: list[str] = []
+        self._loose: list[str] = []
+        self._anchored: list[str] = []
+
+    def add(self, line: str) -> None:
+        source = translate(line)
+        if source is None or not _compile(source):
+            return
+        plain = _PLAIN.fullmatch(line.rstrip("\r\n"))
+        if plain is None:
+            unbound = source.startswith(ANYWHERE)
+            (self._loose if unbound else self._anchored).append(source.removeprefix(ANYWHERE) if unbound else source)
+            return
+        name, directory = plain["name"], f"{plain['name']}/"
+        if plain["any"]:
+            self._suffixes += [directory] if plain["directory"] else [name, directory]
+        else:
+            self._names.update((directory,) if plain["directory"] else (name, directory))
+
+    def ready(self) -> _Group:
+        self._ends = tuple(self._suffixes)
+        self._by_name = _any_of(self._loose)
+        self._by_path = _any_of(self._anchored)
+        return self
+
+    def matches(self, relative: str, name: str) -> bool:
+        return (
+            name in self._names
+            or name.endswith(self._ends)
+            or (self._by_name is not None and self._by_name.match(name) is not None)
+            or (self._by_path is not None and self._by_path.match(relative) is not None)
+        )
+
+
+def _any_of(sources: list[str]) -> re.Pattern[str] | None:
+    return _compile("|".join(f"(?:{source})" for source in sources)) if sources else None
 
 
 def _compile(source: str) -> re.Pattern[str] | None:

@@ -7,6 +7,7 @@ attributed, with one pass over the log.
 from __future__ import annotations
 
 import os
+from itertools import accumulate
 
 from mcpsec.leaks.files import is_binary, uninteresting
 from mcpsec.leaks.gitrun import PREFIX, GitFailed, output
@@ -14,18 +15,22 @@ from mcpsec.leaks.gitrun import PREFIX, GitFailed, output
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import IO
 
 __all__ = ["Attribution", "attribute", "blobs", "contents", "slices"]
 
 STEP = 4096
 MARGIN = 1024
-BATCH = 400
+PARAGRAPH = b"\n\n"
+MOST_SEEN = 500_000
+"""Paragraphs of one path that are remembered; beyond, the next version counts as new."""
+BUFFER = 1 << 20
 Attribution = tuple[str, str, str, str, str, int]
 """Commit, author, e-mail address, date (ISO 8601), path, place in the log (the larger the older)."""
 
 
 def blobs(directory: str) -> list[tuple[str, list[str]]]:
-    """All paths of all refs with the object names of their versions, neighbours side by side. GitFailed."""
+    """All paths of all refs with the object names of their versions, oldest first. GitFailed."""
     listing = output(
         "rev-list", "--objects", "--all", "--missing=allow-any", "--filter=object:type=blob",
         "--filter-provided-objects", cwd=directory,
@@ -39,6 +44,7 @@ def blobs(directory: str) -> list[tuple[str, list[str]]]:
     for path, names in groups.items():
         text = path.decode("utf-8", "surrogateescape")
         if not uninteresting(text.rpartition("/")[2]):
+            names.reverse()
             found.append((text, names))
     return found
 
@@ -50,7 +56,9 @@ def contents(  # noqa: PLR0912
     import subprocess
 
     command = [*PREFIX, "-C", directory, "cat-file", "--batch", "--buffer"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+    with subprocess.Popen(
+        command, bufsize=BUFFER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as child:
         if child.stdin is None or child.stdout is None:
             raise GitFailed("git cat-file gave no pipes")
         writer = os.fork() if hasattr(os, "fork") else -1
@@ -77,15 +85,25 @@ def contents(  # noqa: PLR0912
                     skip(f"{path}: object {name[:12]} is missing")
                     continue
                 size = int(header[2])
-                data = stream.read(size + 1)
-                if len(data) <= size:
-                    raise GitFailed("git cat-file ended early: the repository may be damaged")
-                if size <= max_size:
-                    yield path, name, data[:-1]
-                else:
+                if size > max_size:
+                    _pass_over(stream, size + 1)
                     skip("")
+                    continue
+                data = stream.read(size)
+                if len(data) < size or not stream.read(1):
+                    raise GitFailed("git cat-file ended early: the repository may be damaged")
+                yield path, name, data
         if writer > 0:
             os.waitpid(writer, 0)
+
+
+def _pass_over(stream: IO[bytes], size: int) -> None:
+    """Read past an object that is too large, without keeping it."""
+    while size:
+        chunk = stream.read(min(size, BUFFER))
+        if not chunk:
+            raise GitFailed("git cat-file ended early: the repository may be damaged")
+        size -= len(chunk)
 
 
 def _feed(stream: object, groups: list[tuple[str, list[str]]]) -> None:
@@ -97,9 +115,7 @@ def _feed(stream: object, groups: list[tuple[str, list[str]]]) -> None:
 def changed(old: bytes, new: bytes) -> tuple[int, int]:
     """The stretch of ``new`` that is not in ``old`` at the same distance from either end, with a margin, whole lines."""  # noqa: E501
     limit = min(len(old), len(new))
-    head = 0
-    while head + STEP <= limit and old[head : head + STEP] == new[head : head + STEP]:
-        head += STEP
+    head = _alike(old, new, limit)
     limit -= head
     tail = 0
     old_size, new_size = len(old), len(new)
@@ -114,18 +130,66 @@ def changed(old: bytes, new: bytes) -> tuple[int, int]:
     return begin, end
 
 
+def _alike(old: bytes, new: bytes, limit: int) -> int:
+    """How many whole steps at the beginning are the same; the stride doubles while they are."""
+    head, stride = 0, STEP
+    while stride >= STEP:
+        if head + stride <= limit and old.startswith(new[head : head + stride], head):
+            head += stride
+            stride *= 2
+        else:
+            stride //= 2
+    return head
+
+
+def fresh(seen: set[int], data: bytes, begin: int, end: int) -> list[tuple[int, int]]:
+    """What of a stretch no earlier version had: paragraphs beside which another stood, with a margin, whole lines.
+
+    A file is changed in many places over the years; between two of them most text is known.
+    """
+    paragraphs = data[begin:end].split(PARAGRAPH)
+    marks = [*map(hash, zip((b"", *paragraphs), paragraphs, strict=False))]
+    unknown = [number for number, mark in enumerate(marks) if mark not in seen]
+    if len(seen) > MOST_SEEN:
+        seen.clear()
+    seen.update(marks)
+    if not unknown:
+        return []
+    stops = [*accumulate(len(paragraph) + len(PARAGRAPH) for paragraph in paragraphs)]
+    stretches: list[tuple[int, int]] = []
+    for number in unknown:
+        first = max(begin, begin + (stops[number - 1] if number else 0) - MARGIN)
+        last = min(end, begin + stops[number] + MARGIN)
+        if stretches and first <= stretches[-1][1]:
+            stretches[-1] = (stretches[-1][0], last)
+        else:
+            stretches.append((first, last))
+    return [(_line_start(data, first, begin), _line_end(data, last, end)) for first, last in stretches]
+
+
+def _line_start(data: bytes, at: int, lowest: int) -> int:
+    return max(lowest, data.rfind(b"\n", lowest, at) + 1)
+
+
+def _line_end(data: bytes, at: int, highest: int) -> int:
+    found = data.find(b"\n", at, highest)
+    return highest if found < 0 else found + 1
+
+
 def slices(versions: Iterator[tuple[str, str, bytes]]) -> Iterator[tuple[str, str, bytes, int, bytes]]:
-    """Path, object name, the text to scan, its offset, and the whole version."""
+    """Path, object name, the text to scan, its offset, and the whole version; versions of a path come oldest first."""
     last_path, last = "", b""
+    seen: set[int] = set()
     for path, name, data in versions:
         if is_binary(data):
             continue
-        if path == last_path and last:
+        begin, end = 0, len(data)
+        if path != last_path:
+            seen.clear()
+        elif last:
             begin, end = changed(last, data)
-            if begin < end:
-                yield path, name, data[begin:end], begin, data
-        else:
-            yield path, name, data, 0, data
+        for first, stop in fresh(seen, data, begin, end):
+            yield path, name, data[first:stop], first, data
         last_path, last = path, data
 
 

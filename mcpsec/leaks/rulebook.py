@@ -12,7 +12,7 @@ import os
 import re
 from binascii import crc32
 
-from mcpsec.leaks.expressions import compiled, read_cache, tag, write_cache
+from mcpsec.leaks.expressions import compiled, expression, read_cache, tag, write_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ SLOT_WORDS = "key|token|secret|passw|pwd|cred|auth|access|pat"
 SLOT_GAP = r"(?:[\w .:-]{0,16}|[\"']?[:={ ]{1,4}\s{0,16}[\"'{]{0,2}[\w.-]{0,16})"
 """What may stand between such a name and that word: the rest of an identifier, or the opening of a nested block."""
 
+SLOT_BEFORE_GAP = r"[\w.-]{0,12}"
+"""What may stand between that word and such a name, when the word comes first."""
 
 SHORT_GAP = r"[\w.-]{0,16}"
 """The same for a name of two to four letters, which has to begin a word, too."""
@@ -264,6 +266,7 @@ class Rulebook:
         self._by_gram: dict[bytes, list[tuple[bytes, list[int]]]] = {}
         self._short: list[tuple[bytes, list[int]]] = []
         self._patterns: dict[int, Pattern] = {}
+        self._values: dict[int, re.Pattern[bytes]] = {}
 
     def is_public(self, value: str) -> bool:
         """True for identifiers that are made to stand in public pages: publishable keys, site keys."""
@@ -300,6 +303,14 @@ class Rulebook:
         found = self._patterns.get(index)
         if found is None:
             found = self._patterns[index] = self._load(self.rules[index].pattern)
+        return found
+
+    def value(self, index: int) -> re.Pattern[bytes]:
+        """What a value looks like that a template finds beside a name; where none is, the rest need not be tried."""
+        found = self._values.get(index)
+        if found is None:
+            _, _, rest = self.rules[index].pattern.partition("(?P<secret>")
+            found = self._values[index] = expression(f"(?:{rest}".encode())
         return found
 
     def _load(self, source: str) -> Pattern:

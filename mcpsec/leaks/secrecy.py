@@ -35,10 +35,15 @@ RULES = {
 
 SHORTEST = {"password": 4, "secret": 8, "token": 10, "apikey": 10, "key": 16, "auth": 10, "weak": 16}
 
-OPAQUE_QUOTED = r"[^\s\"'`0-9]{0,39}[0-9]|[A-Za-z+/=_.-]{20}"
+TANGLED = r"(?:[^\s\"'`]{0,20}[^\w\s\"'`./:,-]){5}"
+"""Five symbols that no name, path or number holds; see :func:`is_tangled`."""
+_OPAQUE_QUOTED = r"[^\s\"'`0-9]{0,39}[0-9]|[A-Za-z+/=_.-]{20}"
+OPAQUE_QUOTED = f"{_OPAQUE_QUOTED}|{TANGLED}"
 OPAQUE_BARE = r"[^\s\"'`<>(){}0-9]{0,39}[0-9]"
 """How an opaque value begins: a digit soon or, between quotes, many letters. Hyperscan looks for the same."""
-_OPAQUE = {True: expression(OPAQUE_QUOTED), False: expression(OPAQUE_BARE)}
+_TANGLED = expression(TANGLED)
+_OF_EXPRESSION = expression(r"\(\?|\[\^|\\")
+_OPAQUE = {True: expression(_OPAQUE_QUOTED), False: expression(OPAQUE_BARE)}
 
 _COMMON = expression(
     r"(?i)^(?:(?:my|the|your|new|old|super|some|top|db|database|user|admin|root|test|default|pg|postgres|mysql|secure)?[-_. ]?"  # noqa: E501
@@ -217,6 +222,8 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
         if how == "prose" and (digits_share(value) == 0 or size < 6 or wordiness(value) > 0.9):
             return rule, LOW
         return rule, min(strength, MEDIUM) if how in ("prose", "next", "call", "space") else strength
+    if quoted and is_tangled(value) and _TANGLED.match(value) and not _OF_EXPRESSION.search(value):
+        return rule, MEDIUM
     if "\\u" in value or _NAMED_PART.match(value) or (how == "next" and value.isidentifier() and wordiness(value) > 0):
         return None
     if not value.isascii() or not _OPAQUE[quoted].match(value) or is_filler(value) or is_weak_password(value):

@@ -31,6 +31,7 @@ def found(text, path=None, confidence="medium"):
         (f'token: str = "{OPAQUE}"', "a.py", OPAQUE),
         (f'if ("{PASSWORD}" == config.password) {{', "a.java", PASSWORD),
         ('password = "q{{h}o)p${e]n9(o[d>-_$#k}}"', "a.go", "q{{h}o)p${e]n9(o[d>-_$#k}}"),
+        ('api_key = "q{{h}o)p${e]nk(o[d>-_$#k}}"', "a.go", "q{{h}o)p${e]nk(o[d>-_$#k}}"),
         (f"curl -k -X POST https://acme.io \\\n  -H 'A: b' \\\n  -u deploy:{PASSWORD}", None, PASSWORD),
         (f"curl -u :{PASSWORD} https://acme.io", None, PASSWORD),
         ("SMTP_PASSWORD=thunderous", "app.env", "thunderous"),
@@ -66,6 +67,7 @@ def test_a_secret_is_found_where_it_stands(text, path, value):
         ("SMTP_PASSWORD=thunderous", "notes.py"),
         ('password = "${cfg.db(0)}{{x}}"', "a.go"),
         ("curl -u :$PASSWORD https://acme.io", None),
+        ("_core_token = rf'(?:(?:(?:[{_nl}]?)?[^({_space}{_punct}])+)'", "a.py"),
     ],
 )
 def test_what_only_looks_like_one_is_not(text, path):

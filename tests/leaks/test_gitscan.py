@@ -71,6 +71,43 @@ def test_a_change_in_a_big_file_is_seen_at_its_line(repo, capsys):
     assert [f["line"] for f in run(capsys, "--history")[1]["findings"]] == [1501]
 
 
+def test_the_commit_that_brought_it_in_is_named_not_the_last_one_that_touched_the_file(repo, capsys):
+    def commit(lines, when):
+        (repo / "app.py").write_text("\n".join(lines) + "\n")
+        git(repo, "add", ".")
+        git(repo, "commit", "-qm", when)
+        return git(repo, "rev-parse", "HEAD").strip()
+
+    lines = [f"value_{n} = {n}" if n % 3 else "" for n in range(3000)]
+    commit(lines, "before")
+    lines[1400] = f'api_token = "{OPAQUE}"'
+    wanted = commit(lines, "brings it in")
+    for n in (10, 2900, 1500):
+        lines[n] = f"changed_{n} = {n}"
+        commit(lines, f"changes line {n}")
+    lines.insert(20, "")
+    commit(lines, "moves everything")
+    _, document, _ = run(capsys, "--history")
+    assert [(f["commit"], f["line"]) for f in document["findings"]] == [(wanted, 1401)]
+
+
+def test_only_new_paragraphs_of_a_version_are_looked_at():
+    from mcpsec.leaks.history import fresh, slices
+
+    text = b"\n\n".join(b"paragraph %d " % n + b"x" * 300 for n in range(60)) + b"\n"
+    seen = set()
+    assert fresh(seen, text, 0, len(text)) == [(0, len(text))]
+    assert fresh(seen, text, 0, len(text)) == []
+    later = text.replace(b"paragraph 30 ", b"paragraph thirty ").replace(b"paragraph 2 ", b"paragraph two ")
+    stretches = fresh(seen, later, 0, len(later))
+    assert [b"thirty" in later[a:b] or b"two" in later[a:b] for a, b in stretches] == [True, True]
+    assert sum(b - a for a, b in stretches) < 6000
+    versions = [("a", "1", text), ("a", "2", later), ("b", "3", text)]
+    assert [(name, whole == part) for _, name, part, _, whole in slices(iter(versions))] == [
+        ("1", True), ("2", False), ("2", False), ("3", True),
+    ]  # fmt: skip
+
+
 def test_since(repo, capsys):
     (repo / "old.env").write_text(ENV)
     git(repo, "add", ".")
