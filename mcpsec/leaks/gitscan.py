@@ -45,6 +45,8 @@ def scan(request: Request, scanner: Scanner) -> None:
 
 
 def _hint(error: GitFailed) -> str:
+    if "not installed" in error.message:
+        return "install git, or name files and directories to scan them as they are"
     if "not a git repository" in error.message:
         return "run it inside a repository, or name files and directories to scan them as they are"
     if "dubious ownership" in error.message:
@@ -122,6 +124,8 @@ def _history(request: Request, scanner: Scanner, directory: str) -> None:
     limit = request.max_size << 20
 
     def work(number: int) -> object:
+        if jobs > 1:
+            scanner.result = type(scanner.result)()  # what was found before the fork is the parent's to report
         return _versions(scanner, directory, shares[number], limit)
 
     rows: list[tuple[str, Any]] = []

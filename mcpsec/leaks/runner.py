@@ -208,6 +208,7 @@ def _many(request: Request, scanner: Scanner, found: list[tuple[str, int]]) -> N
     shares = deal(found, jobs)
 
     def work(number: int) -> object:
+        scanner.result = Result()  # what was found before the fork is the parent's to report
         for name, _ in shares[number]:
             scanner.file(name)
         return scanner.result.pack()
@@ -243,6 +244,7 @@ class Scanner:
         self._baseline: Baseline | None = None
         self._bulk: Bulk | None = None
         self._lines_before = 0
+        self._columns_before = 0
 
     def prepare(self, expected: int) -> None:
         """Load the database for large input, or make it when there is so much to do that it pays."""
@@ -282,18 +284,22 @@ class Scanner:
     def _block(self, data: bytes, path: str, offset: int) -> None:
         """Scan one block of a file; later blocks begin with the end of the one before, which is not counted twice."""
         if not offset:
-            self._lines_before = 0
+            self._lines_before = self._columns_before = 0
         before = len(self.result.findings)
         findings = self.text(data, path)
         if offset:
             fresh = [f for f in findings if f.start >= OVERLAP // 2]
             del self.result.findings[before:]
             for finding in fresh:
+                finding.column += self._columns_before if finding.line == 1 else 0
                 finding.line += self._lines_before
             self.result.findings += fresh
         elif len(data) >= BLOCK:
             self.result.findings[before:] = [f for f in findings if f.start < len(data) - OVERLAP // 2]
-        self._lines_before += data.count(b"\n", 0, max(0, len(data) - OVERLAP))
+        end = max(0, len(data) - OVERLAP)
+        self._lines_before += data.count(b"\n", 0, end)
+        newline = data.rfind(b"\n", 0, end)
+        self._columns_before = self._columns_before + end if newline < 0 else end - newline - 1
 
     def matches(self, data: bytes, path: str) -> list[Match]:
         """The engine's answer for one text, by the way that suits its size."""

@@ -157,6 +157,15 @@ def test_a_shallow_clone_is_said_to_be_one(repo, tmp_path, capsys):
     assert document["summary"]["problems"]
 
 
+def test_without_git_it_says_so(repo, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    for option in ("--history", "--staged"):
+        code, _, error = run(capsys, option)
+        assert code == 3
+        assert "git is not installed" in error
+        assert "install git" in error
+
+
 def test_the_hook_refuses_the_commit(repo):
     from mcpsec.leaks.hooks import install
 

@@ -78,6 +78,9 @@ def test_one_very_long_line_is_scanned_in_blocks(tmp_path, capsys):
     code, document, _ = run(capsys, path)
     assert code == 1
     assert [f["line"] for f in document["findings"]] == [2, 3]
+    path.write_bytes(b"first\n" + filler * 3 + b" api_token: " + OPAQUE.encode() + b"\n")
+    column = len(filler) * 3 + len(b" api_token: ") + 1
+    assert [(f["line"], f["column"]) for f in run(capsys, path)[1]["findings"]] == [(2, column)]
 
 
 @pytest.mark.parametrize("size", [1, 3])
@@ -91,6 +94,23 @@ def test_processes_find_what_one_finds(tmp_path, capsys, size, monkeypatch):
     assert code == 1
     assert paths(document) == [f"f{n:02}.env" for n in range(30) if n % 3]
     assert document["summary"]["files"] == 30
+
+
+def test_processes_do_not_report_again_what_was_found_before_them(tmp_path, capsys, monkeypatch):
+    from mcpsec.leaks import runner
+
+    monkeypatch.setattr(runner, "PARALLEL", 1)
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tmp_path / "named.env").write_text(ENV)
+    (tree / "loop").symlink_to(tree)
+    for n in range(4):
+        (tree / f"f{n}.env").write_text("clean\n")
+    code, document, error = run(capsys, tmp_path / "named.env", tmp_path / "missing", tree, "--jobs", 2)
+    assert (code, paths(document)) == (1, ["named.env"])
+    assert document["summary"]["files"] == 5
+    assert len(document["summary"]["problems"]) == 1
+    assert "1 symbolic link" in error
 
 
 def test_stdin(capsys, monkeypatch):
