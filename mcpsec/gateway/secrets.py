@@ -115,6 +115,8 @@ class SecretKeeper:
                 return reference.resolve()
             except SecretError as error:
                 return error
+            except Exception as error:  # of a manager's library; the others' secrets are read all the same
+                return SecretError(f"{reference.describe()} can't be read ({type(error).__name__})")
 
         if not self._references:
             return {}

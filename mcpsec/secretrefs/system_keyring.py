@@ -52,11 +52,10 @@ class KeyringSource:
         """Ask the keyring."""
         self.check()
         import keyring
-        from keyring.errors import KeyringError
 
         try:
             value = keyring.get_password(self.service, self.user)
-        except KeyringError as error:
+        except Exception as error:  # each backend raises what it likes: D-Bus errors, those of its files
             raise SecretError(
                 f"{self.describe()}: the keyring can't be used ({type(error).__name__})",
                 hint="it must be unlocked, and on a server there often is none: keep the secret in a file or a manager",

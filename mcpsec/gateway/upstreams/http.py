@@ -111,6 +111,11 @@ class HttpUpstream:
         """Relay one authorised request."""
         message = exchange.message
         method = "" if message is None else message.method
+        if method == "notifications/cancelled" and exchange.era is Era.MODERN:
+            # Over HTTP a request of 2026 ends with its stream (transports#cancellation). The number in this message is
+            # one that each client chooses for itself: a server that believed it could end another client's request.
+            exchange.decision, exchange.rule = "refused", "cancelled-by-number"
+            return Answer(202, [])
         opens_session = method == "initialize" and exchange.session is None
         if opens_session and exchange.client is not None:
             try:

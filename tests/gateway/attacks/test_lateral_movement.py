@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from mcpsec.protocol.headers import encode_value
 from tests.fixtures.deployments import OTHER, fixture_command
 from tests.fixtures.gateway import Gateway
+from tests.fixtures.processes import wait_until
 from tests.fixtures.raw import MODERN_META, RawClient, Response
 from tests.gateway.attacks.arena import TOOLS, Arena, Shot, called, legacy, modern, open_arena
 from tests.gateway.upstreams.test_http import FaultyServer
@@ -215,6 +217,26 @@ def test_equal_subscription_ids_of_two_clients_do_not_meet(arena: Arena) -> None
             seen += more
 
 
+def test_no_number_cancels_another_clients_request(arena: Arena) -> None:
+    """Both clients count from one. Over HTTP a request of 2026 ends with its stream, so the number says nothing."""
+    before = arena.reached()
+    message = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1, "_meta": MODERN_META}}
+    body = json.dumps(message).encode()
+    for by in ("first", "second"):
+        count = len(arena.events())
+        headers = {"Mcp-Method": "notifications/cancelled", "MCP-Protocol-Version": "2026-07-28"}
+        answer = arena.fire(Shot(body, dict(headers), "/mcp/web", by))
+        assert (answer.status, answer.body) == (202, b"")
+        rules = wait_until(
+            lambda count=count: [e for e in arena.events()[count:] if e.get("rule") == "cancelled-by-number"],
+            "the event",
+        )
+        assert [event["decision"] for event in rules] == ["refused"]
+    assert arena.reached() == before, "it went no further"
+    arena.answered(called("echo", path="/mcp/web"))
+    assert arena.reached() == before + 1
+
+
 # --- credentials of clients at the upstream -----------------------------------------------------------------------------------
 
 
@@ -300,6 +322,67 @@ def test_each_clients_calls_carry_its_own_credential(
     running = gateway(made)
     ask_all()
     assert tokens_in(tokens, "tools/call")[2:4] == ["bearer role-token-0123456789"] * 2
+
+
+def test_a_clients_own_credential_changes_while_requests_flow(
+    deployment: Any, gateway: Any, tokens: TokenServer
+) -> None:
+    """Nobody misses an answer, each call carries one of its own client's values, and no connection carries two."""
+    made = deployment({"web": {"url": tokens.url}})
+
+    def keep(name: str, value: str) -> dict[str, Any]:
+        file = made.directory / name
+        file.touch(mode=0o600)
+        file.write_text(value)
+        return {"file": name}
+
+    made.document["clients"][0]["upstream_headers"] = {"web": {"authorization": keep("first.token", "first-0")}}
+    second = {"upstream_headers": {"web": {"authorization": keep("second.token", "second-0")}}}
+    made.document["clients"].append(
+        {"id": "second", "certificate": {"san": OTHER}, "allow_resources": ["web/*"], "allow_methods": ["execute"]}
+        | second
+    )
+    made.document["secrets"] = {"refresh": "1s"}
+    made.write()
+    running: Gateway = gateway(made, expected=(r".*secrets changed, in use now: .*",))
+    statuses: dict[str, list[int]] = {"first": [], "second": []}
+    over = threading.Event()
+
+    def flow(name: str, identity: Any) -> None:
+        with RawClient(running, identity) as client:
+            while not over.is_set():
+                shot = called("echo", {"who": name})
+                statuses[name].append(client.post(shot.body, shot.headers).status)
+
+    def carried(name: str) -> list[str]:
+        """The credentials of this client's calls, in order."""
+        found = []
+        for head, body in list(zip(tokens.heads, tokens.bodies, strict=False)):
+            if body.get("params", {}).get("arguments") == {"who": name}:
+                lines = head.decode().lower().split("\r\n")
+                found += [line.partition(": ")[2] for line in lines if line.startswith("authorization:")] or ["none"]
+        return found
+
+    threads = [threading.Thread(target=flow, args=each) for each in (("first", made.client), ("second", made.other))]
+    for thread in threads:
+        thread.start()
+    try:
+        for turn in range(1, 4):
+            wait_until(lambda turn=turn: f"first-{turn - 1}" in carried("first"), "the value of before")
+            (made.directory / "first.token").write_text(f"first-{turn}")
+            wait_until(lambda turn=turn: carried("first")[-1:] == [f"first-{turn}"], "the new value")
+        wait_until(lambda: carried("second"), "the other client's calls")
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert set(statuses["first"]) == set(statuses["second"]) == {200}
+    values = carried("first")
+    assert values == sorted(values) and set(values) == {f"first-{turn}" for turn in range(4)}, "never an old one again"
+    assert set(carried("second")) == {"second-0"}
+    assert all(len(each) == 1 for each in tokens.carried.values()), "no connection carries two credentials"
+    told = running.stderr() + made.log.read_text()
+    assert not any(value in told for value in ("first-0", "first-3", "second-0"))
 
 
 def test_each_clients_program_has_its_own_variables(

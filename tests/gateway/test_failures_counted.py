@@ -1,0 +1,108 @@
+"""Failed authentication is limited for each address and for each name that is claimed, and locks no honest caller out."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from mcpsec.deployment.model import Rate
+from mcpsec.gateway.failures import AuthenticationFailures
+from tests.fixtures.processes import wait_until
+from tests.fixtures.raw import RawClient, call
+from tests.fixtures.signatures import signer_of
+
+RATE = Rate(count=3, seconds=60.0, burst=3)
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def failures() -> tuple[AuthenticationFailures, Clock]:
+    clock = Clock()
+    return AuthenticationFailures(RATE, clock=clock), clock
+
+
+def refused(counted: AuthenticationFailures, address: str, claimed: str) -> bool:
+    refusal = counted.check(address, claimed)
+    assert refusal is None or (refusal.status, refusal.rule) == (429, "authentication-failures")
+    return refusal is not None
+
+
+def test_one_address_in_many_names() -> None:
+    counted, clock = failures()
+    for number in range(3):
+        assert not refused(counted, "192.0.2.1", f"name-{number}")
+        counted.failed("192.0.2.1", f"name-{number}")
+    assert refused(counted, "192.0.2.1", "another") and refused(counted, "192.0.2.1", "")
+    assert not refused(counted, "192.0.2.2", "another")
+    clock.now += 60
+    assert not refused(counted, "192.0.2.1", "another")
+
+
+def test_one_name_from_many_addresses() -> None:
+    counted, clock = failures()
+    for number in range(3):
+        counted.failed(f"192.0.2.{number}", "victim")
+    assert refused(counted, "198.51.100.1", "victim")
+    assert not refused(counted, "198.51.100.1", "another")
+    assert not refused(counted, "198.51.100.1", "")
+    clock.now += 60
+    assert not refused(counted, "198.51.100.1", "victim")
+
+
+def test_strangers_lock_nobody_out_who_has_proven_the_name() -> None:
+    counted, _ = failures()
+    counted.succeeded("203.0.113.7", "victim")
+    for number in range(50):
+        counted.failed(f"192.0.2.{number}", "victim")
+    assert refused(counted, "198.51.100.1", "victim")
+    assert not refused(counted, "203.0.113.7", "victim")
+    for _ in range(3):
+        counted.failed("203.0.113.7", "victim")
+    assert refused(counted, "203.0.113.7", "victim"), "its own failures count against it"
+    assert not refused(counted, "203.0.113.7", "another"), "and against nobody else at this address"
+
+
+def test_however_many_names_are_tried_the_tables_are_bounded() -> None:
+    counted, _ = failures()
+    for number in range(12_000):
+        counted.failed(f"2001:db8::{number:x}", f"name-{number}")
+        counted.succeeded(f"2001:db8::{number:x}", f"name-{number}")
+    assert len(counted._known) <= 10_000
+    for table in (counted._addresses, counted._names, counted._pairs):
+        assert len(table._buckets._full_at) <= table._buckets._size == 10_000
+
+
+def test_live_one_key_id_is_tried_from_many_addresses(deployment: Any, gateway: Any) -> None:
+    """Whoever tries secrets for one key from a network of machines is refused unheard; its holder goes on."""
+    made = deployment({"demo": {"builtin": "demo"}}, require=("signature",))
+    running = gateway(made, expected=(r".*",))
+    body = call("time_now")
+    wrong = made.directory / "wrong.secret"
+    wrong.touch(mode=0o600)
+    wrong.write_text("w" * 43)
+
+    def send(secret: Any, source: str) -> int:
+        from mcpsec.signing import SignedMessage
+
+        fields = [(b"mcp-protocol-version", b"2026-07-28"), (b"mcp-method", b"tools/call"), (b"mcp-name", b"time_now")]
+        message = SignedMessage("POST", running.authority, "/mcp", "", fields, body)
+        with RawClient(running, source=source) as client:
+            return client.post(body, dict(signer_of("tester-1", secret).sign(message))).status
+
+    assert send(made.secret, "127.0.0.1") == 200
+    sources = (f"127.2.{high}.{low}" for high, low in itertools.product(range(1, 200), range(1, 200)))
+    statuses = [send(wrong, next(sources)) for _ in range(40)]
+    assert statuses[:30] == [401] * 30 and 429 in statuses[30:], statuses
+    fresh = next(sources)
+    assert send(wrong, fresh) == 429, "an address that never failed, in the name that was tried too often"
+    assert send(made.secret, "127.0.0.1") == 200
+
+    def told() -> list[str]:
+        return [event["rule"] for event in made.events() if event.get("address") == fresh and "status" in event]
+
+    assert wait_until(told, "the event") == ["authentication-failures"]
