@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from joserfc.jwk import ECKey
 
 from mcpsec.gateway.oauth.addresses import AddressRules, ForbiddenError
@@ -310,3 +313,77 @@ async def test_tls_is_verified_by_name(tmp_path: Path) -> None:
         with pytest.raises(FetchError, match="certificate"):
             await stranger.get(f"https://localhost:{port}/")
         await stranger.close()
+
+
+class Resolver:
+    """Stands for a name server whose answers an attacker changes from one question to the next."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
+        self.answers, self.asked = list(answers), 0
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", self._look_up)
+
+    async def _look_up(self, host: str, port: int, **_: Any) -> list[Any]:
+        if host[0].isdigit():
+            return [(2, 1, 6, "", (host, port))]
+        self.asked += 1
+        return [(2, 1, 6, "", (each, port)) for each in self.answers.pop(0)]
+
+
+async def test_a_name_that_moves_to_a_private_address_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: each fetch resolves once, judges every address, and goes to a judged one."""
+    authority = Authority(tmp_path / "ca")
+    name = x509.DNSName("login.test")
+    identity = authority._issue("login", [name], ExtendedKeyUsageOID.SERVER_AUTH, authority.certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(identity.certificate, identity.key)
+    reached: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.append(writer.get_extra_info("sockname")[0])
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.9", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        fetcher = Fetcher(AddressRules(["127.0.0.1/32"]), timeout=60.0, ca=authority.certificate)
+        # What may be called is 127.0.0.1, where nobody listens; 127.0.0.9 is the machine that the attacker wants.
+        resolver = Resolver(monkeypatch, ["127.0.0.1"], ["127.0.0.9"], ["127.0.0.1", "127.0.0.9"], ["127.0.0.9"])
+        with pytest.raises(FetchError, match="can't be connected to"):
+            await fetcher.get(f"https://login.test:{port}/")
+        assert resolver.asked == 1, "judged and called is the answer to one question"
+        for _ in range(2):
+            with pytest.raises(FetchError, match="a private address"):
+                await fetcher.get(f"https://login.test:{port}/")
+        assert reached == []
+        await fetcher.close()
+        # The twin: where that address may be called, it is.
+        willing = Fetcher(AddressRules(["127.0.0.9/32"]), timeout=60.0, ca=authority.certificate)
+        assert await willing.get(f"https://login.test:{port}/") == {} and reached == ["127.0.0.9"]
+        await willing.close()
+
+
+async def test_a_body_that_never_ends_has_the_same_deadline() -> None:
+    """An issuer that keeps sending a little is as slow as one that sends nothing."""
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        fetcher = Fetcher(AddressRules(), timeout=0.5)
+        with pytest.raises(FetchError, match="no answer within"):
+            await fetcher.get(f"http://127.0.0.1:{port}/")
+        await fetcher.close()
