@@ -339,6 +339,7 @@ async def test_a_name_that_moves_to_a_private_address_is_not_followed(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(identity.certificate, identity.key)
     reached: list[str] = []
+    gone = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         reached.append(writer.get_extra_info("sockname")[0])
@@ -346,7 +347,8 @@ async def test_a_name_that_moves_to_a_private_address_is_not_followed(
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
             await writer.drain()
-        writer.close()
+            await reader.read()
+        await ended(writer, gone)
 
     server = await asyncio.start_server(answer, "127.0.0.9", 0, ssl=context)
     port = server.sockets[0].getsockname()[1]
@@ -366,10 +368,21 @@ async def test_a_name_that_moves_to_a_private_address_is_not_followed(
         willing = Fetcher(AddressRules(["127.0.0.9/32"]), timeout=60.0, ca=authority.certificate)
         assert await willing.get(f"https://login.test:{port}/") == {} and reached == ["127.0.0.9"]
         await willing.close()
+        await gone.wait()
+
+
+async def ended(writer: asyncio.StreamWriter, gone: asyncio.Event) -> None:
+    """The server's side of a connection is closed, and the test may end."""
+    writer.transport.abort()
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        await writer.wait_closed()
+    gone.set()
 
 
 async def test_a_body_that_never_ends_has_the_same_deadline() -> None:
     """An issuer that keeps sending a little is as slow as one that sends nothing."""
+
+    gone = asyncio.Event()
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -379,6 +392,7 @@ async def test_a_body_that_never_ends_has_the_same_deadline() -> None:
                 writer.write(b" ")
                 await writer.drain()
                 await asyncio.sleep(0.02)
+        await ended(writer, gone)
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -387,3 +401,4 @@ async def test_a_body_that_never_ends_has_the_same_deadline() -> None:
         with pytest.raises(FetchError, match="no answer within"):
             await fetcher.get(f"http://127.0.0.1:{port}/")
         await fetcher.close()
+        await gone.wait()
