@@ -64,6 +64,7 @@ def environment(place: Path) -> dict[str, str]:
             "tr",
             "rm",
             "mv",
+            "touch",
         ):
             if found := shutil.which(name):
                 (tools / name).symlink_to(Path(found).resolve())
