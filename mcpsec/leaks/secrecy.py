@@ -223,7 +223,7 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
             return rule, LOW
         return rule, min(strength, MEDIUM) if how in ("prose", "next", "call", "space") else strength
     if quoted and is_tangled(value) and _TANGLED.match(value) and not _OF_EXPRESSION.search(value):
-        return rule, MEDIUM
+        return rule, LOW  # so are formats and grammars
     if "\\u" in value or _NAMED_PART.match(value) or (how == "next" and value.isidentifier() and wordiness(value) > 0):
         return None
     if not value.isascii() or not _OPAQUE[quoted].match(value) or is_filler(value) or is_weak_password(value):
