@@ -23,6 +23,9 @@ LIVE = {
 LIMITS = 'rate_limit = "1000/second"\nheader_timeout = "2s"\nbody_timeout = "2s"'
 RATE = 'rate_limit = { rate = "6/minute", burst = 20 }'
 """What one client may do that nothing else is done with: it fills so slowly that a slow machine changes nothing."""
+DENIED = "digest"
+"""The tool that no client is granted: it does nothing, and requires an argument."""
+GRANTED = '["demo/echo", "demo/time_now", "demo/text_statistics", "demo/convert", "demo/json_format"]'
 LIMITED = ("RTE003", "RTE004")
 LOAD = {*LIMITED, "TMO003", "INP001", "INP002"}
 CONTROLS = {
@@ -34,6 +37,8 @@ CONTROLS = {
     "rate limit": (r"^rate_limit = \{.*\n", "", {"RTE003"}),
     "header timeout": (r"^header_timeout = .*", 'header_timeout = "1m"', {"TMO003"}),
     "body timeout": (r"^body_timeout = .*", 'body_timeout = "1m"', {"TMO003"}),
+    "body size": (r"^body_timeout", 'body_bytes = "32MiB"\nbody_timeout', {"INP001"}),
+    "grants": (r"^allow_resources = .*", 'allow_resources = ["demo/*"]', {"PRM003", "PRM004"}),
     "age of signatures": (r"^max_age = .*", 'max_age = "1h"', {"SIG003"}),
 }
 """Control → what is written instead, and the checks of the endpoint that fail then."""
@@ -69,6 +74,7 @@ def serve(deployment):
     def start(name, pattern="", replacement=""):
         text = (deployment / "mcpsec.toml").read_text()
         text = text.replace("[server.tls]", f"[server.limits]\n{LIMITS}\n\n[server.tls]", 1)
+        text = text.replace('allow_resources = ["demo/*"]', f"allow_resources = {GRANTED}", 1)
         text = text.replace('\nid = "third"\n', f'\nid = "third"\n{RATE}\n')
         text = text.replace('file = "log/events.jsonl"', f'file = "log/{name}.jsonl"')
         right = Made(deployment, f"{name}-right", text)
@@ -95,7 +101,7 @@ def probed(gateway, config, *, client="agent", **more):
             client_ca_key=pki / "private" / "client" / "key-1.pem",
         )
     )
-    options |= {"longest": 8.0, "window": 1.0, "metrics": f"{gateway.admin_url}/metrics"}
+    options |= {"denied": [DENIED], "longest": 8.0, "window": 1.0, "metrics": f"{gateway.admin_url}/metrics"}
     request = Request(targets=[gateway.url], root=config.parent, profile="load", options=options, **more)
     return audit(request)
 
