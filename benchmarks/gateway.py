@@ -26,7 +26,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,17 @@ def free_port() -> int:
 
 def tree(process: psutil.Process) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
+
+
+def stop_tree(pid: int) -> None:
+    """Ask a program and its children to end; one that has ended by itself is no trouble."""
+    try:
+        processes = tree(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return
+    for each in reversed(processes):
+        with suppress(psutil.NoSuchProcess):
+            each.terminate()
 
 
 def cpu_seconds(process: psutil.Process) -> float:
@@ -154,11 +165,7 @@ class Bench:
                 wait_for_port(port, process)
             yield psutil.Process(process.pid)
         finally:
-            for each in reversed(tree(psutil.Process(process.pid))):
-                try:
-                    each.terminate()
-                except psutil.NoSuchProcess:
-                    continue
+            stop_tree(process.pid)
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:

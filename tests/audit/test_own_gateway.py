@@ -37,7 +37,7 @@ CONTROLS = {
     "rate limit": (r"^rate_limit = \{.*\n", "", {"RTE003"}),
     "header timeout": (r"^header_timeout = .*", 'header_timeout = "1m"', {"TMO003"}),
     "body timeout": (r"^body_timeout = .*", 'body_timeout = "1m"', {"TMO003"}),
-    "body size": (r"^body_timeout", 'body_bytes = "32MiB"\nbody_timeout', {"INP001"}),
+    "body size": (r"^body_timeout = .*", 'body_bytes = "32MiB"\nbody_timeout = "1m"', {"INP001"}),
     "grants": (r"^allow_resources = .*", 'allow_resources = ["demo/*"]', {"PRM003", "PRM004"}),
     "age of signatures": (r"^max_age = .*", 'max_age = "1h"', {"SIG003"}),
 }
