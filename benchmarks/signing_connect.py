@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import httpx2
 from mcp import Client, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp_types import TextContent
 
 from mcpsec.connect import Credentials
 from tests.connect.bridges import bridged
@@ -37,7 +38,8 @@ async def call(client: Client, text: str) -> float:
     start = time.perf_counter()
     result = await client.call_tool("echo", {"text": text})
     taken = time.perf_counter() - start
-    assert result.content[0].text == text  # type: ignore[union-attr] # echo answers with text
+    (answer,) = result.content
+    assert isinstance(answer, TextContent) and answer.text == text
     return taken
 
 

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import psutil
@@ -87,7 +87,9 @@ class Crowd:
             await asyncio.sleep(0)
 
     @contextlib.asynccontextmanager
-    async def _connection(self, context: ssl.SSLContext | None = None):  # type: ignore[no-untyped-def]
+    async def _connection(
+        self, context: ssl.SSLContext | None = None
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         host, port = self.gateway.address
         reader, writer = await asyncio.open_connection(host, port, ssl=context or self.good, server_hostname=host)
         try:

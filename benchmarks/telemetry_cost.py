@@ -14,6 +14,7 @@ import time
 import timeit
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import orjson
 
@@ -55,12 +56,15 @@ def event(number: int) -> Event:
     )
 
 
+Item = TypeVar("Item")
+
+
 def cost(work: Callable[[], object]) -> float:
     """Microseconds of CPU time a call, the best of seven."""
     return min(timeit.repeat(work, number=CALLS, repeat=7, timer=time.process_time)) / CALLS * 1e6
 
 
-def over(function: Callable[[object], object], items: list[object]) -> Callable[[], object]:
+def over(function: Callable[[Item], object], items: list[Item]) -> Callable[[], object]:
     position = 0
 
     def call() -> None:
@@ -72,9 +76,9 @@ def over(function: Callable[[object], object], items: list[object]) -> Callable[
 
 
 def main() -> None:
-    events: list[object] = [event(number) for number in range(1000)]
+    events = [event(number) for number in range(1000)]
     cleaner = Cleaner(redact)
-    records: list[object] = [cleaner.record(each, number, "0" * 64) for number, each in enumerate(events)]  # type: ignore[arg-type] # one list type for every function that is timed
+    records = [cleaner.record(each, number, "0" * 64) for number, each in enumerate(events)]
     empty = cost(over(lambda _: None, events))
     with tempfile.TemporaryDirectory() as directory:
         log = AuditLog.open(Path(directory) / "events.jsonl", redact=redact)
@@ -86,10 +90,10 @@ def main() -> None:
         rows = {
             "floor: dumps + SHA-256": cost(over(floor, records)) - empty,
             "Event(...) made": cost(over(lambda _: event(7), events)) - empty,
-            "AuditLog.write": cost(over(log.write, events)) - empty,  # type: ignore[arg-type] # one list type for every function that is timed
-            "Metrics.observe": cost(over(metrics.observe, events)) - empty,  # type: ignore[arg-type] # one list type for every function that is timed
-            "AlertEngine.feed": cost(over(alerts.feed, records)) - empty,  # type: ignore[arg-type] # one list type for every function that is timed
-            "Aggregate.feed": cost(over(aggregate.feed, records)) - empty,  # type: ignore[arg-type] # one list type for every function that is timed
+            "AuditLog.write": cost(over(log.write, events)) - empty,
+            "Metrics.observe": cost(over(metrics.observe, events)) - empty,
+            "AlertEngine.feed": cost(over(alerts.feed, records)) - empty,
+            "Aggregate.feed": cost(over(aggregate.feed, records)) - empty,
         }
         log.subscribe(alerts.feed)
         log.subscribe(aggregate.feed)

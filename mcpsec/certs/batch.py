@@ -126,8 +126,8 @@ def _days(value: object) -> float | None:
     if value in (None, ""):
         return None
     try:
-        days = float(value)  # type: ignore[arg-type] # whatever it is, the answer is the same
-    except (TypeError, ValueError) as error:
+        days = float(str(value))
+    except ValueError as error:
         raise UsageError(f"{value!r} is no number of days") from error
     if not 0 < days <= 36525:
         raise UsageError(f"a certificate can't live for {days:g} days")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from mcpsec.certs.keys import PrivateKey
+    from mcpsec.certs.keys import PrivateKey, PublicKey
 
 __all__ = ["Request", "make_request", "read_request"]
 
@@ -29,7 +29,7 @@ __all__ = ["Request", "make_request", "read_request"]
 class Request:
     """What a request asks to certify. Everything else in it (usages, CA flags, subject) is ignored on purpose."""
 
-    public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+    public_key: PublicKey
     sans: tuple[str, ...]
     pem: bytes
 
@@ -52,20 +52,24 @@ def read_request(path: Path) -> Request:
         raise RefusedError("this is no certificate signing request, or a damaged one", path=path) from error
     if not genuine:
         raise RefusedError("its signature is wrong, so its sender may not hold the key", path=path)
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        strong = key.curve.name in ("secp256r1", "secp384r1")
-    elif isinstance(key, rsa.RSAPublicKey):
-        strong = key.key_size >= 2048 and key.public_numbers().e >= 65537
-    else:
-        strong = isinstance(key, ed25519.Ed25519PublicKey)
-    if not strong:
+    strong = _strong(key)
+    if strong is None:
         hint = "P-256, P-384, Ed25519, or RSA with at least 2048 bits"
         raise RefusedError("its key is weak or of a kind that TLS 1.3 peers refuse", path=path, hint=hint)
     try:
         parse_sans(names)
     except UsageError as error:
         raise RefusedError(f"it asks for a malformed name: {error.message}", path=path) from error
-    return Request(key, names, request.public_bytes(Encoding.PEM))  # type: ignore[arg-type] # `strong` is true of these kinds only
+    return Request(strong, names, request.public_bytes(Encoding.PEM))
+
+
+def _strong(key: object) -> PublicKey | None:
+    """The key, when TLS 1.3 peers take it."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key if key.curve.name in ("secp256r1", "secp384r1") else None
+    if isinstance(key, rsa.RSAPublicKey):
+        return key if key.key_size >= 2048 and key.public_numbers().e >= 65537 else None
+    return key if isinstance(key, ed25519.Ed25519PublicKey) else None
 
 
 def _names(request: x509.CertificateSigningRequest) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ __all__ = [
     "KeyKind",
     "Passphrase",
     "PrivateKey",
+    "PublicKey",
     "encode",
     "encrypt",
     "generate",
@@ -55,6 +56,8 @@ CaKeyKind = Literal["p256", "p384", "rsa3072"]
 KEY_KINDS: tuple[KeyKind, ...] = get_args(KeyKind)
 CA_KEY_KINDS: tuple[CaKeyKind, ...] = get_args(CaKeyKind)
 
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+"""A key that can be certified."""
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 Passphrase = Callable[[str], bytes | None]
 """Asked for the passphrase of one key, described in words, only when that key is encrypted; None: there is none."""

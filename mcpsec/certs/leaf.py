@@ -16,8 +16,6 @@ from mcpsec.errors import RefusedError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-
     from mcpsec.certs.delivery import Files
     from mcpsec.certs.ledger import Entry, Purpose
     from mcpsec.certs.profiles import LeafSpec, Profile
@@ -55,7 +53,7 @@ class LeafRequest:
     days: float | None = None
     key_kind: keys.KeyKind | None = None
     key: keys.PrivateKey | None = None
-    public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | None = None
+    public_key: keys.PublicKey | None = None
     request: bytes | None = None
     key_passphrase: bytes | None = field(default=None, repr=False)
     replace: bool = False

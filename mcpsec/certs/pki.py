@@ -401,13 +401,19 @@ class Pki:
             renews=entry.serial,
         )
         if public_key is not None or not entry.has_key:
-            leaf = replace(leaf, public_key=public_key or old, request=request)  # type: ignore[arg-type] # old: of a kind we issued
+            kept = old if public_key is None else public_key
+            if not isinstance(kept, keys.PublicKey):
+                raise UsageError(
+                    f"the key of {name!r} is of a kind that is not certified: {keys.kind_of(kept)}",
+                    hint="issue a new certificate under another name, or with --replace",
+                )
+            leaf = replace(leaf, public_key=kept, request=request)
         else:
             path = authority.leaves / entry.name / "key.pem"
             secret = self._leaf_passphrase(path)
             key = keys.load(path, f"the key of {name}", lambda _what: secret) if reuse_key else None
-            kind = key_kind or keys.kind_of(old)
-            leaf = replace(leaf, key=key, key_kind=kind, key_passphrase=secret)  # type: ignore[arg-type] # kind_of: of a leaf of ours
+            same = next((each for each in keys.KEY_KINDS if each == keys.kind_of(old)), None)  # None: the profile's
+            leaf = replace(leaf, key=key, key_kind=key_kind or same, key_passphrase=secret)
         return authority.issue([leaf])[0]
 
     def _leaf_passphrase(self, path: Path) -> bytes | None:

@@ -85,15 +85,15 @@ def profiles(own: Mapping[str, Mapping[str, Any]] | None = None, path: Path | No
         tables[name] = {**base, **{key: value for key, value in table.items() if key != "extends"}}
     made: dict[str, Profile] = {}
     for name, table in tables.items():
-        days, key = table.get("days"), table.get("key")
-        well_formed = isinstance(days, int | float) and days > 0 and key in KEY_KINDS
-        if not well_formed or set(table) - {"purpose", "days", "key"}:
+        days, unknown = table.get("days"), set(table) - {"purpose", "days", "key"}
+        key = next((each for each in KEY_KINDS if each == table.get("key")), None)
+        if not isinstance(days, int | float) or days <= 0 or key is None or unknown:
             raise ConfigurationError(
                 f"profile {name!r} is wrong",
                 hint=f"its keys are extends, days (above 0) and key (one of {', '.join(KEY_KINDS)})",
                 path=path,
             )
-        made[name] = Profile(name=name, purpose=Purpose(table["purpose"]), days=float(days), key=key)  # type: ignore[arg-type] # well_formed: both are of their kinds
+        made[name] = Profile(name=name, purpose=Purpose(table["purpose"]), days=float(days), key=key)
     return made
 
 

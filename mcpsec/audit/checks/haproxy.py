@@ -109,9 +109,10 @@ def _rules(section: Section) -> list[str]:
 
 def _alternatives(rule: str) -> list[str]:
     """``deny if A or B`` refuses what ``deny if A`` does, and what ``deny if B`` does."""
-    action, condition, terms = re.match(r"(.*?)(?: (if|unless) (.*))?$", rule).groups()  # type: ignore[union-attr]
-    if condition != "if":
+    conditional = re.match(r"(.*?) (if|unless) (.*)$", rule)
+    if conditional is None or conditional[2] != "if":
         return [rule]
+    action, terms = conditional[1], conditional[3]
     return [f"{action} if {each.strip()}" for each in re.split(r"\s(?:or|\|\|)\s", terms)]
 
 
