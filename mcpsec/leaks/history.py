@@ -7,6 +7,7 @@ attributed, with one pass over the log.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from itertools import accumulate
 
 from mcpsec.leaks.files import is_binary, uninteresting
@@ -106,10 +107,11 @@ def _pass_over(stream: IO[bytes], size: int) -> None:
         size -= len(chunk)
 
 
-def _feed(stream: object, groups: list[tuple[str, list[str]]]) -> None:
-    for _, names in groups:
-        stream.write("".join(f"{name}\n" for name in names).encode())  # type: ignore[attr-defined]
-    stream.close()  # type: ignore[attr-defined]
+def _feed(stream: IO[bytes], groups: list[tuple[str, list[str]]]) -> None:
+    with suppress(BrokenPipeError):  # git has ended: whoever reads its answers says so
+        for _, names in groups:
+            stream.write("".join(f"{name}\n" for name in names).encode())
+        stream.close()
 
 
 def changed(old: bytes, new: bytes) -> tuple[int, int]:
