@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcpsec.errors import ConfigurationError, Error, SecretError
+from mcpsec.locking import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,6 +142,8 @@ def sync_file(path: Path | str) -> None:
 def _sync(descriptor: int) -> None:
     """``fsync``; on macOS that leaves the data in the drive's own cache, and only ``F_FULLFSYNC`` gets it out."""
     if sys.platform == "darwin":
+        import fcntl
+
         try:
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
         except OSError:  # a file system that can't (SMB, FUSE)
@@ -212,30 +215,10 @@ def lock(path: Path, *, timeout: float = 60.0) -> Iterator[None]:
         inherit_owner(path)
     try:
         deadline = time.monotonic() + timeout
-        while not _try_lock(descriptor):
+        while not try_lock(descriptor):
             if time.monotonic() > deadline:
                 raise Error(f"another process has held the lock for {timeout:.0f} seconds", path=path)
             time.sleep(_LOCK_POLL)
         yield
     finally:
         os.close(descriptor)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

@@ -90,6 +90,19 @@ def kind_of(key: object) -> str:
     return type(key).__name__.removesuffix("PublicKey").removesuffix("PrivateKey").lower()
 
 
+def ca_kind_of(key: object) -> CaKeyKind:
+    """Name the kind of an authority's key.
+
+    Raises:
+        UsageError: authorities do not have such keys here.
+    """
+    kind = kind_of(key)
+    for each in CA_KEY_KINDS:
+        if each == kind:
+            return each
+    raise UsageError(f"{kind!r} is no kind of key for a CA", hint=f"one of {', '.join(CA_KEY_KINDS)}")
+
+
 def same_public_key(one: PublicKeyTypes, other: PublicKeyTypes) -> bool:
     """Tell whether two public keys are one key."""
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

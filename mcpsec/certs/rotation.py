@@ -75,7 +75,7 @@ def rotate(
         if local:
             authority.key(old)  # it has to sign its CRL during the overlap; this also proves the passphrase
         new = making.NewPki(
-            key_kind=key_kind or keys.kind_of(old_certificate.public_key()),  # type: ignore[arg-type] # kind_of: of an authority of ours
+            key_kind=key_kind or keys.ca_kind_of(old_certificate.public_key()),
             ca_days=min(days, 36525),
             root_days=36525,
             passphrases={purpose.value: secret} if secret else {},
@@ -113,7 +113,7 @@ def rotate_root(
     with lock(pki.directory / "private" / "root.lock"):
         pki.settings = Settings.load(pki.directory)  # somebody may have edited it meanwhile
         old = x509.load_pem_x509_certificates(read(pki.root_file))
-        kind: keys.CaKeyKind = key_kind or keys.kind_of(old[0].public_key())  # type: ignore[assignment]
+        kind = key_kind or keys.ca_kind_of(old[0].public_key())
         key = keys.generate(kind)
         reference = f"private/root/key-{now:%Y%m%d%H%M%S}.pem"
         write_atomic(pki.directory / reference, keys.encode(key, passphrase), PRIVATE, inherit=True)

@@ -11,8 +11,6 @@ import typer
 from mcpsec.cli.calls import (
     ArgOption,
     ArgumentsOption,
-    Format,
-    FormatOption,
     PromptOption,
     ResourceOption,
     ToolOption,
@@ -20,7 +18,14 @@ from mcpsec.cli.calls import (
     call_target,
     command_text,
 )
-from mcpsec.cli.options import CONFIG, ConfigOption, application, load_with_managers
+from mcpsec.cli.options import (
+    CONFIG,
+    ConfigOption,
+    Rendering,
+    RenderingOption,
+    application,
+    load_with_managers,
+)
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ConfigurationError, RefusedError, UsageError
 
@@ -62,7 +67,7 @@ def approve(
     arguments: ArgumentsOption = None,
     valid: Annotated[str, typer.Option("--valid", metavar="DURATION", help="How long it may be used.")] = "10m",
     config: ConfigOption = CONFIG,
-    format: FormatOption = Format.CONSOLE,
+    format: RenderingOption = Rendering.CONSOLE,
 ) -> None:
     """Confirm one call that a rule with confirmation_header holds back; prints the header that the caller must send.
 
@@ -100,7 +105,7 @@ def approve(
     expires = datetime.fromtimestamp(int(datetime.now(UTC).timestamp() + seconds), UTC)
     out.note(f"confirming: {asked.client} may use {asked.resource} once, until {expires.isoformat(sep=' ')}")
     values = {header: key.make(asked.digest, seconds) for header in asked.headers}
-    if format is Format.JSON:
+    if format is Rendering.JSON:
         out.json(
             {
                 "schema": "mcpsec.approve/1",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -12,8 +11,6 @@ from mcpsec.errors import UsageError
 __all__ = [
     "ArgOption",
     "ArgumentsOption",
-    "Format",
-    "FormatOption",
     "PromptOption",
     "ResourceOption",
     "ToolOption",
@@ -23,14 +20,6 @@ __all__ = [
 ]
 
 
-class Format(StrEnum):
-    """How a result is written."""
-
-    CONSOLE = "console"
-    JSON = "json"
-
-
-FormatOption = Annotated[Format, typer.Option("--format", help="console, or one JSON document.")]
 ToolOption = Annotated[str | None, typer.Option("--tool", metavar="UP/NAME", help="Calling this tool.")]
 ResourceOption = Annotated[str | None, typer.Option("--resource", metavar="UP/URI", help="Reading this resource.")]
 PromptOption = Annotated[str | None, typer.Option("--prompt", metavar="UP/NAME", help="Getting this prompt.")]

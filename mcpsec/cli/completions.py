@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mcpsec.cli.options import application
 from mcpsec.cli.output import examples, out
 
 if TYPE_CHECKING:
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FILES", "Shell", "app", "script"]
 
-app = typer.Typer(
-    add_completion=False, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
-)
+app = application(group=False)
 
 
 class Shell(StrEnum):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mcpsec.cli.options import load_with_managers
+from mcpsec.cli.options import CONFIG, ConfigOption, Rendering, RenderingOption, application, load_with_managers
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ExitCode
 
@@ -17,11 +15,7 @@ if TYPE_CHECKING:
     from mcpsec.errors import SecretError
     from mcpsec.secretrefs import SecretRef
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+app = application(
     epilog=examples(
         "mcpsec config check",
         "mcpsec config secrets",
@@ -31,26 +25,13 @@ app = typer.Typer(
 )
 
 
-class Format(StrEnum):
-    """How a result is written."""
-
-    CONSOLE = "console"
-    JSON = "json"
-
-
-ConfigFile = Annotated[
-    Path, typer.Option("-c", "--config", metavar="FILE", envvar="MCPSEC_CONFIG", help="The deployment file.")
-]
-FormatOption = Annotated[Format, typer.Option("--format", help="console, or one JSON document.")]
-
-
 @app.callback()
 def config() -> None:
     """Check, show and describe the deployment file."""
 
 
 @app.command(epilog=examples("mcpsec config check", "mcpsec config check -c staging/mcpsec.toml --format json"))
-def check(config: ConfigFile = Path("mcpsec.toml"), format: FormatOption = Format.CONSOLE) -> None:
+def check(config: ConfigOption = CONFIG, format: RenderingOption = Rendering.CONSOLE) -> None:
     """Find every mistake in the file, and every file it names that is missing or unsafe.
 
     Exit code 0 when there is none, 2 otherwise.
@@ -60,7 +41,7 @@ def check(config: ConfigFile = Path("mcpsec.toml"), format: FormatOption = Forma
     deployment, problems = examine(config)
     if deployment:
         problems = files.check(deployment)
-    if format is Format.JSON:
+    if format is Rendering.JSON:
         out.json(
             {
                 "schema": "mcpsec.config-check/1",
@@ -84,7 +65,7 @@ def check(config: ConfigFile = Path("mcpsec.toml"), format: FormatOption = Forma
 
 
 @app.command(epilog=examples("mcpsec config show", "mcpsec config show --format json | jq .clients"))
-def show(config: ConfigFile = Path("mcpsec.toml"), format: FormatOption = Format.CONSOLE) -> None:
+def show(config: ConfigOption = CONFIG, format: RenderingOption = Rendering.CONSOLE) -> None:
     """Show the resolved configuration: defaults filled in, paths absolute, secrets as references.
 
     No secret is read, and arguments of commands that fetch one are left out.
@@ -93,7 +74,7 @@ def show(config: ConfigFile = Path("mcpsec.toml"), format: FormatOption = Format
     from mcpsec.deployment.keys import DEPLOYMENT
 
     shown: dict[str, Any] = DEPLOYMENT.show(load(config))
-    if format is Format.JSON:
+    if format is Rendering.JSON:
         out.json({"schema": "mcpsec.config/1", **shown})
         return
     import tomli_w
@@ -102,7 +83,7 @@ def show(config: ConfigFile = Path("mcpsec.toml"), format: FormatOption = Format
 
 
 @app.command(epilog=examples("mcpsec config secrets", "mcpsec config secrets --format json"))
-def secrets(config: ConfigFile = Path("mcpsec.toml"), format: FormatOption = Format.CONSOLE) -> None:
+def secrets(config: ConfigOption = CONFIG, format: RenderingOption = Rendering.CONSOLE) -> None:
     """Read every secret that the file refers to, as the gateway would, and say which can be read. No value is shown.
 
     Exit code 0 when all can be, 1 otherwise.
@@ -112,7 +93,7 @@ def secrets(config: ConfigFile = Path("mcpsec.toml"), format: FormatOption = For
 
     deployment = load_with_managers(config)
     found = [(dotted(at), reference, _trouble(reference)) for at, reference in references_of(deployment)]
-    if format is Format.JSON:
+    if format is Rendering.JSON:
         rows = [
             {
                 "key": key,

@@ -20,6 +20,7 @@ from mcpsec.cli.client_options import (
     SecretOption,
     SigningKeyOption,
 )
+from mcpsec.cli.options import application
 from mcpsec.cli.output import examples, out
 from mcpsec.connect.oauth.settings import Binding, Grant, Keep, Settings
 from mcpsec.errors import UsageError
@@ -31,12 +32,7 @@ if TYPE_CHECKING:
     from mcpsec.connect.oauth.authorizer import Authorizer
     from mcpsec.connect.selection import Selection
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = application(group=False)
 
 
 @app.command(

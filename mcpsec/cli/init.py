@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
+from mcpsec.cli.options import application
 from mcpsec.cli.output import examples, out
 
-app = typer.Typer(
-    add_completion=False, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
-)
+app = application(group=False)
 
 
 @app.command(

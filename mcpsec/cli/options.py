@@ -23,6 +23,8 @@ __all__ = [
     "Format",
     "FormatOption",
     "LogFile",
+    "Rendering",
+    "RenderingOption",
     "application",
     "filtered",
     "load_with_managers",
@@ -41,10 +43,18 @@ class Format(StrEnum):
     json = "json"
 
 
+class Rendering(StrEnum):
+    """How a result is written by the commands that share renderers with reports."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", metavar="FILE", envvar="MCPSEC_CONFIG", help="The deployment file.")
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="text or json.")]
+RenderingOption = Annotated[Rendering, typer.Option("--format", help="console, or one JSON document.")]
 LogFile = Annotated[
     Path | None, typer.Argument(metavar="[FILE]", help="The log; default: the one that the deployment file names.")
 ]
@@ -137,7 +147,7 @@ def filtered(*, times: bool = True) -> Callable[[Callable[..., None]], Callable[
             )
             for name, kind in options.items()
         ]
-        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # what Typer asks for
+        vars(wrapper)["__signature__"] = inspect.Signature(parameters)  # what Typer asks for
         wrapper.__annotations__ = {each.name: each.annotation for each in parameters}
         return wrapper
 

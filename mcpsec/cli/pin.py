@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcpsec.cli.options import load_with_managers
+from mcpsec.cli.options import CONFIG, ConfigOption, Rendering, RenderingOption, application, load_with_managers
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ConfigurationError, ExitCode, UsageError
 
@@ -19,18 +18,9 @@ if TYPE_CHECKING:
     from mcpsec.gateway.pins import Lock
     from mcpsec.gateway.pins.review import Reviewed
 
-app = typer.Typer(
-    add_completion=False, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
-)
+app = application(group=False)
 
 _DEFAULT_FILE = "mcpsec.pins.toml"
-
-
-class Format(StrEnum):
-    """How the result is written."""
-
-    CONSOLE = "console"
-    JSON = "json"
 
 
 @app.command(
@@ -40,9 +30,7 @@ def pin(
     upstreams: Annotated[
         list[str] | None, typer.Argument(metavar="[UPSTREAM...]", help="Only these upstreams of the file.")
     ] = None,
-    config: Annotated[
-        Path, typer.Option("-c", "--config", metavar="FILE", envvar="MCPSEC_CONFIG", help="The deployment file.")
-    ] = Path("mcpsec.toml"),
+    config: ConfigOption = CONFIG,
     client: Annotated[
         str | None, typer.Option("--client", metavar="CLIENT", help="Ask as this client (default: the file's first).")
     ] = None,
@@ -51,7 +39,7 @@ def pin(
     accept_flagged: Annotated[
         bool, typer.Option("--accept-flagged", help="Pin also definitions that look like orders to the model.")
     ] = False,
-    format: Annotated[Format, typer.Option("--format", help="console, or one JSON document.")] = Format.CONSOLE,
+    format: RenderingOption = Rendering.CONSOLE,
 ) -> None:
     """Record every tool, schema, prompt and instruction of the upstreams in a lock file.
 
@@ -74,7 +62,7 @@ def pin(
     flagged = any(each.flags for each in reviewed) and not accept_flagged
     fine = not flagged and (update or not differs) and not (check and any(each.changes for each in reviewed))
     written = fine and not check and _write(lock, path, reviewed)
-    if format is Format.JSON:
+    if format is Rendering.JSON:
         out.json(_document(path, reviewed, written=written))
     else:
         _show(path, reviewed, written=written)

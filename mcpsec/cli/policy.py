@@ -12,8 +12,6 @@ import typer
 from mcpsec.cli.calls import (
     ArgOption,
     ArgumentsOption,
-    Format,
-    FormatOption,
     PromptOption,
     ResourceOption,
     ToolOption,
@@ -21,7 +19,7 @@ from mcpsec.cli.calls import (
     call_target,
     command_text,
 )
-from mcpsec.cli.options import ConfigOption, application
+from mcpsec.cli.options import ConfigOption, Rendering, RenderingOption, application
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ExitCode, UsageError
 
@@ -57,7 +55,7 @@ def policy() -> None:
 def check(
     config: ConfigOption = Path("mcpsec.toml"),
     strict: Annotated[bool, typer.Option("--strict", help="Count warnings as errors.")] = False,
-    format: FormatOption = Format.CONSOLE,
+    format: RenderingOption = Rendering.CONSOLE,
 ) -> None:
     """Find what contradicts itself, grants nothing, or grants more than it seems to.
 
@@ -78,7 +76,7 @@ def check(
     errors = sum(finding.severity == "error" for finding in findings)
     warnings = len(findings) - errors
     good = not errors and not (strict and warnings)
-    if format is Format.JSON:
+    if format is Rendering.JSON:
         listed = [
             {
                 "severity": finding.severity,
@@ -137,7 +135,7 @@ def explain(
         typer.Option("--confirmed", metavar="HEADER", help="With a valid confirmation in this header. Repeatable."),
     ] = None,
     config: ConfigOption = Path("mcpsec.toml"),
-    format: FormatOption = Format.CONSOLE,
+    format: RenderingOption = Rendering.CONSOLE,
 ) -> None:
     """Say step by step why a call is allowed or refused.
 
@@ -176,8 +174,8 @@ def _configured_fingerprint(deployment: Deployment, client_id: str) -> str | Non
     return certificates[0].sha256 if certificates and certificates[0] else None
 
 
-def _show_decision(client: str, call: Call, context: Context, decision: Decision, format: Format) -> None:
-    if format is Format.JSON:
+def _show_decision(client: str, call: Call, context: Context, decision: Decision, format: Rendering) -> None:
+    if format is Rendering.JSON:
         out.json(
             {
                 "schema": "mcpsec.policy-explain/1",
@@ -266,7 +264,7 @@ def suggest(
         str | None, typer.Option("--since", metavar="TIME", help="Only what happened since: 30d, 2026-11-01.")
     ] = None,
     config: ConfigOption = Path("mcpsec.toml"),
-    format: FormatOption = Format.CONSOLE,
+    format: RenderingOption = Rendering.CONSOLE,
 ) -> None:
     """Propose the least privilege that each client's calls in the log needed, as a change to its grants."""
     from mcpsec.gateway.policy.suggest import suggest as compare
@@ -276,7 +274,7 @@ def suggest(
     query = Query(kinds=("request", "authorization"), since=None if since is None else parse_time(since))
     logs = logs_of(deployment.log.file) if log is None else [log]
     suggestions = compare(deployment, (event for each in logs for event in read(each, query)))
-    if format is Format.JSON:
+    if format is Rendering.JSON:
         clients = [
             {
                 "client": suggestion.client,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcpsec.cli.config import Format, FormatOption
+from mcpsec.cli.options import Rendering, RenderingOption, application
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ExitCode
 
@@ -16,11 +16,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.sandbox.standing import Standing
     from mcpsec.gateway.sandbox.trial import Trial
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+app = application(
     epilog=examples("mcpsec sandbox check", "mcpsec sandbox check -c mcpsec.toml --format json"),
 )
 
@@ -52,7 +48,7 @@ def check(
             "-c", "--config", metavar="FILE", envvar="MCPSEC_CONFIG", help="Judge the upstreams of this file, too."
         ),
     ] = None,
-    format: FormatOption = Format.CONSOLE,
+    format: RenderingOption = Rendering.CONSOLE,
 ) -> None:
     """Send a program into a sandbox that tries to get out, and say what held.
 
@@ -70,7 +66,7 @@ def check(
         whole = all(measure.state != "absent" for measure in trial.measures)
     else:
         whole = not any(each.missing for each in standings)
-    if format is Format.JSON:
+    if format is Rendering.JSON:
         out.json(_document(trial, None if deployment is None else standings, ok=whole))
     else:
         _show(trial, standings)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mcpsec.cli.options import application
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ConfigurationError, UsageError
 
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.server import Gateway
     from mcpsec.gateway.workers import Supervisor, WorkerPlace
 
-app = typer.Typer(
-    add_completion=False, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
-)
+app = application(group=False)
 
 _QUICKSTART_DIRECTORY = Path("mcpsec-quickstart")
 _RUN_NAME = "upstream"

@@ -22,16 +22,15 @@ from mcpsec.cli.client_options import (
     SecretOption,
     SigningKeyOption,
 )
+from mcpsec.cli.options import application
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ConfigurationError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from mcpsec.signing import Headers, SignedMessage, VerificationKey
 
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+app = application(
+    group=False,
     epilog=examples(
         "mcpsec sign --send -c demo/mcpsec.toml --client agent --tool echo --arg text=hello",
         "mcpsec sign --key-id agent-1 --secret-file agent.hmac --url https://127.0.0.1:8443/mcp --body-file call.json",

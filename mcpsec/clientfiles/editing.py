@@ -5,11 +5,14 @@ An editor changes text, then reads it again and compares: rather nothing than a 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcpsec.errors import ConfigurationError
 
-__all__ = ["changed", "removed", "unsafe"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["changed", "checked", "removed", "unsafe"]
 
 
 def changed(old: Any, path: tuple[str, ...], value: Any) -> Any:
@@ -32,3 +35,17 @@ def removed(old: Any, path: tuple[str, ...]) -> Any:
 def unsafe() -> ConfigurationError:
     """The refusal to edit what might come out with another meaning."""
     return ConfigurationError("the file has a shape that can't be edited safely", hint="use --print and paste")
+
+
+def checked(read: Callable[[str], object], edited: str, expected: object) -> str:
+    """``edited``, when it is read as what was meant.
+
+    Raises:
+        ConfigurationError: it is read as something else, or as nothing.
+    """
+    try:
+        if read(edited) == expected:
+            return edited
+    except ConfigurationError:
+        pass
+    raise unsafe()

@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any, Final, NamedTuple
 
-from mcpsec.clientfiles.editing import changed, removed, unsafe
+from mcpsec.clientfiles.editing import changed, checked, removed
 from mcpsec.errors import ConfigurationError
 
 __all__ = ["read", "remove_member", "set_member"]
@@ -70,7 +70,7 @@ def set_member(text: str, path: tuple[str, ...], value: Any) -> str:
         node = found[-1].value
     else:
         edited = text[: node.start] + _written(value, text, _indent_at(text, node.start)) + text[node.end :]
-    return _checked(edited, expected)
+    return checked(read, edited, expected)
 
 
 def remove_member(text: str, path: tuple[str, ...]) -> str:
@@ -100,11 +100,11 @@ def remove_member(text: str, path: tuple[str, ...]) -> str:
         assert before is not None  # another member follows it
         text, start, end = text[:before] + text[before + 1 :], start - 1, end - 1
     start, end = _whole_lines(text, start, end)
-    return _checked(text[:start] + text[end:], removed(root.value, path))
+    return checked(read, text[:start] + text[end:], removed(root.value, path))
 
 
 def _comma_after(text: str, at: int) -> int | None:
-    at = _SKIP.match(text, at).end()  # type: ignore[union-attr]
+    at = _skipped(text, at)
     return at if text[at : at + 1] == "," else None
 
 
@@ -115,15 +115,6 @@ def _whole_lines(text: str, start: int, end: int) -> tuple[int, int]:
     if text[line:start].strip(" \t") or after is None:
         return start, end
     return line, after.end()
-
-
-def _checked(edited: str, expected: object) -> str:
-    try:
-        if read(edited) == expected:  # an editor must not guess: rather nothing than another meaning
-            return edited
-    except ConfigurationError:
-        pass
-    raise unsafe()
 
 
 def _insert(text: str, node: _Node, key: str, value: Any) -> str:
@@ -142,7 +133,7 @@ def _insert(text: str, node: _Node, key: str, value: Any) -> str:
     member = f"{json.dumps(key)}: {_written(value, text, inner)}"
     at = last.value.end
     if node.comma:
-        at = _SKIP.match(text, at).end() + 1  # type: ignore[union-attr] # behind the trailing comma, which stays in use
+        at = _skipped(text, at) + 1  # behind the trailing comma, which stays in use
         member += ","
     remark = _REMARK.match(text, at)
     behind = at if remark is None else remark.end()  # a remark on the last member's line stays with it
@@ -166,7 +157,14 @@ def _unit(text: str) -> str:
 def _indent_at(text: str, at: int) -> str:
     """The indentation of the line that holds ``at``."""
     line = text.rfind("\n", 0, at) + 1
-    return re.match(r"[ \t]*", text[line:at].lstrip("\ufeff"))[0]  # type: ignore[index]
+    before = text[line:at].lstrip("\ufeff")
+    return before[: len(before) - len(before.lstrip(" \t"))]
+
+
+def _skipped(text: str, at: int) -> int:
+    """The place behind the blanks and comments at ``at``."""
+    found = _SKIP.match(text, at)
+    return at if found is None else found.end()
 
 
 class _Reader:
@@ -186,7 +184,7 @@ class _Reader:
 
     def _skip(self) -> str:
         """Pass over blanks and comments; the next character, empty at the end."""
-        self._at = _SKIP.match(self._text, self._at).end()  # type: ignore[union-attr]
+        self._at = _skipped(self._text, self._at)
         return self._text[self._at : self._at + 1]
 
     def _wrong(self) -> ConfigurationError:

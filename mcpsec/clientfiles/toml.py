@@ -144,7 +144,8 @@ class _Walk:
         elif opening in "\"'":
             self.at = self.string_end()
         else:
-            self.at += len(_SCALAR.match(self.text, start)[0].rstrip(" \t"))  # type: ignore[index] # matches ""
+            found = _SCALAR.match(self.text, start)
+            self.at += len(found[0].rstrip(" \t")) if found else 0
         span = self.span(start, self.at)
         self.found[path] = Location(key or span, span)
 

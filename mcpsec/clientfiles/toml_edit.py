@@ -7,7 +7,7 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from mcpsec.clientfiles.editing import changed, removed, unsafe
+from mcpsec.clientfiles.editing import changed, checked, removed, unsafe
 from mcpsec.clientfiles.toml import locate
 from mcpsec.errors import ConfigurationError
 
@@ -46,9 +46,9 @@ def set_member(text: str, path: tuple[str, ...], value: dict[str, Any]) -> str:
     here = locate(text).get(path)
     if here is None:
         gap = "" if not text.strip() else newline if text.endswith("\n") else 2 * newline
-        return _checked(text + gap + lines, changed(before, path, value))
+        return checked(read, text + gap + lines, changed(before, path, value))
     start, end = _block(text, path, here)
-    return _checked(text[:start] + lines + text[end:], changed(before, path, value))
+    return checked(read, text[:start] + lines + text[end:], changed(before, path, value))
 
 
 def remove_member(text: str, path: tuple[str, ...]) -> str:
@@ -67,9 +67,9 @@ def remove_member(text: str, path: tuple[str, ...]) -> str:
         head = head.rstrip() + ("\r\n" if "\r\n" in text else "\n") if head.strip() else ""
     expected = removed(before, path)
     try:
-        return _checked(head + tail, expected)
+        return checked(read, head + tail, expected)
     except ConfigurationError:
-        return _checked(head + tail, _without_empty(expected, path[:-1]))
+        return checked(read, head + tail, _without_empty(expected, path[:-1]))
 
 
 def written(path: tuple[str, ...], value: dict[str, Any]) -> str:
@@ -116,12 +116,3 @@ def _block(text: str, path: KeyPath, here: Location) -> tuple[int, int]:
     last = max(max(place.value.end, place.key.end) for place in below)
     end = text.find("\n", last)
     return start, len(text) if end < 0 else end + 1
-
-
-def _checked(edited: str, expected: object) -> str:
-    try:
-        if read(edited) == expected:
-            return edited
-    except ConfigurationError:
-        pass
-    raise unsafe()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from mcpsec.clientfiles.editing import unsafe
+from mcpsec.clientfiles.editing import checked, unsafe
 from mcpsec.errors import ConfigurationError
 
 __all__ = ["read", "remove_entry", "set_entry", "written"]
@@ -65,18 +65,18 @@ def set_entry(text: str, key: str, name: str, entry: dict[str, Any], *, items: b
     if holder is None:
         head = text if not text or text.endswith("\n") else text + newline
         block = written({key: [entry] if items else {name: entry}}).replace("\n", newline)
-        return _checked(head + block, expected)
+        return checked(read, head + block, expected)
     children = _children(text, holder, items=items)
     found = [child for child in children if child.name == name]
     column = children[0].column if children else holder[0].start_mark.column + 2
     block = written([entry] if items else {name: entry}, column).replace("\n", newline)
     if found:
-        return _checked(text[: found[-1].start] + block + text[found[-1].end :], expected)
+        return checked(read, text[: found[-1].start] + block + text[found[-1].end :], expected)
     if children:
         at = children[-1].end
         head = text[:at] if text[:at].endswith("\n") else text[:at] + newline
-        return _checked(head + block + text[at:], expected)
-    return _checked(_filled(text, holder, block, newline), expected)
+        return checked(read, head + block + text[at:], expected)
+    return checked(read, _filled(text, holder, block, newline), expected)
 
 
 def remove_entry(text: str, key: str, name: str, *, items: bool = False) -> str:
@@ -97,7 +97,7 @@ def remove_entry(text: str, key: str, name: str, *, items: bool = False) -> str:
         at = _line_end(edited, holder[0].end_mark.index)
         colon = edited.index(":", holder[0].end_mark.index) + 1
         edited = f"{edited[:colon]} {'[]' if items else '{}'}{edited[colon:at]}{edited[at:]}"
-    return _checked(edited, expected)
+    return checked(read, edited, expected)
 
 
 def written(value: Any, column: int = 0) -> str:
@@ -206,12 +206,3 @@ def _filled(text: str, holder: tuple[yaml.Node, yaml.Node], block: str, newline:
     end = _line_end(text, key.end_mark.index)
     head = text[:end] if text[:end].endswith("\n") else text[:end] + newline
     return head + block + text[end:]
-
-
-def _checked(edited: str, expected: object) -> str:
-    try:
-        if read(edited) == expected:
-            return edited
-    except ConfigurationError:
-        pass
-    raise unsafe()

@@ -252,7 +252,7 @@ class RateKind(Scalar):
     most_burst: ClassVar[int] = 1_000_000_000
 
     @property
-    def absent(self) -> str | None:  # type: ignore[override] # a constant of most kinds, a choice of this one
+    def absent(self) -> str | None:
         """How no limit is written."""
         return "off" if self.may_be_off else None
 

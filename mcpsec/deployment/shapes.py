@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from mcpsec.clientfiles.toml import KeyPath
 from mcpsec.deployment.problems import INVALID, Report, dotted
@@ -34,8 +34,10 @@ class Wrong(Exception):
 class Kind:
     """One sort of value. The base class accepts nothing."""
 
-    absent: ClassVar[str | None] = None
-    """How the file writes the model's None, when it can."""
+    @property
+    def absent(self) -> str | None:
+        """How the file writes the model's None, when it can."""
+        return None
 
     @property
     def label(self) -> str:

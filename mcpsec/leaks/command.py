@@ -8,6 +8,8 @@ from mcpsec.leaks.runner import Result, execute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from mcpsec.leaks.options import Request
 
 __all__ = ["perform", "render"]
@@ -70,7 +72,7 @@ def _notes(result: Result, request: Request) -> None:
     )
 
 
-def _colored(request: Request, stream: object) -> bool:
+def _colored(request: Request, stream: TextIO) -> bool:
     import os
 
-    return not request.no_color and not request.output and not os.environ.get("NO_COLOR") and bool(stream.isatty())  # type: ignore[attr-defined]
+    return not request.no_color and not request.output and not os.environ.get("NO_COLOR") and stream.isatty()

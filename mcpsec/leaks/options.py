@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = ["OPTIONS", "Option", "Request"]
 
 
@@ -149,12 +153,12 @@ def parse(argv: list[str]) -> Request | None:
     return request
 
 
-def _store(values: dict[str, object], option: Option, value: str | None, words: object) -> bool:
+def _store(values: dict[str, object], option: Option, value: str | None, words: Iterator[str]) -> bool:
     if option.kind == "flag":
         values[option.attribute] = True
         return True
     if value is None:
-        value = next(words, None)  # type: ignore[call-overload]
+        value = next(words, None)
     if value is None or (option.choices and value not in option.choices):
         return False
     if option.kind == "number":

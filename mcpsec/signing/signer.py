@@ -14,6 +14,8 @@ from mcpsec.signing.outcome import RefusedSignature
 from mcpsec.signing.verifier import SCHEMES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from mcpsec.signing.keys import SigningKey
     from mcpsec.signing.message import Headers, SignedMessage
 
@@ -77,9 +79,9 @@ class Signer:
         return {"x-signature": signature, "x-timestamp": stamp, "x-nonce": nonce, **named}
 
 
-def _syntax(reader: object, field: bytes, value: str) -> None:
+def _syntax(reader: Callable[[Mapping[bytes, bytes]], object], field: bytes, value: str) -> None:
     """Apply the verifier's own syntax to what is about to be sent."""
     try:
-        reader({field: value.encode()})  # type: ignore[operator]
+        reader({field: value.encode()})
     except RefusedSignature as refused:
         raise UsageError(refused.refusal.detail) from None

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from mcpsec.errors import ConfigurationError
+from mcpsec.locking import try_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Lock", "is_held"]
+__all__ = ["Lock"]
 
 
 class Lock:
@@ -26,10 +26,15 @@ class Lock:
 
         Raises:
             ConfigurationError: somebody else holds it.
-            OSError: the file can't be opened.
+            OSError: the file can't be opened, or can't be locked.
         """
         descriptor = os.open(path, os.O_RDWR)
-        if not _lock(descriptor):
+        try:
+            taken = try_lock(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        if not taken:
             os.close(descriptor)
             raise ConfigurationError(
                 f"another process is writing {what}",
@@ -42,30 +47,3 @@ class Lock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-
-def is_held(path: Path) -> bool:
-    """True when some process holds the lock on ``path`` right now."""
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        return not _lock(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,6 +10,10 @@ from mcpsec.cli.certs.context import Format, context, purpose_of
 from mcpsec.cli.certs.rendering import SCHEMA, authority_json, moment, warn_unpublished
 from mcpsec.cli.output import out
 from mcpsec.errors import UsageError
+
+if TYPE_CHECKING:
+    from mcpsec.certs import Purpose
+    from mcpsec.certs.names import SanKind
 
 __all__ = ["crl", "init"]
 
@@ -107,20 +111,23 @@ def _external(pairs: list[str]) -> dict[str, str]:
     return found
 
 
-def _permitted(client: list[str], server: list[str]):  # type: ignore[no-untyped-def] # types of a lazy import
+def _permitted(client: list[str], server: list[str]) -> dict[Purpose, list[tuple[SanKind, str]]]:
     from mcpsec.certs import Purpose
 
     found = {}
     for purpose, texts in ((Purpose.CLIENT, client), (Purpose.SERVER, server)):
-        pairs = [text.partition(":")[::2] for text in texts]
-        for kind, value in pairs:
-            if kind not in ("dns", "uri", "ip", "email") or not value:
-                raise UsageError(
-                    f"{kind}:{value} is no name constraint", hint="dns:, uri:, ip: or email:, then a value"
-                )
-        if pairs:
-            found[purpose] = pairs
+        if texts:
+            found[purpose] = [_constraint(text) for text in texts]
     return found
+
+
+def _constraint(text: str) -> tuple[SanKind, str]:
+    written, _, value = text.partition(":")
+    kinds: tuple[SanKind, ...] = ("dns", "uri", "ip", "email")
+    for kind in kinds:
+        if kind == written and value:
+            return kind, value
+    raise UsageError(f"{written}:{value} is no name constraint", hint="dns:, uri:, ip: or email:, then a value")
 
 
 def crl(

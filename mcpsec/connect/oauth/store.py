@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcpsec.connect.oauth.settings import Keep
 from mcpsec.errors import ConfigurationError, UsageError
+from mcpsec.locking import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -268,25 +269,21 @@ class Store:
             _private_directory(base)
             descriptor = os.open(base / f"{self._name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise ConfigurationError(f"the tokens' lock can't be made: {error.strerror}", path=base) from None
+            raise _no_lock(base, error) from None
         try:
-            while not _try_lock(descriptor):  # noqa: ASYNC110 # another process, which no event of ours can hear
+            while not _taken(descriptor, base):  # noqa: ASYNC110 # another process, which no event of ours can hear
                 await asyncio.sleep(_POLL)
             yield
         finally:
             os.close(descriptor)
 
 
-def _try_lock(descriptor: int) -> bool:
+def _taken(descriptor: int, base: Path) -> bool:
     try:
-        if sys.platform == "win32":
-            import msvcrt
+        return try_lock(descriptor)
+    except OSError as error:
+        raise _no_lock(base, error) from None
 
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
 
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+def _no_lock(base: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"the tokens' lock can't be made: {error.strerror}", path=base)

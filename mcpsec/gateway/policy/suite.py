@@ -19,11 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mcpsec.gateway.policy.engine import Decision, Policy
+    from mcpsec.gateway.policy.engine import Decision, Kind, Policy
 
 __all__ = ["TARGETS", "Outcome", "PolicyTest", "junit", "read", "run"]
 
-TARGETS = {"tool": "tool", "resource": "resource", "prompt": "prompt", "complete": "completion", "method": "method"}
+TARGETS: dict[str, Kind] = {
+    "tool": "tool",
+    "resource": "resource",
+    "prompt": "prompt",
+    "complete": "completion",
+    "method": "method",
+}
 """The key that says what a test (or ``policy explain``) is about → the kind of the call."""
 
 _KEYS = ("name", "client", *TARGETS, "arguments", "at", "address", "certificate_sha256", "confirmed", "expect", "rule")
@@ -94,7 +100,7 @@ class _Reader:
         return PolicyTest(
             name=self._text(table, "name", f"test {self._index + 1}"),
             client=self._text(table, "client"),
-            call=Call(upstream, TARGETS[targets[0]], name, self._arguments(table)),  # type: ignore[arg-type]
+            call=Call(upstream, TARGETS[targets[0]], name, self._arguments(table)),
             context=Context(
                 self._text(table, "certificate_sha256", "").replace(":", "").lower() or None,
                 self._text(table, "address", "127.0.0.1"),
