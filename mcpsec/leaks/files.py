@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from mcpsec.leaks.gitignore import Ignore
 
-__all__ = ["BLOCK", "OVERLAP", "Problem", "Skipped", "read", "walk"]
+__all__ = ["BINARY_PROBE", "BLOCK", "OVERLAP", "Problem", "Skipped", "read", "uninteresting", "walk"]
 
 VENDORED = frozenset(
     """

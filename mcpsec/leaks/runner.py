@@ -272,14 +272,16 @@ class Scanner:
     def _archive(self, data: bytes, path: str) -> None:
         from mcpsec.leaks.archives import ArchiveProblem, members
 
+        left_out: list[tuple[str, str]] = []
         try:
-            for name, content in members(data, path):
+            for name, content in members(data, path, left_out):
                 before = len(self.result.findings)
                 self.text(content, name)
                 for finding in self.result.findings[before:]:
                     finding.path, _, finding.origin = finding.path.partition("!")
         except ArchiveProblem as problem:
-            self.result.problems.append(Problem(path, str(problem)))
+            left_out.append((path, str(problem)))
+        self.result.problems += [Problem(*entry) for entry in left_out]
 
     def _block(self, data: bytes, path: str, offset: int) -> None:
         """Scan one block of a file; later blocks begin with the end of the one before, which is not counted twice."""
