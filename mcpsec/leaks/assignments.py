@@ -43,18 +43,23 @@ _OPERATOR = expression(
                 | [ \t]{0,4}\{\s{1,30}(?:(?:type|description|sensitive)[ \t]{0,12}=[^\n{}]{1,80}\n\s{0,30}){0,3})
                 \\?["']?(?:value|Value|default|content|val)\\?["']?[ \t]{0,4}[:=][ \t]{0,4})
         | (?P<element></(?:key|name|string)>\s{0,30}<(?:string|value)[^<>]{0,20}>)
+        | (?P<field>\){1,2}\.(?:val|type|fill|send_?[kK]eys|setValue)\([ \t]{0,4}(?=["'`])   # $('#password').val("...
+                | ,[ \t]{0,4}(?:with:|with[ \t]?=>)[ \t]{0,4}(?=["'`]))
+        | (?P<cell>[ \t]{0,24}\|[ \t]{1,24}`?(?=[^\s|]{4,128}[ \t]{0,60}\|))                 # a row of a table
         | (?P<assign>[ \t]{0,24}
-            (?: :[ \t]{0,4}[A-Za-z_][\w.<>\[\]|?&'*]{0,40}[ \t]{0,4}=(?!=)       # typed: name: str =
+            (?: :[ \t]{0,4}(?:&(?:'[a-z]{1,10}[ ])?)?[A-Za-z_][\w.<>\[\]|?&'*]{0,40}[ \t]{0,4}=(?!=)  # name: str =
+              | string[ \t]{1,4}=(?!=)
               | [Aa]s[ \t]{1,3}[A-Za-z.]{3,20}[ \t]{0,3}=(?!=) | \{[^{}\n]{0,30}\}[ \t]{0,2}=(?!=)
               | :?\*{1,2}:?
-              | =>|:=|={1,3}|!={1,2}|\?\?=|\?=|\|\|=|\+=|::?|<-|->)
+              | =>|:{1,3}=|={1,3}|!={1,2}|\?\?=?|\?=|\|\|=?|[.+]=|:-|::?|<-|->)
             [ \t]{0,12} (?:(?:\\|\(|>-?|\|-?)?\r?\n[ \t]{1,24})?)
-        | (?P<tag>[^<>\n]{0,40}>)
+        | (?P<tag>[^<>\n]{0,40}>(?:\s{0,30}<value>)?)
         | (?P<call>\([ \t]{0,4}(?=["'`]))
         | (?P<next>[ \t]{0,4},[ \t]{0,4}(?:\r?\n[ \t]{1,24})?(?=\\?["'`]))
-        | (?P<space>[ \t]{1,8}(?=["']))
+        | (?P<space>[ \t]{1,8}(?=@?["']))
         | (?P<blank>[ \t]{1,3}(?=[A-Za-z0-9_+/=-]{20}))
         | (?P<prose>[ \t]{1,3}(?:is|was|are)[ \t]{0,2}:?[ \t]{1,3}(?=\S))
+        | (?P<line>[ \t]{1,24}(?=[^\s=:|]\S{3,127}[ \t]{0,8}(?:\r?\n|\Z)))                # ENV PASSWORD value
       )
     """,
     re.X,
@@ -81,15 +86,30 @@ _PLAIN = "pass|secret|token|key|auth|cred"
 _PLAIN_NAME = expression(rb"(?i)[\w.$-]{0,24}(?:pass|secret|token|key|auth|cred)[\w.-]{0,24}$")
 _TO_VALUE = (
     r"[\w.$\x80-\xff-]{0,40}(?:\\?[\"'`\]]|\*|\[[0-9]{0,4}\]){0,3}"
-    r"(?:[ \t]{0,24}(?:(?::|as)[ \t]{0,4}[A-Za-z_][\w.<>\[\]|?&'*]{0,40}[ \t]{0,4}=|\{[^{}\n]{0,30}\}[ \t]{0,2}=|[|?!:<=+-]{0,2}[=:>-]|:?\*{1,2}:?|[,(<]|\bis|\bwas|\bare)[ \t]{0,12}(?:[\\(>|-]{0,2}\r?\n[ \t]{0,24})?"  # noqa: E501
+    r"(?:[ \t]{0,24}(?:(?::|as)[ \t]{0,4}[A-Za-z_][\w.<>\[\]|?&'*]{0,40}[ \t]{0,4}=|\{[^{}\n]{0,30}\}[ \t]{0,2}=|[.|?:!<=+-]{0,2}[=:>-]|:?\*{1,2}:?|[,(<]|\bis|\bwas|\bare)[ \t]{0,12}(?:[\\(>|-]{0,2}\r?\n[ \t]{0,24})?"  # noqa: E501
     r"|[\r\n, ][ \t\r\n,]{0,29}\\?[\"']?(?:[Vv]alue|default|content|val)\\?[\"']?[ \t]{0,4}[:=][ \t]{0,4}|</[a-z]{3,6}>\s{0,30}<[a-z]{5,6}[^<>]{0,20}>)"  # noqa: E501
 )
+_FORMS = (
+    r"[ \t]{1,16}string[ \t]{1,4}=",  # Go: Password   string = "..."
+    r"[ \t]{0,4}:[ \t]{0,4}&(?:'[a-z]{1,10} )?str[ \t]{0,4}=",  # Rust
+    r"[ \t]{0,4}(?:\|\||\?\?)[ \t]{0,4}[\"'`]",
+    r"[ \t]{0,4}:::?=",
+    r"[\"'`]\){1,2}\.(?:val|type|fill|send_?keys|setvalue)\(",
+    r"[\"'`],[ \t]{0,4}with(?::|[ \t]?=>)",
+    r"[\"']>\s{0,30}<value>",
+    r"`?[ \t]{0,16}\|[ \t]{1,16}`?[^\s|]{4}",
+)
+"""Rarer ways from a name to its value; each is an expression of its own, since all in one would be too large."""
 _OPENING = r"(?:[bru@$fl]{0,2}(?:\\?[\"'`]|&quot;){1,3}|[A-Za-z_][\w. ]{0,44}\([ \t]{0,2}[\"'])"
 GATES = (
     rf"(?i)(?:pass|secret|token|key|auth|cred|bearer|jwt|salt|nonce|cookie|_pat){_TO_VALUE}(?:{_OPENING}(?:{OPAQUE_QUOTED})|{OPAQUE_BARE})",
     rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}(?:{_OPENING}[^\s\"'`]{{4}}|[^\s\"'`<>(){{}}]{{4}})",
     rf"(?i)-[\w-]{{0,24}}(?:{_PLAIN})[\w-]{{0,24}}[ \t]{{1,4}}[^\s-]",
-    rf"(?i)(?:{_PLAIN}|pw|senha|parola)[\w.-]{{0,40}}[ \t]{{1,8}}(?:[\"'][^\s\"']{{4}}|[A-Za-z0-9_+/=-]{{20}})",
+    rf"(?i)(?:{_PLAIN}|pw|senha|parola)[\w.-]{{0,40}}[ \t]{{1,3}}[A-Za-z0-9_+/=-]{{20}}",
+    rf"(?i)(?:{_PLAIN}|pw|senha|parola)[\w.-]{{0,40}}[ \t]{{1,8}}@?[\"'][^\s\"']{{4}}",
+    rf"(?im)^[ \t]{{0,8}}(?:env[ \t]{{1,4}})?[\w.-]{{0,40}}(?:{_PLAIN}|{_PASSWORDS})[\w.-]{{0,24}}[ \t]{{1,24}}"
+    rf"[^\s=:|]\S{{3,127}}[ \t]{{0,8}}\r?$",
+    *(rf"(?i)(?:{_PLAIN}|{_PASSWORDS})[\w.-]{{0,24}}{form}" for form in _FORMS),
     rf"(?i)(?:{_PLAIN})[\w-]{{0,40}}[\"'][ \t]{{0,4}}\{{",
     rf"(?:{_FOREIGN})",
     rf"(?i)[\"'`][ \t]{{0,2}}[!=]={{1,2}}[ \t]{{0,2}}[\w.$]{{0,40}}(?:{_PASSWORDS}|secret|token|key)",
@@ -195,7 +215,7 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
     if how == "space" and name.lower() in (b"pass", b"key", b"auth"):
         return  # words of a sentence
     at = operator.end()
-    if how == "tag" and data[head - 1 : head] not in (b"<", b":"):
+    if not _stands_right(data, how, where, kind, head):
         return
     found = _value(data, at, how, where, name, head)
     if found is None:
@@ -211,6 +231,25 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
         yield Match(rule, begin, stop, value, verdict[1])
 
 
+def _stands_right(data: bytes, how: str, where: str, kind: str, head: int) -> bool:
+    """Whether the name stands where its operator means something: at a tag's beginning, in a table, alone on a line."""
+    if how == "tag":
+        return (
+            data[head - 1 : head] in (b"<", b":") or _NAMED_ELEMENT.search(data, max(0, head - 120), head) is not None
+        )
+    if how == "next" and kind == "password" and data[head - 1 : head] == b" ":
+        return data[data.rfind(b"\n", 0, head) + 1 : head].count(b'"') % 2 == 0  # "... pass", "the next text"
+    if how not in ("cell", "line"):
+        return True
+    line = data[data.rfind(b"\n", max(0, head - 200), head) + 1 : head]
+    if how == "cell":
+        return where == "text" and line.lstrip()[:1] == b"|"
+    command = line.strip().upper()
+    if command == b"ENV":
+        return True
+    return where == "settings" and not command and kind in ("password", "secret", "token", "apikey")
+
+
 def _compared(book: Rulebook, data: bytes, kind: str, name: bytes, head: int) -> Iterator[Match]:
     """A literal on the left of a comparison with the name: ``"hunter2" == password``."""
     found = _COMPARED.search(data, max(0, head - LONGEST_COMPARED), head)
@@ -224,6 +263,11 @@ def _compared(book: Rulebook, data: bytes, kind: str, name: bytes, head: int) ->
 
 
 LONGEST_COMPARED = 140
+_NAMED_ELEMENT = expression(
+    rb"<(?:entry|property|prop|param|parameter|setting|string|item|option|variable|secret|field|[a-z]{1,8}:(?:entry|property))"
+    rb"\b[^<>]{0,80}=[\"'][\w.-]{0,60}\Z"
+)
+"""``<entry key="password">``: the value of the attribute says what the element's content is."""
 _COMPARED = expression(rb"(?P<mark>[\"'`])(?P<value>[^\"'`\r\n\\]{4,128})(?P=mark)[ \t]{0,2}[!=]={1,2}[ \t]{0,2}\Z")
 
 _NO_ARGUMENT = expression(_OPERATOR.pattern.replace(rb"(?P<arg>[ \t]{1,4}(?=[^\s-]))", rb"(?P<arg>(?!))"), re.X)
@@ -239,11 +283,13 @@ def _value(data: bytes, at: int, how: str, where: str, name: bytes, head: int) -
     if quoted is not None:
         begin, stop = quoted.span(str(quoted.lastgroup))
         return (begin, stop, True) if how != "prose" or stop > begin else None
-    if how in ("call", "next"):
+    if how in ("call", "next", "field"):
         return None
     if how in ("tag", "element"):
         stop = data.find(b"<", at, at + VALUE_BYTES)
-        return (at, stop, True) if stop > at else None
+        inner = data[at:stop].strip() if stop > at and data[stop + 1 : stop + 2] in (b"/", b"!") else b""
+        at = data.find(inner, at)
+        return (at, at + len(inner), True) if inner else None
     bare = _BARE.match(data, at)
     if bare is None:
         return None

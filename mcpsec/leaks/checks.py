@@ -56,7 +56,8 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, crc32
 
 from mcpsec.leaks.expressions import expression
-from mcpsec.leaks.values import entropy, is_filler, is_placeholder, looks_random, randomness
+from mcpsec.leaks.secrecy import is_weak_password, password_strength
+from mcpsec.leaks.values import entropy, is_filler, is_placeholder, looks_random, randomness, wordiness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,7 +160,9 @@ def jwt(value: str) -> Verdict:
         return False
     if len(parts) < 2 or _json_object(parts[1]) is None:
         return None
-    return True if "alg" in header else None
+    if len(parts) > 2 and wordiness(parts[2]) > 0.5:
+        return False  # signed with the word "signature"
+    return True if header.get("alg", "none") != "none" else None
 
 
 def kubernetes_token(value: str) -> Verdict:
@@ -299,9 +302,9 @@ def basic(value: str) -> Verdict:
         user, colon, password = raw.decode().partition(":")
     except UnicodeDecodeError:
         return False
-    if not colon or not password or not (user + password).isprintable() or is_placeholder(password):  # noqa: SIM103
+    if not colon or not password or not (user + password).isprintable() or is_placeholder(password):
         return False
-    return True
+    return True if password_strength(password) else None  # words prove little
 
 
 def luhn(value: str) -> Verdict:
@@ -371,7 +374,9 @@ def strong(value: str) -> Verdict:
     """Three character kinds, or twenty characters."""
     kinds = [any(map(test, value)) for test in (str.islower, str.isupper, str.isdigit)]
     kinds.append(not value.isalnum())
-    return (sum(kinds) >= 3 or len(value) >= 20) and not is_placeholder(value)
+    if is_weak_password(value) or is_placeholder(value):
+        return False
+    return sum(kinds) >= 3 or len(value) >= 20
 
 
 def random(value: str) -> Verdict:

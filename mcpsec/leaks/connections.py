@@ -45,6 +45,8 @@ _CURL_USER = expression(
 HOSTS_OF_EXAMPLES = expression(
     r"(?i)^(?:(?:[\w-]+\.)*example\.(?:com|org|net)|.*\.(?:example|test|invalid)|host(?:name)?|server|localhost|127\.0\.0\.1|db|domain(?:\.com)?|\[::1\])$"
 )
+_LOCAL = expression(r"(?i)^(?:localhost|127\.0\.0\.1|db|\[::1\])$")
+"""Hosts of examples and of developers alike: there a password that is no word may be somebody's."""
 
 URL_GATE = r"://[^\s:/?#\"'<>@\\`,()|]{0,128}:[^\s\"'<>`]{1,256}@"
 _SEPARATORS = r"(?:[ \t]{1,3}|\\?[\"'] ?[+.,&] ?\\?[\"']|%20|\+)"
@@ -100,7 +102,8 @@ def _url(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
     if strength is None or plain.lower() == user.lower():
         return
     if HOSTS_OF_EXAMPLES.match(host):
-        strength = min(strength, MEDIUM) if strength == HIGH else LOW
+        made_up = strength < HIGH and not (_LOCAL.match(host) and wordiness(plain) < 0.3)
+        strength = LOW if made_up else MEDIUM
     elif strength == MEDIUM and user and plain.isalnum() and len(plain) >= 20:
         strength = HIGH
     yield from _match(book, "url-credentials", *found.span("password"), password, strength)
@@ -118,10 +121,11 @@ def _header(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
     value = found.group("value").decode()
     start, end = found.span("value")
     if scheme == b"basic":
-        if checks.run("basic", value):
+        verdict = checks.run("basic", value)
+        if verdict is not False:
             password = (checks.unbase64(value) or b"").decode().partition(":")[2]
-            weak = is_weak_password(password)
-            yield from _match(book, "authorization-header", start, end, value, LOW if weak else HIGH)
+            confidence = HIGH if verdict else LOW if is_weak_password(password) else MEDIUM
+            yield from _match(book, "authorization-header", start, end, value, confidence)
         return
     value = value.rstrip(".,:;")
     end = start + len(value)

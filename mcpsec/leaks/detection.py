@@ -36,6 +36,7 @@ _SHORT_SLOT_AFTER = expression(SHORT_GAP.encode() + rb"(?:" + SLOT_WORDS.encode(
 _SLOT_BEFORE = expression(rb"(?:" + SLOT_WORDS.encode() + rb")" + SLOT_BEFORE_GAP.encode() + rb"$")
 _RUN = expression(rb"[A-Za-z0-9_+/=.~-]{12,}")
 _DIGIT = expression(rb"[0-9]")
+_BLOB = expression(rb"[A-Za-z0-9+/]{60}\Z")
 WHOLE = 16 * 1024
 """Below this size a pattern runs over the whole text; above, only near its keywords."""
 
@@ -168,6 +169,8 @@ def _matches(rule: Rule, pattern: Pattern, data: bytes, begin: int, end: int) ->
         start, stop = found.span(group)
         if start < 0 or start == stop:
             continue
+        if data[start - 1 : start] in (b"+", b"/") and _BLOB.search(data, max(0, start - 80), start):
+            continue  # chance made a prefix in an image's base64
         value = data[start:stop].decode("utf-8", "replace")
         confidence = _grade(rule, value)
         if confidence is not None:
@@ -187,8 +190,8 @@ def _grade(rule: Rule, value: str) -> int | None:
         return rule.confidence if verdict else min(MEDIUM, rule.confidence)
     body = _body(rule, value)
     verdict = randomness(body) if len(body) >= 6 else True
-    if verdict is False:
-        return None
+    if verdict is False or (verdict is None and body.isdigit()):
+        return None  # counted on one's fingers
     if (
         rule.gate
         and rule.confidence == MEDIUM

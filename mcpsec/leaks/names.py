@@ -41,7 +41,7 @@ KEYWORDS = (
 
 _STEM = expression(
     r"(?P<password>pass(?:[-_]?(?:w(?:or[dt]|d|rd)?|phrase|code|key))?|pwd|p?sswd|pswd?|psw|senha|contrase(?:n|\u00f1)a"
-    r"|kennwort|parola|haslo|wachtwoord|losenord|mdp|pw(?![a-z])"
+    r"|kennwort|parola|haslo|wachtwoord|losenord|mdp(?![a-z])|pw(?![a-z])"
     r"|\u043f\u0430\u0440\u043e\u043b\u044c?|\u5bc6\u7801|\u5bc6\u78bc|\ube44\ubc00\ubc88\ud638|\u30d1\u30b9\u30ef\u30fc\u30c9)"
     r"|(?P<secret>secret(?:[-_. ]?(?:access)?[-_. ]?key)?)"
     r"|(?P<token>token|jwt|bearer|(?<![a-z])pat(?![a-z]))"
@@ -88,7 +88,7 @@ _NOT_BEFORE_KEY = frozenset(
     first current new old this some composite natural surrogate range bucket s3 blob file message error title
     text string menu option config setting settings property preference preferences registry sub super trans
     event routing metric dimension tag query param header attribute attr style theme color icon state sorting
-    order filter min max search anon idempotency dedup gpg pgp websocket
+    order filter min max search anon idempotency dedup gpg pgp websocket recv
     """.split()  # noqa: SIM905
 )
 _NOT_BEFORE_TOKEN = frozenset(
@@ -96,7 +96,7 @@ _NOT_BEFORE_TOKEN = frozenset(
     csrf xsrf page next previous continuation cancel cancellation pad eos bos unk mask sep cls start end max min
     num total count parser syntax lexer stop special input output prompt completion design concurrency sync ct
     current peek skip pagination resume lookahead request change lifecycle action upload idempotency badge
-    first last antiforgery antiforgerytoken requestverification
+    first last antiforgery antiforgerytoken requestverification authenticity
     """.split()  # noqa: SIM905
 )
 _WORDS = expression(r"[A-Z]?[a-z\u00df-\uffff]+|[A-Z]+(?![a-z])|\d+")
@@ -120,6 +120,8 @@ def _suits(kind: str, low: str, stem: re.Match[str], after: str, before: str) ->
     if after and after[0].isalpha() and not _JOINED_AFTER.match(low[stem.end() :]) and not after[0].isupper():
         return False
     words_after = [w.lower() for w in _WORDS.findall(after)]
+    if kind == "auth" and words_after == ["code"]:
+        return True
     if any(word in _NOT_AFTER or word.rstrip("s") in _NOT_AFTER for word in words_after):
         return False
     words_before = [w.lower() for w in _WORDS.findall(before)]
@@ -133,7 +135,24 @@ def _suits(kind: str, low: str, stem: re.Match[str], after: str, before: str) ->
             and _JOINED_BEFORE_PASS.search(joined)
         ):
             return False
-        return nearest not in ("no", "is", "has", "use", "show", "hide", "forgot", "reset", "lost", "toggle", "need")
+        if stem.group() == "pass" and nearest in ("proxy", "fastcgi", "uwsgi", "scgi", "grpc", "memcached"):
+            return False  # directives of nginx
+        return nearest not in (
+            "no",
+            "is",
+            "has",
+            "use",
+            "show",
+            "hide",
+            "forgot",
+            "reset",
+            "lost",
+            "toggle",
+            "need",
+            "salted",
+            "hashed",
+            "stored",
+        )
     if kind in ("key", "apikey", "token") and "public" in words_before:
         return False
     if kind == "key":

@@ -22,6 +22,8 @@ from mcpsec.leaks.values import (
 __all__ = ["OPAQUE_BARE", "OPAQUE_QUOTED", "is_code", "is_weak_password", "judge", "password_strength"]
 
 LOW, MEDIUM, HIGH = 0, 1, 2
+CAUTIOUS = frozenset(("prose", "next", "call", "space", "field", "cell", "line"))
+"""Ways of writing that say less than an assignment: what stands there is of medium confidence at most."""
 RULES = {
     "password": "generic-password",
     "secret": "generic-secret",
@@ -74,6 +76,7 @@ _FIXED = expression(
     r"(?:[-_][a-z]{2,8}\d{0,4}){0,3}$"
     r"|^@\{|\{\{|\{\w+\}$|^(?:\\u[0-9a-f]{4}){1,8}$|^@?(?-i:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)$"
     r"|^[^$]{0,40}\$(?:2[abxy]?|apr1|argon2\w*)\$|^(?:pass(?:word)?|key|token)_?\d?$"
+    r"|^--?[A-Za-z][\w-]*=?$|^(?:required|nullable|sometimes|filled|confirmed|string|bail)\|"
 )
 """Dates, names of algorithms and of variables, and hashes: never what a person keeps secret."""
 _NAMED_PART = expression(r"^[A-Za-z_]{2,20}=[^=]")
@@ -202,8 +205,11 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
     if not any(map(str.isalnum, value)) or _VERSION.match(value) or _FIXED.match(value):
         return None
     lowered = value.lower()
-    if lowered == name.lower().strip("-_.") or (
-        kind != "password" and (size < 20 or kind == "token") and _TIME.match(value)
+    named = name.lower().strip("-_.")
+    if (
+        lowered == named
+        or (len(named) >= 8 and named in lowered and kind != "password")
+        or (kind != "password" and (size < 20 or kind == "token") and _TIME.match(value))
     ):
         return None
     rule = RULES[kind]
@@ -215,16 +221,16 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
             return rule, MEDIUM
         if not quoted and where == "text" and how in ("call", "tag") and strength < HIGH:
             return rule, LOW
-        if how == "call" and value.isalpha() and size < 6:
+        if how in ("call", "field") and value.isalpha() and size < 6:
             return rule, LOW
-        if how == "blank" or (how == "next" and value.isidentifier() and wordiness(value) > 0.2):
+        if how == "blank" or (how in ("next", "field") and value.isidentifier() and wordiness(value) > 0.2):
             return rule, LOW
-        if how == "prose" and (digits_share(value) == 0 or size < 6 or wordiness(value) > 0.9):
+        if how in ("prose", "cell") and (digits_share(value) == 0 or size < 6 or wordiness(value) > 0.9):
             return rule, LOW
-        return rule, min(strength, MEDIUM) if how in ("prose", "next", "call", "space") else strength
+        return rule, min(strength, MEDIUM) if how in CAUTIOUS else strength
     if quoted and is_tangled(value) and _TANGLED.match(value) and not _OF_EXPRESSION.search(value):
         return rule, LOW  # so are formats and grammars
-    if "\\u" in value or _NAMED_PART.match(value) or (how == "next" and value.isidentifier() and wordiness(value) > 0):
+    if "\\u" in value or _NAMED_PART.match(value) or (how == "next" and _is_name(value)):
         return None
     if not value.isascii() or not _OPAQUE[quoted].match(value) or is_filler(value) or is_weak_password(value):
         return None
@@ -235,6 +241,11 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
     if not looks_random(value):
         return (rule, LOW) if kinds(value) >= 2 and digits_share(value) > 0 else None
     return rule, _opaque(kind, value, how)
+
+
+def _is_name(value: str) -> bool:
+    """True for what may be a variable's or an option's name: an identifier of words, not of hexadecimal digits."""
+    return value.isidentifier() and wordiness(value) > 0 and not (len(value) >= 16 and looks_random(value))
 
 
 def _is_of_key_size(value: str) -> bool:

@@ -54,7 +54,8 @@ PLACEHOLDER_WORDS = frozenset(
 
 _STRONG_WORDS = expression(
     r"(?i)your[-_ .]?|placeholder|example|change[-_ ]?(?:me|it|this)|replace[-_ ]?(?:me|this|with)|dummy|redacted"
-    r"|insert[-_ ]|<[^>]{0,60}>|x{5,}|\*{3,}|\.{3,}|-here$|_here$|not[-_]?(?:a[-_]?)?(?:real|secret|valid)|fake|sample"
+    r"|insert[-_ ]|<[^>]{0,60}>|x{5,}|\*{3,}|\.{3,}|-here$|_here$|not[-_]?(?:an?[-_]?)?(?:real|secret|valid|key|token)"
+    r"|fake|sample"
     r"|to[-_]be[-_]|fill[-_ ]?(?:me|in)|todo|your(?:key|token|secret|password|api)|lorem|hidden|censored"
     r"|enter[-_ ]|obfuscat|f{0,1}oobar|secret[-_]?(?:here|value|goes)"
     r"|\u4f60\u7684|\u60a8\u7684|\u3042\u306a\u305f|\uc5ec\uae30|\u0432\u0430\u0448|\u5bc6\u7801|\u8bf7|\u2026"
@@ -181,7 +182,7 @@ def _typed_end(low: str, start: int) -> int:
 
 
 def _is_pattern(text: str) -> bool:
-    """Repeated blocks, counting, and counting on every second place (a1b2c3)."""
+    """Repeated blocks, counting, and counting on every second or third place (a1b2c3, Aa1Bb2Cc3)."""
     size = len(text)
     if size >= 4 and len(set(text)) <= 2:
         return True
@@ -194,7 +195,9 @@ def _is_pattern(text: str) -> bool:
             return True
     if _run_share(text) > 0.6:
         return True
-    return size >= 8 and (_run_share(text[::2]) > 0.6 and _run_share(text[1::2]) > 0.6)
+    return any(
+        size >= 4 * step and all(_run_share(text[start::step]) > 0.6 for start in range(step)) for step in (2, 3)
+    )
 
 
 def is_reference(text: str) -> bool:

@@ -69,9 +69,11 @@ def test_what_can_not_be_read_is_said_and_the_rest_scanned(tmp_path, capsys):
     assert run(capsys, tmp_path)[0] == 1
 
 
-def test_one_very_long_line_is_scanned_in_blocks(tmp_path, capsys):
-    from mcpsec.leaks import files
+def test_one_very_long_line_is_scanned_in_blocks(tmp_path, capsys, monkeypatch):
+    from mcpsec.leaks import files, runner
 
+    for module in (files, runner):
+        monkeypatch.setattr(module, "BLOCK", 256 << 10)
     path = tmp_path / "long.txt"
     filler = b"x y " * ((files.BLOCK - 64) // 4)
     path.write_bytes(filler + b"\n" + ENV.encode() + filler + b" api_token: " + OPAQUE.encode() + b"\n")
