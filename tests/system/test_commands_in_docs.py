@@ -16,11 +16,29 @@ from tests.fixtures.walks import FENCE
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-SHELLS = ("sh", "console", "bash", "text")
+_COMMAND = r"(?:\w+=\S+ )*(?:\S*/)?(mcpsec\s.*)"
+_SHELL = re.compile(r"(?:[$#] )?" + _COMMAND)
+PROMPTED = re.compile(r"\$ " + _COMMAND)
+LINES = {"sh": _SHELL, "console": _SHELL, "bash": _SHELL, "text": _SHELL, "yaml": re.compile("- " + _COMMAND)}
+"""What a line with a command looks like in a block of each language; in any other it has a prompt."""
 INLINE = re.compile(r"`(mcpsec [^`\n]+)`")
 CONTINUED = re.compile(r"\\\n\s*")
 ENDS = re.compile(r"\s(?:\||>|<|&&|\|\||;|#)\s.*|\s[12]?>\S+.*|[;)]+$")
 PLACEHOLDERS = ("…", "...", "[", "|", "<")
+
+
+def fenced(text: str) -> Iterator[tuple[str, str]]:
+    """Language and lines of each fenced block, also of those that name no language or stand in a list."""
+    language, lines = None, []
+    for line in text.splitlines():
+        mark = re.fullmatch(r" *```(\w*)[^`]*", line)
+        if mark is None:
+            lines.append(line)
+        elif language is None:
+            language, lines = mark[1], []
+        else:
+            yield language, "\n".join(lines) + "\n"
+            language = None
 
 
 def commands() -> Iterator[tuple[str, str, bool]]:
@@ -28,13 +46,11 @@ def commands() -> Iterator[tuple[str, str, bool]]:
     for page in PAGES:
         text = page.read_text()
         name = page.relative_to(ROOT).as_posix()
-        for match in FENCE.finditer(text):
-            if match[1] not in SHELLS:
-                continue
-            for line in CONTINUED.sub(" ", match[3]).splitlines():
-                found = re.match(r"(?:\$ )?(?:\w+=\S+ )*(?:\S*/)?(mcpsec\s.*)", line.strip())
+        for language, block in fenced(text):
+            for line in CONTINUED.sub(" ", block).splitlines():
+                found = LINES.get(language, PROMPTED).match(line.strip())
                 if found:
-                    yield name, found[1], match[1] in ("sh", "console", "bash")
+                    yield name, found[1], language != "text"
         if name != "CHANGELOG.md":  # what was, need not be any more
             for match in INLINE.finditer(FENCE.sub("", text)):
                 yield name, match[1], False

@@ -20,6 +20,10 @@ DOCS = ROOT / "docs"
 
 pytestmark = pytest.mark.timeout(600)
 
+NEED_NO_SERVER = ("guides/rotation.md", "guides/pre-commit.md", "guides/threat-model.md", "guides/ci.md")
+WALKED = ("tutorial.md", "guides/http-server.md", "guides/python-app.md", *NEED_NO_SERVER)
+"""The pages whose blocks are all taken here."""
+
 
 def walk(page: str, directory: Path, replaced: dict[str, str] | None = None, *programs: str) -> Walk:
     if missing := need_programs("bash", "git", *programs):
@@ -46,9 +50,7 @@ def test_the_guide_to_python_servers(tmp_path: Path) -> None:
     assert any("apple: 3 EUR" in each for each in walk("guides/python-app.md", tmp_path).said)
 
 
-@pytest.mark.parametrize(
-    "page", ["guides/rotation.md", "guides/pre-commit.md", "guides/threat-model.md", "guides/ci.md"]
-)
+@pytest.mark.parametrize("page", NEED_NO_SERVER)
 def test_guides_that_need_no_server(page: str, tmp_path: Path) -> None:
     walk(page, tmp_path)
 
