@@ -73,9 +73,9 @@ def test(
         Path | None, typer.Option("--ca", metavar="FILE", help="Authority that signed the receivers' certificates.")
     ] = None,
 ) -> None:
-    """Send one test alert through each channel, and say which took it. Exit code 1 when one did not.
+    r"""Send one test alert through each channel, and say which took it. Exit code 1 when one did not.
 
-    The channels are those named here, else those of the deployment file ([[alerts.channels]]).
+    The channels are those named here, else those of the deployment file ([\[alerts.channels]]).
     """
     authority = None if ca is None else str(ca)
     channels = _channels(webhook, secret_file, key_id, slack_file, syslog, command, authority)

@@ -55,7 +55,7 @@ def show(found: Audit, *, show_all: bool = False) -> None:
         for result in rows:
             where = f"{result.location}" if result.location else ""
             told = Text.assemble(f"  {result.check}  ", (result.subject, "bold"), f"  {result.observed}")
-            if where and where != result.subject:
+            if where and where.rpartition(":")[0] != result.subject and where != result.subject:
                 told.append(f"  {where}", "dim")
             if result.waiver:
                 end = f", until {result.waiver['expires']}" if result.waiver["expires"] else ""

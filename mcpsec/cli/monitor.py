@@ -124,8 +124,9 @@ def _picture(data: dict[str, Any]) -> RenderableType:
         "-" if latency["p95"] is None else f"{latency['p95']:.1f} ms",
     )
     seen = Text(
-        f"{totals['requests']} requests seen, {totals['authentication_failures']} failed authentications, "
-        f"{totals['limit_hits']} limit hits",
+        f"{_counted(totals['requests'], 'request')} seen, "
+        f"{_counted(totals['authentication_failures'], 'failed authentication')}, "
+        f"{_counted(totals['limit_hits'], 'limit hit')}",
         style="dim",
     )
     from mcpsec.cli.log_output import sparkline
@@ -209,6 +210,10 @@ def _denial(event: dict[str, Any]) -> Any:
     why = event.get("reason") or event.get("rule") or event["kind"]
     line = Text(f"{_at(event)}  {_clean(who)}  {_clean(what)}  ")
     return line.append(_clean(why), style="red")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _at(event: dict[str, Any]) -> str:

@@ -202,7 +202,7 @@ def _show_decision(client: str, call: Call, context: Context, decision: Decision
 
 @app.command(epilog=examples("mcpsec policy test policy-tests.toml", "mcpsec policy test tests.toml --format junit"))
 def test(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A TOML file of [[tests]].")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=r"A TOML file of [\[tests]].")],
     config: ConfigOption = Path("mcpsec.toml"),
     format: Annotated[TestFormat, typer.Option("--format", help="console, json or junit.")] = TestFormat.CONSOLE,
 ) -> None:

@@ -105,11 +105,15 @@ def generate_private_key(kind: str) -> tuple[bytes, bytes]:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a new file that only its owner may read.
+    """Write a new file that only its owner may read; so is a directory that has to be made for it.
 
     Raises:
         UsageError: it exists already, or can't be written.
     """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"its directory can't be made: {error.strerror}", path=path) from None
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

@@ -75,6 +75,7 @@ def test_a_picture_in_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path:
     assert "breaker-open" in out
     assert "\x1b" not in out
     assert "files 5 requests, 0 failed" in " ".join(out.split())
+    assert "requests seen, 0 failed authentications, 0 limit hits" in " ".join(out.split())
 
 
 def test_a_picture_of_a_deployment_says_what_ends(capsys: pytest.CaptureFixture[str], deployment: Any) -> None:

@@ -142,3 +142,11 @@ def test_flags_of_the_root_may_stand_anywhere_before_the_separator() -> None:
 def test_the_module_is_the_same_command() -> None:
     run = subprocess.run([sys.executable, "-m", "mcpsec", "--version"], capture_output=True, text=True, check=True)
     assert run.stdout == f"mcpsec {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "table"), [(["alerts", "test"], "[[alerts.channels]]"), (["policy", "test"], "[[tests]]")]
+)
+def test_help_shows_the_names_of_tables(words: list[str], table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "--help"]) == 0
+    assert table in " ".join(capsys.readouterr().out.split())

@@ -68,6 +68,10 @@ def test_keygen_writes_a_private_file_once(run: Run) -> None:
     run("keygen", "key", code=2)
     assert "exists" in run.err
     assert len(run("keygen")) == 44
+    run("keygen", "secrets/new/key")
+    assert stat.S_IMODE(Path("secrets/new").stat().st_mode) & 0o077 == 0
+    run("keygen", "key/below", code=2)
+    assert "its directory can't be made" in run.err
 
 
 def test_keygen_writes_both_halves_or_none(run: Run) -> None:
