@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from binascii import a2b_base64
 
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.values import (
@@ -240,7 +241,18 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
         return (rule, MEDIUM) if kind in ("secret", "token", "apikey") and looks_random(value) else None
     if not looks_random(value):
         return (rule, LOW) if kinds(value) >= 2 and digits_share(value) > 0 else None
+    if kind == "auth" and _is_weak_pair(value):
+        return rule, LOW
     return rule, _opaque(kind, value, how)
+
+
+def _is_weak_pair(value: str) -> bool:
+    """True for the base64 of a user and a password of words, as in examples of Docker's configuration."""
+    try:
+        user, colon, password = a2b_base64(value).decode().partition(":")
+    except ValueError:
+        return False
+    return bool(user and colon) and user.isprintable() and password.isprintable() and not password_strength(password)
 
 
 def _is_name(value: str) -> bool:

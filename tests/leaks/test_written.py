@@ -241,3 +241,17 @@ def test_found(path, line):
 @pytest.mark.parametrize(("path", "line"), LOOK_ALIKES)
 def test_left_alone(path, line):
     assert not _everyway(path, line)
+
+
+SAMPLES_OF_LITTLE_WEIGHT = (
+    ("config.json", '{"auths": {"r.acme.com": {"auth": "dXNlcm5hbWU6cGFzc3dvcmQ="}}}'),
+    ("a.java", 'assertThat(headers).containsExactly("Basic c3ByaW5nOmJvb3Q=");'),
+    ("a.java", 'parse("r2dbc:postgresql://user-1:password-1@postgres.example.com:12345/database-1");'),
+    ("a.svg", "<image href='data:image/png;base64," + "iVBORw0KGgoAAAANSUhEUgAAB" * 9 + "/EAACEdEose0cBA1Qz9W'/>"),
+)
+
+
+@pytest.mark.parametrize(("path", "line"), SAMPLES_OF_LITTLE_WEIGHT)
+def test_words_and_chance_are_never_of_high_confidence(path, line):
+    assert not [f for f in _everyway(path, line) if f.confidence == 2]
+    assert not scan_bytes(line.encode(), path=path, confidence="high")
