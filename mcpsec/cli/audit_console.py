@@ -66,11 +66,15 @@ def show(found: Audit, *, show_all: bool = False) -> None:
     counts = ", ".join(text for text in severities if not text.startswith("0 "))
     passed = sum(r.state == "pass" for r in found.results)
     console.print(
-        f"{len(found.subjects)} files and endpoints, {passed} checks passed, "
+        f"{_judged(len(found.subjects))}, {passed} check{'s' * (passed != 1)} passed, "
         f"{len(failing)} failed{' (' + counts + ')' if counts else ''} in {found.seconds:.1f} s."
     )
     if not found.subjects:
         out.warn("nothing here is of a kind that an audit judges: name a file, a directory or a URL")
+
+
+def _judged(number: int) -> str:
+    return "1 file or endpoint" if number == 1 else f"{number} files and endpoints"
 
 
 def _actions(console: object, failing: list[Result]) -> None:
