@@ -40,6 +40,9 @@ _LINGER_SECONDS = 2.0
 _CLOSE_SECONDS = 2.0
 _PIECE = 256 * 1024
 """A large answer is written in pieces: TLS takes a write of any size at once, and nobody sees that it isn't read."""
+_READ_BYTES = 64 * 1024
+"""Bytes taken from TLS at once. Into a buffer of ours: uvloop would make a block of 256 KiB for every read, which the
+system has to map, shrink and unmap for each request."""
 _NO_BODY = frozenset({202, 204, 304})
 _PARSE_ERROR, _INVALID_REQUEST = -32700, -32600
 
@@ -59,6 +62,7 @@ class ConnectionRegistry:
         self.connections: set[Connection] = set()
         self.draining = False
         self.date = b""
+        self.buffer = memoryview(bytearray(_READ_BYTES))
         self.refused: Callable[[Refusal, Peer], None] = lambda _refusal, _peer: None
 
     def use(self, limits: Limits) -> None:
@@ -94,11 +98,11 @@ class ConnectionRegistry:
         return len(unwelcome)
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One client's connection. Requests are served one after the other, pipelined ones wait their turn."""
 
     __slots__ = (
-        "_body", "_body_bytes", "_continue", "_deadline", "_drained", "_endless", "_head_bytes", "_identify", "_loop",
+        "_body", "_body_bytes", "_buffer", "_continue", "_deadline", "_drained", "_endless", "_head_bytes", "_identify", "_loop",
         "_lost", "_parser", "_part", "_paused", "_queue", "_registry", "_request", "_state", "_task", "_transport",
         "_url", "_waiter", "made", "peer",
     )  # fmt: skip
@@ -128,13 +132,16 @@ class Connection(asyncio.Protocol):
         self._continue = False
         self._deadline = self._loop.time() + registry.limits.header_timeout
 
-    # --- asyncio.Protocol ------------------------------------------------------------------------------------------
+    # --- asyncio.BufferedProtocol ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to serve."""
         self._transport: asyncio.Transport = transport  # type: ignore[assignment] # a stream protocol gets a Transport
         self.made = True
-        self.peer = self._identify(peer_of(self.peer.address, transport.get_extra_info("ssl_object")))
+        tls = transport.get_extra_info("ssl_object")
+        # TLS fills a buffer and has it read at once, so one serves all; a bare socket of Windows fills its own meanwhile.
+        self._buffer = self._registry.buffer if tls is not None else memoryview(bytearray(_READ_BYTES))
+        self.peer = self._identify(peer_of(self.peer.address, tls))
         self._parser = httptools.HttpRequestParser(self)
         self._registry.connections.add(self)
         self._task = self._loop.create_task(self._serve())
@@ -146,6 +153,14 @@ class Connection(asyncio.Protocol):
         self._state = "closed"
         self._wake_drained()
         self._task.cancel()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes go."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """They have come."""
+        self.data_received(bytes(self._buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; after a refusal the rest is thrown away."""
