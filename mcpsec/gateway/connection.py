@@ -17,6 +17,7 @@ import httptools
 
 from mcpsec.gateway.heads import KnownHeads
 from mcpsec.gateway.message import Answer, Peer, Refusal, Request, StreamAnswer
+from mcpsec.gateway.reading import Reading, read_buffer
 from mcpsec.gateway.tls import peer_of
 from mcpsec.protocol.jsonrpc import request_error
 
@@ -40,9 +41,6 @@ _LINGER_SECONDS = 2.0
 _CLOSE_SECONDS = 2.0
 _PIECE = 256 * 1024
 """A large answer is written in pieces: TLS takes a write of any size at once, and nobody sees that it isn't read."""
-_READ_BYTES = 64 * 1024
-"""Bytes taken from TLS at once. Into a buffer of ours: uvloop would make a block of 256 KiB for every read, which the
-system has to map, shrink and unmap for each request."""
 _NO_BODY = frozenset({202, 204, 304})
 _PARSE_ERROR, _INVALID_REQUEST = -32700, -32600
 
@@ -62,7 +60,7 @@ class ConnectionRegistry:
         self.connections: set[Connection] = set()
         self.draining = False
         self.date = b""
-        self.buffer = memoryview(bytearray(_READ_BYTES))
+        self.buffer = read_buffer()
         self.refused: Callable[[Refusal, Peer], None] = lambda _refusal, _peer: None
 
     def use(self, limits: Limits) -> None:
@@ -98,11 +96,11 @@ class ConnectionRegistry:
         return len(unwelcome)
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(Reading):
     """One client's connection. Requests are served one after the other, pipelined ones wait their turn."""
 
     __slots__ = (
-        "_body", "_body_bytes", "_buffer", "_continue", "_deadline", "_drained", "_endless", "_head_bytes", "_identify", "_loop",
+        "_body", "_body_bytes", "_continue", "_deadline", "_drained", "_endless", "_head_bytes", "_identify", "_loop",
         "_lost", "_parser", "_part", "_paused", "_queue", "_registry", "_request", "_state", "_task", "_transport",
         "_url", "_waiter", "made", "peer",
     )  # fmt: skip
@@ -139,8 +137,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport = transport  # type: ignore[assignment] # a stream protocol gets a Transport
         self.made = True
         tls = transport.get_extra_info("ssl_object")
-        # TLS fills a buffer and has it read at once, so one serves all; a bare socket of Windows fills its own meanwhile.
-        self._buffer = self._registry.buffer if tls is not None else memoryview(bytearray(_READ_BYTES))
+        self.use_buffer(self._registry.buffer, tls=tls is not None)
         self.peer = self._identify(peer_of(self.peer.address, tls))
         self._parser = httptools.HttpRequestParser(self)
         self._registry.connections.add(self)
@@ -153,14 +150,6 @@ class Connection(asyncio.BufferedProtocol):
         self._state = "closed"
         self._wake_drained()
         self._task.cancel()
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the next bytes go."""
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """They have come."""
-        self.data_received(bytes(self._buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; after a refusal the rest is thrown away."""

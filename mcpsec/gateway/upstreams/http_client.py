@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import httptools
 
+from mcpsec.gateway.reading import Reading, read_buffer
 from mcpsec.gateway.upstreams.known_answers import KnownAnswers
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class BodyStream:
             self._connection.abort()
 
 
-class _UpstreamConnection(asyncio.Protocol):
+class _UpstreamConnection(Reading):
     """One connection; one request at a time."""
 
     def __init__(self, pool: HttpPool) -> None:
@@ -156,6 +157,7 @@ class _UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment] # a stream protocol gets a Transport
+        self.use_buffer(self._pool.buffer, tls=self._pool.tls is not None)
         self._parser = httptools.HttpResponseParser(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -323,7 +325,8 @@ class HttpPool:
         response_bytes: int,
         header_bytes: int = 64 * 1024,
     ) -> None:
-        self._host, self._port, self._tls = host, port, tls
+        self._host, self._port, self.tls = host, port, tls
+        self.buffer = read_buffer()
         self._connect_timeout = connect_timeout
         self.response_bytes = response_bytes
         self.header_bytes = header_bytes
@@ -397,8 +400,8 @@ class HttpPool:
     async def _connect(self) -> _UpstreamConnection:
         loop = asyncio.get_running_loop()
         extra: dict[str, Any] = {}
-        if self._tls is not None:
-            extra = {"ssl": self._tls, "server_hostname": self._host, "ssl_handshake_timeout": self._connect_timeout}
+        if self.tls is not None:
+            extra = {"ssl": self.tls, "server_hostname": self._host, "ssl_handshake_timeout": self._connect_timeout}
         try:
             async with asyncio.timeout(self._connect_timeout):
                 _, connection = await loop.create_connection(
