@@ -20,6 +20,10 @@ class NamedArguments:
             (Glob(pattern), tuple((name, name.split(".")) for name in names)) for pattern, names in wanted.items()
         )
 
+    def __bool__(self) -> bool:
+        """Whether any are wanted."""
+        return bool(self._wanted)
+
     def of(self, resource: str, arguments: Any) -> dict[str, Any] | None:
         """The fields of this call that are written in clear, None when there are none."""
         if not self._wanted or not isinstance(arguments, dict):

@@ -17,11 +17,12 @@ from mcpsec.telemetry import Event, LogUnavailable
 from mcpsec.telemetry.likeness import Figures
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from mcpsec.gateway.message import Exchange, Peer, Refusal
     from mcpsec.gateway.named_arguments import NamedArguments
+    from mcpsec.gateway.steps.trace import TraceContext
     from mcpsec.telemetry import AuditLog
     from mcpsec.telemetry.counts import Series
     from mcpsec.telemetry.likeness import Likeness, Row
@@ -94,18 +95,38 @@ class Recorder:
 
     def settle(self) -> None:
         """Write the events of the requests that wait."""
-        waiting, self._waiting = self._waiting, []
+        waiting = self._waiting
+        if not waiting:
+            return
+        self._waiting = []
+        if self._arguments or self._traces is not None:
+            for exchange, ended, when in waiting:
+                self._settle(exchange, ended, when)
+            return
+        alike: list[tuple[Likeness, Figures, float]] = []
+        counted: dict[Series, list[Figures]] = {}
         for exchange, ended, when in waiting:
-            self._settle(exchange, ended, when)
+            like = None if exchange.detail or exchange.redactions or exchange.guarded else self._like(exchange)
+            if like is None:
+                self._write_requests(alike)
+                alike.clear()
+                self._settle(exchange, ended, when)
+                continue
+            likeness, series = like
+            figures = self._figures(exchange, ended)
+            alike.append((likeness, figures, when))
+            if series in counted:
+                counted[series].append(figures)
+            else:
+                counted[series] = [figures]
+        self._write_requests(alike)
+        for series, of_them in counted.items():
+            series.add([each[1] for each in of_them], [each[4] for each in of_them])
 
-    def _settle(self, exchange: Exchange, ended: float, when: float) -> None:
-        trace = exchange.trace
-        if trace is None and b"traceparent" in exchange.request.fields:  # refused before its turn came
-            trace = context_of(exchange.request, exchange.message)
-        arguments = exchange.arguments
-        digest = self._log.digest(orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS)) if arguments else None
-        request = exchange.request
-        figures = tuple.__new__(  # as Figures(…) does it, without the call in between
+    def _figures(self, exchange: Exchange, ended: float) -> Figures:
+        request, arguments = exchange.request, exchange.arguments
+        trace = exchange.trace if request.known is not None else _trace_of(exchange)
+        return tuple.__new__(  # as Figures(…) does it, without the call in between
             Figures,
             (
                 exchange.id,
@@ -113,21 +134,25 @@ class Recorder:
                 len(request.body),
                 exchange.answer_bytes,
                 exchange.upstream_ms or None,
-                digest,
+                self._log.digest(orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS)) if arguments else None,
                 None if trace is None else trace.trace_id,
                 None if trace is None else trace.span_id,
             ),
         )
-        named = self._arguments.of(exchange.resource, arguments) if self._arguments else None
+
+    def _settle(self, exchange: Exchange, ended: float, when: float) -> None:
+        """The event of one request, with all that may come with it."""
+        figures, trace = self._figures(exchange, ended), _trace_of(exchange)
+        named = self._arguments.of(exchange.resource, exchange.arguments) if self._arguments else None
         like = None if exchange.detail or exchange.redactions else self._like(exchange)
         if like is None or named is not None:
             event = replace(_event(exchange), time=when, arguments=named, **figures._asdict())
             record = self._write(event)
         else:
             likeness, series = like
-            series.add(figures.duration_ms, figures.upstream_ms)
-            row = self._write_request(likeness, figures, when)
-            record = row.record() if row is not None and trace is not None and self._traces is not None else None
+            series.add([figures.duration_ms], [figures.upstream_ms])
+            rows = self._write_requests([(likeness, figures, when)])
+            record = rows[0].record() if rows and rows[0] is not None and trace is not None else None
         if self._traces is not None and trace is not None and record is not None:
             self._traces.span(record, sampled=trace.sampled, parent_id=trace.parent_id)
         if exchange.guarded:
@@ -210,14 +235,14 @@ class Recorder:
         name = None if path is None else path.name
         self.write(Event(kind="configuration", state=state, name=name, digest=digest, detail=detail))
 
-    def _write_request(self, likeness: Likeness, figures: Figures, when: float) -> Row | None:
+    def _write_requests(self, requests: list[tuple[Likeness, Figures, float]]) -> Sequence[Row | None]:
         try:
-            row = self._log.write_request(likeness, figures, when)
+            rows = self._log.write_requests(requests)
             self.healthy = self._log.available
         except LogUnavailable:
             self.healthy = False
-            return None
-        return row
+            return ()
+        return rows
 
     def write(self, event: Event) -> Mapping[str, Any] | None:
         """Count and write an event; the record as it was written, None when it could not be."""
@@ -247,6 +272,12 @@ class Recorder:
         """Sign the end and close."""
         self.settle()
         self._log.close()
+
+
+def _trace_of(exchange: Exchange) -> TraceContext | None:
+    if exchange.trace is None and b"traceparent" in exchange.request.fields:  # refused before its turn came
+        return context_of(exchange.request, exchange.message)
+    return exchange.trace
 
 
 def _event(exchange: Exchange) -> Event:

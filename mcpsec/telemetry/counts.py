@@ -6,18 +6,18 @@ a lock and several calls for each addition, which for six of them is more than t
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from prometheus_client.metrics_core import Metric
 
-__all__ = ["BUCKETS", "RequestCounts", "Series"]
+__all__ = ["BUCKETS", "RequestCounts", "Series", "tally"]
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds in seconds: from a cached answer to a stuck tool."""
@@ -25,6 +25,17 @@ _MILLISECONDS = tuple(bound * 1000 for bound in BUCKETS)
 _COMBINATIONS = 4096
 Key = tuple[str | None, str | None, str | None, int | None, str | None]
 """Upstream, method class, decision, status and client, as an event has them."""
+
+
+def tally(values: Iterable[float], bounds: Sequence[float], counts: list[int]) -> None:
+    """Add to ``counts`` how many values lie up to each bound, and above the last: by the bin, not by the value."""
+    ordered = sorted(values)
+    done = 0
+    while done < len(ordered):
+        place = bisect_left(bounds, ordered[done])
+        end = bisect_right(ordered, bounds[place], done) if place < len(bounds) else len(ordered)
+        counts[place] += end - done
+        done = end
 
 
 class _Timing:
@@ -35,6 +46,10 @@ class _Timing:
     def __init__(self) -> None:
         self.buckets = [0] * (len(BUCKETS) + 1)
         self.sum = 0.0
+
+    def add(self, milliseconds: Sequence[float]) -> None:
+        tally(milliseconds, _MILLISECONDS, self.buckets)
+        self.sum += sum(milliseconds)
 
     def cumulative(self) -> list[tuple[str, float]]:
         """The buckets as Prometheus has them: each with all that is below it."""
@@ -56,18 +71,12 @@ class Series:
         self._seconds = seconds
         self._upstream_seconds = upstream_seconds
 
-    def add(self, duration_ms: float | None, upstream_ms: float | None) -> None:
-        """Count one finished request."""
-        self._requests[0] += 1
-        self._client[0] += 1
-        if duration_ms is not None:
-            timing = self._seconds
-            timing.buckets[bisect_left(_MILLISECONDS, duration_ms)] += 1
-            timing.sum += duration_ms
-        if upstream_ms is not None:
-            timing = self._upstream_seconds
-            timing.buckets[bisect_left(_MILLISECONDS, upstream_ms)] += 1
-            timing.sum += upstream_ms
+    def add(self, durations: Sequence[float | None], upstream_durations: Sequence[float | None]) -> None:
+        """Count finished requests: of each, how long it took, and how long its upstream did of that (ms)."""
+        self._requests[0] += len(durations)
+        self._client[0] += len(durations)
+        self._seconds.add([each for each in durations if each is not None])
+        self._upstream_seconds.add([each for each in upstream_durations if each is not None])
 
 
 class RequestCounts(Collector):

@@ -58,23 +58,25 @@ class Row(NamedTuple):
 class Likeness:
     """``common`` are the cleaned members that a line has beside its frame and figures; ``rows`` wait for observers."""
 
-    __slots__ = ("_forms", "_text", "common", "rows")
+    __slots__ = ("_forms", "_text", "_usual", "common", "rows")
 
     def __init__(self, common: Mapping[str, Any]) -> None:
         self.common = dict(common)
         self._text = "," + orjson.dumps(self.common).decode()[1:-1]
+        usual = (False, False, True)
+        self._usual = self._form(*usual)
         self._forms: dict[tuple[bool, ...], str] = {}
         self.rows: list[Row] = []
 
     def line(self, seq: int, prev: str, time: str, figures: Figures) -> bytes:
         """The line up to its check value, without the closing brace."""
         _, _, _, _, upstream, digest, trace, _ = figures
+        if trace is None and digest is not None and upstream is not None:  # most of them
+            return (self._usual % (seq, prev, time, *figures[:6])).encode()
         shape = (upstream is None, digest is None, trace is None)
         form = self._forms.get(shape)
         if form is None:
             form = self._forms[shape] = self._form(*shape)
-        if shape == (False, False, True):  # most of them
-            return (form % (seq, prev, time, *figures[:6])).encode()
         return (form % (seq, prev, time, *(each for each in figures if each is not None))).encode()
 
     def _form(self, no_upstream: bool, no_digest: bool, no_trace: bool) -> str:  # a shape's three parts

@@ -16,12 +16,14 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from mcpsec.errors import ConfigurationError, Error, ExitCode
-from mcpsec.telemetry.chain import GENESIS, close, line_hash, seal
+from mcpsec.telemetry.chain import GENESIS, line_hash, seal
 from mcpsec.telemetry.clean import Cleaner
 from mcpsec.telemetry.events import SCHEMA, Event, timestamp
 from mcpsec.telemetry.head import head_path, read_head, write_head
@@ -44,6 +46,8 @@ _LOOK_SECONDS = 1.0
 """How often the writer makes sure that its file is still the one at its path."""
 _RETRY_SECONDS = 60.0
 """A rotation that failed is tried again after this: the log itself can be written meanwhile."""
+_TOGETHER = 64
+"""Events that are appended at once at most: their lines are far from what the buffer may hold."""
 _ROWS = 256
 """Finished requests that wait for observers at most."""
 _FRAME = frozenset({"schema", "seq", "prev", "time", "kind"})
@@ -199,25 +203,51 @@ class AuditLog:
         Raises:
             LogUnavailable: as ``write`` does.
         """
-        spool = self._spool
-        if spool.buffered >= self._options.buffer_bytes and not self._make_room():
+        if self._spool.buffered >= self._options.buffer_bytes and not self._make_room():
             return None
-        now = self._cleaner.time(time.time() if when is None else when)
-        seq = self._seq + 1
-        line = close(likeness.line(seq, self._head, now, figures))
-        self._seq = seq
-        self._head = line_hash(line)
-        spool.append(line)
-        row = Row(likeness, seq, now, figures)
-        if not likeness.rows:
-            self._alike.append(likeness)
-        likeness.rows.append(row)
-        self._rows += 1
+        return self._append_requests([(likeness, figures, time.time() if when is None else when)])[0]
+
+    def write_requests(self, requests: list[tuple[Likeness, Figures, float]]) -> list[Row | None]:
+        """``write_request`` for several at once, which costs a third of it for each; a row, or None, for each.
+
+        Raises:
+            LogUnavailable: as ``write`` does; the events from there on are lost.
+        """
+        ample = (
+            self._spool.buffered < _DRAIN_AT and self._seq + len(requests) - self._signed_seq < self._checkpoint_every
+        )
+        if ample and self._patient and len(requests) <= _TOGETHER:
+            return [*self._append_requests(requests)]
+        return [self.write_request(*each) for each in requests]
+
+    def _append_requests(self, requests: list[tuple[Likeness, Figures, float]]) -> list[Row]:
+        """The hot loop of the log. What it does for each is ``close``, ``line_hash`` and ``Spool.append``, in place."""
+        seq, head, clock = self._seq, self._head, self._cleaner.time
+        new_row = tuple.__new__  # as Row(…) does it, without the call in between
+        rows: list[Row] = []
+        lines: list[bytes] = []
+        size = 0
+        for likeness, figures, when in requests:
+            seq += 1
+            now = clock(when)
+            body = likeness.line(seq, head, now, figures)
+            line = b'%b,"crc":"%08x"}' % (body, crc32(body))
+            head = sha256(line).hexdigest()
+            lines += (line, b"\n")
+            size += len(line) + 1
+            row: Row = new_row(Row, (likeness, seq, now, figures))
+            rows.append(row)
+            if not likeness.rows:
+                self._alike.append(likeness)
+            likeness.rows.append(row)
+        self._seq, self._head = seq, head
+        self._spool.extend(lines, size)
+        self._rows += len(rows)
         if self._rows >= _ROWS:
             self._tell_rows()
-        if self._write_through or spool.buffered >= _DRAIN_AT or seq - self._signed_seq >= self._checkpoint_every:
+        if self._write_through or self._spool.buffered >= _DRAIN_AT or seq - self._signed_seq >= self._checkpoint_every:
             self._written()
-        return row
+        return rows
 
     def _written(self) -> None:
         """A line waits in the buffer: sign, force it to the disk, or hand it on, when it is time for that."""

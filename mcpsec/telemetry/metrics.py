@@ -104,7 +104,7 @@ class Metrics:
         """Count one event. A finished request is an event with a ``status``."""
         if event.status is not None:
             key = (event.upstream, event.method_class, event.decision, event.status, event.client)
-            self.requests.series(key).add(event.duration_ms, event.upstream_ms)
+            self.requests.series(key).add([event.duration_ms], [event.upstream_ms])
         kind = event.kind
         if kind != "request":
             self._observe_kind(kind, event)

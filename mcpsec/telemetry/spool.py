@@ -47,10 +47,14 @@ class Spool:
 
     def append(self, line: bytes) -> None:
         """Let a line (without its newline) wait for the next ``flush``."""
+        self.extend([line, b"\n"], len(line) + 1)
+
+    def extend(self, pieces: list[bytes], size: int) -> None:
+        """Let whole lines, newlines among the pieces, wait for the next ``flush``; ``size`` is the bytes of all."""
         if not self._lines:
             self._oldest = time.monotonic()
-        self._lines += (line, b"\n")
-        self.buffered += len(line) + 1
+        self._lines += pieces
+        self.buffered += size
 
     def flush(self) -> None:
         """Hand what waits to the operating system."""

@@ -6,12 +6,12 @@ ten minutes over the last hour; a slot that has ``_NAMES`` names counts further 
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from mcpsec.telemetry.counts import tally
 from mcpsec.telemetry.likeness import Row
 
 __all__ = ["Aggregate"]
@@ -25,6 +25,8 @@ _RECENT = 2000
 _DENIALS = 200
 _ALERTS = 100
 _BINS = 96
+_BOUNDS = tuple(2 ** (place / 4) / 64 for place in range(1, _BINS))
+"""Milliseconds up to which each bin of a latency histogram but the last goes: four to the doubling, from 1/64 ms."""
 _TOP = 12
 _LIST_SECONDS = 0.9
 _OUTCOMES = {"allowed": 0, "refused": 1, "failed": 2}
@@ -111,7 +113,8 @@ class Aggregate:
             self._advance(now)
         self.recent.append(record)
         if record.get("status") is not None:
-            self._requests(record, [record.get("duration_ms")])
+            duration = record.get("duration_ms")
+            self._requests(record, [duration] if isinstance(duration, int | float) else [], 1)
         if kind == "request" and record.get("decision") == "allowed":
             return
         self._notable(kind, record)
@@ -127,7 +130,7 @@ class Aggregate:
         if now != self._second:
             self._advance(now)
         self.recent.extend(rows)
-        self._requests(common, [row.figures.duration_ms for row in rows])
+        self._requests(common, [row.figures.duration_ms for row in rows], len(rows))
 
     def set_certificate(self, name: str, not_after: float) -> None:
         """Note when a certificate in use ends (Unix seconds)."""
@@ -200,9 +203,9 @@ class Aggregate:
 
     # -- counting --------------------------------------------------------------------------------------------------
 
-    def _requests(self, record: Mapping[str, Any], durations: list[Any]) -> None:
+    def _requests(self, record: Mapping[str, Any], durations: list[float], count: int) -> None:
         """Count finished requests that differ in their duration alone."""
-        decision, count = record.get("decision"), len(durations)
+        decision = record.get("decision")
         outcome = _OUTCOMES.get(decision or "allowed", 2)
         self._seconds[-1][outcome] += count
         self._minutes[-1][outcome] += count
@@ -219,13 +222,9 @@ class Aggregate:
         if row is not None:
             row.requests += count
             row.failed += count if outcome == 2 else 0
-        latency = self._latency[-1]
-        for duration in durations:
-            if isinstance(duration, int | float):
-                place = _bin(duration)
-                latency[place] += 1
-                if row is not None:
-                    row.bins[place] += 1
+        if row is not None:
+            tally(durations, _BOUNDS, row.bins)
+        tally(durations, _BOUNDS, self._latency[-1])
 
     def _notable(self, kind: str, record: Mapping[str, Any]) -> None:
         totals, slot = self.totals, self._slots[-1]
@@ -320,11 +319,6 @@ def _count(names: dict[str, list[int]], name: str, outcome: int, count: int) -> 
 
 def _tally(counter: Counter[str], name: str) -> None:
     counter[name if name in counter or len(counter) < _NAMES else "(others)"] += 1
-
-
-def _bin(milliseconds: float) -> int:
-    """Four bins to the doubling, from 1/64 ms up."""
-    return min(_BINS - 1, max(0, int(4 * math.log2(milliseconds * 64)))) if milliseconds > 1 / 64 else 0
 
 
 def _sum_bins(minutes: Iterable[list[int]]) -> list[int]:
