@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from tests.fixtures.gateway import Gateway
+from tests.fixtures.pki import Authority, Identity
 from tests.fixtures.processes import wait_until
-from tests.fixtures.raw import RawClient, call
+from tests.fixtures.raw import RawClient, call, request_bytes
 from tests.telemetry.browser import CHROMIUM, Browser
 
 CALLS = 150
@@ -126,6 +127,59 @@ def test_the_numbers_on_the_page_are_those_of_the_log(
         tab.size(width, 900)
         tab.evaluate(f"theme('{theme}')")
         assert tab.violations() == []
+
+
+def test_a_thousand_clients_and_ten_thousand_requests(
+    deployment: Any, gateway: Any, tab: Browser, artefacts: Path
+) -> None:
+    """What the page of a busy gateway has to bear in a minute, each client with a certificate of its own."""
+    made = deployment({"demo": {"builtin": "demo", "access": {"*": "read"}}})
+    authority = Authority(made.directory / "pki" / "agents")
+    names = {f"agent-{number}": f"spiffe://mcpsec.test/agent/{number}" for number in range(1000)}
+    agents = [authority.client(name, san, trusts=made.client.ca) for name, san in names.items()]
+    grants = {"allow_resources": ["demo/echo"], "allow_methods": ["read"]}
+    made.document["clients"] = [{"id": name, "certificate": {"san": san}, **grants} for name, san in names.items()]
+    made.document["server"]["tls"]["client_ca"] = "pki/agents/ca.pem"
+    made.document["server"]["admin"] = {"listen": "127.0.0.1:0"}
+    made.write()
+    running: Gateway = gateway(made)
+    tab.size(1440, 900)
+    tab.call("Page.navigate", url=f"{running.admin_url}/dashboard")
+    tab.wait("state.last && document.getElementById('live').textContent === 'live'", 60)
+    problems: list[str] = []
+    bodies = [*[call("echo", {"text": "hello"})] * 9, call("convert")]
+
+    def work(some: list[Identity]) -> None:
+        try:
+            for agent in some:
+                with RawClient(running, agent) as client:
+                    client.send(b"".join(request_bytes(client.host, body) for body in bodies))
+                    problems.extend("no answer" for _ in bodies if client.read().status not in {200, 403})
+        except (OSError, AssertionError) as error:
+            problems.append(repr(error))
+
+    workers = [threading.Thread(target=work, args=(agents[number::4],)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert problems == []
+
+    tab.wait("state.last.totals.requests === 10000", 60)
+    tab.wait("state.last.active_clients === 1000", 60)
+    shown = tab.evaluate("state.last.totals")
+    assert (shown["allowed"], shown["refused"], shown["failed"]) == (9000, 1000, 0)
+    assert all((row["allowed"], row["refused"]) == (9, 1) for row in tab.evaluate("state.last.clients"))
+    decisions = wait_until(
+        lambda: (
+            (found := Counter(each["decision"] for each in made.events() if "status" in each)).total() == 10_000
+            and found
+        ),
+        "every request in the log",
+    )
+    assert decisions == {"allowed": 9000, "refused": 1000}
+    tab.screenshot(artefacts / "dashboard-thousand-clients.png")
+    assert tab.errors == []
 
 
 def test_an_explanation_is_of_the_running_policy(deployment: Any, gateway: Any) -> None:
