@@ -78,23 +78,15 @@ def _watch_certificates(aggregate: Aggregate, config: Path) -> None:
     """The ends of the gateway's certificate, its client CA and the revocation list, as far as they can be read here."""
     if not config.is_file():
         return
-    from cryptography import x509
-
-    from mcpsec.certs.crl import load_crl
     from mcpsec.deployment import load
     from mcpsec.errors import Error
+    from mcpsec.gateway.watching import certificate_ends
 
     with suppress(Error):
         deployment = load(config)
-        tls = deployment.server.tls
         aggregate.set_upstreams(deployment.upstreams)
-        for name, file in (("gateway", tls.certificate), ("client CA", tls.client_ca)):
-            with suppress(OSError, ValueError):
-                certificate = x509.load_pem_x509_certificates(file.read_bytes())[0]
-                aggregate.set_certificate(name, certificate.not_valid_after_utc.timestamp())
-        if tls.crl is not None:
-            with suppress(OSError):
-                aggregate.set_certificate("revocation list", load_crl(tls.crl).next_update.timestamp())
+        for name, ends in certificate_ends(deployment.server.tls):
+            aggregate.set_certificate(name, ends)
 
 
 def _feed(aggregate: Aggregate, event: dict[str, Any], now: list[float]) -> None:

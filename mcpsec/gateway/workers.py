@@ -3,7 +3,7 @@
 Each worker is a whole ``mcpsec serve`` with the same words on its command line; they share the socket, so a connection
 goes to whichever is free, and one that dies takes no waiting connection with it. Each writes a log of its own (a chain
 has one writer): ``log/events.jsonl`` becomes ``log/worker-1/events.jsonl`` and so on. The supervisor serves nobody but
-the operators: one admin listener whose metrics are the sums over the workers.
+the operators: one admin listener whose metrics are the sums over the workers, and whose dashboard reads their logs.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mcpsec.deployment.model import Address, Admin
+from mcpsec.errors import Error
 from mcpsec.gateway import systemd
 from mcpsec.gateway.admin_listener import AdminListener
 from mcpsec.gateway.listener import bind
 from mcpsec.gateway.summing import sum_expositions
+from mcpsec.gateway.watching import WorkersPicture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,10 +66,13 @@ class WorkerPlace:
 
     def own(self, deployment: Deployment) -> Deployment:
         """The deployment as this worker runs it: a log and an admin port of its own."""
-        file = deployment.log.file
-        file = file.parent / f"worker-{self.number}" / file.name
+        file = _log_of(deployment.log.file, self.number)
         server = replace(deployment.server, admin=Admin(listen=Address("127.0.0.1", 0)))
         return replace(deployment, log=replace(deployment.log, file=file), server=server)
+
+
+def _log_of(file: Path, number: int) -> Path:
+    return file.parent / f"worker-{number}" / file.name
 
 
 def this_worker() -> WorkerPlace | None:
@@ -94,15 +99,12 @@ class _Sums:
     def exposition(self, accept: str = "") -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of a scrape."""
         del accept
-        text = sum_expositions([worker.exposition for worker in self._workers])
         headers = {"content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store"}
-        return 200, headers, text.encode()
+        return 200, headers, self.text().encode()
 
-
-class _NoDashboard:
-    def respond(self, path: str, query: str) -> None:
-        """Each worker has its own."""
-        del path, query
+    def text(self) -> str:
+        """Of all workers, summed."""
+        return sum_expositions([worker.exposition for worker in self._workers])
 
 
 class Supervisor:
@@ -116,6 +118,7 @@ class Supervisor:
         self._workers = [_Worker(number + 1, Path(self._home.name)) for number in range(count)]
         self._tasks: list[asyncio.Task[None]] = []
         self._admin: AdminListener | None = None
+        self._picture: WorkersPicture | None = None
         self.admin_url: str | None = None
 
     async def start(self) -> None:
@@ -127,10 +130,13 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         try:
             if server.admin is not None:
+                sums = _Sums(self._workers)
+                logs = [_log_of(self._deployment.log.file, worker.number) for worker in self._workers]
+                self._picture = WorkersPicture(self._deployment, logs, sums.text)
                 self._admin = AdminListener(
                     server.admin, server.tls, server.limits,
-                    _Sums(self._workers),  # type: ignore[arg-type] # of Metrics the admin listener asks for this alone
-                    _NoDashboard(),  # type: ignore[arg-type] # likewise
+                    sums,  # type: ignore[arg-type] # of Metrics the admin listener asks for this alone
+                    self._picture.dashboard,
                     ready=self._readiness, refused=lambda _address, _reason: None,
                 )  # fmt: skip
                 self.admin_url = self._admin.url
@@ -229,13 +235,23 @@ class Supervisor:
         )  # fmt: skip
 
     async def _poll(self) -> None:
-        """Fetch every worker's figures about once a second."""
+        """Fetch every worker's figures, and read what it has logged, about once a second."""
         loop = asyncio.get_running_loop()
         while True:
             if self._admin is not None:
                 self._admin.registry.sweep(loop.time())
+                self._refresh_admin(self._admin)
+            if self._picture is not None:
+                self._picture.look()
             await asyncio.gather(*(self._fetch(worker) for worker in self._workers))
             await asyncio.sleep(_POLL_SECONDS)
+
+    def _refresh_admin(self, admin: AdminListener) -> None:
+        """Take over changed certificates. The same ones that can't be used are tried, and told, once."""
+        try:
+            admin.refresh()
+        except Error as error:
+            self._say(f"the admin listener's changed TLS files can't be used, the old ones stay: {error}")
 
     @staticmethod
     async def _fetch(worker: _Worker) -> None:

@@ -136,9 +136,16 @@ def _last_of(part: Path, query: Query, count: int) -> list[dict[str, Any]]:
         return list(islice(filter(query.matches, _backwards(file)), count))
 
 
-def follow(path: Path, query: Query, *, poll: float = 0.25) -> Iterator[dict[str, Any] | None]:
-    """Events as they are written, from now on and across rotations; None each time that nothing new was there."""
-    file = _open_at_end(path)
+def follow(path: Path, query: Query, *, poll: float = 0.25, whole: bool = False) -> Iterator[dict[str, Any] | None]:
+    """Events as they are written, from now on and across rotations; None each time that nothing new was there.
+
+    With ``whole``, those that the file holds already come first. Raises ConfigurationError, at once, for a log that
+    can't be read.
+    """
+    return _follow(path, _open_to_follow(path, whole=whole), query, poll)
+
+
+def _follow(path: Path, file: IO[bytes], query: Query, poll: float) -> Iterator[dict[str, Any] | None]:
     rest = b""
     try:
         while True:
@@ -222,12 +229,12 @@ def _event(raw: bytes) -> dict[str, Any] | None:
     return event if isinstance(event, dict) and isinstance(event.get("time"), str) else None
 
 
-def _open_at_end(path: Path) -> IO[bytes]:
+def _open_to_follow(path: Path, *, whole: bool) -> IO[bytes]:
     try:
         file = path.open("rb")
     except OSError as error:
         raise ConfigurationError(f"the log cannot be read: {error.strerror}", path=path) from None
-    file.seek(0, os.SEEK_END)
+    file.seek(0, os.SEEK_SET if whole else os.SEEK_END)
     return file
 
 

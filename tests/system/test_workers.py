@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import signal
+import socket
+import ssl
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import psutil
 import pytest
 
-from tests.fixtures.deployments import fixture_command
+from tests.fixtures.deployments import TESTER, fixture_command
 from tests.fixtures.gateway import Gateway
+from tests.fixtures.pki import Authority
 from tests.fixtures.processes import PATIENCE, wait_until
 from tests.fixtures.raw import RawClient, call
 from tests.fixtures.stores import Store
@@ -28,6 +33,10 @@ def requests(running: Gateway) -> float:
     text = httpx2.get(f"{running.admin_url}/metrics", timeout=PATIENCE).text
     lines = [line for line in text.splitlines() if line.startswith("mcpsec_requests_total{")]
     return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+def dashboard(running: Gateway) -> Any:
+    return httpx2.get(f"{running.admin_url}/dashboard/data", timeout=PATIENCE).json()
 
 
 def seen(config: Path) -> str:
@@ -60,6 +69,18 @@ def test_two_workers_are_one_gateway(deployment: Any, gateway: Any, store: Store
     assert sorted(statuses) == [200] + [401] * 7, "one request, served once, by whichever worker"
     wait_until(lambda: requests(running) == 8, "the sum of both workers' requests")
     wait_until(lambda: "8 requests seen, 7 failed authentications" in seen(made.config), "both logs in one picture")
+    wait_until(lambda: dashboard(running)["totals"]["requests"] == 8, "the same on the page")
+    shown = dashboard(running)
+    assert (shown["totals"]["allowed"], shown["totals"]["authentication_failures"]) == (1, 7)
+    assert {each["rule"] for each in shown["denials"]} == {"nonce-replayed"} and len(shown["denials"]) == 7
+    assert {each["name"] for each in shown["certificates"]} == {"gateway", "client CA"}
+    assert shown["log"]["available"] is True
+    explained = httpx2.get(
+        f"{running.admin_url}/dashboard/explain",
+        params={"client": "tester", "resource": "demo/time_now", "address": "127.0.0.1"},
+        timeout=PATIENCE,
+    ).json()
+    assert explained["allowed"] is True
     victim = workers(running)[0]
     victim.send_signal(signal.SIGKILL)
     wait_until(lambda: len(workers(running)) == 2 and victim not in workers(running), "another worker")
@@ -75,6 +96,30 @@ def test_two_workers_are_one_gateway(deployment: Any, gateway: Any, store: Store
     for log in logs:
         verify = subprocess.run([sys.executable, "-m", "mcpsec", "log", "verify", str(log)], capture_output=True)
         assert verify.returncode == 0, verify.stderr
+
+
+def test_administrators_see_a_changed_certificate(deployment: Any, gateway: Any, store: Store) -> None:
+    """The supervisor follows the files of its own listener, and keeps what works when they can't be used."""
+    admin = {"listen": "127.0.0.1:0", "administrators": [{"san": TESTER}]}
+    made = deployment(DEMO, state={"url": store.url, "timeout": "20s"}, server={"admin": admin})
+    running = gateway(made, "--workers", "2", expected=(*SAID, r".*TLS files.*", r".*certificate, CA or CRL changed.*"))
+    parts = urlsplit(str(running.admin_url))
+    context = made.client.client_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    def shown() -> bytes | None:
+        with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE) as plain:
+            with context.wrap_socket(plain) as connection:
+                return connection.getpeercert(binary_form=True)
+
+    before = shown()
+    made.server.certificate.write_text("no certificate")
+    time.sleep(2.5)  # longer than a look at the files takes to come
+    assert shown() == before
+    fresh = Authority(made.directory / "fresh").server("gateway", trusts=made.client.ca)
+    made.server.key.write_bytes(fresh.key.read_bytes())
+    made.server.certificate.write_bytes(fresh.certificate.read_bytes())
+    wait_until(lambda: shown() != before, "the new certificate on the admin listener")
 
 
 def test_workers_end_with_their_supervisor_however_it_ends(deployment: Any, gateway: Any, store: Store) -> None:

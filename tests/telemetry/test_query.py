@@ -4,8 +4,9 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +78,22 @@ def test_times(text: str, seconds: float) -> None:
 def test_what_is_no_time_is_refused() -> None:
     with pytest.raises(UsageError, match="no time"):
         parse_time("yesterday")
+
+
+def test_following_begins_when_it_is_asked_for(open_log: Open) -> None:
+    log = open_log()
+    log.write(request(0))
+    log.flush()
+    from_now, whole = follow(log.path, Query(), poll=0), follow(log.path, Query(), poll=0, whole=True)
+    log.write(request(1))
+    log.flush()
+
+    def until_none(events: Iterator[dict[str, Any] | None]) -> list[str]:
+        return [event["request_id"][-1] for event in iter(lambda: next(events), None) if event is not None]
+
+    assert [until_none(from_now), until_none(whole)] == [["1"], ["0", "1"]]
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        follow(log.path.with_name("none.jsonl"), Query())
 
 
 def test_following_goes_on_over_a_rotation(open_log: Open) -> None:
