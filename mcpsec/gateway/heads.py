@@ -1,10 +1,10 @@
 """Request heads that came before: the same bytes mean the same request, so they are parsed and judged once.
 
-A client's requests differ in their bodies; their heads are a few that come again and again. A head that llhttp has
-accepted is remembered by its exact bytes, all but the digits of its Content-Length, and what steps find out about it
+A client's requests differ in their bodies and in what proves each of them; their heads are a few that come again and
+again. A head that llhttp has accepted is remembered by its exact bytes, all but the digits of its Content-Length and
+the values of the fields that prove (signatures, nonces, tokens), which are never kept; what steps find out about it
 alone is kept beside it. A head is known only when it stands whole at the beginning of what arrived and its whole body,
-and nothing more, comes with it; anything else goes through the parser. Heads with a credential, which never come twice
-or should not be kept, are not remembered.
+and nothing more, comes with it; anything else goes through the parser.
 """
 
 from __future__ import annotations
@@ -20,47 +20,84 @@ if TYPE_CHECKING:
 __all__ = ["KnownHeads"]
 
 _HEADS = 512
-_LONGEST = 2048
+_LONGEST = 4096
 """Bytes of a head worth remembering: all of them are at most a few MiB."""
-_LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([1-9]\d{0,8})(?=\r\n)")
-_NEVER = frozenset(
-    {
-        b"authorization", b"cookie", b"dpop", b"expect", b"last-event-id", b"proxy-authorization", b"signature",
-        b"signature-input", b"traceparent", b"transfer-encoding", b"x-nonce", b"x-signature", b"x-timestamp",
-    }
+_PROVING = (
+    b"authorization", b"dpop", b"signature", b"signature-input", b"x-nonce", b"x-signature", b"x-timestamp",
 )  # fmt: skip
+_VARYING = re.compile(
+    rb"(?i)\r\n(?:content-length: ?([1-9]\d{0,8})|(%b): ?([!-~](?:[ -~]*[!-~])?))(?=\r\n)" % b"|".join(_PROVING)
+)
+"""A line whose value may differ: a length that is sure to be plain digits, or a text that any parser reads alike."""
+_NEVER = frozenset(
+    {b"cookie", b"expect", b"last-event-id", b"proxy-authorization", b"traceparent", b"transfer-encoding"}
+)
 
 
 class KnownHeads:
     """The heads of all connections of a listener; the one kept longest makes room for a new one."""
 
     def __init__(self, limits: Limits) -> None:
-        self._body_bytes = limits.body_bytes
-        self._heads: dict[bytes, Head] = {}
+        self._limits = limits
+        self._heads: dict[tuple[bytes, ...], Head] = {}
 
     def request(self, data: bytes) -> Request | None:
         """The request that ``data`` is, when it is exactly one with a known head; else None."""
         end = data.find(b"\r\n\r\n", 0, _LONGEST)
-        found = _LENGTH.search(data, 0, end + 2) if end > 0 else None
-        if found is None:
+        if end <= 0:
             return None
-        begin, finish = found.span(1)
-        head = self._heads.get(data[:begin] + data[finish:end])
-        length = int(found[1])
-        if head is None or len(data) - end - 4 != length or length > self._body_bytes:
+        pieces, proofs, length = _taken_apart(data, end)
+        head = self._heads.get(pieces)
+        if head is None or len(data) - end - 4 != length:
             return None
-        return Request(head, data[end + 4 :])
+        if length > self._limits.body_bytes or end > self._limits.header_bytes:
+            return None
+        request = Request(head, data[end + 4 :])
+        if proofs:
+            request.headers, request.fields = headers, fields = head.headers.copy(), head.fields.copy()
+            for place, (_, value) in zip(head.proofs, proofs, strict=True):
+                name = headers[place][0]
+                headers[place] = (name, value)
+                fields[name] = value
+            fields[b"content-length"] = digits = b"%d" % length  # a signature may cover it
+            headers.append((b"content-length", digits))
+        return request
 
     def remember(self, data: bytes, request: Request) -> None:
         """Keep the head of a request that the parser has read from ``data`` and from nothing else."""
         end = data.find(b"\r\n\r\n", 0, _LONGEST)
-        found = _LENGTH.search(data, 0, end + 2) if end > 0 else None
-        if found is None or not request.keep_alive or not _NEVER.isdisjoint(request.fields):
+        if end <= 0 or not request.keep_alive or not _NEVER.isdisjoint(request.fields):
             return
         # What the parser took for the head is what was cut out here: as many lines, and the body that comes behind.
         if data.count(b"\r\n", 0, end) != len(request.headers) or data[end + 4 :] != request.body:
             return
+        pieces, proofs, length = _taken_apart(data, end)
+        if length != len(request.body) or not _all_proofs(request, proofs):
+            return
         if len(self._heads) >= _HEADS:
             del self._heads[next(iter(self._heads))]
-        begin, finish = found.span(1)
-        self._heads[data[:begin] + data[finish:end]] = request.head()
+        self._heads[pieces] = request.head(_PROVING)
+
+
+def _taken_apart(data: bytes, end: int) -> tuple[tuple[bytes, ...], list[tuple[bytes, bytes]], int]:
+    """What of a head stays the same, the fields that prove, and the length of the body; -1 unless one length is given.
+
+    The pieces are kept apart: joined by anything at all, two heads could give the same text.
+    """
+    pieces, proofs, at, length = [], [], 0, 0
+    for found in _VARYING.finditer(data, 0, end + 2):
+        if found.lastindex == 1:
+            begin, finish = found.span(1)
+            length = -1 if length else int(found[1])
+        else:
+            begin, finish = found.span(3)
+            proofs.append((found[2].lower(), found[3]))
+        pieces.append(data[at:begin])
+        at = finish
+    pieces.append(data[at:end])
+    return tuple(pieces), proofs, length or -1
+
+
+def _all_proofs(request: Request, proofs: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the fields that prove are exactly these, each there once and read by the parser just so."""
+    return [each for each in request.headers if each[0] in _PROVING] == proofs and len(dict(proofs)) == len(proofs)

@@ -12,7 +12,7 @@ import orjson
 from mcpsec.protocol.headers import mcp_headers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 
     from mcpsec.deployment.model import Client
     from mcpsec.gateway.oauth.access import AccessToken
@@ -48,16 +48,21 @@ class Head:
     """The head of a request that came before, with what was found out about it alone; never changed.
 
     ``headers`` and ``fields`` lack Content-Length: it frames the message, and the same head may stand before another
-    body. ``passed`` is the step of HTTP hygiene that it has passed; the other two are None until somebody asks.
+    body. The values of the fields in ``proving`` are left out too; ``proofs`` are their places among the headers.
+    ``passed`` is the step of HTTP hygiene that it has passed; the other two are None until somebody asks.
     """
 
-    __slots__ = ("fields", "forwarded", "headers", "mcp_headers", "method", "passed", "path", "query")
+    __slots__ = ("fields", "forwarded", "headers", "mcp_headers", "method", "passed", "path", "proofs", "query")
 
-    def __init__(self, method: bytes, path: bytes, query: bytes, headers: Headers) -> None:
+    def __init__(
+        self, method: bytes, path: bytes, query: bytes, headers: Headers, proving: Collection[bytes] = ()
+    ) -> None:
         self.method = method
         self.path = path
         self.query = query
-        self.headers = [(name, value) for name, value in headers if name != b"content-length"]
+        kept = [(name, value) for name, value in headers if name != b"content-length"]
+        self.proofs = [place for place, (name, _) in enumerate(kept) if name in proving]
+        self.headers = [(name, b"" if name in proving else value) for name, value in kept]
         self.fields = dict(reversed(self.headers))
         self.passed: object = None
         self.mcp_headers: dict[str, str] | None = None
@@ -67,7 +72,7 @@ class Head:
 class Request:
     """One HTTP request as it stood on the wire: header names in lower case, everything else untouched.
 
-    ``known`` is its head when that came before: then headers and fields are the head's own and must not be changed.
+    ``known`` is its head when that came before: then headers and fields may be the head's own and must not be changed.
     """
 
     __slots__ = ("body", "fields", "headers", "keep_alive", "known", "method", "path", "query", "started")
@@ -85,9 +90,9 @@ class Request:
             self.method, self.path, self.query = known.method, known.path, known.query
             self.headers, self.fields = known.headers, known.fields
 
-    def head(self) -> Head:
-        """What may be remembered of it."""
-        return Head(self.method, self.path, self.query, self.headers)
+    def head(self, proving: Collection[bytes] = ()) -> Head:
+        """What may be remembered of it: not the values of the fields in ``proving``."""
+        return Head(self.method, self.path, self.query, self.headers, proving)
 
     def add_header(self, name: bytes, value: bytes) -> None:
         """Keep a header line; ``fields`` holds the first value of each name (RFC 9110 section 5.5: no outer blanks)."""

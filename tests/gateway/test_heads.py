@@ -132,13 +132,72 @@ async def test_limits_hold_for_known_heads_too() -> None:
     assert registry.heads is not before  # a head that was let pass before may be too large now
 
 
+PROVING = ["Authorization", "X-Signature", "x-nonce", "X-Timestamp", "DPoP", "Signature", "Signature-Input"]
+
+
+def with_header(line: str, body: bytes = BODY) -> bytes:
+    return request_bytes(HOST, body).replace(b"Accept:", line.encode("latin-1") + b"\r\nAccept:")
+
+
+@pytest.mark.parametrize("name", PROVING)
+async def test_what_proves_a_request_may_differ_and_is_not_kept(name: str) -> None:
+    """A known head gives each request its own proof; what is remembered of the head holds none of any."""
+    values = ["Secret-a1", 'sig1=("@method");nonce="Secret-b2"', "Bearer Secret-c3=="]
+    seen = await both([with_header(f"{name}: {value}") for value in values] + [with_header(f"{name}:Secret-d4")])
+    assert (len(seen), seen.known) == (4, 2)  # another way to write it is another head
+    assert [request[4][name.lower().encode()].decode() for request in seen] == [*values, "Secret-d4"]
+    registry = ConnectionRegistry(Seen(), Limits())
+    connection = Connection(registry, "192.0.2.1")
+    connection.connection_made(Wire())
+    for value in values:
+        connection.data_received(with_header(f"{name}: {value}"))
+    connection.connection_lost(None)
+    kept = [(pieces, head.headers, head.fields) for pieces, head in registry.heads._heads.items()]
+    assert kept and "Secret" not in repr(kept)
+
+
 @pytest.mark.parametrize(
-    "header",
-    ["Authorization: Bearer x", "X-Signature: x", "X-Nonce: x", "DPoP: x", "Signature-Input: x", "Cookie: a=b"],
+    "line",
+    [
+        "Cookie: a=b",
+        "Proxy-Authorization: Basic x",
+        "X-Nonce: one\r\nX-Nonce: two",
+        "X-Signature: one\r\nx-signature: one",
+        "X-Signature: caf\xe9",
+        "X-Signature:  two blanks",
+        "X-Signature: blank behind ",
+        "X-Signature: tab\tinside",
+        "X-Signature: ",
+        "X-Nonce:",
+        "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ],
 )
-async def test_heads_with_credentials_are_not_kept(header: str) -> None:
-    request = GOOD.replace(b"Accept:", header.encode() + b"\r\nAccept:")
-    assert (await both([request, request])).known == 0
+async def test_heads_that_are_not_kept(line: str) -> None:
+    assert (await both([with_header(line), with_header(line)])).known == 0
+
+
+async def test_a_proof_is_never_taken_for_anything_else() -> None:
+    """Values that would be other fields, lengths or bodies if they were read in another way."""
+    good, other = with_header("X-Nonce: a1"), with_header("X-Nonce: a1", call("echo", {"text": "h" * 40}))
+    for line in (
+        "X-Nonce: a1\r\nX-Other: 1",
+        "X-Nonce: a1\nX-Other: 1",
+        "X-Nonce: a1\rX-Other: 1",
+        "X-Nonce: a1\0b",
+        "X-Nonce : a1",
+        " X-Nonce: a1",
+        "X-Nonce: a1\r\n folded",
+        "X-Nonce: a1\r\nContent-Length: 3",
+        "X-Nonce: a1\r\nTransfer-Encoding: chunked",
+        "X-Signature: a1",
+        "Authorization: a1",
+        "Content-Length: 3",
+        "X-Nonce: Content-Length: 3",
+        "X-Nonce: " + "a" * 5000,
+    ):
+        for before in ([good], [good, other], [with_header(line)]):
+            seen = await both([*before, with_header(line)])
+            assert all(request[4].get(b"x-other", b"1") == b"1" for request in seen)
 
 
 async def test_what_is_kept_is_bounded_and_never_changed() -> None:
