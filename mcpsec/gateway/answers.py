@@ -35,6 +35,9 @@ _LISTS = {
     "prompts": ("prompt", "name"),
 }
 
+_ORDINARY = frozenset({"content", "isError", "structuredContent", "resultType", "ttlMs", "_meta"})
+"""Members of a tool's result about which there is nothing to judge."""
+_FRAME = frozenset({"jsonrpc", "id", "result"})
 _GREETINGS = frozenset({"initialize", "server/discover"})
 
 
@@ -81,6 +84,8 @@ class AnswerGuard:
         id, has_method = frame.get("id"), "method" in frame
         if (id is not None and not isinstance(id, (int, str))) or (has_method and not isinstance(frame["method"], str)):
             return Inspected(None, rule="answer-not-a-message")
+        if exchange.kind == "tool" and self._is_ordinary(exchange, frame, data):
+            return Inspected(data, answers=True)
         passed, changed = self.check(exchange, frame, data)
         request = id if has_method else None
         if not passed:
@@ -91,6 +96,16 @@ class AnswerGuard:
             except orjson.JSONEncodeError:  # it reads four times the depth that it writes
                 return Inspected(None, server_request=request, rule="answer-too-deep")
         return Inspected(data, not has_method, request)
+
+    def _is_ordinary(self, exchange: Exchange, frame: dict[str, Any], data: bytes) -> bool:
+        """Whether this is a tool's result, no error, in which ``check`` would find nothing: nearly always."""
+        result = frame.get("result")
+        if type(result) is not dict or not _FRAME.issuperset(frame) or not _ORDINARY.issuperset(result):
+            return False
+        if result.get("isError") is True:
+            return False
+        cleaner = self._cleaners.get(exchange.upstream)
+        return cleaner is None or cleaner.is_clean(frame, data)
 
     def check(self, exchange: Exchange, frame: dict[str, Any], data: bytes | None = None) -> tuple[bool, bool]:
         """Whether a message may pass, and whether it was changed in place. ``data`` is its text, if it is at hand."""

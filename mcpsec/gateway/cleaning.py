@@ -68,6 +68,10 @@ class AnswerCleaner:
         self._secrets = secrets
         self._errors = errors
 
+    def is_clean(self, frame: dict[str, Any], data: bytes) -> bool:
+        """Whether a message with this text, which is no error, holds nothing to take out."""
+        return self._secrets == "pass" or not _may_hold_secret(data, frame)
+
     def clean(self, exchange: Exchange, frame: dict[str, Any], data: bytes | None = None) -> bool:
         """Clean one message; True when it was changed. ``data`` is its text, if it is at hand unchanged."""
         changed = self._errors == "hide" and _conceal(exchange, frame)

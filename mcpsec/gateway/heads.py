@@ -30,8 +30,11 @@ _VARYING = re.compile(
 )
 """A line whose value may differ: a length that is sure to be plain digits, or a text that any parser reads alike."""
 _NEVER = frozenset(
-    {b"cookie", b"expect", b"last-event-id", b"proxy-authorization", b"traceparent", b"transfer-encoding"}
-)
+    {
+        b"cookie", b"expect", b"last-event-id", b"proxy-authorization", b"traceparent", b"tracestate",
+        b"transfer-encoding",
+    }
+)  # fmt: skip
 
 
 class KnownHeads:

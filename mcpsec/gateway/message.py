@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.oauth.access import AccessToken
     from mcpsec.gateway.steps.trace import TraceContext
     from mcpsec.protocol.eras import Era
+    from mcpsec.protocol.headers import Agreement
     from mcpsec.protocol.jsonrpc import Message
 
 __all__ = ["Answer", "Exchange", "Head", "Headers", "Peer", "Refusal", "Request", "StreamAnswer", "json_answer"]
@@ -49,10 +50,12 @@ class Head:
 
     ``headers`` and ``fields`` lack Content-Length: it frames the message, and the same head may stand before another
     body. The values of the fields in ``proving`` are left out too; ``proofs`` are their places among the headers.
-    ``passed`` is the step of HTTP hygiene that it has passed; the other two are None until somebody asks.
+    ``passed`` is the step of HTTP hygiene that it has passed; the others are None until somebody asks.
     """
 
-    __slots__ = ("fields", "forwarded", "headers", "mcp_headers", "method", "passed", "path", "proofs", "query")
+    __slots__ = (
+        "agreement", "fields", "forwarded", "headers", "mcp_headers", "method", "passed", "path", "proofs", "query",
+    )  # fmt: skip
 
     def __init__(
         self, method: bytes, path: bytes, query: bytes, headers: Headers, proving: Collection[bytes] = ()
@@ -65,6 +68,7 @@ class Head:
         self.headers = [(name, b"" if name in proving else value) for name, value in kept]
         self.fields = dict(reversed(self.headers))
         self.passed: object = None
+        self.agreement: Agreement | None = None
         self.mcp_headers: dict[str, str] | None = None
         self.forwarded: bytes | None = None
 

@@ -35,6 +35,7 @@ __all__ = [
     "NAME_HEADER",
     "SESSION_HEADER",
     "VERSION_HEADER",
+    "Agreement",
     "Route",
     "decode_value",
     "encode_value",
@@ -66,6 +67,38 @@ class Route(NamedTuple):
     version: str | None
     client_info: Any = None
     client_capabilities: Any = None
+
+
+class Agreement(NamedTuple):
+    """What a modern request said in both places, its headers and its body; ``member`` is the one that names its target.
+
+    Headers that agreed with one message agree with every message of which this holds.
+    """
+
+    method: str
+    version: str
+    member: str | None
+    named: Any
+
+    @classmethod
+    def of(cls, message: Message, version: str) -> Agreement:
+        """Of a request that ``route`` has let pass."""
+        member = NAME_MEMBER.get(message.method)
+        return cls(message.method, version, member, None if member is None else message.params.get(member))
+
+    def holds(self, message: Message) -> bool:
+        """Whether this message says the same."""
+        method, version, member, named = self
+        params = message.params
+        meta = params.get("_meta")
+        return (
+            message.method == method
+            and message.kind is Kind.REQUEST
+            and type(meta) is dict
+            and meta.get(META_VERSION) == version
+            and META_CLIENT_CAPABILITIES in meta
+            and (member is None or params.get(member) == named)
+        )
 
 
 def mcp_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -141,12 +141,12 @@ class _View:
             for label, holder in holders
             for pattern, wanted in holder.resource_filters.items()
         )
-        self._timed = any(entry.until is not None for entry in self.entries)
+        self.timed = any(entry.until is not None for entry in self.entries)
         self.standings: dict[tuple[str, str, str, int], _Standing] = {}
 
     def ended(self, now: datetime | None) -> int:
         """Which entries are over, as a bit for each; ``now`` is None for this moment."""
-        if not self._timed:
+        if not self.timed:
             return 0
         now = now or datetime.now(UTC)
         return sum(1 << number for number, entry in enumerate(self.entries) if entry.over(now))
@@ -197,6 +197,20 @@ class Policy:
             decision = self._decide(client_id, call, context, trace)
             return replace(decision, steps=tuple(trace))
         return self._decide(client_id, call, context, None)
+
+    def settled(self, client_id: str, call: Call) -> Decision | None:
+        """What ``decide`` says about this call at any time and whatever its arguments and circumstances.
+
+        None when these matter, or when nobody has asked about the like before.
+        """
+        view = self._views.get(client_id)
+        if view is None or view.timed:
+            return None
+        known = view.standings.get((call.upstream, call.kind, call.name, 0))
+        if known is None:
+            return None
+        outcome, filters, rules = known
+        return outcome if not outcome.allowed or (not filters and not rules) else None
 
     def confirmations_of(self, upstream: str, what: str) -> tuple[str, ...]:
         """The headers that must carry an operator's confirmation of a use of this, by the rules about it."""

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Authorise", "denied"]
 
-_NONE: frozenset[str] = frozenset()
-
 _COMPLETED = {"ref/prompt": ("prompt", "name"), "ref/resource": ("resource", "uri")}
 _MOST_SUBSCRIPTIONS = 1000  # in one request: each is a decision, and everybody waits meanwhile
 _RESOURCE_METHODS = frozenset({"resources/read", "resources/subscribe", "resources/unsubscribe"})
@@ -54,7 +52,7 @@ class Authorise:
         message, client = exchange.message, exchange.client
         if message is None or message.kind is not Kind.REQUEST or client is None:
             return None
-        policy, desk, now = self._policy(), self._confirmations(), datetime.now(UTC)
+        policy, desk = self._policy(), self._confirmations()
         used: list[Presented] = []
         method, params = message.method, message.params
         if method == "tools/call":  # nearly always
@@ -66,11 +64,13 @@ class Authorise:
                 return Refusal(
                     400, codes.INVALID_PARAMS, "the request does not name what it is about", "target-missing"
                 )
-            shown = _shown(exchange, message, call, desk, policy.confirmation_headers) if desk is not None else {}
-            peer = exchange.peer
-            decision = policy.decide(
-                client.id, call, Context(peer.fingerprint, peer.address, now, frozenset(shown) if shown else _NONE)
-            )
+            shown: dict[str, Presented] = {}
+            decision = policy.settled(client.id, call)
+            if decision is None:
+                shown = _shown(exchange, message, call, desk, policy.confirmation_headers)
+                peer = exchange.peer
+                context = Context(peer.fingerprint, peer.address, datetime.now(UTC), frozenset(shown))
+                decision = policy.decide(client.id, call, context)
             exchange.method_class = decision.method_class or ""
             if not decision.allowed:
                 if decision.rule == "context-confirmation" and desk is not None:

@@ -14,7 +14,7 @@ from mcpsec.protocol.eras import (
     LEGACY_VERSIONS,
     Era,
 )
-from mcpsec.protocol.headers import era_of_headers, route
+from mcpsec.protocol.headers import Agreement, era_of_headers, route
 from mcpsec.protocol.jsonrpc import Kind, ProtocolError, parse
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class ParseMessage:
     def __call__(self, exchange: Exchange) -> Outcome:
         """Read the message, or the absence of one (GET opens a stream, DELETE ends a session)."""
         request = exchange.request
+        known = request.known
         try:
             headers = request.mcp_headers()
             if request.method != b"POST":
@@ -48,11 +49,17 @@ class ParseMessage:
                     return Refusal(405, codes.INVALID_REQUEST, "this version uses POST only", "method", headers=allow)
                 return None
             message = exchange.message = parse(request.body, max_depth=self._max_depth)
+            if known is not None and known.agreement is not None and known.agreement.holds(message):
+                exchange.era = Era.MODERN
+                return None  # its method was looked at then
             found = route(message, headers)
         except ProtocolError as error:
             return Refusal(error.http_status, error.code, error.message, "protocol", data=error.data)
         exchange.era = found.era
-        return self._check_method(exchange, found.era, found.version)
+        refusal = self._check_method(exchange, found.era, found.version)
+        if known is not None and refusal is None and found.era is Era.MODERN and message.kind is Kind.REQUEST:
+            known.agreement = Agreement.of(message, str(found.version))
+        return refusal
 
     def _check_method(self, exchange: Exchange, era: Era, version: str | None) -> Outcome:
         message = exchange.message

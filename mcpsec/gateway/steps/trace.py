@@ -86,6 +86,10 @@ class Trace:
     def __call__(self, exchange: Exchange) -> None:
         """Set the exchange's trace, and what the upstream will be told."""
         request, message = exchange.request, exchange.message
+        if request.known is not None and not self._own_spans and message is not None:
+            meta = message.params.get("_meta")  # a head with a trace is never a known one
+            if type(meta) is not dict or "traceparent" not in meta:
+                return
         given = context_of(request, message)
         if self._own_spans:
             exchange.trace = self._own(given)
