@@ -33,7 +33,7 @@ def tally(values: Iterable[float], bounds: Sequence[float], counts: list[int]) -
     done = 0
     while done < len(ordered):
         place = bisect_left(bounds, ordered[done])
-        end = bisect_right(ordered, bounds[place], done) if place < len(bounds) else len(ordered)
+        end = bisect_right(ordered, bounds[place], done + 1) if place < len(bounds) else len(ordered)
         counts[place] += end - done
         done = end
 

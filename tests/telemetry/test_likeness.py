@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import random
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +16,7 @@ import pytest
 from mcpsec.leaks import redact
 from mcpsec.telemetry import AuditLog, Event, LogUnavailable
 from mcpsec.telemetry.alerts import AlertEngine
+from mcpsec.telemetry.counts import BUCKETS, tally
 from mcpsec.telemetry.dashboard import Aggregate
 from mcpsec.telemetry.events import event_schema
 from mcpsec.telemetry.likeness import Figures, Likeness, Row
@@ -154,3 +158,17 @@ def test_a_full_disk_refuses_here_too(open_log: Open, monkeypatch: pytest.Monkey
             log.write_request(likeness, figures(number))
     assert log.dropped == 1
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 500])
+def test_values_are_counted_as_one_by_one(count: int) -> None:
+    chance = random.Random(count)
+    odd = (0.0, 0.5, 1.0, 4.999, 5.0, 5.001, 1e9, math.inf)
+    values = [chance.choice((*odd, chance.expovariate(0.1))) for _ in range(count)]
+    counts, expected = [0] * (len(BUCKETS) + 1), [0] * (len(BUCKETS) + 1)
+    tally(values, BUCKETS, counts)
+    for value in values:
+        expected[bisect_left(BUCKETS, value)] += 1
+    assert counts == expected
+    tally([math.nan, math.nan], BUCKETS, counts)  # nobody's duration, and no endless loop either
+    assert sum(counts) == count + 2
