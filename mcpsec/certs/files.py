@@ -215,10 +215,15 @@ def lock(path: Path, *, timeout: float = 60.0) -> Iterator[None]:
         inherit_owner(path)
     try:
         deadline = time.monotonic() + timeout
-        while not try_lock(descriptor):
+        while not _taken(descriptor, path):
             if time.monotonic() > deadline:
                 raise Error(f"another process has held the lock for {timeout:.0f} seconds", path=path)
             time.sleep(_LOCK_POLL)
         yield
     finally:
         os.close(descriptor)
+
+
+def _taken(descriptor: int, path: Path) -> bool:
+    with readable_errors(path):
+        return try_lock(descriptor)

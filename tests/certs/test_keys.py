@@ -79,3 +79,9 @@ def test_an_empty_passphrase_never_encrypts() -> None:
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(UsageError):
         keys.generate("rsa512")  # type: ignore[arg-type]
+
+
+def test_the_kind_of_an_authoritys_key() -> None:
+    assert keys.ca_kind_of(keys.generate("p384").public_key()) == "p384"
+    with pytest.raises(UsageError, match="'ed25519' is no kind of key for a CA"):
+        keys.ca_kind_of(keys.generate("ed25519").public_key())

@@ -409,3 +409,20 @@ def test_a_batch_is_checked_whole_before_the_first_certificate(run: Run, tmp_pat
     code, _, err = run("issue", "--client", "--batch", "fleet.csv", "--skip-existing")
     assert code == 2 and "fleet.csv:592" in err and "name constraints" in err
     assert len(_json(run, "list")["certificates"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--encrypt", "root"), "--encrypt needs a passphrase"),
+        (("--external-key", "client=nowhere"), "names no key"),
+        (("--external-key", "root=openbao-pki:pki/role"), "names no key"),
+        (("--permit-client", "dns:"), "is no name constraint"),
+        (("--permit-server", "colour:red"), "is no name constraint"),
+    ],
+)
+def test_init_refuses_what_it_can_not_mean(run: Run, words: tuple[str, ...], said: str) -> None:
+    code, _, error = run("init", *words)
+    assert code == 2
+    assert said in error
+    assert not Path("pki").exists()
