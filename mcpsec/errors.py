@@ -9,7 +9,7 @@
     ├── RefusedError            1  the answer is no: a bad signature, a denied call, a certificate that does not verify
     └── NotAssessedError        3  something that was asked for could not be examined
 
-Library code raises these; ``mcpsec.cli.root`` is the only place that turns one into text and an exit code.
+Library code raises these; ``mcpsec.cli.outcome`` is the only place that turns one into text and an exit code.
 An exception outside this tree that reaches it is a defect of mcpsec (exit code 4, with a report file).
 """
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from mcpsec.certs.ledger import Ledger, Purpose, Signer
 from mcpsec.certs.profiles import BACKDATING, CaSpec, build_ca, common_name, key_identifier, name_constraints
 from mcpsec.certs.settings import FILE as SETTINGS
 from mcpsec.errors import UsageError
+from mcpsec.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,17 +7,15 @@ than the list itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcpsec.certs.files import read
 from mcpsec.certs.identity import serial_text
-from mcpsec.certs.profiles import BACKDATING, key_identifier, signature_hash
 from mcpsec.errors import ConfigurationError, UsageError
+from mcpsec.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -138,6 +136,10 @@ def build(
 
     Its beginning is later than the ``previous`` list's where the clock allows, because OpenSSL takes the latest one.
     """
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from mcpsec.certs.profiles import BACKDATING, key_identifier, signature_hash
+
     beginning = now - BACKDATING
     if previous is not None:
         beginning = min(now, max(beginning, previous + timedelta(seconds=1)))

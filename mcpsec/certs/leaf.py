@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mcpsec.certs import keys
 from mcpsec.certs.csr import make_request
 from mcpsec.errors import RefusedError, UsageError
+from mcpsec.frozen import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

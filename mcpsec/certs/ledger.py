@@ -16,13 +16,14 @@ import contextlib
 import json
 import os
 import sqlite3
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
 from mcpsec.certs.files import PRIVATE, may_write, readable_errors
 from mcpsec.errors import ConfigurationError
+from mcpsec.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -34,6 +34,7 @@ from mcpsec.certs.ledger import Entry, Purpose
 from mcpsec.certs.profiles import common_name
 from mcpsec.certs.settings import ROOT_KEY, Settings
 from mcpsec.errors import ConfigurationError, UsageError
+from mcpsec.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

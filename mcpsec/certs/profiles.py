@@ -10,7 +10,6 @@ that are behind, and never an hour beyond the CA's own end.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from importlib import resources
@@ -24,6 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from mcpsec.certs.ledger import Purpose
 from mcpsec.certs.names import general_name, is_dns_name
 from mcpsec.errors import ConfigurationError, UsageError
+from mcpsec.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""The root command: finds a subcommand, imports only that one, and turns every failure into text and an exit code."""
+"""The root command: finds a subcommand and imports only that one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import typer
 from typer.core import TyperGroup
 
 from mcpsec import __version__
+from mcpsec.cli.outcome import hoist, outcome
 from mcpsec.cli.output import examples, out
-from mcpsec.errors import Error, ExitCode
+from mcpsec.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["COMMANDS", "main", "run"]
+__all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, str] = {
     "init": "Write a whole deployment: configuration, private CA, certificates, signing key.",
@@ -39,8 +40,6 @@ COMMANDS: dict[str, str] = {
     "completions": "Print a shell's completion script.",
 }
 """Each subcommand and its one-line help; its module is ``mcpsec.cli.<name>`` and holds a Typer ``app``."""
-
-_ANYWHERE = {"--quiet": "--quiet", "-q": "--quiet", "--no-color": "--no-color"}
 
 
 class LazyGroup(TyperGroup):
@@ -99,35 +98,20 @@ def root(
     out.quiet, out.no_color = quiet, no_color
 
 
-def _hoist(argv: Sequence[str]) -> list[str]:
-    """Let the root's flags stand anywhere before ``--``, as people type them."""
-    end = argv.index("--") if "--" in argv else len(argv)
-    flags = [_ANYWHERE[word] for word in argv[:end] if word in _ANYWHERE]
-    return [*flags, *(word for word in argv[:end] if word not in _ANYWHERE), *argv[end:]]
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; nothing is raised."""
-    arguments = _hoist(list(sys.argv[1:] if argv is None else argv))
+    flags, words = hoist(sys.argv[1:] if argv is None else argv)
+    arguments = [*flags, *words]
+    return outcome(lambda: _run(arguments), arguments)
+
+
+def _run(arguments: list[str]) -> object:
     try:
-        result = typer.main.get_command(app).main(args=arguments, prog_name="mcpsec", standalone_mode=False)
-        sys.stdout.flush()
-        return int(result) if isinstance(result, int) else ExitCode.OK
-    except Error as error:
-        out.error(error)
-        return error.exit_code
+        return typer.main.get_command(app).main(args=arguments, prog_name="mcpsec", standalone_mode=False)
     except typer.TyperException as error:
         return _show_usage_error(error)
-    except (KeyboardInterrupt, typer.Abort):
-        out.note("interrupted")
-        return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        _silence_stdout()
-        return ExitCode.NO
-    except Exception as error:
-        from mcpsec.cli.crash import write_report
-
-        return write_report(error, arguments)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
 
 
 def _show_usage_error(error: typer.TyperException) -> int:
@@ -135,15 +119,3 @@ def _show_usage_error(error: typer.TyperException) -> int:
 
     rich_utils.rich_format_error(error)  # type: ignore[arg-type] # every TyperException of a parser is a ClickException
     return ExitCode.USAGE
-
-
-def _silence_stdout() -> None:
-    """Nobody reads our output any more (`| head`): stop Python from complaining about it at exit."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def run() -> None:
-    """Entry point of the ``mcpsec`` console script."""
-    raise SystemExit(main())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mcpsec.deployment.shapes import Scalar, Schema, Wrong
+from mcpsec.frozen import dataclass
 
 __all__ = ["Ratio"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import cast
@@ -11,6 +10,7 @@ from typing import cast
 from mcpsec.clientfiles.toml import KeyPath
 from mcpsec.deployment.model import Address, Admin, Auth, Client, Deployment, Factor, Role, Rule, Server, Upstream
 from mcpsec.deployment.problems import Report
+from mcpsec.frozen import dataclass
 
 __all__ = ["Parts", "check_authentication", "check_names", "is_loopback"]
 

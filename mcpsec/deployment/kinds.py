@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import ip_address
 from os.path import normpath
 from pathlib import Path
@@ -17,6 +16,7 @@ from mcpsec.deployment.model import Address, Rate
 from mcpsec.deployment.problems import Report, dotted
 from mcpsec.deployment.shapes import Kind, Scalar, Schema, Wrong, kind_of, suggestion, text_of
 from mcpsec.errors import SecretError
+from mcpsec.frozen import dataclass
 from mcpsec.secretrefs import CommandSource, SecretRef
 
 __all__ = [

@@ -6,10 +6,11 @@ nothing else does, so a value of one of these types has passed every check.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal
 
 from mcpsec.deployment.telemetry_model import Alerts, Log, OpenTelemetry
+from mcpsec.frozen import dataclass
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
@@ -10,6 +9,7 @@ from mcpsec.deployment import model
 from mcpsec.deployment.kinds import Choice, Duration, FilePath, Flag, Secret, Text, Url
 from mcpsec.deployment.policy_kinds import Network
 from mcpsec.deployment.shapes import Key, ListOf, MapOf, Table, Wrong
+from mcpsec.frozen import dataclass
 
 __all__ = ["OAUTH", "TOKEN_MATCH"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_network
 from math import isfinite
@@ -17,6 +16,7 @@ from mcpsec.deployment.literals import argument_holds_secret
 from mcpsec.deployment.model import ArgumentFilter
 from mcpsec.deployment.problems import INVALID, Report, dotted
 from mcpsec.deployment.shapes import Key, Kind, ListOf, Scalar, Schema, Table, Wrong, kind_of, text_of
+from mcpsec.frozen import dataclass
 
 __all__ = [
     "ArgumentTest",

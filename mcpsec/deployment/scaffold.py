@@ -7,13 +7,13 @@ import os
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
 from mcpsec.deployment.staging import clean, exists, stage
 from mcpsec.errors import ConfigurationError, UsageError
+from mcpsec.frozen import dataclass
 
 __all__ = ["CONFIG", "Created", "client_san", "create", "template"]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, cast
 
 from mcpsec.clientfiles.toml import KeyPath
 from mcpsec.deployment.problems import INVALID, Report, dotted
+from mcpsec.frozen import dataclass
 
 __all__ = ["Key", "Kind", "ListOf", "MapOf", "Scalar", "Table", "Wrong", "kind_of", "suggestion", "text_of"]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from mcpsec.deployment.literals import url_holds_secret
 from mcpsec.deployment.shapes import Scalar, Schema, Wrong, text_of
+from mcpsec.frozen import dataclass
 
 __all__ = ["StoreUrl"]
 

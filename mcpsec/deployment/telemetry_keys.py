@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any, ClassVar, get_args
 
@@ -11,6 +10,7 @@ from mcpsec.deployment.kinds import Choice, Duration, FilePath, Flag, Secret, Si
 from mcpsec.deployment.literals import header_is_secret
 from mcpsec.deployment.policy_kinds import Command, Glob, HeaderName
 from mcpsec.deployment.shapes import Key, ListOf, MapOf, Scalar, Table, Wrong
+from mcpsec.frozen import dataclass
 
 __all__ = ["ALERTS", "LOG", "OPENTELEMETRY"]
 

@@ -5,8 +5,10 @@ Every path is absolute here, every duration is in seconds, every size in bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal
+
+from mcpsec.frozen import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

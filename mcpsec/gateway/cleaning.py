@@ -47,14 +47,16 @@ _TRACES = re2.compile(
     r"|thread '[^']*' panicked at "
     r"|stack backtrace:"
 )
-_PLACES = re.compile(
+_PLACES = (
     r'File "([^"\n]{1,200})", line (\d{1,7})|\(?((?:file://|node:)?[\w./@\\-]{1,200}\.\w{1,5}):(?:line )?(\d{1,7})'
 )
+"""Compiled when an error first needs it (``re`` keeps it then), as the one below."""
+
 _ROOTS = (
     "Applications|Library|System|Users|Volumes|app|bin|boot|code|data|dev|etc|home|lib|lib64|media|mnt|nix|node_modules|"
     "opt|private|proc|root|run|sbin|site-packages|snap|src|srv|sys|tmp|usr|var|work|workspace|workspaces"
 )
-_PATHS = re.compile(
+_PATHS = (
     rf"(?<![\w/:.~-])(?:file://)?/(?:{_ROOTS})(?:/[\w.@+%=~-]+)+/?"
     r"|(?<![\w/:.~-])/(?:[\w.@+%=~-]+/)*[\w.@+%=~-]+\.(?:py|js|mjs|cjs|ts|go|rb|java|rs|php|cs|so|dll|toml|ya?ml|json|env|pem|key|db|sqlite3?)\b"
     r"|\b[A-Za-z]:\\(?:[^\\\s\"'<>|:]+\\)+[^\\\s\"'<>|:]*"
@@ -224,14 +226,14 @@ def _concealed(exchange: Exchange, value: Any, depth: int) -> tuple[Any, bool]:
 
 def _concealed_text(exchange: Exchange, text: str) -> str:
     if _TRACES.search(text):
-        places = [f"{file or other}:{line or number}" for file, line, other, number in _PLACES.findall(text)]
+        places = [f"{file or other}:{line or number}" for file, line, other, number in re.findall(_PLACES, text)]
         exchange.guard("error-hidden", "stack-trace")
         _remember(exchange, "stack trace hidden: " + (" < ".join(reversed(places[-8:])) or "no places in it"))
         return f"the server failed; the gateway's log has the details under error id {exchange.id}"
     if "/" not in text and "\\" not in text:
         return text
     known = "\n".join(_strings(exchange.arguments)) if exchange.arguments else ""
-    hidden = [path for path in dict.fromkeys(_PATHS.findall(text)) if path not in known]
+    hidden = [path for path in dict.fromkeys(re.findall(_PATHS, text)) if path not in known]
     for path in sorted(hidden, key=len, reverse=True):
         text = text.replace(path, "[path]")
     if hidden:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mcpsec.certs import Pki, Purpose, load_crl
+from mcpsec.certs.crl import load_crl
 from mcpsec.errors import Error
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from mcpsec.deployment.model import Tls
 
 __all__ = ["OwnCertificate"]
+
+_SETTLE_SECONDS = 2.0
+"""A gateway that has just started answers first; then it looks at what may be due for weeks."""
 
 
 class OwnCertificate:
@@ -34,9 +37,13 @@ class OwnCertificate:
         self._crl = tls.crl
         self._say = say
         self._said = ""
+        self._settled = False
 
     async def maintain(self, now: datetime | None = None) -> None:
         """Renew what is due; called about once an hour. Files are written in a thread of its own."""
+        if not self._settled:
+            self._settled = True
+            await asyncio.sleep(_SETTLE_SECONDS)
         text = await asyncio.to_thread(self._look, now)
         if text and text != self._said:
             self._say(text)
@@ -51,6 +58,8 @@ class OwnCertificate:
         """Do what is due, and say what could not be done."""
         troubles = []
         if self._pki is not None:
+            from mcpsec.certs import Pki, Purpose  # tens of milliseconds and MiB that only this needs
+
             try:
                 with Pki.open(self._pki) as pki:
                     outcomes = pki.renew_due(now, purpose=Purpose.SERVER)

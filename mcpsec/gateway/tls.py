@@ -12,7 +12,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Literal
 
-from mcpsec.certs import sans_of, sha256_of
+from mcpsec.certs.identity import sans_of, sha256_of
 from mcpsec.errors import ConfigurationError
 from mcpsec.gateway.message import Peer
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mcpsec.certs import CrlFile, load_crl
+from mcpsec.certs.crl import CrlFile, load_crl
 from mcpsec.errors import ConfigurationError
 from mcpsec.gateway.tls import server_context
 

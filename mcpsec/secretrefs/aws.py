@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from mcpsec.errors import SecretError
+from mcpsec.frozen import dataclass
 from mcpsec.secretrefs.managers import aws_settings, missing_part, split_reference
 
 if TYPE_CHECKING:

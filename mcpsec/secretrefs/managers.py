@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mcpsec.errors import SecretError
+from mcpsec.frozen import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,12 +6,12 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
 from mcpsec.errors import SecretError
+from mcpsec.frozen import dataclass
 from mcpsec.secretrefs.aws import AwsSource
 from mcpsec.secretrefs.sops import SopsSource
 from mcpsec.secretrefs.sources import CommandSource, EnvSource, FileSource, Source
@@ -34,7 +34,7 @@ _BASE64URL = re.compile(rb"[A-Za-z0-9_-]*={0,2}")
 _EXAMPLE = 'write a reference: { env = "NAME" }, { file = "secrets/name" } or { command = ["program", "argument"] }'
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class SecretRef:
     """Where a secret is kept, what is written in front of it (``Bearer ``), and how its text encodes its bytes.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from mcpsec.errors import SecretError
+from mcpsec.frozen import dataclass
 from mcpsec.secretrefs.managers import split_reference
 from mcpsec.secretrefs.sources import CommandSource
 

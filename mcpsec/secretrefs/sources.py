@@ -15,11 +15,11 @@ import stat
 import subprocess
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, ClassVar, Protocol, Self
 
 from mcpsec.errors import SecretError
+from mcpsec.frozen import dataclass
 
 __all__ = ["COMMAND_TIMEOUT", "MAXIMUM_BYTES", "CommandSource", "EnvSource", "FileSource", "Source"]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from mcpsec.errors import SecretError
+from mcpsec.frozen import dataclass
 from mcpsec.secretrefs.managers import missing_part
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import os
 import ssl
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import quote, urlsplit
 
 from mcpsec.errors import SecretError
+from mcpsec.frozen import dataclass
 from mcpsec.secretrefs.managers import split_reference, vault_settings
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mcpsec import __version__
-from mcpsec.cli import root
+from mcpsec.cli import outcome, root
 from mcpsec.cli.root import COMMANDS, main
 from mcpsec.errors import ConfigurationError, Error, ExitCode, NotAssessedError, RefusedError, SecretError, UsageError
 
@@ -102,7 +102,7 @@ def test_each_kind_of_failure_has_its_exit_code(
     error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     if isinstance(error, BrokenPipeError):
-        monkeypatch.setattr(root, "_silence_stdout", lambda: None)
+        monkeypatch.setattr(outcome, "_silence_stdout", lambda: None)
     assert run_raising(error, monkeypatch, ["config", "check"]) == code
     assert "Traceback" not in capfd.readouterr().err
 
@@ -135,8 +135,8 @@ def test_a_defect_becomes_a_report_without_values(
 
 
 def test_flags_of_the_root_may_stand_anywhere_before_the_separator() -> None:
-    assert root._hoist(["serve", "-q", "--", "cmd", "-q"]) == ["--quiet", "serve", "--", "cmd", "-q"]
-    assert root._hoist(["--no-color", "log", "tail"]) == ["--no-color", "log", "tail"]
+    assert outcome.hoist(["serve", "-q", "--", "cmd", "-q"]) == (["--quiet"], ["serve", "--", "cmd", "-q"])
+    assert outcome.hoist(["--no-color", "log", "tail"]) == (["--no-color"], ["log", "tail"])
 
 
 def test_the_module_is_the_same_command() -> None:

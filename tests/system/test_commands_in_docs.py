@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import typer
 
-from mcpsec.cli.root import _hoist, app, main
+from mcpsec.cli.outcome import hoist
+from mcpsec.cli.root import app, main
 from tests.fixtures.walks import FENCE
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +67,8 @@ ALL = sorted({(line, whole) for _, line, whole in commands()})
 def parse(words: list[str]) -> None:
     """What the command line itself does before it runs anything. Raises typer.TyperException."""
     command: Any = typer.main.get_command(app)
-    words = _hoist(words)
+    flags, rest = hoist(words)
+    words = [*flags, *rest]
     context = command.make_context("mcpsec", words)
     while hasattr(command, "resolve_command"):
         rest = [*context._protected_args, *context.args]

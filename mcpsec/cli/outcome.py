@@ -1,0 +1,51 @@
+"""How a command ends: every failure becomes text and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from mcpsec.cli.output import out
+from mcpsec.errors import Error, ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["hoist", "outcome"]
+
+_ANYWHERE = {"--quiet": "--quiet", "-q": "--quiet", "--no-color": "--no-color"}
+
+
+def hoist(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The root's flags, which people type anywhere before ``--``, and the other words."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    flags = [_ANYWHERE[word] for word in argv[:end] if word in _ANYWHERE]
+    return flags, [*(word for word in argv[:end] if word not in _ANYWHERE), *argv[end:]]
+
+
+def outcome(work: Callable[[], object], arguments: Sequence[str]) -> int:
+    """Do it and return the exit code: the one it returns, or that of what it raised; nothing is raised."""
+    try:
+        result = work()
+        sys.stdout.flush()
+        return int(result) if isinstance(result, int) else ExitCode.OK
+    except Error as error:
+        out.error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        out.note("interrupted")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+        return ExitCode.NO
+    except Exception as error:
+        from mcpsec.cli.crash import write_report
+
+        return write_report(error, arguments)
+
+
+def _silence_stdout() -> None:
+    """Nobody reads our output any more (`| head`): stop Python from complaining about it at exit."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
