@@ -1,5 +1,6 @@
 -- wrk: POST the file $BODY with the headers of $HEADERS ("name: value" a line). With $SIGNED, a file of one
--- "timestamp nonce signature" a line, every request takes the next line. Prints one line of JSON at the end.
+-- "timestamp nonce signature" a line, every request takes the next line. With $NUMBERED every request has an id of its
+-- own, as one session needs. Prints one line of JSON at the end.
 local function read(name)
   local file = assert(io.open(os.getenv(name), "rb"))
   local text = file:read("*a")
@@ -22,6 +23,15 @@ if os.getenv("SIGNED") then
     local stamp, nonce, signature = lines[at]:match("^(%S+) (%S+) (%S+)$")
     wrk.headers["x-timestamp"], wrk.headers["x-nonce"], wrk.headers["x-signature"] = stamp, nonce, signature
     return wrk.format()
+  end
+end
+
+if os.getenv("NUMBERED") then
+  local before, after = wrk.body:match('^(.-"id":)1(,.*)$')
+  local number = 0
+  function request()
+    number = number + 1
+    return wrk.format(nil, nil, nil, before .. number .. after)
   end
 end
 

@@ -16,13 +16,14 @@ import signal
 import socket
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mcpsec.deployment.model import Address, Admin
 from mcpsec.errors import Error
+from mcpsec.frozen import dataclass
 from mcpsec.gateway import systemd
 from mcpsec.gateway.admin_listener import AdminListener
 from mcpsec.gateway.listener import bind

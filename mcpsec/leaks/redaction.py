@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from mcpsec.leaks.detection import find
+from mcpsec.leaks.expressions import keep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def prepare(*, background: bool = False) -> None:
         return
     try:
         _engine.load(compile_it=True)
+        keep()  # the next start needs not compile an expression: 60 ms
     except Exception:  # noqa: BLE001,RUF100 # the simple engine is there
         _engine.settled = True
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from enum import Enum
-from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ class Era(Enum):
     MODERN = "modern"
 
 
-_DATA: dict[str, Any] = tomllib.loads((files("mcpsec.protocol") / "data" / "methods.toml").read_text("utf-8"))
+_DATA: dict[str, Any] = tomllib.loads((Path(__file__).parent / "data" / "methods.toml").read_text("utf-8"))
 
 LEGACY_VERSIONS: tuple[str, ...] = tuple(_DATA["legacy_versions"])
 """Revisions reached by the ``initialize`` handshake, oldest first."""

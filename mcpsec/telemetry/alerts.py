@@ -11,10 +11,11 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from mcpsec.frozen import dataclass
 from mcpsec.telemetry.baseline import Baselines
 from mcpsec.telemetry.events import Event
 from mcpsec.telemetry.likeness import Row

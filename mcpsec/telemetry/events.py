@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, fields
-from importlib import resources
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import orjson
@@ -135,6 +135,6 @@ def timestamp(seconds: float) -> str:
 
 def event_schema() -> dict[str, Any]:
     """The published JSON Schema (2020-12) of one line of the log."""
-    text = resources.files(__package__).joinpath("data/event.schema.json").read_bytes()
+    text = Path(__file__).with_name("data").joinpath("event.schema.json").read_bytes()
     schema: dict[str, Any] = orjson.loads(text)
     return schema

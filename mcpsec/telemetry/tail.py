@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mcpsec.errors import ConfigurationError
+from mcpsec.frozen import dataclass
 from mcpsec.telemetry.chain import MAX_LINE, Damage, Line, parse
 from mcpsec.telemetry.parts import open_part
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.errors import ConfigurationError, NotAssessedError
+from mcpsec.frozen import dataclass
 from mcpsec.gateway.answers import AnswerGuard
 from mcpsec.gateway.handles import HandleSeal
 from mcpsec.gateway.pins.collect import collect

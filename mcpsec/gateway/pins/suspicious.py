@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
-from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import re2
 
+from mcpsec.frozen import dataclass
 from mcpsec.gateway.pins.definitions import KINDS
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _is_indic(char: str) -> bool:
 
 @cache
 def _patterns() -> tuple[tuple[str, str, Any], ...]:
-    text = resources.files(__package__).joinpath("data/suspicious.toml").read_text("utf-8")
+    text = Path(__file__).with_name("data").joinpath("suspicious.toml").read_text("utf-8")
     return tuple(
         (each["id"], each["says"], re2.compile(f"(?is){each['pattern']}")) for each in tomllib.loads(text)["patterns"]
     )

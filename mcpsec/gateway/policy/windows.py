@@ -8,11 +8,11 @@ A window whose end is before its start reaches into the next day and belongs to 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
 from mcpsec.errors import ConfigurationError
+from mcpsec.frozen import dataclass
 
 __all__ = ["Window"]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mcpsec.frozen import dataclass
 from mcpsec.gateway.sandbox.trial import ALWAYS, Trial, try_out
 
 if TYPE_CHECKING:
