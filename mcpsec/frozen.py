@@ -8,6 +8,7 @@ start (a deployment's values, descriptions of keys); what is made for each reque
 from __future__ import annotations
 
 import dataclasses
+import inspect  # dataclasses has imported it
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +26,31 @@ def _made(cls: type | None = None, /, *, frozen: bool, slots: bool, kw_only: boo
     if cls is None:
         return lambda decorated: _finished(decorated, kw_only=kw_only)
     return _finished(cls, kw_only=kw_only)
+
+
+class _Signature:
+    """``inspect.signature`` of a class, put together when somebody asks."""
+
+    def __get__(self, _value: object, cls: Any) -> inspect.Signature:
+        parameter = inspect.Parameter
+        told = [
+            parameter(
+                field.name,
+                parameter.KEYWORD_ONLY if field.kw_only else parameter.POSITIONAL_OR_KEYWORD,
+                default=_default(field),
+                annotation=field.type,
+            )
+            for field in dataclasses.fields(cls)
+            if field.init
+        ]
+        ordered = sorted(told, key=lambda each: each.kind)
+        return inspect.Signature(ordered, return_annotation=None)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not _MISSING:
+        return field.default
+    return inspect.Parameter.empty if field.default_factory is _MISSING else field.default_factory
 
 
 def _finished(decorated: type, *, kw_only: bool) -> Any:
@@ -59,6 +85,7 @@ def _finished(decorated: type, *, kw_only: bool) -> Any:
     for name, method in methods.items():
         if name not in own or (name == "__hash__" and decorated.__dict__[name] is None):
             setattr(cls, name, method)
+    cls.__signature__ = _Signature()
     return cls
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import pickle
 from dataclasses import FrozenInstanceError, field, replace
 from typing import Any
@@ -56,6 +57,15 @@ def test_values_are_made_alike(args: tuple[Any, ...], given: dict[str, Any], kw_
             value.a = 2
         with pytest.raises(FrozenInstanceError):
             del value.a
+
+
+@pytest.mark.parametrize("kw_only", [False, True])
+def test_parameters_can_be_asked_for(kw_only: bool) -> None:
+    standard, ours = (inspect.signature(kind).parameters for kind in both(kw_only=kw_only))
+    assert list(standard) == list(ours)
+    for name, parameter in standard.items():
+        assert ours[name].kind == parameter.kind and ours[name].annotation == parameter.annotation
+        assert ours[name].default == parameter.default or name == "c", "a factory is shown as itself"
 
 
 def test_factories_make_a_new_one_each_time() -> None:
