@@ -11,7 +11,7 @@ import re
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 from mcpsec.leaks.names import KEYWORDS, kind_of
-from mcpsec.leaks.secrecy import OPAQUE_BARE, OPAQUE_QUOTED, judge
+from mcpsec.leaks.secrecy import judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mcpsec.leaks.rulebook import Rulebook
 
-__all__ = ["GATES", "REACH", "detect", "surroundings"]
+__all__ = ["GATES", "REACH", "detect", "stretch", "surroundings"]
 
 NAME_BYTES = 64
 VALUE_BYTES = 2048
@@ -85,10 +85,11 @@ _PLAIN = "pass|secret|token|key|auth|cred"
 """Only after these does a value stand without an operator: ``--api-key VALUE``, ``password VALUE``."""
 _PLAIN_NAME = expression(rb"(?i)[\w.$-]{0,24}(?:pass|secret|token|key|auth|cred)[\w.-]{0,24}$")
 _TO_VALUE = (
-    r"[\w.$\x80-\xff-]{0,40}(?:\\?[\"'`\]]|\*|\[[0-9]{0,4}\]){0,3}"
-    r"(?:[ \t]{0,24}(?:(?::|as)[ \t]{0,4}[A-Za-z_][\w.<>\[\]|?&'*]{0,40}[ \t]{0,4}=|\{[^{}\n]{0,30}\}[ \t]{0,2}=|[.|?:!<=+-]{0,2}[=:>-]|:?\*{1,2}:?|[,(<]|\bis|\bwas|\bare)[ \t]{0,12}(?:[\\(>|-]{0,2}\r?\n[ \t]{0,24})?"  # noqa: E501
-    r"|[\r\n, ][ \t\r\n,]{0,29}\\?[\"']?(?:[Vv]alue|default|content|val)\\?[\"']?[ \t]{0,4}[:=][ \t]{0,4}|</[a-z]{3,6}>\s{0,30}<[a-z]{5,6}[^<>]{0,20}>)"  # noqa: E501
+    r"[\w.$\x80-\xff-]*[\\\"'`\]*]*(?:\[[0-9]{0,4}\])?"
+    r"(?:[ \t]*(?:(?::|as)[ \t]*[A-Za-z_][\w.<>\[\]|?&'*]*[ \t]*=|\{[^{}\n]*\}[ \t]*=|[.|?:!<=+-]{0,2}[=:>-]|:?\*{1,2}:?|[,(<]|\bis|\bwas|\bare)[ \t]*(?:[\\(>|-]{0,2}\r?\n[ \t]*)?"  # noqa: E501
+    r"|[\r\n, ][ \t\r\n,]*\\?[\"']?(?:[Vv]alue|default|content|val)\\?[\"']?[ \t]*[:=][ \t]*|</[a-z]{3,6}>\s*<[a-z]{5,6}[^<>]*>)"  # noqa: E501
 )
+"""Unbounded, unlike the walk: an automaton that need not count is a fraction of the size, and as much the quicker."""
 _FORMS = (
     r"[ \t]{1,16}string[ \t]{1,4}=",  # Go: Password   string = "..."
     r"[ \t]{0,4}:[ \t]{0,4}&(?:'[a-z]{1,10} )?str[ \t]{0,4}=",  # Rust
@@ -100,9 +101,12 @@ _FORMS = (
     r"`?[ \t]{0,16}\|[ \t]{1,16}`?[^\s|]{4}",
 )
 """Rarer ways from a name to its value; each is an expression of its own, since all in one would be too large."""
-_OPENING = r"(?:[bru@$fl]{0,2}(?:\\?[\"'`]|&quot;){1,3}|[A-Za-z_][\w. ]{0,44}\([ \t]{0,2}[\"'])"
+_OPENING = r"(?:[bru@$fl]{0,2}(?:\\?[\"'`]|&quot;)+|[A-Za-z_][\w. ]*\([ \t]*[\"'])"
+_TANGLED = r"(?:[\w./:,-]*[^\w\s\"'`./:,-]){5}"
+_QUOTED_OPAQUE = rf"[^\s\"'`0-9]*[0-9]|[A-Za-z+/=_.-]{{20}}|{_TANGLED}"
+_BARE_OPAQUE = r"[^\s\"'`<>(){}0-9]*[0-9]"
 GATES = (
-    rf"(?i)(?:pass|secret|token|key|auth|cred|bearer|jwt|salt|nonce|cookie|_pat){_TO_VALUE}(?:{_OPENING}(?:{OPAQUE_QUOTED})|{OPAQUE_BARE})",
+    rf"(?i)(?:pass|secret|token|key|auth|cred|bearer|jwt|salt|nonce|cookie|_pat){_TO_VALUE}(?:{_OPENING}(?:{_QUOTED_OPAQUE})|{_BARE_OPAQUE})",
     rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}(?:{_OPENING}[^\s\"'`]{{4}}|[^\s\"'`<>(){{}}]{{4}})",
     rf"(?i)-[\w-]{{0,24}}(?:{_PLAIN})[\w-]{{0,24}}[ \t]{{1,4}}[^\s-]",
     rf"(?i)(?:{_PLAIN}|pw|senha|parola)[\w.-]{{0,40}}[ \t]{{1,3}}[A-Za-z0-9_+/=-]{{20}}",
@@ -145,6 +149,20 @@ def surroundings(name: str | None) -> str:
     if extension in CONFIG or base in ("dockerfile", "credentials", "config"):
         return "config"
     return "text"
+
+
+def stretch(data: bytes, end: int) -> tuple[int, int]:
+    """Where the name may stand for a gate's hit that ends at ``end``.
+
+    That is in its line or, since every gate passes over one break at most, in the line before that has text: a sixth
+    of :data:`REACH`.
+    """
+    lowest = end - REACH if end > REACH else 0
+    line = data.rfind(b"\n", lowest, end)
+    if line < 0:
+        return lowest, end
+    text = lowest + len(data[lowest:line].rstrip(b" \t\r\n,"))
+    return data.rfind(b"\n", lowest, text) + 1 or lowest, end
 
 
 class _Kinds:

@@ -21,10 +21,10 @@ from mcpsec.leaks.detection import (
     confirm,
     direct,
     finish,
-    merge,
     resolve,
 )
 from mcpsec.leaks.expressions import read_cache, write_cache
+from mcpsec.leaks.findings import merge
 from mcpsec.leaks.rulebook import FREQUENT, SHORT_GAP, SLOT_BEFORE_GAP, SLOT_GAP, SLOT_WORDS, is_common, is_short
 
 TYPE_CHECKING = False
@@ -49,6 +49,8 @@ GATES = (
 """Detector, the expression that finds where it has something to look at, and how far before the hit's end that begins."""  # noqa: E501
 
 LONGEST_NAME = 32
+LONGEST_SHORT = 8
+"""Bytes that show whether a text begins with one of the short names; elsewhere another character stands before it."""
 BESIDE = 64
 """The most text of a hit beside an everyday name: the gap and the secret-like word."""
 RARE = 5
@@ -97,7 +99,7 @@ class Plan:
             self._add(f"(?i){name}{SLOT_GAP}{words}|{words}{SLOT_BEFORE_GAP}{name}", "everyday", indexes)
         if short:
             names = "|".join(map(re.escape, short))
-            self._add(rf"(?i)(?:^|[^a-z0-9])(?:{names}){SHORT_GAP}(?:{SLOT_WORDS})", "short", [])
+            self._add(rf"(?i)[^a-z0-9](?:{names}){SHORT_GAP}(?:{SLOT_WORDS})", "short", [])
         self.short = [(keyword.encode(), indexes) for keyword, indexes in short.items()]
         for number, (_, gate, _) in enumerate(GATES):
             self._add(gate, "detector", [number])
@@ -137,6 +139,10 @@ class Bulk:
         self._wakes = plan.wakes
         self._everyday = plan.everyday
         self._short = plan.short
+        self._short_names = tuple(keyword for keyword, _ in plan.short)
+        kinds = [how for how, _ in plan.wakes]
+        self._short_number = kinds.index("short") if plan.short else -1
+        self._encoded_number = kinds.index("encoded")
         name = plan.key()
         self._db = self._load(name)
         if self._db is None:
@@ -172,6 +178,11 @@ class Bulk:
     def find(self, data: bytes, *, path: str | None, floor: int) -> list[Match]:  # noqa: PLR0912
         """The same answer as :func:`mcpsec.leaks.detection.find`."""
         hits = self._scan(data)
+        begins = data[:LONGEST_SHORT].lower()
+        if begins.startswith(self._short_names):
+            hits.append((self._short_number, len(begins)))
+        if decoding.at_beginning(data):
+            hits.append((self._encoded_number, 0))
         if not hits:
             return []  # a configuration has hits: its marks are expressions too
         ends: dict[int, list[int]] = {}
@@ -181,11 +192,10 @@ class Bulk:
         areas: dict[int, list[tuple[int, int]]] = {}
         detections: dict[int, list[tuple[int, int]]] = {}
         marked = False
-        encoded: list[tuple[int, int]] = []
+        encoded: list[tuple[int, int, int]] = []
         lower = b""
-        for number, found in ends.items():
+        for number, places in ends.items():
             how, wakes = self._wakes[number]
-            places = found
             if how == "short":
                 lower = lower or data.lower()
                 self._wake_short(lower, places, areas)
@@ -194,14 +204,18 @@ class Bulk:
                 lower = lower or data.lower()
                 places = _ends_beside_slot(lower, self._everyday[number], places)
             if how == "encoded":
-                encoded.extend(decoding.around(data, wakes[0], at) for at in places)
+                encoded.extend(decoding.around(data, wakes[0], places))
                 continue
             if how == "mark":
                 marked = True
                 continue
             if how == "detector":
                 detector, _, reach = GATES[wakes[0]]
-                detections.setdefault(DETECTORS.index(detector), []).extend((end - reach, end) for end in places)
+                detections.setdefault(DETECTORS.index(detector), []).extend(
+                    [assignments.stretch(data, end) for end in places]
+                    if detector is assignments
+                    else [(end - reach, end) for end in places]
+                )
                 continue
             for index in wakes:
                 if self.book.rules[index].gate:
@@ -223,10 +237,9 @@ class Bulk:
                 matches.extend(DETECTORS[number].detect(self.book, data, lower, where, regions))
         if encoded:
             book = self.book
-            spans = merge(sorted(encoded), size)
             matches.extend(
                 decoding.hidden(
-                    data, lambda plain: resolve(direct(book, plain, plain.lower(), None), floor), spans=spans
+                    data, lambda plain: resolve(direct(book, plain, plain.lower(), None), floor), spans=encoded
                 )
             )
         return finish(self.book, data, lower or data.lower(), path, matches, floor) if matches or marked else []

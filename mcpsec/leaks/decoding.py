@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 
 from mcpsec.leaks.expressions import expression
-from mcpsec.leaks.findings import Match
+from mcpsec.leaks.findings import Match, merge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["GATES", "around", "hidden", "utf16"]
+__all__ = ["GATES", "around", "at_beginning", "hidden", "utf16"]
 
 DEPTH = 2
 LONGEST = 64 * 1024
@@ -32,11 +32,13 @@ _TEXT_QUAD = (
 )
 """Four digits of base64 whose three bytes are printable ASCII or white space: the high bits of such bytes are few."""
 GATES = (
-    rf"(?:^|[^A-Za-z0-9+/_-])(?:{_TEXT_QUAD}){{8}}",
+    rf"[^A-Za-z0-9+/_-](?:{_TEXT_QUAD}){{8}}",
     r"(?:0[9aAdD]|[2-7][0-9a-fA-F]){24}",
     r"%[0-9A-Fa-f]{2}[^\s%]{0,80}%[0-9A-Fa-f]{2}",
     r"(?:\\u00[2-7][0-9a-fA-F]){4}",
 )
+"""One for each of :data:`_DECODERS`; a text's own beginning is for :func:`at_beginning`, since ``^`` costs every byte."""
+_BEGINS_ENCODED = expression(rf"(?:{_TEXT_QUAD}){{8}}".encode())
 _PRINTABLE = expression(rb"[\t\n\r -~]*\Z")
 
 
@@ -52,10 +54,14 @@ def hidden(
     look: Callable[[bytes], list[Match]],
     *,
     depth: int = DEPTH,
-    spans: Sequence[tuple[int, int]] | None = None,
+    spans: Sequence[tuple[int, int, int]] | None = None,
 ) -> Iterator[Match]:
-    """Matches of ``look`` in what the text hides; each stands where its encoded form does."""
-    for start, end, plain, how in _encoded(data, spans or [(0, len(data))]):
+    """Matches of ``look`` in what the text hides; each stands where its encoded form does.
+
+    ``spans`` are stretches to look at, each with the number of the gate that it is for; by default all of the text is
+    looked at for everything.
+    """
+    for start, end, plain, how in _encoded(data, spans or [(0, len(data), gate) for gate in range(len(GATES))]):
         for match in look(plain):
             yield Match(match.rule, start, end, match.value, match.confidence, f"{how} {match.note}".strip())
         if depth > 1:
@@ -63,35 +69,51 @@ def hidden(
                 yield Match(match.rule, start, end, match.value, match.confidence, f"{how} in {match.note}".strip())
 
 
-def around(data: bytes, gate: int, end: int) -> tuple[int, int]:
-    """The stretch to look at for a hit of a gate."""
-    if gate == 0:
-        return max(0, end - 33), min(len(data), end + LONGEST)
-    return max(0, end - 256), min(len(data), end + 4096)
+def around(data: bytes, gate: int, ends: Iterable[int]) -> Iterator[tuple[int, int, int]]:
+    """The stretches to look at for the hits of a gate, in order and apart."""
+    before, after = (33, LONGEST) if gate == 0 else (256, 4096)
+    for begin, end in merge(((at - before, at + after) for at in ends), len(data)):
+        yield begin, end, gate
 
 
-def _encoded(data: bytes, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, bytes, str]]:
-    for begin, stop in spans:
-        for found in _BASE64.finditer(data, begin, stop):
-            plain = _base64(found.group())
-            if plain is not None:
-                yield found.start(), found.end(), plain, "base64"
-        for found in _HEX.finditer(data, begin, stop):
-            plain = bytes.fromhex(found.group()[: LONGEST * 2].decode())
-            if _readable(plain):
-                yield found.start(), found.end(), plain, "hex"
-        if data.find(b"%", begin, stop) >= 0:
-            yield from _percent(data, begin, stop)
-        if data.find(b"\\u00", begin, stop) >= 0:
-            for found in _UNICODE.finditer(data, begin, stop):
-                plain = re.sub(rb"\\u00([0-9a-fA-F]{2})", lambda m: bytes.fromhex(m[1].decode()), found.group())
-                if _readable(plain):
-                    yield found.start(), found.end(), plain, "unicode escapes"
+def at_beginning(data: bytes) -> bool:
+    """True when the text begins with what the first gate finds behind some other character."""
+    return _BEGINS_ENCODED.match(data) is not None
+
+
+def _encoded(data: bytes, spans: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, bytes, str]]:
+    for begin, stop, gate in spans:
+        yield from _DECODERS[gate](data, begin, stop)
+
+
+def _base64s(data: bytes, begin: int, stop: int) -> Iterator[tuple[int, int, bytes, str]]:
+    for found in _BASE64.finditer(data, begin, stop):
+        plain = _base64(found.group())
+        if plain is not None:
+            yield found.start(), found.end(), plain, "base64"
+
+
+def _hexadecimals(data: bytes, begin: int, stop: int) -> Iterator[tuple[int, int, bytes, str]]:
+    for found in _HEX.finditer(data, begin, stop):
+        plain = bytes.fromhex(found.group()[: LONGEST * 2].decode())
+        if _readable(plain):
+            yield found.start(), found.end(), plain, "hex"
+
+
+def _escapes(data: bytes, begin: int, stop: int) -> Iterator[tuple[int, int, bytes, str]]:
+    if data.find(b"\\u00", begin, stop) < 0:
+        return
+    for found in _UNICODE.finditer(data, begin, stop):
+        plain = re.sub(rb"\\u00([0-9a-fA-F]{2})", lambda m: bytes.fromhex(m[1].decode()), found.group())
+        if _readable(plain):
+            yield found.start(), found.end(), plain, "unicode escapes"
 
 
 def _percent(data: bytes, begin: int, stop: int) -> Iterator[tuple[int, int, bytes, str]]:
     from mcpsec.leaks.urlquote import unquote
 
+    if data.find(b"%", begin, stop) < 0:
+        return
     done = begin
     for mark in _ESCAPE.finditer(data, begin, stop):
         if mark.start() < done:
@@ -107,6 +129,9 @@ def _percent(data: bytes, begin: int, stop: int) -> Iterator[tuple[int, int, byt
             plain = unquote(found.group().decode("latin-1")).encode("utf-8", "replace")
             if _readable(plain):
                 yield start, done, plain, "percent"
+
+
+_DECODERS = (_base64s, _hexadecimals, _percent, _escapes)
 
 
 def _base64(text: bytes) -> bytes | None:

@@ -11,7 +11,7 @@ from _bisect import bisect_left
 
 from mcpsec.leaks import assignments, commands, connections, decoding, keyblocks, manifests, slots
 from mcpsec.leaks.expressions import expression
-from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask
+from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask, merge
 from mcpsec.leaks.rulebook import SHORT_GAP, SHORTEST_LONG, SLOT_BEFORE_GAP, SLOT_GAP, SLOT_WORDS, is_common, packaged
 from mcpsec.leaks.values import entropy, is_counted, kinds, randomness
 
@@ -121,29 +121,16 @@ def beside_slot(lower: bytes, at: int, after: int) -> bool:
     return not lower[max(0, at - 1) : at].isalnum() and _SHORT_SLOT_AFTER.match(lower, after) is not None
 
 
-def merge(spans: Iterable[tuple[int, int]], size: int) -> list[tuple[int, int]]:
-    """Join overlapping spans, given in order of their starts, cut to the text."""
-    joined: list[tuple[int, int]] = []
-    first, last = 0, -1
-    for begin, end in spans:
-        begin, end = begin if begin > 0 else 0, end if end < size else size  # cut to the text  # noqa: PLW2901
-        if begin > last or last < 0:
-            joined.append((begin, end))
-            first, last = begin, end
-        elif end > last:
-            joined[-1] = (first, end)
-            last = end
-    return joined
-
-
 def confirm(book: Rulebook, index: int, data: bytes, begin: int, end: int) -> Iterator[Match]:
     """The matches of one rule in a window, each judged."""
     rule = book.rules[index]
     if not rule.gate:
         yield from _matches(rule, book.pattern(index), data, begin, end)
         return
+    if rule.near and not _mentions(data[max(0, begin) : end].lower(), rule.near):
+        return
     value = book.value(index).search(data, begin, end)
-    if value is None or (rule.near and not _mentions(data[max(0, begin) : end].lower(), rule.near)):
+    if value is None:
         return
     for inner_begin, inner_end in _near_values(data, max(begin, value.start() - NAMED_BEFORE), end):
         yield from _matches(rule, book.pattern(index), data, inner_begin, inner_end)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from mcpsec.leaks.rulebook import Rule, Rulebook
 
-__all__ = ["LEVELS", "Finding", "Match", "fingerprint", "level", "mask"]
+__all__ = ["LEVELS", "Finding", "Match", "fingerprint", "level", "mask", "merge"]
 
 LEVELS = ("low", "medium", "high")
 FINGERPRINT_KEY = b"mcpsec.secrets/1"
@@ -20,6 +21,21 @@ def level(name: str) -> int:
     if name not in LEVELS:
         raise ValueError(f"no such confidence: {name}")
     return LEVELS.index(name)
+
+
+def merge(spans: Iterable[tuple[int, int]], size: int) -> list[tuple[int, int]]:
+    """Join overlapping spans, given in order of their starts, cut to the text."""
+    joined: list[tuple[int, int]] = []
+    first, last = 0, -1
+    for begin, end in spans:
+        begin, end = begin if begin > 0 else 0, end if end < size else size  # cut to the text  # noqa: PLW2901
+        if begin > last or last < 0:
+            joined.append((begin, end))
+            first, last = begin, end
+        elif end > last:
+            joined[-1] = (first, end)
+            last = end
+    return joined
 
 
 class Match:
