@@ -23,6 +23,7 @@ __all__ = ["GATES", "REACH", "detect", "stretch", "surroundings"]
 
 NAME_BYTES = 64
 VALUE_BYTES = 2048
+MOST_REMEMBERED = 20_000
 REACH = 400
 """How far before and after a gate's hit the walk may look, not counting the value."""
 
@@ -174,7 +175,7 @@ class _Kinds:
     def __call__(self, name: bytes) -> str:
         kind = self._known.get(name)
         if kind is None:
-            if len(self._known) > 20_000:
+            if len(self._known) > MOST_REMEMBERED:
                 self._known.clear()
             kind = self._known[name] = kind_of(name.decode("utf-8", "replace"))
         return kind
@@ -241,11 +242,9 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
     begin, stop, quoted = found
     value = data[begin:stop].decode("utf-8", "replace")
     quoted = quoted or (kind == "password" and where == "settings")  # there are no identifiers in such files
-    verdict = judge(kind, value, quoted=quoted, how=how, where=where, name=name.decode("utf-8", "replace"))
-    if verdict is None:
-        return
-    rule = book.by_id.get(verdict[0])
-    if rule is not None:
+    verdict = _judged(kind, value, quoted, how, where, name)
+    rule = book.by_id.get(verdict[0]) if verdict else None
+    if verdict and rule is not None:
         yield Match(rule, begin, stop, value, verdict[1])
 
 
@@ -266,6 +265,22 @@ def _stands_right(data: bytes, how: str, where: str, kind: str, head: int) -> bo
     if command == b"ENV":
         return True
     return where == "settings" and not command and kind in ("password", "secret", "token", "apikey")
+
+
+_verdicts: dict[int, tuple[str, int] | None] = {}
+"""Half of all values stand beside the same name elsewhere, too. Kept by hash: a value must not outlive its scan."""
+
+
+def _judged(kind: str, value: str, quoted: bool, how: str, where: str, name: bytes) -> tuple[str, int] | None:
+    """What :func:`mcpsec.leaks.secrecy.judge` says, remembered."""
+    key = hash((kind, value, quoted, how, where, name))
+    verdict = _verdicts.get(key, ...)
+    if verdict is ...:
+        if len(_verdicts) > MOST_REMEMBERED:
+            _verdicts.clear()
+        verdict = judge(kind, value, quoted=quoted, how=how, where=where, name=name.decode("utf-8", "replace"))
+        _verdicts[key] = verdict
+    return verdict
 
 
 def _compared(book: Rulebook, data: bytes, kind: str, name: bytes, head: int) -> Iterator[Match]:

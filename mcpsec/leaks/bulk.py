@@ -49,8 +49,6 @@ GATES = (
 """Detector, the expression that finds where it has something to look at, and how far before the hit's end that begins."""  # noqa: E501
 
 LONGEST_NAME = 32
-LONGEST_SHORT = 8
-"""Bytes that show whether a text begins with one of the short names; elsewhere another character stands before it."""
 BESIDE = 64
 """The most text of a hit beside an everyday name: the gap and the secret-like word."""
 RARE = 5
@@ -128,6 +126,31 @@ def cached(book: Rulebook) -> bool:
     return available() and read_cache(Plan(book).key()) is not None
 
 
+class _Leads:
+    """What the hits in one text lead to: stretches for rules, for detectors and for decoding."""
+
+    def __init__(self) -> None:
+        self.areas: dict[int, list[tuple[int, int]]] = {}
+        self.detections: dict[int, list[tuple[int, int]]] = {}
+        self.encoded: list[tuple[int, int, int]] = []
+        self.marked = False
+        self.lower = b""
+
+    def lowered(self, data: bytes) -> bytes:
+        """The text in lower case, made once."""
+        self.lower = self.lower or data.lower()
+        return self.lower
+
+    def detect(self, gate: int, data: bytes, places: list[int]) -> None:
+        """Add the stretches that a detector has to look at for the hits of one of its gates."""
+        detector, _, reach = GATES[gate]
+        spans = self.detections.setdefault(DETECTORS.index(detector), [])
+        if detector is assignments:
+            spans.extend([assignments.stretch(data, end) for end in places])
+        else:
+            spans.extend([(end - reach, end) for end in places])
+
+
 class Bulk:
     """A loaded database. Threads may share it: a lock keeps them from the scratch space while one of them scans."""
 
@@ -175,74 +198,75 @@ class Bulk:
             self._db.scan(data, match_event_handler=collect)
         return hits
 
-    def find(self, data: bytes, *, path: str | None, floor: int) -> list[Match]:  # noqa: PLR0912
+    def find(self, data: bytes, *, path: str | None, floor: int) -> list[Match]:
         """The same answer as :func:`mcpsec.leaks.detection.find`."""
         hits = self._scan(data)
-        begins = data[:LONGEST_SHORT].lower()
-        if begins.startswith(self._short_names):
-            hits.append((self._short_number, len(begins)))
-        if decoding.at_beginning(data):
-            hits.append((self._encoded_number, 0))
+        self._at_beginning(data, hits)
         if not hits:
             return []  # a configuration has hits: its marks are expressions too
+        book, size = self.book, len(data)
+        leads = self._leads(data, hits)
+        matches: list[Match] = []
+        for index, spans in leads.areas.items():
+            spans.sort()
+            for begin, end in merge(spans, size):
+                matches.extend(confirm(book, index, data, begin, end))
+        lower = leads.lower
+        if leads.detections:
+            lower, where = lower or data.lower(), assignments.surroundings(path)
+            for number, spans in leads.detections.items():
+                spans.sort()
+                matches.extend(DETECTORS[number].detect(book, data, lower, where, merge(spans, size)))
+        if leads.encoded:
+            matches.extend(
+                decoding.hidden(
+                    data, lambda plain: resolve(direct(book, plain, plain.lower(), None), floor), spans=leads.encoded
+                )
+            )
+        return finish(book, data, lower or data.lower(), path, matches, floor) if matches or leads.marked else []
+
+    def _at_beginning(self, data: bytes, hits: list[tuple[int, int]]) -> None:
+        """Add what the expressions would find at the text's beginning if they did not want a character before it."""
+        begins = data[:BESIDE].lower()
+        if begins.startswith(self._short_names):
+            for keyword, _ in self._short:
+                if begins.startswith(keyword) and beside_slot(begins, 0, len(keyword)):
+                    hits.append((self._short_number, len(keyword)))
+        if decoding.at_beginning(data):
+            hits.append((self._encoded_number, 0))
+
+    def _leads(self, data: bytes, hits: list[tuple[int, int]]) -> _Leads:
+        """What to look at, from where each expression ended."""
+        leads = _Leads()
         ends: dict[int, list[int]] = {}
         for number, end in hits:
             ends.setdefault(number, []).append(end)
-        size = len(data)
-        areas: dict[int, list[tuple[int, int]]] = {}
-        detections: dict[int, list[tuple[int, int]]] = {}
-        marked = False
-        encoded: list[tuple[int, int, int]] = []
-        lower = b""
         for number, places in ends.items():
             how, wakes = self._wakes[number]
-            if how == "short":
-                lower = lower or data.lower()
-                self._wake_short(lower, places, areas)
-                continue
-            if how == "everyday":
-                lower = lower or data.lower()
-                places = _ends_beside_slot(lower, self._everyday[number], places)
-            if how == "encoded":
-                encoded.extend(decoding.around(data, wakes[0], places))
-                continue
-            if how == "mark":
-                marked = True
-                continue
             if how == "detector":
-                detector, _, reach = GATES[wakes[0]]
-                detections.setdefault(DETECTORS.index(detector), []).extend(
-                    [assignments.stretch(data, end) for end in places]
-                    if detector is assignments
-                    else [(end - reach, end) for end in places]
-                )
-                continue
-            for index in wakes:
-                if self.book.rules[index].gate:
-                    before, after = NAMED_REACH + LONGEST_NAME, NAMED_REACH + NAMED_BEFORE
-                else:
-                    before = after = self.book.pattern(index).width + 16
-                    after = 64 if how == "pattern" else after
-                areas.setdefault(index, []).extend((at - before, at + after) for at in places)
-        matches: list[Match] = []
-        for index, spans in areas.items():
-            spans.sort()
-            for begin, end in merge(spans, size):
-                matches.extend(confirm(self.book, index, data, begin, end))
-        if detections:
-            lower, where = data.lower(), assignments.surroundings(path)
-            for number, spans in detections.items():
-                spans.sort()
-                regions = merge(spans, size)
-                matches.extend(DETECTORS[number].detect(self.book, data, lower, where, regions))
-        if encoded:
-            book = self.book
-            matches.extend(
-                decoding.hidden(
-                    data, lambda plain: resolve(direct(book, plain, plain.lower(), None), floor), spans=encoded
-                )
-            )
-        return finish(self.book, data, lower or data.lower(), path, matches, floor) if matches or marked else []
+                leads.detect(wakes[0], data, places)
+            elif how == "encoded":
+                leads.encoded.extend(decoding.around(data, wakes[0], places))
+            elif how == "mark":
+                leads.marked = True
+            elif how == "short":
+                self._wake_short(leads.lowered(data), places, leads.areas)
+            elif how == "everyday":
+                beside = _ends_beside_slot(leads.lowered(data), self._everyday[number], places)
+                self._wake(wakes, how, beside, leads.areas)
+            else:
+                self._wake(wakes, how, places, leads.areas)
+        return leads
+
+    def _wake(self, rules: list[int], how: str, places: list[int], areas: dict[int, list[tuple[int, int]]]) -> None:
+        """Add the stretches around hits in which some rules may match."""
+        for index in rules:
+            if self.book.rules[index].gate:
+                before, after = NAMED_REACH + LONGEST_NAME, NAMED_REACH + NAMED_BEFORE
+            else:
+                before = after = self.book.pattern(index).width + 16
+                after = 64 if how == "pattern" else after
+            areas.setdefault(index, []).extend([(at - before, at + after) for at in places])
 
     def _wake_short(self, lower: bytes, places: list[int], areas: dict[int, list[tuple[int, int]]]) -> None:
         """Add the stretches around hits of the one expression for providers with everyday names."""

@@ -37,7 +37,7 @@ GATES = (
     r"%[0-9A-Fa-f]{2}[^\s%]{0,80}%[0-9A-Fa-f]{2}",
     r"(?:\\u00[2-7][0-9a-fA-F]){4}",
 )
-"""One for each of :data:`_DECODERS`; a text's own beginning is for :func:`at_beginning`, since ``^`` costs every byte."""
+"""One for each of :data:`_DECODERS`; a text's beginning is for :func:`at_beginning`, since ``^`` costs every byte."""
 _BEGINS_ENCODED = expression(rf"(?:{_TEXT_QUAD}){{8}}".encode())
 _PRINTABLE = expression(rb"[\t\n\r -~]*\Z")
 

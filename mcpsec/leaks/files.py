@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from mcpsec.leaks.gitignore import Ignore
 
-__all__ = ["BINARY_PROBE", "BLOCK", "OVERLAP", "Problem", "Skipped", "read", "uninteresting", "walk"]
+__all__ = ["BINARY_PROBE", "BLOCK", "OVERLAP", "Problem", "Skipped", "TooLarge", "read", "uninteresting", "walk"]
 
 VENDORED = frozenset(
     """
@@ -78,8 +78,12 @@ def uninteresting(name: str) -> str:
     return "lock file" if low in LOCK_FILES else ""
 
 
-def walk(root: str, *, skipped: Skipped, problems: list[Problem], ignore: bool = True) -> Iterator[tuple[str, int]]:  # noqa: PLR0912
-    """Every file below ``root`` with its size, in name order, symbolic links left alone (so no loop can form)."""
+class TooLarge(Exception):
+    """A file of a tree that is longer than the run looks at."""
+
+
+def walk(root: str, *, skipped: Skipped, problems: list[Problem], ignore: bool = True) -> Iterator[os.DirEntry[str]]:  # noqa: PLR0912
+    """Every file below ``root``, in name order, symbolic links left alone (so no loop can form)."""
     pending: list[tuple[str, str, tuple[tuple[str, Ignore], ...]]] = [(root, "", _outer(root) if ignore else ())]
     while pending:
         directory, relative, inherited = pending.pop()
@@ -105,7 +109,7 @@ def walk(root: str, *, skipped: Skipped, problems: list[Problem], ignore: bool =
             if is_directory:
                 if name in REPOSITORIES or (ignore and name in VENDORED):
                     skipped.add("vendored or cache directory")
-                elif rules and _ignored(rules, inner + "/"):
+                elif rules and _ignored(rules, inner + "/", name + "/"):
                     skipped.add("excluded by .gitignore")
                 else:
                     below.append((entry.path, inner + "/", rules))
@@ -113,13 +117,10 @@ def walk(root: str, *, skipped: Skipped, problems: list[Problem], ignore: bool =
                 why = uninteresting(name) if ignore else ""
                 if why:
                     skipped.add(why)
-                elif rules and _ignored(rules, inner):
+                elif rules and _ignored(rules, inner, name):
                     skipped.add("excluded by .gitignore")
                 else:
-                    try:
-                        yield entry.path, entry.stat(follow_symlinks=False).st_size
-                    except OSError as error:
-                        problems.append(Problem(entry.path, error.strerror or "unreadable"))
+                    yield entry
             elif entry.is_symlink():
                 skipped.add("symbolic link")
             else:
@@ -148,10 +149,10 @@ def _outer(root: str) -> tuple[tuple[str, Ignore], ...]:
     return tuple(rules)
 
 
-def _ignored(rules: tuple[tuple[str, Ignore], ...], relative: str) -> bool:
+def _ignored(rules: tuple[tuple[str, Ignore], ...], relative: str, name: str) -> bool:
     for prefix, ignore in reversed(rules):
         inner = prefix[1:] + relative if prefix.startswith("\0") else relative[len(prefix) :]
-        verdict = ignore.judge(inner)
+        verdict = ignore.judge(inner, name)
         if verdict is not None:
             return verdict
     return False
@@ -167,16 +168,18 @@ def _load(path: str) -> Ignore | None:
         return None
 
 
-def read(path: str, *, archives: bool = True) -> Iterator[tuple[bytes, int]]:
+def read(path: str, *, archives: bool = True, limit: int = 0) -> Iterator[tuple[bytes, int]]:
     """A file's text in overlapping blocks, each with its offset; nothing for a binary file. OSError when unreadable.
 
-    An archive comes whole, with the offset -1.
+    An archive comes whole, with the offset -1. With a ``limit`` in bytes a longer file raises TooLarge.
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
         info = os.fstat(handle)
         if not stat.S_ISREG(info.st_mode):
             raise OSError(0, "not a regular file")
+        if limit and info.st_size > limit:
+            raise TooLarge
         # A buffer of the file's own size: a large one for each of many small files costs more than reading them.
         data = os.read(handle, min(BLOCK, info.st_size) or BLOCK)
         if is_binary(data) or data.startswith((b"\x1f\x8b", b"BZh", b"PK\x03\x04")):

@@ -64,19 +64,26 @@ class Ignore:
     """The rules of one directory's ignore file, the last matching one wins."""
 
     def __init__(self, text: str) -> None:
-        self._groups: list[tuple[bool, _Group]] = []
+        groups: list[tuple[bool, _Group]] = []
         for line in text.splitlines():
             ignored = not line.startswith("!")
-            if not self._groups or self._groups[-1][0] != ignored:
-                self._groups.append((ignored, _Group()))
-            self._groups[-1][1].add(line if ignored else line[1:])
-        self._groups = [(ignored, group.ready()) for ignored, group in reversed(self._groups)]
+            if not groups or groups[-1][0] != ignored:
+                groups.append((ignored, _Group()))
+            groups[-1][1].add(line if ignored else line[1:])
+        self._groups = [(ignored, *group.tests()) for ignored, group in reversed(groups)]
 
-    def judge(self, relative: str) -> bool | None:
-        """True to ignore, False to keep in spite of an earlier rule, None when no line speaks of it."""
-        name = relative[relative.rfind("/", 0, -1) + 1 :]
-        for ignored, group in self._groups:
-            if group.matches(relative, name):
+    def judge(self, relative: str, name: str) -> bool | None:
+        """True to ignore, False to keep in spite of an earlier rule, None when no line speaks of it.
+
+        ``name`` is the last part of the path; both end with ``/`` for a directory.
+        """
+        for ignored, names, ends, by_name, by_path in self._groups:
+            if (
+                name in names
+                or name.endswith(ends)
+                or (by_name is not None and by_name.match(name))
+                or (by_path is not None and by_path.match(relative))
+            ):
                 return ignored
         return None
 
@@ -105,19 +112,9 @@ class _Group:
         else:
             self._names.update((directory,) if plain["directory"] else (name, directory))
 
-    def ready(self) -> _Group:
-        self._ends = tuple(self._suffixes)
-        self._by_name = _any_of(self._loose)
-        self._by_path = _any_of(self._anchored)
-        return self
-
-    def matches(self, relative: str, name: str) -> bool:
-        return (
-            name in self._names
-            or name.endswith(self._ends)
-            or (self._by_name is not None and self._by_name.match(name) is not None)
-            or (self._by_path is not None and self._by_path.match(relative) is not None)
-        )
+    def tests(self) -> tuple[frozenset[str], tuple[str, ...], re.Pattern[str] | None, re.Pattern[str] | None]:
+        """Names, endings, an expression over the name, one over the path."""
+        return frozenset(self._names), tuple(self._suffixes), _any_of(self._loose), _any_of(self._anchored)
 
 
 def _any_of(sources: list[str]) -> re.Pattern[str] | None:

@@ -8,15 +8,21 @@ from __future__ import annotations
 import marshal
 import os
 import sys
+from contextlib import suppress
 
 from mcpsec.leaks.expressions import keep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-__all__ = ["can_fork", "cores", "share"]
+__all__ = ["can_fork", "cores", "hand_out", "share"]
+
+NAMES = 32
+"""File names handed out at once."""
+MESSAGE = 16 << 10
+"""The most bytes of a message, a last long name not counted."""
 
 
 def cores() -> int:
@@ -31,11 +37,12 @@ def can_fork() -> bool:
     return hasattr(os, "fork") and sys.platform != "darwin"
 
 
-def share(work: Callable[[int], Any], jobs: int) -> Iterator[Any]:
+def share(work: Callable[[int], Any], jobs: int, begun: Callable[[], None] | None = None) -> Iterator[Any]:
     """Run ``work(0)`` … ``work(jobs - 1)``, each in its own process, and yield their answers in order.
 
-    ``work`` answers with plain values (numbers, text, bytes, lists, tuples, dictionaries). A child that dies raises
-    RuntimeError here, since what it was to look at has not been looked at.
+    ``work`` answers with plain values (numbers, text, bytes, lists, tuples, dictionaries). ``begun`` is called here
+    when all of them run. A child that dies raises RuntimeError here, since what it was to look at has not been looked
+    at.
     """
     if jobs <= 1 or not can_fork():
         for number in range(max(jobs, 1)):
@@ -53,6 +60,8 @@ def share(work: Callable[[int], Any], jobs: int) -> Iterator[Any]:
                 _child(work, number, writer)
             os.close(writer)
             children.append((pid, reader))
+        if begun is not None:
+            begun()
         while children:
             pid, reader = children[0]
             with os.fdopen(reader, "rb") as stream:
@@ -72,6 +81,47 @@ def share(work: Callable[[int], Any], jobs: int) -> Iterator[Any]:
                 os.close(reader)
             except OSError:
                 continue
+
+
+def hand_out(names: Iterable[str], work: Callable[[Iterator[str]], Any], jobs: int) -> Iterator[Any]:
+    """Run ``work`` in so many processes, each with the file names it takes as it gets to them; yield their answers.
+
+    The names are still being looked for here while the first are worked on. Needs :func:`can_fork`.
+    """
+    import socket
+
+    # every message goes whole to one of those who wait
+    reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def taken() -> Iterator[str]:
+        while message := reader.recv(2 * MESSAGE):
+            yield from map(os.fsdecode, message.split(b"\0"))
+
+    def child(number: int) -> Any:
+        writer.close()
+        return work(taken())
+
+    def deal() -> None:
+        reader.close()
+        with writer, suppress(BrokenPipeError, ConnectionResetError):  # all have died: their missing answers say so
+            for message in _messages(names):
+                writer.send(message)
+
+    with reader, writer:
+        yield from share(child, jobs, deal)
+
+
+def _messages(names: Iterable[str]) -> Iterator[bytes]:
+    parts: list[bytes] = []
+    size = 0
+    for name in names:
+        parts.append(os.fsencode(name))
+        size += len(parts[-1])
+        if len(parts) == NAMES or size > MESSAGE // 2:
+            yield b"\0".join(parts)
+            parts, size = [], 0
+    if parts:
+        yield b"\0".join(parts)
 
 
 def _child(work: Callable[[int], Any], number: int, writer: int) -> None:

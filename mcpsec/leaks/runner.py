@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import chain
 from time import perf_counter
 
 from mcpsec.leaks.detection import find, locate
 from mcpsec.leaks.expressions import keep
-from mcpsec.leaks.files import BLOCK, OVERLAP, Problem, Skipped, is_binary, read, walk
+from mcpsec.leaks.files import BLOCK, OVERLAP, Problem, Skipped, TooLarge, is_binary, read, walk
 from mcpsec.leaks.findings import Finding, level
 from mcpsec.leaks.rulebook import FIELDS, Rulebook, packaged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from mcpsec.leaks.allow import Allowed
@@ -31,8 +33,6 @@ SMALL = 256 << 10
 PARALLEL = 2 << 20
 COMPILE = 12 << 20
 """From here on making the database, once, pays."""
-FILE_COST = 4096
-"""What opening a file costs, in bytes scanned."""
 
 
 class Result:
@@ -175,57 +175,57 @@ def _paths(request: Request, scanner: Scanner) -> None:
 
 
 def _paths_of(request: Request, scanner: Scanner, paths: list[str]) -> None:
-    result = scanner.result
-    found: list[tuple[str, int]] = []
-    limit = request.max_size << 20
+    trees = []
     for path in paths:
         if path == "-":
             continue
-        if not os.path.isdir(path):  # noqa: PTH112
+        if os.path.isdir(path):  # noqa: PTH112
+            trees.append(path)
+        else:
             scanner.file(path)
-            continue
-        for name, size in walk(path, skipped=result.skipped, problems=result.problems, ignore=not request.no_ignore):
-            if size > limit:
-                result.skipped.add(f"larger than {request.max_size} MB")
-            else:
-                found.append((name, size))
-    if found:
-        _many(request, scanner, found)
+    if trees:
+        result = scanner.result
+        walks = (walk(t, skipped=result.skipped, problems=result.problems, ignore=not request.no_ignore) for t in trees)
+        _many(request, scanner, chain.from_iterable(walks))
 
 
-def _many(request: Request, scanner: Scanner, found: list[tuple[str, int]]) -> None:
+def _many(request: Request, scanner: Scanner, entries: Iterator[os.DirEntry[str]]) -> None:
     """Scan a tree's files, in several processes when there is enough to do."""
-    total = sum(size for _, size in found)
+    limit = request.max_size << 20
+    first, total = [], 0
+    for entry in entries:  # how much there is decides how it is looked at
+        first.append(entry.path)
+        total += _size(entry, limit)
+        if total > COMPILE:
+            break
     if total > SMALL:
         scanner.prepare(total)
+    names = chain(first, (entry.path for entry in entries))
     from mcpsec.leaks import parallel
 
     jobs = request.jobs or parallel.cores()
     if jobs <= 1 or total < PARALLEL or not parallel.can_fork():
-        for name, _ in found:
-            scanner.file(name)
+        for name in names:
+            scanner.file(name, limit)
         return
-    shares = deal(found, jobs)
 
-    def work(number: int) -> object:
+    def work(taken: Iterator[str]) -> object:
         scanner.result = Result()  # what was found before the fork is the parent's to report
-        for name, _ in shares[number]:
-            scanner.file(name)
+        for name in taken:
+            scanner.file(name, limit)
         return scanner.result.pack()
 
-    for answer in parallel.share(work, jobs):
+    for answer in parallel.hand_out(names, work, jobs):
         scanner.result.add(answer, scanner.book)
+    scanner.result.problems.sort(key=lambda problem: (problem.path, problem.reason))  # who met them is chance
 
 
-def deal(found: list[tuple[str, int]], jobs: int) -> list[list[tuple[str, int]]]:
-    """Deal files out in turn, the next one always to the lightest hand."""
-    shares: list[list[tuple[str, int]]] = [[] for _ in range(jobs)]
-    loads = [0] * jobs
-    for name, size in found:
-        lightest = loads.index(min(loads))
-        shares[lightest].append((name, size))
-        loads[lightest] += size + FILE_COST
-    return shares
+def _size(entry: os.DirEntry[str], limit: int) -> int:
+    try:
+        size = entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        return 0  # reading it will say why
+    return size if size <= limit else 0
 
 
 class Scanner:
@@ -255,17 +255,20 @@ class Scanner:
         if bulk.available() and (expected > COMPILE or bulk.cached(self.book)):
             self._bulk = bulk.Bulk(self.book)
 
-    def file(self, path: str) -> None:
-        """Scan one file; what can't be read becomes a problem."""
+    def file(self, path: str, limit: int = 0) -> None:
+        """Scan one file, unless it has more bytes than a ``limit``; what can't be read becomes a problem."""
         result = self.result
         try:
-            for data, offset in read(path, archives=not self.request.no_archives):
+            for data, offset in read(path, archives=not self.request.no_archives, limit=limit):
                 if offset < 0:
                     self._archive(data, path)
                 else:
                     self._block(data, path, offset)
         except OSError as error:
             result.problems.append(Problem(path, error.strerror or str(error)))
+            return
+        except TooLarge:
+            result.skipped.add(f"larger than {limit >> 20} MB")
             return
         result.files += 1
 

@@ -48,7 +48,7 @@ def test_what_git_ignores_is_ignored(tmp_path, text):
     )
     expected = sorted(name for name in listed.stdout.decode().split("\0") if name and name != ".gitignore")
     found = [
-        path.removeprefix(f"{tmp_path}/")
-        for path, _ in walk(str(tmp_path), skipped=Skipped(), problems=[], ignore=True)
+        entry.path.removeprefix(f"{tmp_path}/")
+        for entry in walk(str(tmp_path), skipped=Skipped(), problems=[], ignore=True)
     ]
     assert sorted(name for name in found if name != ".gitignore") == expected
