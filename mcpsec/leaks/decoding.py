@@ -38,6 +38,13 @@ GATES = (
     r"(?:\\u00[2-7][0-9a-fA-F]){4}",
 )
 """One for each of :data:`_DECODERS`; a text's beginning is for :func:`at_beginning`, since ``^`` costs every byte."""
+_REACHES = (
+    (33, expression(rb"[A-Za-z0-9+/_-]*={0,2}")),
+    (256, expression(rb"[0-9A-Za-z]*")),
+    (256, expression(rb"[\w.~!$&'()*+,;=:@/?%-]{0,4096}")),
+    (256, expression(rb"[\w.+/=\\-]*")),
+)
+"""How far before a hit of each gate its decoder may begin, and what it may take behind."""
 _BEGINS_ENCODED = expression(rf"(?:{_TEXT_QUAD}){{8}}".encode())
 _PRINTABLE = expression(rb"[\t\n\r -~]*\Z")
 
@@ -70,9 +77,16 @@ def hidden(
 
 
 def around(data: bytes, gate: int, ends: Iterable[int]) -> Iterator[tuple[int, int, int]]:
-    """The stretches to look at for the hits of a gate, in order and apart."""
-    before, after = (33, LONGEST) if gate == 0 else (256, 4096)
-    for begin, end in merge(((at - before, at + after) for at in ends), len(data)):
+    """The stretches to look at for the hits of a gate, in order and apart: what its decoder takes goes no further."""
+    before, rest = _REACHES[gate]
+    spans: list[tuple[int, int]] = []
+    done = -1
+    for at in ends:
+        if at > done:
+            run = rest.match(data, at)
+            done = run.end() if run else at
+            spans.append((at - before, done + 1))
+    for begin, end in merge(spans, len(data)):
         yield begin, end, gate
 
 

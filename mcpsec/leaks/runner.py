@@ -31,7 +31,7 @@ BASELINE = ".mcpsec-secrets-baseline"
 SMALL = 256 << 10
 """Up to here keywords and single patterns are quicker than loading the database."""
 PARALLEL = 2 << 20
-COMPILE = 12 << 20
+COMPILE = 2 << 20
 """From here on making the database, once, pays."""
 
 
