@@ -69,7 +69,7 @@ SLOT_GAP = r"(?:[\w .:-]{0,16}|[\"']?[:={ ]{1,4}\s{0,16}[\"'{]{0,2}[\w.-]{0,16})
 SLOT_BEFORE_GAP = r"[\w.-]{0,12}"
 """What may stand between that word and such a name, when the word comes first."""
 
-SHORT_GAP = r"[\w.-]{0,16}"
+SHORT_GAP = r"(?:[\w.-]{0,16}|[\"']?[:={]{1,2}\s{1,16}\{?[\w.-]{0,16})"
 """The same for a name of two to four letters, which has to begin a word, too."""
 
 

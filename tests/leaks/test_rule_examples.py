@@ -159,3 +159,10 @@ def test_publishable_identifiers_are_described(public: dict[str, Any]) -> None:
     assert public["source"].startswith("https://")
     assert public["why"].endswith(".")
     assert public["file"] == PUBLISHABLE
+
+
+def test_the_engine_itself_finds_every_example():
+    """What `mcpsec scan-secrets rules test` runs: keywords and everyday names wake the rules in every notation."""
+    from mcpsec.leaks.examples import check
+
+    assert check() == []
