@@ -356,6 +356,7 @@ azure-cosmos-key
 azure-devops-personal-access-token
 azure-event-hub-key
 azure-functions-key
+azure-functions-key-in-url
 azure-iot-key
 azure-logic-app-url
 azure-openai-api-key
@@ -731,6 +732,7 @@ gitlab-runner-authentication-token
 gitlab-runner-registration-token
 gitlab-scim-token
 gitlab-session-cookie
+gitlab-workspace-token
 gitter-access-token
 glama-api-key
 glassnode
@@ -1345,6 +1347,7 @@ streak-api-key
 stream-chat-secret
 stripe-secret-key
 stripe-webhook-secret
+stytch-project-secret
 stytch-secret
 sumologic-access-id
 sumologic-access-key
