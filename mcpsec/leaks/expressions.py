@@ -21,6 +21,10 @@ __all__ = ["cache_directory", "compiled", "expression", "keep", "read_cache", "t
 
 FORMAT = 7
 """Counts changes of what the caches hold."""
+_AMPLE = 1 << 20
+"""Bytes of kept expressions, far more than one version has: what this run did not use is of others, and let go."""
+_OLD_SECONDS = 30 * 86_400
+"""A cache file written so long ago is made again when it is missed, so that files of old versions don't pile up."""
 
 
 class _Codes:
@@ -28,6 +32,7 @@ class _Codes:
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str | bytes, int], bytes] | None = None
+        self.used: set[tuple[str | bytes, int]] = set()
         self.fresh = False
 
 
@@ -89,8 +94,18 @@ def write_cache(name: str, content: bytes) -> None:
         finally:
             os.close(handle)
         os.replace(scratch, f"{base}/{name}")  # noqa: PTH105
+        _drop_old(base, name.partition("-")[0])
     except OSError:
         return
+
+
+def _drop_old(base: str, kind: str) -> None:
+    """Delete the files of a kind that no version of ours has written for long."""
+    from time import time
+
+    for entry in os.scandir(base):
+        if entry.name.startswith(f"{kind}-") and entry.stat(follow_symlinks=False).st_mtime < time() - _OLD_SECONDS:
+            os.unlink(entry.path)  # noqa: PTH108
 
 
 def _write_all(handle: int, content: bytes) -> None:
@@ -108,6 +123,7 @@ def compiled(source: str | bytes, flags: int = 0) -> tuple[re.Pattern[Any], int]
     """The expression, and the width of the longest text that it can match (a million for unbounded ones)."""
     if _codes.rows is None:
         _codes.rows = _read()
+    _codes.used.add((source, flags))
     row = _codes.rows.get((source, flags))
     if row is not None:
         try:
@@ -129,7 +145,10 @@ def expression(source: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
 def keep() -> None:
     """Remember what this run had to compile, for the next process."""
     if _codes.fresh and _codes.rows is not None:
-        write_cache(f"patterns-{tag()}", marshal.dumps(_codes.rows))
+        packed = marshal.dumps(_codes.rows)
+        if len(packed) > _AMPLE:
+            packed = marshal.dumps({key: row for key, row in _codes.rows.items() if key in _codes.used})
+        write_cache(f"patterns-{tag()}", packed)
         _codes.fresh = False
 
 
