@@ -57,16 +57,24 @@ def test_every_benchmark_is_a_program_that_says_what_it_does(everything: ModuleT
 
 
 GATEWAY = """
-                                                   1 connections
-mcpsec                         90.1   2.50     9000   0.40   0.101     80.1   2.41    12000   0.45   1.101     75.0   2.31    13000   0.44   4.101   60.0
-mcpsec, signed requests       110.1   3.50     8000   0.30   0.121    100.1   3.41    10000   0.35   1.301     95.0   3.10    11000   0.34   5.101   61.0
-mcp-proxy                     900.1  25.00      900   0.04   1.101    800.1  24.10     1200   0.05   9.101    750.0  23.10     1300   0.05  40.101   90.0
+                          1 connections
+haproxy                        40.1      1.1    20000      0.9    0.051     50.1      1.2    25000     0.95    0.501     45.0     1.12    26000     0.96    2.101     20.0
+mcpsec                         90.1      2.5     9000      0.4    0.101     80.1     2.41    12000     0.45    1.101     75.0     2.31    13000     0.44    4.101     60.0
+mcpsec, signed requests       110.1      3.5     8000      0.3    0.121    100.1     3.41    10000     0.35    1.301     95.0      3.1    11000     0.34    5.101     61.0
+fastmcp proxy                9000.1    250.0       90     0.01    11.01   8010.0    241.0      120     0.01    91.01   7500.0    231.0      130     0.01    400.1     90.0
+
+                          1 connections
+mcpsec, mutual TLS            190.1      1.0     5000      1.0    0.201    200.1      1.0     4800      1.0    3.101    175.0      1.0     4900      1.0    9.101     80.0
+mcp-proxy                     900.1     4.73      900     0.18    1.101    800.4      4.0     1200     0.25    9.101    750.0     4.29     1300     0.27   40.101     90.0
 """
 
 
 def test_figures_are_read_from_where_they_stand(everything: ModuleType) -> None:
     ratios = {each.what + "/" + each.beside: each.read(GATEWAY) for each in everything.BENCHMARKS["gateway"].ratios}
-    assert list(ratios.values()) == ["2.31", "3.10", "0.10", None]
+    assert list(ratios.values()) == ["2.41", "3.41", "1.60", "0.01", "0.45", "0.25", "4.00"]
+    without_peers = GATEWAY.replace("haproxy", "another").replace("mcp-proxy", "other")
+    left = [each.read(without_peers) for each in everything.BENCHMARKS["gateway"].ratios]
+    assert left == ["2.41", "3.41", None, "0.01", "0.45", None, None]
     (telemetry,) = everything.BENCHMARKS["telemetry"].ratios
     assert telemetry.read("throughput on/off   0.79\nCPU off/on          0.80\n") == "0.79"
 
