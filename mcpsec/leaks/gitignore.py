@@ -8,6 +8,8 @@ __all__ = ["Ignore", "translate"]
 
 ANYWHERE = "(?:.*/)?"
 """How the expression of a pattern without a directory begins: the last part of a path decides."""
+_SET_MARKS = re.compile(r"[\\\[&~|]")
+"""What means more in a character class of Python than in one of git."""
 _PLAIN = re.compile(r"(?P<any>\*)?(?P<name>[\w.@+~-]+)(?P<directory>/)?")
 
 
@@ -48,7 +50,7 @@ def translate(pattern: str) -> str | None:  # noqa: PLR0912
             if end < 0:
                 text += r"\["
             else:
-                body = pattern[at + 1 : end].replace("\\", "\\\\")
+                body = _SET_MARKS.sub(r"\\\g<0>", pattern[at + 1 : end]).replace("--", r"-\-")
                 text += "[^" + body[1:] + "]" if body[:1] in ("!", "^") else "[" + body + "]"
                 at = end
         elif char == "\\" and at + 1 < len(pattern):

@@ -19,7 +19,7 @@ from mcpsec.connect.http1 import HttpClient
 from mcpsec.connect.stdio import StdioPipe
 from tests.fixtures.deployments import Deployment
 
-ENTRY = "from mcpsec.cli import root; root.COMMANDS.setdefault('connect', ''); root.run()"
+ENTRY = "from mcpsec.cli import root; root.COMMANDS.setdefault('connect', ''); raise SystemExit(root.main())"
 
 META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",

@@ -183,7 +183,10 @@ def test_a_stream_that_is_read_slowly_does_not_hold_up_the_next_request() -> Non
         writer.write(STREAM + chunk(b"x" * 200_000))
         await writer.drain()
         await asyncio.sleep(0.3)
-        writer.write(chunk(b"x" * 50_000) + chunk(b"x" * 20_000) + b"0\r\n\r\n")
+        writer.write(chunk(b"x" * 50_000))
+        await writer.drain()
+        await asyncio.sleep(0.3)
+        writer.write(chunk(b"x" * 20_000) + b"0\r\n\r\n")  # what is too much, and the end, in one read
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
         await writer.drain()

@@ -252,7 +252,9 @@ def test_an_expired_revocation_list_is_seen_everywhere_and_signing_it_again_is_e
         assert end == load_crl(crl).next_update.timestamp()
         wait_until(lambda: "revocation-list-due" in alerts(running), "the alert", PATIENCE)
         wait_until(lambda: "ends on" in running.stderr(), "the warning", PATIENCE)
-        due = [event for event in running.deployment.events() if event["kind"] == "certificate"]
+        due = wait_until(
+            lambda: [event for event in running.deployment.events() if event["kind"] == "certificate"], "its event"
+        )
         assert [event["state"] for event in due] == ["due"] and "mcpsec certs crl" in due[0]["detail"]
         certs(pki, "renew", "--all-due", "--quiet")
         wait_until(lambda: ask(running, "/readyz").status == 200, "the gateway to be ready again", PATIENCE)

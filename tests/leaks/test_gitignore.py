@@ -28,6 +28,7 @@ IGNORES = (
     "[a-k]*.log\n?mp\n",
     "**/deep/\n\\!odd\n",
     "*\n!*/\n!*.md\n",
+    "[a&&k].log\n[~~|k]eep.log\n[[x]/y.md\n",
     ".log\n*log\nz\n",
     "x.*\n!x.txt\n*.md\n!*.md\nx.md\n",
 )
