@@ -106,7 +106,7 @@ def _zip(data: bytes, name: str, budget: _Budget, left_out: list[tuple[str, str]
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for entry in archive.infolist():
-                if entry.is_dir():
+                if entry.filename.endswith("/"):  # is_dir() ends in an IndexError for an entry without a name
                     continue
                 if entry.flag_bits & 1:
                     left_out.append((f"{name}!{entry.filename}", "encrypted"))

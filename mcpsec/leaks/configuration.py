@@ -20,6 +20,8 @@ from __future__ import annotations
 import os
 import re
 
+from mcpsec.leaks.expressions import expression
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -171,8 +173,8 @@ def _expression(text: str, path: str) -> re.Pattern[str]:
     from mcpsec.errors import ConfigurationError
 
     try:
-        return re.compile(text)
-    except (re.error, TypeError) as error:
+        return expression(text)
+    except (re.error, TypeError, OverflowError) as error:
         raise ConfigurationError(f"not a regular expression: {text!r}: {error}", path=path) from error
 
 
@@ -184,21 +186,21 @@ def _gitleaks(path: str, document: dict[str, Any]) -> Configuration:
     from mcpsec.leaks.rulebook import row_of
 
     made = Configuration(path)
-    lists = [document.get("allowlist", {}), *document.get("allowlists", [])]
-    for allow in lists:
+    allowlist = document.get("allowlist", {})
+    for allow in [*_tables({"allowlist": [allowlist]}, "allowlist", path), *_tables(document, "allowlists", path)]:
         targets = made.lines if allow.get("regexTarget") in ("line", "match") else made.values
-        for source, text in [(made.paths, t) for t in allow.get("paths", [])] + [
-            (targets, t) for t in allow.get("regexes", [])
+        for source, text in [(made.paths, t) for t in _texts(allow, "paths", path)] + [
+            (targets, t) for t in _texts(allow, "regexes", path)
         ]:
             compiled = _from_go(text)
             if compiled is None:
                 made.warnings.append(f"{path}: an expression that Python can't read is not applied")
             else:
                 source.append(compiled)
-        made.stopwords += [str(word).lower() for word in allow.get("stopwords", [])]
-    for table in document.get("rules", []):
+        made.stopwords += [word.lower() for word in _texts(allow, "stopwords", path)]
+    for table in _tables(document, "rules", path):
         pattern = _from_go(table.get("regex", ""))
-        keywords = [k.lower() for k in table.get("keywords", [])]
+        keywords = [word.lower() for word in _texts(table, "keywords", path)]
         if pattern is None or not table.get("regex") or not keywords:
             made.warnings.append(
                 f"{path}: rule {table.get('id', '?')} has no keyword or no readable expression; not applied"
@@ -207,14 +209,14 @@ def _gitleaks(path: str, document: dict[str, Any]) -> Configuration:
         made.rows.append(
             row_of(
                 {
-                    "id": table.get("id", "gitleaks-rule"),
-                    "title": table.get("description") or table.get("id", ""),
+                    "id": str(table.get("id", "gitleaks-rule")),
+                    "title": str(table.get("description") or table.get("id", "")),
                     "risk": "As the rule of your gitleaks configuration says.",
                     "rotate": "Revoke it where it was issued.",
                     "confidence": "medium",
                     "keywords": keywords,
                     "pattern": pattern.pattern,
-                    "entropy": float(table.get("entropy", 0)),
+                    "entropy": _number(table, "entropy", path),
                 },
                 path,
             )
@@ -222,13 +224,42 @@ def _gitleaks(path: str, document: dict[str, Any]) -> Configuration:
     return made
 
 
-def _from_go(text: str) -> re.Pattern[str] | None:
+def _tables(document: dict[str, Any], name: str, path: str) -> list[dict[str, Any]]:
+    found = document.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise _wrong(f"{name} must be tables", path)
+    return found
+
+
+def _texts(table: dict[str, Any], name: str, path: str) -> list[str]:
+    found = table.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise _wrong(f"{name} must be a list of texts", path)
+    return found
+
+
+def _number(table: dict[str, Any], name: str, path: str) -> float:
+    found = table.get(name, 0)
+    if not isinstance(found, int | float):
+        raise _wrong(f"{name} must be a number", path)
+    return float(found)
+
+
+def _wrong(text: str, path: str) -> Exception:
+    from mcpsec.errors import ConfigurationError
+
+    return ConfigurationError(text, path=path)
+
+
+def _from_go(text: object) -> re.Pattern[str] | None:
     """Compile an RE2 expression with :mod:`re`: flags in the middle become scoped, ``\\z`` becomes ``\\Z``."""
+    if not isinstance(text, str):
+        return None
     text = text.replace("\\z", "\\Z").replace("[[:alnum:]]", "[A-Za-z0-9]").replace("[:alnum:]", "A-Za-z0-9")
     place = text.find("(?i)")
     if place > 0:
         text = "(?i)" + text.replace("(?i)", "")
     try:
-        return re.compile(text)
-    except (re.error, TypeError):
+        return expression(text)
+    except (re.error, TypeError, OverflowError):
         return None

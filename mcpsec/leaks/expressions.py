@@ -164,9 +164,13 @@ def _read() -> dict[tuple[str | bytes, int], bytes]:
 
 def _compile(source: str | bytes, flags: int) -> tuple[re.Pattern[Any], tuple[Any, ...]]:
     """Compile, and give beside it what is needed to make the same again without the compiler."""
+    import warnings
     from re import _compiler, _parser  # type: ignore[attr-defined]
 
-    parsed = _parser.parse(source, flags)
+    with warnings.catch_warnings():
+        # Two marks in a class, as in [a--z], may be an operator on sets one day; in gitleaks' expressions they aren't.
+        warnings.simplefilter("ignore", FutureWarning)
+        parsed = _parser.parse(source, flags)
     all_flags = int(parsed.state.flags)
     width = parsed.getwidth()[1]
     code = [int(word) for word in _compiler._code(parsed, flags)]
