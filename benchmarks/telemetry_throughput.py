@@ -3,8 +3,8 @@
     python benchmarks/telemetry_throughput.py [ROUNDS]
 
 Two gateways serve the same deployment: one as it is, one whose recorder does nothing. The built-in server is behind
-them, so nothing but the gateway's own work is in the way: the least favourable case. They are loaded in turn, and the
-medians compared: requests a second, and CPU time a request, which other work on the machine disturbs less.
+them, so nothing but the gateway's own work is in the way: the least favourable case. They are loaded in turn, and each
+pair of rounds is compared: requests a second, and CPU time a request, which other work on the machine disturbs less.
 """
 
 from __future__ import annotations
@@ -109,12 +109,15 @@ def main(rounds: int) -> None:
         print(
             f"{name:4}{statistics.median(each.rates):8.0f} requests/s {statistics.median(each.costs):8.1f} µs CPU a request"
         )
-    print(f"\nthroughput on/off   {statistics.median(on.rates) / statistics.median(off.rates):.2f}")
-    print(f"CPU off/on          {statistics.median(off.costs) / statistics.median(on.costs):.2f}")
+    # Of each pair of rounds, which follow each other: the machine itself changes its pace within minutes.
+    rates = [one / other for one, other in zip(on.rates, off.rates, strict=True)]
+    costs = [other / one for one, other in zip(on.costs, off.costs, strict=True)]
+    print(f"\nthroughput on/off   {statistics.median(rates):.2f}   ({min(rates):.2f} to {max(rates):.2f} of a pair)")
+    print(f"CPU off/on          {statistics.median(costs):.2f}   ({min(costs):.2f} to {max(costs):.2f})")
     print(f"{lines} lines were written in {rounds + 1} rounds of {CONNECTIONS * REQUESTS} requests")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
         serve(sys.argv[2], sys.argv[3:])
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15)

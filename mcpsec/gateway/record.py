@@ -39,7 +39,7 @@ _KINDS: dict[int, Any] = {
     504: "timeout",
 }
 _LIKENESSES = 1024
-_WAITING = 32
+_WAITING = 8
 """Finished requests whose events are made together: one after the other they cost a third of what each costs alone."""
 _SMALL = 16 * 1024
 """Bytes of a request's body that may wait with it; that of a larger one is let go at once."""

@@ -58,20 +58,22 @@ class Row(NamedTuple):
 class Likeness:
     """``common`` are the cleaned members that a line has beside its frame and figures; ``rows`` wait for observers."""
 
-    __slots__ = ("_forms", "_text", "_usual", "common", "rows")
+    __slots__ = ("_forms", "_own", "_text", "_usual", "common", "rows")
 
     def __init__(self, common: Mapping[str, Any]) -> None:
         self.common = dict(common)
         self._text = "," + orjson.dumps(self.common).decode()[1:-1]
-        usual = (False, False, True)
-        self._usual = self._form(*usual)
+        usual, own = (False, False, True), (True, False, True)
+        self._usual, self._own = self._form(*usual), self._form(*own)
         self._forms: dict[tuple[bool, ...], str] = {}
         self.rows: list[Row] = []
 
     def line(self, seq: int, prev: str, time: str, figures: Figures) -> bytes:
         """The line up to its check value, without the closing brace."""
         _, _, _, _, upstream, digest, trace, _ = figures
-        if trace is None and digest is not None and upstream is not None:  # most of them
+        if trace is None and digest is not None:  # most of them
+            if upstream is None:
+                return (self._own % (seq, prev, time, *figures[:4], digest)).encode()
             return (self._usual % (seq, prev, time, *figures[:6])).encode()
         shape = (upstream is None, digest is None, trace is None)
         form = self._forms.get(shape)
