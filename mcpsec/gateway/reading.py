@@ -8,6 +8,7 @@ the same). TLS fills a buffer and has it read at once, so the connections of one
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 
 __all__ = ["Reading", "read_buffer"]
 
@@ -38,6 +39,6 @@ class Reading(asyncio.BufferedProtocol):
         """They have come."""
         self.data_received(bytes(self._buffer[:nbytes]))
 
+    @abstractmethod
     def data_received(self, data: bytes) -> None:
         """Take what arrived."""
-        raise NotImplementedError
