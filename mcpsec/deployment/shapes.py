@@ -8,6 +8,7 @@ names it in the reference page. ``keys`` combines kinds into the table of the wh
 from __future__ import annotations
 
 import dataclasses
+from abc import abstractmethod
 from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any, cast
@@ -40,21 +41,21 @@ class Kind:
         return None
 
     @property
+    @abstractmethod
     def label(self) -> str:
         """Name this kind in the reference page."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, value: object, at: KeyPath, report: Report) -> Any:
         """Return the model's value, or INVALID after reporting what is wrong."""
-        raise NotImplementedError
 
+    @abstractmethod
     def schema(self) -> Schema:
         """Return the JSON Schema (draft 2020-12) of what the file may say."""
-        raise NotImplementedError
 
+    @abstractmethod
     def show(self, value: Any) -> Any:
         """Return what a file would say to get this value; never a secret."""
-        raise NotImplementedError
 
     def leaves(self, value: Any, at: KeyPath) -> Iterator[Leaf]:
         """Walk to every scalar inside a model value."""
@@ -64,9 +65,9 @@ class Kind:
 class Scalar(Kind):
     """A value without inner structure: a subclass says how to parse it."""
 
+    @abstractmethod
     def parse(self, value: Any, base: Any) -> Any:
         """Return the model's value. Raises Wrong, whose text never repeats what might be a secret."""
-        raise NotImplementedError
 
     def read(self, value: object, at: KeyPath, report: Report) -> Any:
         """Parse, and report what is wrong under the key's name."""
