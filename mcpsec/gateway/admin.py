@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
@@ -13,9 +13,15 @@ if TYPE_CHECKING:
 
     from mcpsec.gateway.message import Headers, Peer, Request
     from mcpsec.telemetry.dashboard import Dashboard
-    from mcpsec.telemetry.metrics import Metrics
 
-__all__ = ["AdminHandler"]
+__all__ = ["AdminHandler", "Exposed"]
+
+
+class Exposed(Protocol):
+    """Metrics that can be scraped: one process's own, or the sums over workers."""
+
+    def exposition(self, accept: str = "") -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of the answer to a scrape that accepts these media types."""
 
 
 class AdminHandler:
@@ -27,7 +33,7 @@ class AdminHandler:
 
     def __init__(
         self,
-        metrics: Metrics,
+        metrics: Exposed,
         dashboard: Dashboard,
         *,
         ready: Callable[[], dict[str, bool]],

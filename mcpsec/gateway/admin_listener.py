@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcpsec.deployment.model import Admin, Limits, Tls
+    from mcpsec.gateway.admin import Exposed
     from mcpsec.gateway.message import Peer
     from mcpsec.telemetry.dashboard import Dashboard
-    from mcpsec.telemetry.metrics import Metrics
 
 __all__ = ["AdminListener"]
 
@@ -41,7 +41,7 @@ class AdminListener:
         admin: Admin,
         tls: Tls,
         limits: Limits,
-        metrics: Metrics,
+        metrics: Exposed,
         dashboard: Dashboard,
         *,
         ready: Callable[[], dict[str, bool]],

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mcpsec.gateway.connection import refusal_answer
 from mcpsec.gateway.message import Answer, Exchange, Refusal, StreamAnswer
@@ -81,13 +81,13 @@ class Chain:
         if not self._recorder.healthy:
             return Refusal(503, codes.UPSTREAM_UNAVAILABLE, "the service is not available", "log-unavailable")
         for step in self._steps:
-            outcome: Any = step(exchange)
+            outcome = step(exchange)
             if outcome is None:
                 continue
             if not isinstance(outcome, Refusal | Answer):
                 outcome = await outcome
             if outcome is not None:
-                return outcome  # type: ignore[no-any-return] # a Refusal or an Answer
+                return outcome
         client_id = "" if exchange.client is None else exchange.client.id
         if not self._in_flight.enter(client_id):
             return Refusal(

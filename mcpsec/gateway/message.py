@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
@@ -14,12 +14,13 @@ from mcpsec.protocol.headers import mcp_headers
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 
-    from mcpsec.deployment.model import Client
+    from mcpsec.deployment.model import Client, MethodClass
     from mcpsec.gateway.oauth.access import AccessToken
     from mcpsec.gateway.steps.trace import TraceContext
     from mcpsec.protocol.eras import Era
     from mcpsec.protocol.headers import Agreement
     from mcpsec.protocol.jsonrpc import Message
+    from mcpsec.telemetry.events import Decision
 
 __all__ = ["Answer", "Exchange", "Head", "Headers", "Peer", "Refusal", "Request", "StreamAnswer", "json_answer"]
 
@@ -178,7 +179,7 @@ class Exchange:
     answer_bytes: int = 0
     arguments: Any = None
     claimed: str = ""
-    decision: str = "allowed"
+    decision: Decision = "allowed"
     detail: str = ""
     endpoint: Any = None
     era: Era | None = None
@@ -189,7 +190,7 @@ class Exchange:
     kind: str = ""
     last_event_id: bytes = b""
     message: Message | None = None
-    method_class: str = ""
+    method_class: MethodClass | Literal[""] = ""
     redactions: int = 0
     resource: str = ""
     rule: str = ""

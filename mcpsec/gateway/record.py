@@ -288,14 +288,14 @@ def _event(exchange: Exchange) -> Event:
         kind = _RULE_KINDS.get(exchange.rule) or _KINDS.get(exchange.status, "request")
     return Event(
         kind=kind,
-        decision=exchange.decision,  # type: ignore[arg-type] # one of the three words by construction
+        decision=exchange.decision,
         client=None if client is None else client.id,
         identified_by=exchange.identified_by or None,
         claimed=exchange.claimed or None if client is None else None,
         upstream=exchange.upstream or None,
         resource=exchange.resource or None,
         method=None if message is None else message.method or None,
-        method_class=exchange.method_class or None,  # type: ignore[arg-type]
+        method_class=exchange.method_class or None,
         rule=exchange.rule or None,
         status=exchange.status,
         session=None if exchange.session is None else exchange.session.id[:8],

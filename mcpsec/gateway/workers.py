@@ -136,7 +136,7 @@ class Supervisor:
                 self._picture = WorkersPicture(self._deployment, logs, sums.text)
                 self._admin = AdminListener(
                     server.admin, server.tls, server.limits,
-                    sums,  # type: ignore[arg-type] # of Metrics the admin listener asks for this alone
+                    sums,
                     self._picture.dashboard,
                     ready=self._readiness, refused=lambda _address, _reason: None,
                 )  # fmt: skip
