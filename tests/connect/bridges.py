@@ -18,6 +18,7 @@ from mcpsec.connect.bridge import Bridge
 from mcpsec.connect.http1 import HttpClient
 from mcpsec.connect.stdio import StdioPipe
 from tests.fixtures.deployments import Deployment
+from tests.fixtures.processes import measured
 
 ENTRY = "from mcpsec.cli import root; root.COMMANDS.setdefault('connect', ''); raise SystemExit(root.main())"
 
@@ -48,7 +49,7 @@ async def bridged(
 ) -> AsyncIterator[Client]:
     """The official SDK's client over stdio, through the bridge; ``words`` are further arguments of its command."""
     program, *arguments = [*command(url, deployment), *words]
-    transport = stdio_client(StdioServerParameters(command=program, args=arguments, env=env))
+    transport = stdio_client(StdioServerParameters(command=program, args=arguments, env={**measured(), **(env or {})}))
     async with Client(transport, **options) as client:
         yield client
 
