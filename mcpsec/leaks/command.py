@@ -52,13 +52,15 @@ def _write(path: str, text: str) -> None:
 
 
 def _notes(result: Result, request: Request) -> None:
+    from mcpsec.leaks.console import plain
+
     write = sys.stderr.write
     for problem in result.problems[:20]:
-        write(f"warning: {problem.path}: not scanned: {problem.reason}\n")
+        write(f"warning: {plain(problem.path)}: not scanned: {plain(problem.reason)}\n")
     if len(result.problems) > 20:
         write(f"warning: and {len(result.problems) - 20} more that could not be scanned\n")
     for text in result.warnings:
-        write(f"warning: {text}\n")
+        write(f"warning: {plain(text)}\n")
     if request.quiet:
         return
     left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(result.skipped.counts.items()))

@@ -6,9 +6,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mcpsec.leaks.runner import Result
 
-__all__ = ["render"]
+__all__ = ["plain", "render"]
 
 _SGR = {"high": "1;31", "medium": "33", "low": "36"}
+
+
+def plain(text: str) -> str:
+    """What somebody else named, without what would move a terminal's cursor or begin a line of its own."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
 
 
 def render(result: Result, *, color: bool) -> str:
@@ -16,13 +21,13 @@ def render(result: Result, *, color: bool) -> str:
     lines = []
     advised: set[str] = set()
     for finding in result.findings:
-        where = f"{finding.path}:{finding.line}:{finding.column}"
+        where = f"{plain(finding.path)}:{finding.line}:{finding.column}"
         tier = f"\x1b[{_SGR[finding.confidence]}m{finding.confidence}\x1b[0m" if color else finding.confidence
         lines.append(f"{where}: {tier} {finding.rule.title} {finding.redacted} [{finding.rule.id}]")
         if finding.commit:
-            lines.append(f"    in commit {finding.commit[:12]} by {finding.author}, {finding.date}")
+            lines.append(f"    in commit {finding.commit[:12]} by {plain(finding.author)}, {plain(finding.date)}")
         if finding.origin:
-            lines.append(f"    inside {finding.origin}")
+            lines.append(f"    inside {plain(finding.origin)}")
         if finding.rule.id not in advised:
             advised.add(finding.rule.id)
             lines += [f"    risk: {finding.rule.risk}", f"    do:   {finding.rule.rotate}"]

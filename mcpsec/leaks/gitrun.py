@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["GitFailed", "output"]
+__all__ = ["PREFIX", "GitFailed", "environment", "output"]
 
-PREFIX = ("git", "-c", "core.quotepath=off", "-c", "core.fsmonitor=false", "-c", "diff.external=", "--no-pager")
-"""No pager and no program that a repository's configuration names: scanning must not run its content."""
+SETTINGS = (
+    # No program that a repository's configuration names is run: a directory to scan may be somebody else's whole.
+    "core.fsmonitor=false", "diff.external=", "diff.submodule=short", "log.showSignature=false",
+    # What is shown, and how, is what is read here, whatever the user or the repository prefer.
+    "core.quotepath=off", "diff.interHunkContext=0", "diff.relative=false", "i18n.logOutputEncoding=UTF-8",
+    "log.diffMerges=separate", "log.showRoot=true",
+)  # fmt: skip
+PREFIX = ("git", *(word for setting in SETTINGS for word in ("-c", setting)), "--no-pager")
+CLOSED = {"GIT_ALLOW_PROTOCOL": "-", "GIT_NO_LAZY_FETCH": "1"}
+"""Scanning fetches nothing. In a partial clone git would, by the programs that its configuration names."""
 
 
 class GitFailed(Exception):
@@ -18,6 +26,11 @@ class GitFailed(Exception):
         self.message = message
 
 
+def environment() -> dict[str, str]:
+    """The environment that git runs in."""
+    return {**os.environ, **CLOSED}
+
+
 def output(*arguments: str, cwd: str | None = None) -> bytes:
     """Run git and return its standard output. GitFailed when it can't run or exits with an error."""
     command = [*PREFIX, *(("-C", cwd) if cwd else ()), *arguments]
@@ -26,7 +39,7 @@ def output(*arguments: str, cwd: str | None = None) -> bytes:
     import subprocess
 
     try:
-        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False, env=environment())
     except OSError as error:
         raise GitFailed(error.strerror or "git can't be started") from error
     if done.returncode:
@@ -43,7 +56,7 @@ def _spawn(command: list[str]) -> bytes:
         (os.POSIX_SPAWN_DUP2, err_write, 2),
     ]
     try:
-        pid = os.posix_spawnp(command[0], command, os.environ, file_actions=actions)
+        pid = os.posix_spawnp(command[0], command, environment(), file_actions=actions)
     except OSError as error:
         for handle in (out_read, out_write, err_read, err_write):
             os.close(handle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from mcpsec.leaks.files import Problem, is_binary
 from mcpsec.leaks.gitrun import GitFailed, output
 from mcpsec.leaks.patches import added
 
@@ -22,10 +23,13 @@ DIFF = (
     "--no-color",
     "--no-ext-diff",
     "--no-textconv",
+    "--text",  # an attribute of the repository can call any file binary; what is one is seen by its content
     "--src-prefix=a/",
     "--dst-prefix=b/",
     "--diff-filter=ACMRT",
 )
+
+PARTIAL = "a partial clone lacks objects, and scanning fetches none: git fetch --refetch --no-filter"
 
 
 def scan(request: Request, scanner: Scanner) -> None:
@@ -51,6 +55,8 @@ def _hint(error: GitFailed) -> str:
         return "run it inside a repository, or name files and directories to scan them as they are"
     if "dubious ownership" in error.message:
         return "git config --global --add safe.directory DIRECTORY, if you trust its owner"
+    if "not allowed" in error.message or "lazy fetching" in error.message:
+        return PARTIAL
     return "check the repository with: git fsck"
 
 
@@ -67,6 +73,8 @@ def _patch(scanner: Scanner, directory: str, patch: bytes) -> list[tuple[str, Fi
         scanner.prepare(len(patch))
     hits = []
     for part in added(patch):
+        if is_binary(part.text):
+            continue
         findings = scanner.text(part.text, part.path)
         scanner.result.files += 1
         for finding in findings:
@@ -96,19 +104,19 @@ def _since(scanner: Scanner, directory: str, revision: str, below: list[str]) ->
     who: dict[str, list[str]] = {}
     for commit, finding in hits:
         if commit not in who:
-            shown = output("show", "-s", "--format=%an%x00%ae%x00%aI", commit, cwd=directory)
-            who[commit] = shown.decode("utf-8", "replace").strip().split("\0")
+            shown = output("show", "-s", "--format=%aI%x00%ae%x00%an", commit, cwd=directory)
+            who[commit] = shown.decode("utf-8", "replace").strip().split("\0", 2)
         finding.commit = commit
-        finding.author, finding.email, finding.date = who[commit]
+        finding.date, finding.email, finding.author = who[commit]
 
 
 def _history(request: Request, scanner: Scanner, directory: str) -> None:
     from mcpsec.leaks import history, parallel
 
-    groups = history.blobs(directory)
+    groups, missing = history.blobs(directory)
+    if missing:
+        scanner.result.problems.append(Problem(directory, f"{missing} objects are missing: {PARTIAL}"))
     if output("rev-parse", "--is-shallow-repository", cwd=directory).strip() == b"true":
-        from mcpsec.leaks.files import Problem
-
         scanner.result.problems.append(Problem(directory, "the clone is shallow: older history is not there"))
     versions = sum(len(names) for _, names in groups)
     scanner.prepare(versions * 8192)
@@ -142,7 +150,6 @@ def _history(request: Request, scanner: Scanner, directory: str) -> None:
 def _versions(scanner: Scanner, directory: str, groups: list[tuple[str, list[str]]], limit: int) -> object:
     """Scan the versions of some paths; answers with hits by object name, and the counts."""
     from mcpsec.leaks import history
-    from mcpsec.leaks.files import Problem
 
     result = scanner.result
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from itertools import accumulate
 
 from mcpsec.leaks.files import is_binary, uninteresting
-from mcpsec.leaks.gitrun import PREFIX, GitFailed, output
+from mcpsec.leaks.gitrun import PREFIX, GitFailed, environment, output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,16 +30,22 @@ Attribution = tuple[str, str, str, str, str, int]
 """Commit, author, e-mail address, date (ISO 8601), path, place in the log (the larger the older)."""
 
 
-def blobs(directory: str) -> list[tuple[str, list[str]]]:
-    """All paths of all refs with the object names of their versions, oldest first. GitFailed."""
+def blobs(directory: str) -> tuple[list[tuple[str, list[str]]], int]:
+    """All paths of all refs with the object names of their versions, oldest first; how many objects are missing.
+
+    Raises GitFailed.
+    """
     listing = output(
-        "rev-list", "--objects", "--all", "--missing=allow-any", "--filter=object:type=blob",
+        "rev-list", "--objects", "--all", "--missing=print", "--filter=object:type=blob",
         "--filter-provided-objects", cwd=directory,
     )  # fmt: skip
     groups: dict[bytes, list[str]] = {}
+    missing = 0
     for line in listing.split(b"\n"):
         name, _, path = line.partition(b" ")
-        if path:
+        if name.startswith(b"?"):
+            missing += 1
+        elif path:
             groups.setdefault(path, []).append(name.decode())
     found = []
     for path, names in groups.items():
@@ -47,7 +53,7 @@ def blobs(directory: str) -> list[tuple[str, list[str]]]:
         if not uninteresting(text.rpartition("/")[2]):
             names.reverse()
             found.append((text, names))
-    return found
+    return found, missing
 
 
 def contents(  # noqa: PLR0912
@@ -58,7 +64,12 @@ def contents(  # noqa: PLR0912
 
     command = [*PREFIX, "-C", directory, "cat-file", "--batch", "--buffer"]
     with subprocess.Popen(
-        command, bufsize=BUFFER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        command,
+        bufsize=BUFFER,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     ) as child:
         if child.stdin is None or child.stdout is None:
             raise GitFailed("git cat-file gave no pipes")
@@ -199,20 +210,18 @@ def attribute(directory: str, names: set[str]) -> dict[str, Attribution]:
     """The oldest commit that brought each of these objects in."""
     log = output(
         "log", "--all", "--raw", "--no-abbrev", "--no-renames", "-m", "--diff-filter=ACMRT", "-z",
-        "--format=%x01%H%x02%an%x02%ae%x02%aI", cwd=directory,
+        "--format=%x00%H%x00%an%x00%ae%x00%aI", cwd=directory,
     )  # fmt: skip
     found: dict[str, Attribution] = {}
-    for place, entry in enumerate(log.split(b"\x01")[1:]):
-        head, _, body = entry.partition(b"\0")
-        commit = ["", "", "", ""]
-        for number, field in enumerate(head.strip(b"\n").split(b"\x02")[:4]):
-            commit[number] = field.decode("utf-8", "replace").strip("\n\0 ")
-        fields = body.split(b"\0")
-        for number, field in enumerate(fields):
-            row = field.strip(b"\n")
-            if row.startswith(b":") and number + 1 < len(fields):
-                name = row.split(b" ")[3].decode()
-                if name in names:
-                    path = fields[number + 1].decode("utf-8", "surrogateescape")
-                    found[name] = (commit[0], commit[1], commit[2], commit[3], path, place)
+    # Names and paths may hold any byte but NUL: what a field is, its place among the others says.
+    fields = iter(log.split(b"\0"))
+    for place, name in enumerate(filter(None, fields)):
+        commit, author, email, date = (
+            field.decode("utf-8", "replace") for field in (name, *(next(fields, b"") for _ in range(3)))
+        )
+        while (row := next(fields, b"").removeprefix(b"\n")).startswith(b":"):
+            path = next(fields, b"").decode("utf-8", "surrogateescape")
+            blob = row.split(b" ")[3].decode()
+            if blob in names:
+                found[blob] = (commit, author, email, date, path, place)
     return found

@@ -233,6 +233,8 @@ PARSERS = {
     "mcpsec/leaks/detection.py": "system/test_hostile_documents.py",
     "mcpsec/leaks/redaction.py": "leaks/test_redaction.py",
     "mcpsec/leaks/patches.py": "system/test_hostile_documents.py",
+    "mcpsec/leaks/history.py": "leaks/test_hostile_repositories.py",
+    "mcpsec/leaks/gitscan.py": "leaks/test_hostile_repositories.py",
     "mcpsec/cli/shells/tree.py": "system/test_hostile_documents.py",
     "mcpsec/certs/csr.py": "system/test_hostile_files.py",
     "mcpsec/certs/crl.py": "system/test_hostile_files.py",
