@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, Gauge
-
 from mcpsec.secretrefs import FileSource
 
 if TYPE_CHECKING:
@@ -100,12 +98,11 @@ class ReloadMetrics:
     """Whether the running configuration is the one in the file."""
 
     def __init__(self, metrics: Metrics) -> None:
-        registry = metrics.registry
-        self._count = Counter("mcpsec_reloads", "Attempts to use a changed file.", ["result"], registry=registry)
-        self._good = Gauge("mcpsec_last_reload_successful", "1 when what is in the files is in use.", registry=registry)
+        self._count = metrics.counter("mcpsec_reloads", "Attempts to use a changed file.", "result")
+        self._good = metrics.gauge("mcpsec_last_reload_successful", "1 when what is in the files is in use.")
         self._good.set(1)
 
     def note(self, *, successful: bool) -> None:
         """Count one attempt."""
-        self._count.labels("applied" if successful else "refused").inc()
+        self._count.inc("applied" if successful else "refused")
         self._good.set(successful)

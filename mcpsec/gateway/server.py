@@ -321,9 +321,9 @@ class Gateway:
             identify=lambda peer: self._connected(self._directory.identify(peer)),
             refused=self._refused,
         )
-        self._metrics.connections.set_function(lambda: len(registry.connections))
-        self._metrics.in_flight.set_function(lambda: len(in_flight))
-        self._metrics.sessions.set_function(lambda: len(self._sessions))
+        self._metrics.connections.set(lambda: len(registry.connections))
+        self._metrics.in_flight.set(lambda: len(in_flight))
+        self._metrics.sessions.set(lambda: len(self._sessions))
         self._tasks.append(asyncio.get_running_loop().create_task(self._listener.serve()))
 
     def _start_tokens(self) -> None:

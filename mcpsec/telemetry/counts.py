@@ -9,13 +9,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
-from prometheus_client.registry import Collector
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-    from prometheus_client.metrics_core import Metric
 
 __all__ = ["BUCKETS", "RequestCounts", "Series", "tally"]
 
@@ -79,7 +74,7 @@ class Series:
         self._upstream_seconds.add([each for each in upstream_durations if each is not None])
 
 
-class RequestCounts(Collector):
+class RequestCounts:
     """The counters and histograms of finished requests. ``bounded`` makes a label value of an event's field."""
 
     def __init__(self, bounded: Callable[[str, object], str]) -> None:
@@ -111,31 +106,15 @@ class RequestCounts(Collector):
             self._upstream_seconds.setdefault(name, _Timing()),
         )
 
-    def collect(self) -> Iterable[Metric]:
-        """What a scrape shows. May run in another thread: each figure is read as it is at that moment."""
-        requests = CounterMetricFamily(
-            "mcpsec_requests",
-            "Finished requests by upstream, method class, decision and HTTP status.",
-            labels=["upstream", "method_class", "decision", "status"],
-        )
-        for labels, count in tuple(self._requests.items()):
-            requests.add_metric(labels, count[0])
-        clients = CounterMetricFamily(
-            "mcpsec_client_requests", "Finished requests by client.", labels=["client", "decision"]
-        )
-        for labels, count in tuple(self._clients.items()):
-            clients.add_metric(labels, count[0])
-        yield requests
-        yield clients
-        for name, text, timings in (
-            (
-                "mcpsec_request_duration_seconds",
-                "Time from the first byte of a request to the last of its answer.",
-                self._seconds,
-            ),
-            ("mcpsec_upstream_duration_seconds", "Time that an upstream took to answer.", self._upstream_seconds),
-        ):
-            family = HistogramMetricFamily(name, text, labels=["upstream"])
-            for upstream, timing in tuple(timings.items()):
-                family.add_metric([upstream], timing.cumulative(), timing.sum / 1000)
-            yield family
+    def requests(self) -> list[tuple[tuple[str, ...], int]]:
+        """How many finished by upstream, method class, decision and HTTP status. May be asked in another thread."""
+        return [(labels, count[0]) for labels, count in tuple(self._requests.items())]
+
+    def clients(self) -> list[tuple[tuple[str, ...], int]]:
+        """How many finished by client and decision."""
+        return [(labels, count[0]) for labels, count in tuple(self._clients.items())]
+
+    def timings(self, *, of_upstreams: bool) -> list[tuple[str, list[tuple[str, float]], float]]:
+        """By upstream: how many requests took up to each bound, and the sum in seconds."""
+        timings = self._upstream_seconds if of_upstreams else self._seconds
+        return [(upstream, timing.cumulative(), timing.sum / 1000) for upstream, timing in tuple(timings.items())]

@@ -8,22 +8,17 @@ comes next is counted as ``other``: a hostile client can't make a time series da
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
-
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Info,
-    PlatformCollector,
-    ProcessCollector,
-)
-from prometheus_client.exposition import choose_encoder
+from typing import TYPE_CHECKING, Any
 
 from mcpsec.telemetry.counts import RequestCounts
-from mcpsec.telemetry.events import Event
+from mcpsec.telemetry.figures import Family
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prometheus_client import CollectorRegistry
+
+    from mcpsec.telemetry.events import Event
 
 __all__ = ["Metrics"]
 
@@ -37,14 +32,14 @@ class Metrics:
     def __init__(
         self, *, version: str = "", max_series: int = 500, redact: Callable[[str], str] = lambda text: text
     ) -> None:
-        self.registry = registry = CollectorRegistry()
+        self._version = version
         self._max_series = max_series
         self._redact = redact
         self._known: dict[str, dict[str, str]] = {}
         self._settle: Callable[[], None] = lambda: None
-        Info("mcpsec_build", "The version that is running.", registry=registry).info({"version": version})
+        self._registry: CollectorRegistry | None = None
+        self._families: list[Family] = []
         self.requests = RequestCounts(self._bounded)
-        registry.register(self.requests)
         counters = {
             "handshake-refused": ("mcpsec_handshakes_refused", "TLS handshakes refused, by reason.", "reason"),
             "authentication-failed": ("mcpsec_authentication_failures", "Failed authentications, by reason.", "reason"),
@@ -55,50 +50,50 @@ class Metrics:
             "pin": ("mcpsec_pin_changes", "Tool definitions that changed against their pin, by upstream.", "upstream"),
             "alert": ("mcpsec_alerts", "Alerts raised, by rule.", "name"),
         }
-        self._by_kind = {
-            kind: (Counter(name, text, [label], registry=registry), label)
-            for kind, (name, text, label) in counters.items()
-        }
-        self._breaker = Gauge(
-            "mcpsec_breaker_state", "Circuit breaker: 0 closed, 1 half-open, 2 open.", ["upstream"], registry=registry
+        self._by_kind = {kind: self.counter(*described) for kind, described in counters.items()}
+        gauge = self.gauge
+        self._breaker = gauge("mcpsec_breaker_state", "Circuit breaker: 0 closed, 1 half-open, 2 open.", "upstream")
+        self._up = gauge("mcpsec_upstream_up", "1 when the upstream answered last time.", "upstream")
+        self._certificate = gauge(
+            "mcpsec_certificate_expiry_timestamp_seconds", "When a certificate in use ends, Unix time.", "name"
         )
-        self._up = Gauge(
-            "mcpsec_upstream_up", "1 when the upstream answered last time.", ["upstream"], registry=registry
+        self._days = gauge("mcpsec_certificate_days_left", "Days until a certificate in use ends.", "name")
+        self._list_begin = gauge(
+            "mcpsec_crl_this_update_timestamp_seconds", "When the revocation list in use was signed, Unix time.", "name"
         )
-        self._certificate = Gauge(
-            "mcpsec_certificate_expiry_timestamp_seconds",
-            "When a certificate in use ends, Unix time.",
-            ["name"],
-            registry=registry,
-        )
-        self._days = Gauge(
-            "mcpsec_certificate_days_left", "Days until a certificate in use ends.", ["name"], registry=registry
-        )
-        self._list_begin = Gauge(
-            "mcpsec_crl_this_update_timestamp_seconds",
-            "When the revocation list in use was signed, Unix time.",
-            ["name"],
-            registry=registry,
-        )
-        self._list_end = Gauge(
+        self._list_end = gauge(
             "mcpsec_crl_next_update_timestamp_seconds",
             "When the revocation list in use ends and everyone is refused, Unix time.",
-            ["name"],
-            registry=registry,
+            "name",
         )
-        self.connections = Gauge("mcpsec_connections", "Open client connections.", registry=registry)
-        self.sessions = Gauge("mcpsec_sessions", "Open MCP sessions.", registry=registry)
-        self.in_flight = Gauge("mcpsec_requests_in_flight", "Requests being worked on.", registry=registry)
-        self.log_lag = Gauge("mcpsec_log_lag_seconds", "Age of the oldest event not yet written.", registry=registry)
-        self.log_buffered = Gauge("mcpsec_log_buffered_bytes", "Bytes of events not yet written.", registry=registry)
-        self.log_sequence = Gauge("mcpsec_log_sequence", "Number of the newest line of the log.", registry=registry)
-        self.log_dropped = Gauge(
-            "mcpsec_log_dropped_events", "Events lost since the start (disk full).", registry=registry
-        )
-        self.log_available = Gauge("mcpsec_log_available", "1 when the audit log can be written.", registry=registry)
+        self.connections = gauge("mcpsec_connections", "Open client connections.")
+        self.sessions = gauge("mcpsec_sessions", "Open MCP sessions.")
+        self.in_flight = gauge("mcpsec_requests_in_flight", "Requests being worked on.")
+        self.log_lag = gauge("mcpsec_log_lag_seconds", "Age of the oldest event not yet written.")
+        self.log_buffered = gauge("mcpsec_log_buffered_bytes", "Bytes of events not yet written.")
+        self.log_sequence = gauge("mcpsec_log_sequence", "Number of the newest line of the log.")
+        self.log_dropped = gauge("mcpsec_log_dropped_events", "Events lost since the start (disk full).")
+        self.log_available = gauge("mcpsec_log_available", "1 when the audit log can be written.")
         self.log_available.set(1)
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=registry)
+
+    def counter(self, name: str, text: str, label: str = "") -> Family:
+        """A figure that only grows; a scrape shows it with ``_total`` behind its name."""
+        self._families.append(Family("counter", name, text, label))
+        return self._families[-1]
+
+    def gauge(self, name: str, text: str, label: str = "") -> Family:
+        """A figure that goes up and down."""
+        self._families.append(Family("gauge", name, text, label))
+        return self._families[-1]
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Everything as ``prometheus_client`` has it; that is imported when somebody asks first."""
+        if self._registry is None:
+            from mcpsec.telemetry.exposition import registry_of
+
+            self._registry = registry_of(self._version, self._families, self.requests)
+        return self._registry
 
     def observe(self, event: Event) -> None:
         """Count one event. A finished request is an event with a ``status``."""
@@ -111,23 +106,21 @@ class Metrics:
 
     def set_breaker(self, upstream: str, state: str) -> None:
         """Note a breaker's state: ``closed``, ``half-open`` or ``open``."""
-        self._breaker.labels(self._bounded("upstream", upstream)).set(BREAKER_STATES.get(state, 2))
+        self._breaker.set(BREAKER_STATES.get(state, 2), self._bounded("upstream", upstream))
 
     def set_upstream(self, upstream: str, *, up: bool) -> None:
         """Note whether an upstream answers."""
-        self._up.labels(self._bounded("upstream", upstream)).set(up)
+        self._up.set(up, self._bounded("upstream", upstream))
 
     def set_certificate(self, name: str, not_after: float) -> None:
-        """Note when a certificate that is in use ends (Unix seconds)."""
-        label = self._bounded("certificate", name)
-        self._certificate.labels(label).set(not_after)
-        self._days.labels(label).set_function(lambda: (not_after - time.time()) / 86400)
+        """Note when a certificate that is in use ends (Unix seconds). The name is the program's own, no peer's."""
+        self._certificate.set(not_after, name)
+        self._days.set(lambda: (not_after - time.time()) / 86400, name)
 
     def set_revocation_list(self, name: str, this_update: float, next_update: float) -> None:
         """Note the life of a revocation list that is in use (Unix seconds)."""
-        label = self._bounded("certificate", name)
-        self._list_begin.labels(label).set(this_update)
-        self._list_end.labels(label).set(next_update)
+        self._list_begin.set(this_update, name)
+        self._list_end.set(next_update, name)
 
     def before_scrape(self, settle: Callable[[], None]) -> None:
         """Have ``settle`` called before figures are read: what waits to be counted is counted then."""
@@ -135,24 +128,25 @@ class Metrics:
 
     def watch_log(self, log: Any) -> None:
         """Read the log's own figures (an ``AuditLog``) whenever metrics are asked for."""
-        self.log_lag.set_function(lambda: log.lag)
-        self.log_buffered.set_function(lambda: log.buffered_bytes)
-        self.log_sequence.set_function(lambda: log.sequence)
-        self.log_dropped.set_function(lambda: log.dropped)
-        self.log_available.set_function(lambda: float(log.trouble is None))
+        self.log_lag.set(lambda: log.lag)
+        self.log_buffered.set(lambda: log.buffered_bytes)
+        self.log_sequence.set(lambda: log.sequence)
+        self.log_dropped.set(lambda: log.dropped)
+        self.log_available.set(lambda: float(log.trouble is None))
 
     def exposition(self, accept: str = "") -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of a scrape; ``accept`` is the request's Accept header (OpenMetrics or text)."""
         self._settle()
-        encoder, content_type = choose_encoder(accept)
-        return 200, {"content-type": content_type, "cache-control": "no-store"}, encoder(self.registry)
+        from mcpsec.telemetry.exposition import encode
+
+        body, content_type = encode(self.registry, accept)
+        return 200, {"content-type": content_type, "cache-control": "no-store"}, body
 
     def _observe_kind(self, kind: str, event: Event) -> None:
         counted = self._by_kind.get(kind)
         if counted is not None:
-            counter, label = counted
-            value = getattr(event, label) or event.rule
-            counter.labels(self._bounded(f"{kind}/{label}", value)).inc()
+            value = getattr(event, counted.label) or event.rule
+            counted.inc(self._bounded(f"{kind}/{counted.label}", value))
         elif event.upstream is not None and event.state is not None:
             if kind == "breaker":
                 self.set_breaker(event.upstream, event.state)
