@@ -23,9 +23,7 @@ _INLINE = expression(
     rb"|pragma: ?(?:white|allow)list secret"
 )
 _NEXT_LINE = expression(rb"(?i)pragma: ?(?:white|allow)list nextline secret|mcpsec:allow-next-line")
-_ENTRY = expression(
-    r"(?P<what>\S+)(?:\s+rule=(?P<rule>[\w-]+))?(?:\s+until=(?P<until>\d{4}-\d\d-\d\d))?(?:\s+(?P<reason>\S.*))?$"
-)
+_ENTRY = expression(r"(?P<what>\S+)(?P<options>(?:\s+(?:rule|until)=\S*)*)(?:\s+(?P<reason>\S.*))?$")
 
 
 def inline(data: bytes, match: Match) -> bool:
@@ -64,8 +62,16 @@ class Allowed:
             entry = _ENTRY.match(line)
             if entry is None or line.startswith("#"):
                 continue
-            if entry["until"] and entry["until"] < today:
-                warn.append(f"{path}:{number}: the exception ended on {entry['until']}")
+            options = dict(option.split("=", 1) for option in entry["options"].split())
+            until = options.get("until")
+            if until is not None and not _is_date(until):
+                warn.append(f"{path}:{number}: until={until}: not a date like 2027-01-31; the exception is not applied")
+                continue
+            if options.get("rule") == "":
+                warn.append(f"{path}:{number}: rule= names no rule; the exception is not applied")
+                continue
+            if until and until < today:
+                warn.append(f"{path}:{number}: the exception ended on {until}")
                 continue
             if not entry["reason"]:
                 warn.append(f"{path}:{number}: an exception needs a reason; it is not applied")
@@ -73,7 +79,7 @@ class Allowed:
             if re.fullmatch(r"[0-9a-f]{32}", entry["what"]):
                 self._fingerprints.add(entry["what"])
             else:
-                self._paths.append((glob(entry["what"]), entry["rule"] or ""))
+                self._paths.append((glob(entry["what"]), options.get("rule", "")))
 
     def _read_gitleaksignore(self, path: str) -> None:
         for line in _lines(path):
@@ -133,6 +139,15 @@ def glob(pattern: str) -> re.Pattern[str]:
 
     source = translate(pattern)
     return expression((source or r"(?!)").removesuffix(r"\Z") + r"(?:/.*)?\Z" if source else r"(?!)")
+
+
+def _is_date(text: str) -> bool:
+    from datetime import date
+
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _lines(path: str) -> list[str]:

@@ -63,15 +63,16 @@ def _notes(result: Result, request: Request) -> None:
         write(f"warning: {plain(text)}\n")
     if request.quiet:
         return
-    left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(result.skipped.counts.items()))
+    left_out = ", ".join(f"{reason} ({count})" for reason, count in sorted(result.skipped.counts.items()))
     if left_out:
         write(f"skipped: {left_out}\n")
     found = len(result.findings)
     hidden = f", {result.suppressed} known or allowed" if result.suppressed else ""
     size = result.bytes / 1e6
-    write(
-        f"{found} finding{'s' * (found != 1)}{hidden}; {result.files} files, {size:.1f} MB in {result.seconds:.2f} s\n"
-    )
+    files = f"{result.files} file{'s' * (result.files != 1)}"
+    write(f"{found} finding{'s' * (found != 1)}{hidden}; {files}, {size:.1f} MB in {result.seconds:.2f} s\n")
+    if found and request.format == "console":
+        write("hint: for a value that is no secret: mcpsec:allow in a comment, or a line in .mcpsec-secrets-ignore\n")
 
 
 def _colored(request: Request, stream: TextIO) -> bool:

@@ -107,7 +107,9 @@ def walk(root: str, *, skipped: Skipped, problems: list[Problem], ignore: bool =
                 continue
             inner = f"{relative}{name}"
             if is_directory:
-                if name in REPOSITORIES or (ignore and name in VENDORED):
+                if name in REPOSITORIES:
+                    continue  # --history and its kin look there
+                if ignore and name in VENDORED:
                     skipped.add("vendored or cache directory")
                 elif rules and _ignored(rules, inner + "/", name + "/"):
                     skipped.add("excluded by .gitignore")

@@ -45,7 +45,17 @@ def scan(request: Request, scanner: Scanner) -> None:
     except GitFailed as error:
         from mcpsec.errors import NotAssessedError
 
+        error = _cause(error, directory)
         raise NotAssessedError(f"git could not be read: {error.message}", path=directory, hint=_hint(error)) from error
+
+
+def _cause(error: GitFailed, directory: str) -> GitFailed:
+    """What is wrong: outside a repository ``git diff`` complains of its options instead of saying so."""
+    try:
+        output("rev-parse", "--git-dir", cwd=directory)
+    except GitFailed as cause:
+        return cause
+    return error
 
 
 def _hint(error: GitFailed) -> str:
@@ -88,7 +98,8 @@ def _since(scanner: Scanner, directory: str, revision: str, below: list[str]) ->
 
     old, _, new = revision.partition("..")
     new = new or "HEAD"
-    for name in (old, new):
+    unknown = len(old) >= 40 and not old.strip("0")  # how git names, in its hooks, what a new ref was before
+    for name in (new,) if unknown else (old, new):
         if not name or name.startswith(("-", ".")):
             raise UsageError(f"not a revision or range of revisions: {revision}")
         try:
@@ -99,7 +110,8 @@ def _since(scanner: Scanner, directory: str, revision: str, below: list[str]) ->
                     f"no commit {name}", hint="a shallow clone may lack it: git fetch --unshallow"
                 ) from error
             raise
-    log = output("log", "-p", "--format=commit %H", *DIFF, f"{old}..{new}", "--", *below, cwd=directory)
+    commits = _unknown(new) if unknown else (f"{old}..{new}",)
+    log = output("log", "-p", "--format=commit %H", *DIFF, *commits, "--", *below, cwd=directory)
     hits = _patch(scanner, directory, log)
     who: dict[str, list[str]] = {}
     for commit, finding in hits:
@@ -108,6 +120,14 @@ def _since(scanner: Scanner, directory: str, revision: str, below: list[str]) ->
             who[commit] = shown.decode("utf-8", "replace").strip().split("\0", 2)
         finding.commit = commit
         finding.date, finding.email, finding.author = who[commit]
+
+
+def _unknown(new: str) -> tuple[str, ...]:
+    """The commits of a new ref that nobody has yet.
+
+    While git receives a push they are in quarantine and no ref has them; before a push the local refs do.
+    """
+    return (new, "--not", "--all" if os.environ.get("GIT_QUARANTINE_PATH") else "--remotes")
 
 
 def _history(request: Request, scanner: Scanner, directory: str) -> None:

@@ -19,28 +19,20 @@ exec {command} --staged
 """
 _PRE_PUSH = """#!/bin/sh
 {mark}
-zero=0000000000000000000000000000000000000000
 status=0
 while read -r _ local _ remote; do
-  [ "$local" = "$zero" ] && continue
-  if [ "$remote" = "$zero" ] || ! git cat-file -e "$remote" 2>/dev/null; then
-    base=$(git merge-base "$local" "$(git rev-parse --verify --quiet '@{{upstream}}' || git hash-object -t tree /dev/null)" 2>/dev/null)
-  else
-    base=$remote
-  fi
-  if [ -n "$base" ]; then {command} --since "$base" || status=$?; else {command} --history || status=$?; fi
+  case $local in *[!0]*) ;; *) continue ;; esac
+  git cat-file -e "$remote" 2>/dev/null || remote=0000000000000000000000000000000000000000
+  {command} --since "$remote..$local" || status=$?
 done
 exit $status
-"""  # noqa: E501
+"""
+_BY_HAND = {"pre-commit": "--staged", "pre-push": "--since @{upstream}"}
 
 
 def install(*, pre_push: bool = False, force: bool = False, directory: str | None = None) -> list[Path]:
     """Write the hooks of a repository and return their paths. Raises UsageError when another hook is in the way."""
-    try:
-        folder = output("rev-parse", "--git-path", "hooks", cwd=directory).decode().strip()
-    except GitFailed as error:
-        raise UsageError(f"no repository here: {error.message}", hint="run it inside a git repository") from error
-    hooks = Path(directory or ".", folder)
+    hooks = _folder(directory)
     hooks.mkdir(parents=True, exist_ok=True)
     command = _command()
     wanted = {"pre-commit": _PRE_COMMIT}
@@ -51,7 +43,7 @@ def install(*, pre_push: bool = False, force: bool = False, directory: str | Non
         if path.exists() and not force and MARK not in path.read_text(encoding="utf-8", errors="replace"):
             raise UsageError(
                 f"{path} exists already",
-                hint="add a line `mcpsec-scan-secrets --staged` to it, or use --force to replace it",
+                hint=f"add a line `{command} {_BY_HAND[name]}` to it, or use --force to replace it",
             )
     written = []
     for name, template in wanted.items():
@@ -60,6 +52,20 @@ def install(*, pre_push: bool = False, force: bool = False, directory: str | Non
         path.chmod(0o755)
         written.append(path)
     return written
+
+
+def _folder(directory: str | None) -> Path:
+    """Where the repository's hooks stand; husky's own folder (``.husky/_``) calls those of the one above it."""
+    try:
+        folder = output("rev-parse", "--git-path", "hooks", cwd=directory).decode().strip()
+    except GitFailed as error:
+        missing = "not installed" in error.message
+        raise UsageError(
+            f"no hook can be installed: {error.message}",
+            hint="install git" if missing else "run it inside a git repository",
+        ) from error
+    hooks = Path(directory or ".", folder)
+    return hooks.parent if hooks.parts[-2:] == (".husky", "_") else hooks
 
 
 def _command() -> str:

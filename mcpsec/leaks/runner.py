@@ -94,6 +94,10 @@ def execute(request: Request) -> Result:
         book = _only(book, request.rule)
     scanner = Scanner(book, level(request.confidence), request, result, configuration)
     in_git = request.staged or request.since is not None or request.history
+    if request.discover and (request.paths or request.stdin or request.follow or in_git):
+        from mcpsec.errors import UsageError
+
+        raise UsageError("--discover looks in the home directory only", hint="leave out the paths and other sources")
     if request.follow:
         from mcpsec.leaks.following import follow
 
@@ -258,6 +262,7 @@ class Scanner:
     def file(self, path: str, limit: int = 0) -> None:
         """Scan one file, unless it has more bytes than a ``limit``; what can't be read becomes a problem."""
         result = self.result
+        path = path.removeprefix("./")  # what is named like this in one run is named the same in every other
         try:
             for data, offset in read(path, archives=not self.request.no_archives, limit=limit):
                 if offset < 0:

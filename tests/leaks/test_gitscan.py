@@ -1,5 +1,10 @@
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -129,6 +134,82 @@ def test_since(repo, capsys):
     assert run(capsys, "--since=--output=x")[0] == 2
 
 
+PAGE = Path(__file__).parents[2] / "docs/scan-secrets.md"
+NEW = "0" * 40
+
+
+def commit(repo, name, text):
+    (repo / name).write_text(text)
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", name)
+
+
+def push(repo, *arguments):
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["git", "push", *arguments], cwd=repo, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+    )  # fmt: skip
+
+
+def test_the_pages_pre_receive_hook_refuses_a_leak_on_new_and_on_old_branches(repo, tmp_path):
+    server = tmp_path / "server.git"
+    git(tmp_path, "init", "-q", "--bare", str(server))
+    receiving = server / "hooks/pre-receive"
+    receiving.write_text(re.search(r"```sh\n(#!/bin/sh.*?)```", PAGE.read_text(), re.DOTALL)[1])
+    receiving.chmod(0o755)
+    commit(repo, "clean.txt", "nothing\n")
+    assert push(repo, str(server), "main").returncode == 0
+    commit(repo, "a.env", ENV)
+    for target in ("main", "main:side", "main:refs/tags/v1"):
+        refused = push(repo, str(server), target)
+        assert refused.returncode == 1, target
+        assert "a.env:1:13" in refused.stderr, target
+    git(repo, "reset", "-q", "--hard", "HEAD~")
+    commit(repo, "more.txt", "nothing either\n")
+    assert push(repo, str(server), "main", "main:side").returncode == 0
+    assert push(repo, str(server), ":side").returncode == 0
+
+
+def test_the_pre_push_hook_looks_at_what_is_pushed_and_at_nothing_else(repo, tmp_path):
+    from mcpsec.leaks.hooks import install
+
+    server = tmp_path / "server.git"
+    git(tmp_path, "init", "-q", "--bare", str(server))
+    git(repo, "remote", "add", "origin", str(server))
+    commit(repo, "old.env", ENV)
+    assert push(repo, "origin", "main").returncode == 0
+    install(pre_push=True)
+    git(repo, "checkout", "-qb", "side")
+    commit(repo, "clean.txt", "nothing\n")
+    sent = push(repo, "origin", "side")
+    assert (sent.returncode, "old.env" in sent.stderr, "fatal" in sent.stderr) == (0, False, False), sent.stderr
+    (repo / "new.env").write_text(f"API_TOKEN={OPAQUE}\n")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "leak", "--no-verify")
+    git(repo, "checkout", "-q", "main")
+    for target in ("side", "side:other"):  # not what is checked out
+        refused = push(repo, "origin", target)
+        assert refused.returncode == 1, target
+        assert "new.env:1:11" in refused.stdout + refused.stderr, target
+
+
+def test_the_commits_of_a_new_ref_are_those_that_nobody_has(repo, capsys):
+    commit(repo, "a.env", ENV)
+    assert run(capsys, "--since", f"{NEW}..HEAD")[0] == 1, "no remote has it"
+    git(repo, "update-ref", "refs/remotes/origin/main", "HEAD")
+    assert run(capsys, "--since", f"{NEW}..HEAD")[0] == 0
+    assert run(capsys, "--since", f"{NEW}..nosuch")[0] == 2
+
+
+def test_outside_a_repository_staged_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+    code, _, error = run(capsys, "--staged")
+    assert code == 3
+    assert "not a git repository" in error
+    assert "run it inside a repository" in error
+
+
 def test_no_repository_and_a_damaged_one(tmp_path, monkeypatch, capsys, repo):
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -173,8 +254,6 @@ def test_the_hook_refuses_the_commit(repo):
     assert [p.name for p in paths] == ["pre-commit", "pre-push"]
     (repo / "a.env").write_text(ENV)
     git(repo, "add", ".")
-    import subprocess
-
     refused = subprocess.run(["git", "commit", "-qm", "x"], cwd=repo, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert "a.env:1:13" in refused.stdout + refused.stderr
@@ -187,3 +266,32 @@ def test_the_hook_refuses_the_commit(repo):
     (repo / ".git/hooks/pre-commit").write_text("#!/bin/sh\nexit 0\n")
     with pytest.raises(UsageError, match="exists"):
         install()
+
+
+def test_a_hook_that_is_there_stays_and_the_line_to_add_is_said(repo):
+    from mcpsec.errors import UsageError
+    from mcpsec.leaks.hooks import install
+
+    theirs = repo / ".git/hooks/pre-push"
+    theirs.write_text("#!/bin/sh\nexit 0\n")
+    with pytest.raises(UsageError) as refused:
+        install(pre_push=True)
+    assert "mcpsec-scan-secrets --since @{upstream}" in str(refused.value.hint)
+    assert theirs.read_text() == "#!/bin/sh\nexit 0\n"
+    assert not (repo / ".git/hooks/pre-commit").exists(), "all or nothing"
+
+
+def test_with_husky_the_hook_goes_where_husky_looks(repo):
+    from mcpsec.leaks.hooks import install
+
+    (repo / ".husky/_").mkdir(parents=True)
+    called = repo / ".husky/_/pre-commit"
+    called.write_text('#!/bin/sh\nexec sh "$(dirname "$0")/../pre-commit"\n')
+    called.chmod(0o755)
+    git(repo, "config", "core.hooksPath", ".husky/_")
+    assert install() == [Path(".husky/pre-commit")]
+    (repo / "a.env").write_text(ENV)
+    git(repo, "add", "a.env")
+    refused = subprocess.run(["git", "commit", "-qm", "x"], cwd=repo, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "a.env:1:13" in refused.stdout + refused.stderr

@@ -72,7 +72,13 @@ def test_ignore_file_needs_a_reason_and_expires(tree, capsys):
         (f"{fingerprint} test database only", 0, ""),
         (f"{fingerprint} until=2999-01-01 test database only", 0, ""),
         (f"{fingerprint} until=2020-01-01 test database only", 1, "ended"),
+        (f"{fingerprint} until=soon test database only", 1, "not a date"),
+        (f"{fingerprint} until=2999-02-30 test database only", 1, "not a date"),
+        (f"{fingerprint} until=2999-01-01", 1, "reason"),
         (fingerprint, 1, "reason"),
+        ("*.env until=2999-01-01 rule=generic-password fixtures", 0, ""),
+        ("*.env until=2999-01-01 rule=generic-token fixtures", 1, ""),
+        ("*.env rule= fixtures", 1, "names no rule"),
         ("*.env rule=generic-password fixtures", 0, ""),
         ("*.env rule=generic-token fixtures", 1, ""),
     ):

@@ -112,7 +112,7 @@ def test_processes_do_not_report_again_what_was_found_before_them(tmp_path, caps
     assert (code, paths(document)) == (1, ["named.env"])
     assert document["summary"]["files"] == 5
     assert len(document["summary"]["problems"]) == 1
-    assert "1 symbolic link" in error
+    assert "symbolic link (1)" in error
 
 
 def test_stdin(capsys, monkeypatch):
