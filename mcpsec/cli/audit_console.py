@@ -92,7 +92,9 @@ def _actions(console: object, failing: list[Result]) -> None:
         )
         for result in group[:8]:
             where = str(result.location) if result.location else ""
-            console.print(Text.assemble("    ", (where, "cyan"), f"  {result.subject}: {result.observed}"))
+            named = where == result.subject or where.rpartition(":")[0] == result.subject
+            subject = "" if named else f"{result.subject}: "
+            console.print(Text.assemble("    ", (where, "cyan"), f"  {subject}{result.observed}"))
         if len(group) > 8:
             console.print(Text(f"    … and {len(group) - 8} more", style="dim"))
         if first.fix:

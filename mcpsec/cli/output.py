@@ -54,6 +54,10 @@ class Output:
         """Say something on standard error that even ``--quiet`` must not hide."""
         self._stderr(f"{self._paint('warning', '33')}: {text}")
 
+    def event(self, text: str) -> None:
+        """Pass on what a running gateway has to say, good or bad; ``--quiet`` must not hide it."""
+        self._stderr(f"gateway: {text}")
+
     def error(self, error: Error) -> None:
         """Show an error as what, where and what to do."""
         self._stderr(f"{self._paint('error', '1;31')}: {error}")

@@ -63,7 +63,16 @@ def load(name: str) -> Any:
     module = importlib.import_module(f"mcpsec.cli.{name.replace('-', '_')}")
     command = typer.main.get_command(module.app)
     command.name = name
+    _flow(command)
     return command
+
+
+def _flow(command: Any) -> None:
+    """Join the lines of each paragraph of the help: they are broken where the terminal ends, not the source."""
+    if command.help:
+        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in command.help.split("\n\n"))
+    for inner in getattr(command, "commands", {}).values():
+        _flow(inner)
 
 
 app = typer.Typer(
@@ -107,7 +116,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> object:
     try:
-        return typer.main.get_command(app).main(args=arguments, prog_name="mcpsec", standalone_mode=False)
+        command = typer.main.get_command(app)
+        _flow(command)
+        return command.main(args=arguments, prog_name="mcpsec", standalone_mode=False)
     except typer.TyperException as error:
         return _show_usage_error(error)
     except typer.Abort:
@@ -117,5 +128,6 @@ def _run(arguments: list[str]) -> object:
 def _show_usage_error(error: typer.TyperException) -> int:
     from typer import rich_utils
 
+    error.message = error.message.replace("Value error, ", "")  # the parser's own word for it says nothing more
     rich_utils.rich_format_error(error)  # type: ignore[arg-type] # every TyperException of a parser is a ClickException
     return ExitCode.USAGE

@@ -104,9 +104,8 @@ def rules_list(
 ) -> None:
     """Name every rule with its confidence, provider and title."""
     from mcpsec.leaks.findings import LEVELS
-    from mcpsec.leaks.rulebook import packaged
 
-    book = packaged()
+    book, _ = _rulebook()
     if output_format == "json":
         rows = [_described(rule) for rule in book.rules]
         out.json({"schema": "mcpsec.secret-rules/1", "rules": rows})
@@ -133,18 +132,31 @@ def rules_test(
     """Run the examples that each rule carries: those it must find, and near misses that it must not."""
     from mcpsec.leaks.examples import check
 
-    failures = check(name if name is None else _rule(name).id)
+    book, own = _rulebook()
+    rules = 1 if name is not None else len(book.rules)
+    failures = check(name if name is None else _rule(name).id, book=book, own=own)
     for text in failures:
         out.result(text)
-    out.note(f"{len(failures)} failures")
+    out.note(f"{rules} rule{'s' * (rules != 1)}, {len(failures)} example{'s' * (len(failures) != 1)} failed")
     raise typer.Exit(1 if failures else 0)
+
+
+def _rulebook() -> tuple[Any, Any]:
+    """The packaged rules with what the current directory's configuration adds or leaves out, and its own examples."""
+    from mcpsec.leaks.configuration import find, load
+    from mcpsec.leaks.rulebook import packaged
+
+    path = find(".")
+    if path is None:
+        return packaged(), ()
+    configuration = load(path)
+    return configuration.book(packaged()), configuration.examples
 
 
 def _rule(name: str) -> Any:
     from mcpsec.errors import UsageError
-    from mcpsec.leaks.rulebook import packaged
 
-    book = packaged()
+    book, _ = _rulebook()
     if name not in book.by_id:
         from difflib import get_close_matches
 

@@ -218,7 +218,7 @@ async def _lean(work: Coroutine[Any, Any, None]) -> None:
 async def _supervise(deployment: Deployment, workers: int, ready_file: Path | None) -> None:
     from mcpsec.gateway.workers import Supervisor
 
-    supervisor = Supervisor(deployment, workers, say=out.warn)
+    supervisor = Supervisor(deployment, workers, say=out.event)
     supervisor.watch_signals()
     await supervisor.start()
     if ready_file is not None:
@@ -236,7 +236,7 @@ async def _work(deployment: Deployment, read: Callable[[], Deployment], place: W
     from mcpsec.gateway.server import Gateway
 
     def say(text: str) -> None:
-        out.warn(f"worker {place.number}: {text}")
+        out.event(f"worker {place.number}: {text}")
 
     gateway = Gateway(deployment, say=say, read=read, listening=place.listening())
     await gateway.start()
@@ -251,7 +251,7 @@ async def _serve(
 ) -> None:
     from mcpsec.gateway.server import Gateway
 
-    gateway = Gateway(deployment, say=out.warn, read=read)
+    gateway = Gateway(deployment, say=out.event, read=read)
     await gateway.start()
     gateway.watch_signals()  # before anybody learns that it is there: a supervisor may stop it at once
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -168,6 +169,8 @@ def sign(
         answer = draft.send(exchange, signature)
         session.close()
     show_answer(answer, draft, signature, as_json=format_ is Format.json)
+    if config is not None and answer.request:  # the answer does not tell a caller why; the operator's log does
+        out.note(f"why: mcpsec log query -c {shlex.quote(str(config))} --request-id {answer.request}")
     raise typer.Exit(ExitCode.OK if answer.good else ExitCode.NO)
 
 
@@ -344,7 +347,7 @@ def keygen(
             out.result(secret)
             return
         write_private(file, f"{secret}\n".encode())
-        out.note(f"wrote {file}; the deployment file refers to it as  secret = {{ file = {json.dumps(str(file))} }}")
+        out.note(f"wrote {file}; the deployment file refers to it as  secret = {{ file = {_as_named(file)} }}")
         return
     private, public = generate_private_key(kind.value)
     if file is None:
@@ -359,4 +362,12 @@ def keygen(
     except OSError as error:
         file.unlink()
         raise ConfigurationError(f"can't be written: {error.strerror}", path=target) from None
-    out.note(f"wrote {file} and {target}; the deployment file refers to it as  public_key = {json.dumps(str(target))}")
+    out.note(f"wrote {file} and {target}; the deployment file refers to it as  public_key = {_as_named(target)}")
+
+
+def _as_named(file: Path) -> str:
+    """The file as a deployment file names it: relative to itself, if there is one in a directory above."""
+    for directory in file.absolute().parents:
+        if (directory / "mcpsec.toml").is_file():
+            return json.dumps(file.absolute().relative_to(directory).as_posix())
+    return json.dumps(str(file))

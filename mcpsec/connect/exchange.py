@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -51,6 +52,13 @@ class Answer:
             if message is not None and message.kind is Kind.RESPONSE:
                 return message.error
         return None
+
+    @property
+    def request(self) -> str:
+        """The number under which the gateway's log has this request, if the error says one."""
+        data = self.error.get("data") if self.error is not None else None
+        number = data.get("request") if isinstance(data, dict) else None
+        return number if isinstance(number, str) and re.fullmatch(r"[0-9a-f]{16}", number) else ""
 
     @property
     def good(self) -> bool:
@@ -160,6 +168,11 @@ class Exchange:
 
 
 def _words(error: Exception) -> str:
+    cause: BaseException | None = error
+    while cause is not None:  # the transport wraps what the system said
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+        cause = cause.__cause__ or cause.__context__
     return str(error).rstrip(".") or type(error).__name__
 
 

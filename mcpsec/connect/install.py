@@ -73,10 +73,14 @@ class Plan:
         """The change in unified form, secrets of the neighbourhood taken out; empty when there is none."""
         from mcpsec.leaks.redaction import redact
 
-        lines = difflib.unified_diff(
-            self.before.splitlines(), self.after.splitlines(), str(self.file), str(self.file), n=1, lineterm=""
+        lines = list(
+            difflib.unified_diff(
+                self.before.splitlines(), self.after.splitlines(), str(self.file), str(self.file), n=0, lineterm=""
+            )
         )
-        return redact("\n".join(lines))
+        gone, come = ({_bare(line) for line in lines[2:] if line[0] == sign} for sign in "-+")
+        theirs = {text for text in gone & come if '"' in text}  # a neighbour that only gained or lost its comma
+        return redact("\n".join(line for line in lines if _bare(line) not in theirs))
 
     def apply(self) -> Path | None:
         """Write the file, whole or not at all; returns the copy of what was there before, None when nothing was.
@@ -93,6 +97,11 @@ class Plan:
         except OSError as error:
             raise ConfigurationError(f"can't be written: {error.strerror}", path=self.file) from None
         return backup
+
+
+def _bare(line: str) -> str:
+    """A line of a diff without its sign and without what joins it to the next."""
+    return line[1:].rstrip(" ,")
 
 
 def client_names() -> list[str]:

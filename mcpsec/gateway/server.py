@@ -296,7 +296,7 @@ class Gateway:
             raise ConfigurationError(
                 f"the upstream {fault.upstream!r} can't be started: {fault}",
                 path=self._deployment.path,
-                hint="start it by hand to see what it says",
+                hint=fault.hint,
             ) from None
 
     def _upstream_failed(self, name: str, fault: UpstreamStartError) -> None:

@@ -44,6 +44,7 @@ class Configuration:
         self.extend = True
         self.disable: set[str] = set()
         self.rows: list[tuple[object, ...]] = []
+        self.examples: list[tuple[str, list[str], list[str]]] = []
         self.paths: list[re.Pattern[str]] = []
         self.values: list[re.Pattern[str]] = []
         self.lines: list[re.Pattern[str]] = []
@@ -164,9 +165,24 @@ def _own(path: str, document: dict[str, Any]) -> Configuration:
             **table,
         }
         made.rows.append(row_of(full, path))
+        made.examples.append(
+            (str(full.get("id")), _examples(full, "examples", path), _examples(full, "counter_examples", path))
+        )
         if full.get("pattern"):
             _expression(full["pattern"], path)
     return made
+
+
+def _examples(table: dict[str, Any], name: str, path: str) -> list[str]:
+    """Texts, or tables whose ``parts`` are joined to one."""
+    found = table.get(name, [])
+    texts = []
+    for each in found if isinstance(found, list) else [None]:
+        parts = each.get("parts") if isinstance(each, dict) else [each]
+        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+            raise _wrong(f"{name} of rule {table.get('id')} must be a list of texts", path)
+        texts.append("".join(parts))
+    return texts
 
 
 def _expression(text: str, path: str) -> re.Pattern[str]:

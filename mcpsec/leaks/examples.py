@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcpsec.leaks.detection import direct
 from mcpsec.leaks.rulebook import packaged, rule_files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mcpsec.leaks.rulebook import Rulebook
 
 __all__ = ["check", "examples", "text_of"]
 
@@ -32,26 +37,29 @@ def examples() -> list[tuple[str, list[str], list[str]]]:
     return found
 
 
-def check(name: str | None = None) -> list[str]:
+def check(
+    name: str | None = None, *, book: Rulebook | None = None, own: Sequence[tuple[str, list[str], list[str]]] = ()
+) -> list[str]:
     """What fails: one line for each example that its rule does not find, or counter-example that it finds.
 
     A counter-example counts as refused when the rule gives it less than its own confidence (a wrong checksum).
+    ``own`` are the examples of rules that ``book`` has beside the packaged ones.
     """
-    book = packaged()
+    book = book or packaged()
     failures = []
-    for rule_id, wanted, unwanted in examples():
-        if name not in (None, rule_id):
+    for rule_id, wanted, unwanted in (*examples(), *own):
+        if name not in (None, rule_id) or rule_id not in book.by_id:
             continue
         rule = book.by_id[rule_id]
         for number, text in enumerate(wanted, 1):
-            if not any(m.rule.id == rule_id for m in _matches(text)):
+            if not any(m.rule.id == rule_id for m in _matches(text, book)):
                 failures.append(f"{rule_id}: example {number} is not found")
         for number, text in enumerate(unwanted, 1):
-            if any(m.rule.id == rule_id and m.confidence >= max(1, rule.confidence) for m in _matches(text)):
+            if any(m.rule.id == rule_id and m.confidence >= max(1, rule.confidence) for m in _matches(text, book)):
                 failures.append(f"{rule_id}: counter-example {number} is found")
     return failures
 
 
-def _matches(text: str) -> list[Any]:
+def _matches(text: str, book: Rulebook) -> list[Any]:
     data = text.encode()
-    return direct(packaged(), data, data.lower(), None)
+    return direct(book, data, data.lower(), None)

@@ -98,11 +98,22 @@ def test_the_diff_shows_no_secret_of_the_neighbours(home: Path, capsys: pytest.C
     file = home / ".cursor" / "mcp.json"
     file.parent.mkdir()
     token = "ghp_" + "h7Kq2Zp9Wc4Xv1Nb8Lm3Rt6Ys5Dj0Fg2Ae7U"
-    file.write_text(f'{{\n  "mcpServers": {{\n    "x": {{"env": {{"GITHUB_TOKEN": "{token}"}}}}\n  }}\n}}\n')
-    connect(*ARGUMENTS, "--install", "cursor", "--yes")
-    shown = capsys.readouterr()
-    assert token not in shown.out + shown.err
-    assert token in file.read_text()
+    plain = "correct-horse"  # no form tells that this is one
+    for inner in (
+        f'"x": {{"env": {{"GITHUB_TOKEN": "{token}"}}}}',
+        f'"x": {{"env": {{"K": "{plain}"}}}}',
+        f'"x": {{\n      "env": {{\n        "K": "{plain}"}}}}',
+        f'"x": {{"env": {{"K": "{plain}"}}}},',
+    ):
+        file.write_text(f'{{\n  "mcpServers": {{\n    {inner}\n  }}\n}}\n')
+        for option in ("--install", "--uninstall"):
+            connect(*(ARGUMENTS if option == "--install" else ()), option, "cursor", "--yes")
+            shown = capsys.readouterr()
+            assert '"mcpServers"' not in shown.out, "lines that stay are not shown"
+            assert "mcp.example.com" in shown.out, "the entry itself is"
+            assert token not in shown.out + shown.err
+            assert plain not in shown.out + shown.err
+        assert inner.rstrip(",") in file.read_text()
 
 
 def test_shows_the_change_keeps_a_copy_and_the_comments(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,7 +109,7 @@ def test_serve_says_loudly_what_it_cannot_keep(deployment: Any, gateway: Any, tm
         {"fenced": {"command": fixture_command(), "sandbox": {"network": False, "write": [str(tmp_path)]}}}
     )
     running: Gateway = gateway(
-        made, under=NO_NAMESPACES, expected=(r"warning: the sandbox of 'fenced' is not whole.*",)
+        made, under=NO_NAMESPACES, expected=(r"gateway: the sandbox of 'fenced' is not whole.*",)
     )
     wait_until(lambda: "missing: sockets" in running.stderr(), "the warning")
     told = wait_until(lambda: [each for each in made.events() if each.get("state") == "unconfined"], "the event")

@@ -1,4 +1,5 @@
 import json
+import re
 
 from mcpsec.cli.root import main
 
@@ -41,7 +42,7 @@ def test_what_comes_after_a_finding_is_said(tmp_path, capsys, monkeypatch):
     (tmp_path / ".git").mkdir()
     assert main(["scan-secrets"]) == 1
     said = capsys.readouterr().err
-    assert "1 finding; 1 file," in said
+    assert re.search(r"^1 finding; \d files?, ", said, re.MULTILINE)
     assert ".mcpsec-secrets-ignore" in said
     assert "skipped" not in said, "the repository itself is nothing that was left out"
 
@@ -52,3 +53,35 @@ def test_discover_takes_no_other_source(tmp_path, capsys, monkeypatch):
         assert main(["scan-secrets", "--discover", other]) == 2
         assert "home directory" in capsys.readouterr().err
     assert main(["scan-secrets", "--discover"]) == 0
+
+
+OWN = """
+disable = ["generic-key"]
+[[rules]]
+id = "acme-token"
+confidence = "high"
+keywords = ["acme_"]
+pattern = '\\b(acme_[0-9a-f]{16})\\b'
+examples = ["key acme_9f86d081884c7d65", { parts = ["acme", "_9f86d081884c7d65"] }]
+counter_examples = ["acme_9f86"]
+"""
+
+
+def test_rules_of_your_own_are_listed_shown_and_tested(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("MCPSEC_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / ".mcpsec-secrets.toml"
+    file.write_text(OWN)
+    assert main(["scan-secrets", "rules", "list"]) == 0
+    listed = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    assert "acme-token" in listed and "generic-key" not in listed
+    assert main(["scan-secrets", "rules", "show", "acme-token"]) == 0
+    assert "acme_[0-9a-f]{16}" in capsys.readouterr().out
+    assert main(["scan-secrets", "rules", "test", "acme-token"]) == 0
+    assert "1 rule, 0 examples failed" in capsys.readouterr().err
+    file.write_text(OWN.replace("counter_examples = [", 'counter_examples = ["acme_9f86d081884c7d65", '))
+    assert main(["scan-secrets", "rules", "test", "acme-token"]) == 1
+    assert "acme-token: counter-example 1 is found" in capsys.readouterr().out
+    file.write_text(OWN.replace("counter_examples = [", "counter_examples = [1, "))
+    assert main(["scan-secrets", "rules", "test"]) == 2
+    assert "counter_examples of rule acme-token must be a list of texts" in capsys.readouterr().err

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
+import io
 import json
+import re
 import shlex
 import shutil
 import stat
@@ -18,6 +21,7 @@ import pytest
 from mcpsec.cli.root import main
 from tests.fixtures.deployments import Deployment, make_deployment
 from tests.fixtures.gateway import Gateway, start_gateway
+from tests.fixtures.processes import wait_until
 
 URL = "https://127.0.0.1:8443/mcp"
 BODY = b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}'
@@ -72,6 +76,17 @@ def test_keygen_writes_a_private_file_once(run: Run) -> None:
     assert stat.S_IMODE(Path("secrets/new").stat().st_mode) & 0o077 == 0
     run("keygen", "key/below", code=2)
     assert "its directory can't be made" in run.err
+
+
+def test_keygen_says_what_the_deployment_file_calls_the_key(run: Run) -> None:
+    run("keygen", "loose")
+    assert 'file = "loose"' in run.err
+    Path("shop").mkdir()
+    Path("shop/mcpsec.toml").write_text("version = 1\n")
+    run("keygen", "shop/secrets/agent.hmac")
+    assert 'file = "secrets/agent.hmac"' in run.err, "paths in the file are relative to it"
+    run("keygen", "--kind", "ed25519", "shop/secrets/agent.pem")
+    assert 'public_key = "secrets/agent.pem.pub"' in run.err
 
 
 def test_keygen_writes_both_halves_or_none(run: Run) -> None:
@@ -250,6 +265,20 @@ def test_send_as_json(run: Run, send: list[str]) -> None:
 @pytest.mark.parametrize("part", ["body", "timestamp", "nonce", "path", "key"])
 def test_send_of_a_tampered_request_is_refused(run: Run, send: list[str], part: str) -> None:
     assert "HTTP 401" in run(*send, "--tamper", part, code=1)
+
+
+def test_a_refused_operator_is_told_where_the_reason_is(
+    run: Run, send: list[str], deployed: tuple[Deployment, Gateway]
+) -> None:
+    config = ["-c", str(deployed[0].config), "--client", "tester"]
+    run(*send, *config, "--tamper", "body", code=1)
+    why = re.search(r"^why: mcpsec (.*)$", run.err, re.MULTILINE)
+    assert why, run.err
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        wait_until(lambda: main(shlex.split(why[1])) == 0 and "signature-invalid" in said.getvalue(), "the log's line")
+    run(*send, "--tamper", "body", code=1)
+    assert "why" not in run.err, "without the deployment file there is no log to look into"
 
 
 def test_send_of_the_same_request_twice(run: Run, send: list[str]) -> None:

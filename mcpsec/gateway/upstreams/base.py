@@ -23,9 +23,10 @@ __all__ = ["Catalogue", "RpcError", "Upstream", "UpstreamStartError", "unavailab
 class UpstreamStartError(Exception):
     """An upstream that can't be used from the beginning; the text is for the operator, not for clients."""
 
-    def __init__(self, upstream: str, fault: str) -> None:
+    def __init__(self, upstream: str, fault: str, *, hint: str = "start it by hand to see what it says") -> None:
         super().__init__(fault)
         self.upstream = upstream
+        self.hint = hint
 
 
 class RpcError(Exception):

@@ -85,7 +85,10 @@ class AppServer:
                 await self._begin()
         except UpstreamFault as fault:
             await self.close()
-            raise UpstreamStartError(self._name, fault.reason) from None
+            module = self._reference.partition(":")[0]
+            raise UpstreamStartError(
+                self._name, fault.reason, hint=f"an app is MODULE:NAME; try: python -c 'import {module}'"
+            ) from None
 
     async def get(self) -> App:
         """The application; one that has ended by itself is started again. Raises UpstreamFault."""
