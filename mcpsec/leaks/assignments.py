@@ -41,8 +41,11 @@ _OPERATOR = expression(
       (?P<arg>[ \t]{1,4}(?=[^\s-]))                                              # --password VALUE (only after a dash)
     | (?:\\?["'`\]]|\*|\[\d{0,4}\]){0,3}
       (?: (?P<pair>(?:[ \t\r\n,]{1,30}
-                | [ \t]{0,4}\{\s{1,30}(?:(?:type|description|sensitive)[ \t]{0,12}=[^\n{}]{1,80}\n\s{0,30}){0,3})
-                \\?["']?(?:value|Value|default|content|val)\\?["']?[ \t]{0,4}[:=][ \t]{0,4})
+                | [ \t]{0,4}\{\s{1,30}(?:(?:type|description|sensitive)[ \t]{0,12}=[^\n{}]{1,80}\n\s{0,30}){0,3}
+                | :[ \t]{0,4}\{?\r?\n                                                        # CloudFormation
+                  (?:[ \t]{1,24}["']?(?:[Tt]ype|[Dd]escription|NoEcho|M(?:in|ax)Length)["']?:[^\n]{1,160}\n){1,5}
+                  [ \t]{1,24})
+                \\?["']?(?:value|Value|[Dd]efault|content|val)\\?["']?[ \t]{0,4}[:=][ \t]{0,4})
         | (?P<element></(?:key|name|string)>\s{0,30}<(?:string|value)[^<>]{0,20}>)
         | (?P<field>\){1,2}\.(?:val|type|fill|send_?[kK]eys|setValue)\([ \t]{0,4}(?=["'`])   # $('#password').val("...
                 | ,[ \t]{0,4}(?:with:|with[ \t]?=>)[ \t]{0,4}(?=["'`]))
@@ -75,7 +78,7 @@ _QUOTED = expression(
 )
 _BARE = expression(rb"[^\s\"'`<>]{1,2048}")
 _CODE_MARKS = expression(rb"[,:][A-Za-z_$\"'{(\[!]|[(){}\[\]]|=>|&&|\|\|")
-_WRAPPER = expression(rb"(?:(?:new )?[A-Za-z_][\w.]{0,40}\([ \t]{0,2}|ConvertTo-SecureString (?:-String )?)(?=[\"'])")
+_WRAPPER = expression(rb"(?:(?:new )?[A-Za-z_][\w.:]{0,40}\([ \t]{0,2}|ConvertTo-SecureString (?:-String )?)(?=[\"'])")
 _SAFE_WRAPPERS = expression(
     rb"(?i)secretstr|securestring|string|bytes|decode|quote|protect|password|credential|secret|buffer\.from|encode|key|token"
 )
@@ -99,16 +102,18 @@ _FORMS = (
     r"[\"'`]\){1,2}\.(?:val|type|fill|send_?keys|setvalue)\(",
     r"[\"'`],[ \t]{0,4}with(?::|[ \t]?=>)",
     r"[\"']>\s{0,30}<value>",
+    r"[^<>\n]{0,40}>\s{0,30}[A-Za-z+/=_.-]{20}",
     r"`?[ \t]{0,16}\|[ \t]{1,16}`?[^\s|]{4}",
+    r"[\"']?:[ \t]{0,4}\{?\r?\n[ \t]{1,24}[\"']?(?:type|description|noecho|m(?:in|ax)length)[\"']?:",
 )
 """Rarer ways from a name to its value; each is an expression of its own, since all in one would be too large."""
-_OPENING = r"(?:[bru@$fl]{0,2}(?:\\?[\"'`]|&quot;)+|[A-Za-z_][\w. ]*\([ \t]*[\"'])"
+_OPENING = r"(?:[bru@$fl]{0,2}(?:\\?[\"'`]|&quot;)+|[A-Za-z_][\w.: ]*\([ \t]*[\"'])"
 _TANGLED = r"(?:[\w./:,-]*[^\w\s\"'`./:,-]){5}"
 _QUOTED_OPAQUE = rf"[^\s\"'`0-9]*[0-9]|[A-Za-z+/=_.-]{{20}}|{_TANGLED}"
 _BARE_OPAQUE = r"[^\s\"'`<>(){}0-9]*[0-9]"
 GATES = (
     rf"(?i)(?:pass|secret|token|key|auth|cred|bearer|jwt|salt|nonce|cookie|_pat){_TO_VALUE}(?:{_OPENING}(?:{_QUOTED_OPAQUE})|{_BARE_OPAQUE})",
-    rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}(?:{_OPENING}[^\s\"'`]{{4}}|[^\s\"'`<>(){{}}]{{4}})",
+    rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}(?:{_OPENING}[^\s\"'`]{{4}}|[^\s\"'`<>(){{}}][^\s\"'`<>]{{3}})",
     rf"(?i)-[\w-]{{0,24}}(?:{_PLAIN})[\w-]{{0,24}}[ \t]{{1,4}}[^\s-]",
     rf"(?i)(?:{_PLAIN}|pw|senha|parola)[\w.-]{{0,40}}[ \t]{{1,3}}[A-Za-z0-9_+/=-]{{20}}",
     rf"(?i)(?:{_PLAIN}|pw|senha|parola)[\w.-]{{0,40}}[ \t]{{1,8}}@?[\"'][^\s\"']{{4}}",
@@ -220,6 +225,8 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
     kind = _kinds(name.strip(b"-.$"))
     if not kind or data[max(0, head - 2) : head] == b"::":  # the name of a type: AWS::AppSync::ApiKey
         return
+    if kind == "key" and _QUALIFIED.search(data, max(0, head - 16), head):
+        kind = "apikey"
     before = data[max(0, head - 4) : head]
     operator = None
     if data[tail : tail + 1] in _OPERATOR_STARTS or before[-1:] in (b"<", b":"):
@@ -296,6 +303,10 @@ def _compared(book: Rulebook, data: bytes, kind: str, name: bytes, head: int) ->
 
 
 LONGEST_COMPARED = 140
+_FOLLOWING = expression(rb",[A-Za-z_][\w.-]{0,40}=|\\[rn](?=[A-Za-z_\\]|$)")
+"""The next of several pairs, or an escaped end of line: neither belongs to a bare value."""
+_QUALIFIED = expression(rb"(?i)(?<![a-z])(?:api|access|secret|auth|authentication|encryption|signing|license) $")
+"""Words that make a key of whatever kind a credential."""
 _NAMED_ELEMENT = expression(
     rb"<(?:entry|property|prop|param|parameter|setting|string|item|option|variable|secret|field|[a-z]{1,8}:(?:entry|property))"
     rb"\b[^<>]{0,80}=[\"'][\w.-]{0,60}\Z"
@@ -314,7 +325,7 @@ def _value(data: bytes, at: int, how: str, where: str, name: bytes, head: int) -
         if wrapper and _SAFE_WRAPPERS.search(wrapper.group()):
             quoted = _QUOTED.match(data, wrapper.end())
     if quoted is not None:
-        begin, stop = quoted.span(str(quoted.lastgroup))
+        begin, stop = _unwrapped(data, *quoted.span(str(quoted.lastgroup)))
         return (begin, stop, True) if how != "prose" or stop > begin else None
     if how in ("call", "next", "field"):
         return None
@@ -332,6 +343,14 @@ def _value(data: bytes, at: int, how: str, where: str, name: bytes, head: int) -
     return _bare_value(data, where, head, begin, stop)
 
 
+def _unwrapped(data: bytes, begin: int, stop: int) -> tuple[int, int]:
+    """Without the quotes of a literal inside the literal: ``buildConfigField('String', 'KEY', '"value"')``."""
+    for mark in (b'"', b"'", b'\\"'):
+        if stop - begin > 2 * len(mark) and data.startswith(mark, begin) and data.endswith(mark, begin, stop):
+            return begin + len(mark), stop - len(mark)
+    return begin, stop
+
+
 def _bare_value(data: bytes, where: str, head: int, begin: int, stop: int) -> tuple[int, int, bool] | None:
     """What of the characters between two offsets is the value: the rest of a URL's query or a closing mark is not."""
     before = data[head - 1 : head]
@@ -344,6 +363,11 @@ def _bare_value(data: bytes, where: str, head: int, begin: int, stop: int) -> tu
             cut = data.find(mark, begin, stop)
             if cut > begin:
                 stop = cut
+    following = _FOLLOWING.search(data, begin, stop)
+    if following:
+        stop = following.start()
+    if data[begin - 2 : begin] == b":-" and data.find(b"}", begin, stop) > begin:  # ${PASSWORD:-default}
+        stop = data.find(b"}", begin, stop)
     trimmed = _trim(data, begin, stop)
     if trimmed is not None and where == "code" and _CODE_MARKS.search(data, trimmed[0], trimmed[1]):
         return None

@@ -21,6 +21,7 @@ from mcpsec.leaks.detection import (
     confirm,
     direct,
     finish,
+    mentions,
     resolve,
 )
 from mcpsec.leaks.expressions import read_cache, write_cache
@@ -41,7 +42,7 @@ GATES = (
     (connections, connections.URL_GATE, 512),
     (connections, connections.HEADER_GATE, 64),
     (connections, connections.AUTHORIZATION_GATE, 16),
-    (connections, connections.CURL_GATE, 32),
+    (connections, connections.CURL_GATE, 112),
     (keyblocks, keyblocks.GATE, 96),
     *((commands, gate, commands.REACH) for gate in commands.GATES),
     (manifests, manifests.GATE, manifests.REACH),
@@ -254,9 +255,12 @@ class Bulk:
             elif how == "everyday":
                 beside = _ends_beside_slot(leads.lowered(data), self._everyday[number], places)
                 self._wake(wakes, how, beside, leads.areas)
-            else:
+            elif how != "pattern" or mentions(leads.lowered(data), self._keywords(wakes[0])):
                 self._wake(wakes, how, places, leads.areas)
         return leads
+
+    def _keywords(self, index: int) -> list[bytes]:
+        return [keyword.encode() for keyword in self.book.rules[index].keywords]
 
     def _wake(self, rules: list[int], how: str, places: list[int], areas: dict[int, list[tuple[int, int]]]) -> None:
         """Add the stretches around hits in which some rules may match."""

@@ -24,6 +24,7 @@ REACH = 640
 _QUOTED = r"[\"'](?P<quoted>[^\"'\r\n]{4,128})[\"']"
 _VALUE = rf"(?:{_QUOTED}|(?P<bare>[^\s\"'`<>|;&$(){{}},]{{4,128}}))"
 _USER = r"[\"'][^\"'\r\n:]{1,64}[\"'][ \t]*,[ \t]*"
+_NAME = r"\w{0,40}(?:pass|secret|token|key|auth|cred)\w{0,24}"
 _OPTION, _SQL = "command-line-credentials", "generic-password"
 
 IDIOMS = (
@@ -46,6 +47,8 @@ IDIOMS = (
     ("mysqli(", rf"mysqli\([ \t]*[^()\n,]{{1,80}},[ \t]*{_USER}{_QUOTED}", _SQL),
     ("authenticationtoken(", rf"authenticationtoken\([ \t]*{_USER}{_QUOTED}", _SQL),
     ("jdbc:oracle:", rf"jdbc:oracle:\w{{1,8}}:[^\s/@\"']{{1,64}}/{_VALUE}@", _SQL),
+    ("secret set", rf"secret set[ \t]+[^\n|;<]{{1,120}}?(?:-b|--body)[ \t=]{{1,2}}{_VALUE}", _OPTION),
+    ("set -", rf"set[ \t]+-(?:[gU]?x|xg|xU|-export)[ \t]+{_NAME}[ \t]+{_VALUE}", _OPTION),
     ("requirepass", rf"requirepass[ \t]+{_VALUE}", _SQL),
     ("masterauth", rf"masterauth[ \t]+{_VALUE}", _SQL),
     ("rootpw", rf"rootpw[ \t]+(?:--plaintext[ \t]+)?{_VALUE}", _SQL),

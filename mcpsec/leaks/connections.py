@@ -52,7 +52,7 @@ URL_GATE = r"://[^\s:/?#\"'<>@\\`,()|]{0,128}:[^\s\"'<>`]{1,256}@"
 _SEPARATORS = r"(?:[ \t]{1,3}|\\?[\"'] ?[+.,&] ?\\?[\"']|%20|\+)"
 HEADER_GATE = rf"(?i)(?:bearer|basic|apikey|api-key|sso-key|splunk|ssws){_SEPARATORS}[A-Za-z0-9_.~+/:=|!@$%*-]{{8}}"
 AUTHORIZATION_GATE = r"(?i)authorization"
-CURL_GATE = r"(?:^|[\s\"'=])(?:-u|--user|--proxy-user|-U)[ \t=\"'a-zA-Z][^\s]{0,80}:[^\s\"'`]{3}"
+CURL_GATE = r"(?:^|[\s\"'=])(?:-u|--user|--proxy-user|-U)[ \t=\"'a-zA-Z]{1,4}[^\s]{0,80}:[^\s\"'`]{3}"
 
 
 def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
@@ -99,7 +99,7 @@ def _url(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
     ):
         return
     strength = password_strength(plain)
-    if strength is None or plain.lower() == user.lower():
+    if strength is None or plain.lower() == user.lower() or plain.startswith("port/"):
         return
     if HOSTS_OF_EXAMPLES.match(host):
         made_up = strength < HIGH and not (_LOCAL.match(host) and wordiness(plain) < 0.3)

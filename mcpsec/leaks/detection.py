@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 
     from mcpsec.leaks.rulebook import Pattern, Rule, Rulebook
 
-__all__ = ["DETECTORS", "beside_slot", "confirm", "direct", "find", "finish", "locate", "resolve", "scan_bytes"]
+__all__ = [
+    "DETECTORS",
+    "beside_slot",
+    "confirm",
+    "direct",
+    "find",
+    "finish",
+    "locate",
+    "mentions",
+    "resolve",
+    "scan_bytes",
+]
 
 DETECTORS = (assignments, connections, keyblocks, commands, manifests)
 MEDIUM, HIGH = 1, 2
@@ -127,7 +138,7 @@ def confirm(book: Rulebook, index: int, data: bytes, begin: int, end: int) -> It
     if not rule.gate:
         yield from _matches(rule, book.pattern(index), data, begin, end)
         return
-    if rule.near and not _mentions(data[max(0, begin) : end].lower(), rule.near):
+    if rule.near and not mentions(data[max(0, begin) : end].lower(), rule.near):
         return
     value = book.value(index).search(data, begin, end)
     if value is None:
@@ -136,7 +147,8 @@ def confirm(book: Rulebook, index: int, data: bytes, begin: int, end: int) -> It
         yield from _matches(rule, book.pattern(index), data, inner_begin, inner_end)
 
 
-def _mentions(lower: bytes, words: Iterable[bytes]) -> bool:
+def mentions(lower: bytes, words: Iterable[bytes]) -> bool:
+    """True when one of the words stands in the text."""
     return any(map(lower.__contains__, words))  # without a generator, which would cost more than the search
 
 

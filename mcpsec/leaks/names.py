@@ -99,6 +99,8 @@ _NOT_BEFORE_TOKEN = frozenset(
     first last antiforgery antiforgerytoken requestverification authenticity
     """.split()  # noqa: SIM905
 )
+_DIGESTED = frozenset(("hashed", "salted"))
+"""Before the name of a secret: what stands there is its digest, as in the baselines of other scanners."""
 _WORDS = expression(r"[A-Z]?[a-z\u00df-\uffff]+|[A-Z]+(?![a-z])|\d+")
 
 
@@ -117,15 +119,15 @@ def kind_of(name: str) -> str:
 
 
 def _suits(kind: str, low: str, stem: re.Match[str], after: str, before: str) -> bool:
-    if after and after[0].isalpha() and not _JOINED_AFTER.match(low[stem.end() :]) and not after[0].isupper():
+    if _goes_on(low, stem, after, before):
         return False
     words_after = [w.lower() for w in _WORDS.findall(after)]
     if kind == "auth" and words_after == ["code"]:
         return True
-    if any(word in _NOT_AFTER or word.rstrip("s") in _NOT_AFTER for word in words_after):
-        return False
     words_before = [w.lower() for w in _WORDS.findall(before)]
     nearest = words_before[-1] if words_before else ""
+    if nearest in _DIGESTED or any(w in _NOT_AFTER or w.rstrip("s") in _NOT_AFTER for w in words_after):
+        return False
     if kind == "password":
         joined = low[: stem.start()]
         if (
@@ -149,8 +151,6 @@ def _suits(kind: str, low: str, stem: re.Match[str], after: str, before: str) ->
             "lost",
             "toggle",
             "need",
-            "salted",
-            "hashed",
             "stored",
         )
     if kind in ("key", "apikey", "token") and "public" in words_before:
@@ -176,6 +176,13 @@ def _suits(kind: str, low: str, stem: re.Match[str], after: str, before: str) ->
             and nearest not in ("o", "basic", "http", "registry", "proxy", "docker", "x")
         )
     return True
+
+
+def _goes_on(low: str, stem: re.Match[str], after: str, before: str) -> bool:
+    """True for a stem that only begins a longer word: ``passenger``, ``keyboard``, ``PASSTHROUGH`` among capitals."""
+    if not after[:1].isalpha() or _JOINED_AFTER.match(low[stem.end() :]):
+        return False
+    return not after[0].isupper() or ((before + after).isupper() and stem.group() in ("pass", "key", "auth", "cred"))
 
 
 def name_continues(before: str) -> bool:

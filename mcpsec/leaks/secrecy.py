@@ -87,7 +87,7 @@ _TYPES = frozenset(
     string str text integer int number boolean bool object array bytes byte char varchar true false yes no on
     off null none nil undefined void any unknown optional required secret password hidden masked auto random
     generated generate disabled enabled enable disable basic bearer digest token plain plaintext sha256 sha512
-    md5 bcrypt argon2 scrypt aes hs256 rs256
+    md5 bcrypt argon2 scrypt aes hs256 rs256 aws4-hmac-sha256
     """.split()  # noqa: SIM905
 )
 
@@ -147,7 +147,11 @@ def _base64like(value: str) -> bool:
 
 def is_weak_password(value: str) -> bool:
     """A default or dictionary password, such as documentation uses."""
-    return bool(_COMMON.match(value))
+    return bool(_COMMON.match(value) or _COMMON.match(value.translate(_LEET)))
+
+
+_LEET = str.maketrans("013457@", "oleasta")
+"""Digits and symbols that stand for letters in ``s3cr3t`` and ``p@ssw0rd``."""
 
 
 def password_strength(value: str) -> int | None:
@@ -189,8 +193,16 @@ _OWN_WORDS = frozenset(
 )
 
 
+_NUMBERED = expression(
+    r"(?i)^(?=.{4,48}$)(?:[a-z]{1,12}[-_.])*(?:[a-z]{0,8}token|secret|password|passwd|passphrase|pwd|(?:api[-_]?)?key|credential)s?"
+    r"(?:[-_.](?:[a-z]{1,8}|\d{1,4}|abc\d{0,3}|xyz\d{0,3}))*$"
+)
+
+
 def _spells_its_name(value: str) -> bool:
-    """True for ``proxy_pwd``, ``caching_sha2_password``: words that only say what stands here."""
+    """True for ``proxy_pwd``, ``caching_sha2_password``, ``job-token-123``: words that only say what stands here."""
+    if _NUMBERED.match(value):
+        return True
     words = [word.lower() for word in _LETTERS.findall(value)]
     return sum(map(len, words)) > len(value) // 2 and all(word in _OWN_WORDS for word in words)
 
@@ -235,6 +247,8 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
         return None
     if not value.isascii() or not _OPAQUE[quoted].match(value) or is_filler(value) or is_weak_password(value):
         return None
+    if _NUMBERED.match(value):
+        return rule, LOW
     if is_counted(value):
         return (rule, MEDIUM) if kind not in ("key", "weak") and _is_of_key_size(value) else None
     if _UUID.match(value):
@@ -277,7 +291,8 @@ def _opaque(kind: str, value: str, how: str) -> int:
     if kind == "weak":
         return LOW
     hexadecimal = all(c in "0123456789abcdefABCDEF" for c in value)
-    strong = (size >= 20 and variety >= 3) or (hexadecimal and size >= 32)
+    strong = size >= 20 and (variety >= 3 or (variety == 2 and digits_share(value) >= 0.1 and wordiness(value) < 0))
+    strong = (strong and not hexadecimal) or (hexadecimal and size >= 32)
     if kind == "key":
         return MEDIUM if strong and how != "next" else LOW
     if how == "blank":

@@ -66,6 +66,11 @@ _PARTS = expression(r"[a-z]+|\d+")
 _SPELLED = expression(r"([^=_-])\1{9}")
 """One character ten times: no generator made that, in no format."""
 
+_UNSIGNED = expression(
+    r"^eyJ(?:hbGciOi|0eXAiOi|raWQiOi)[A-Za-z0-9_-]{0,100}(?:={0,2}|\.{0,3}|\.eyJ[A-Za-z0-9_-]{0,400}(?:\.[A-Za-z0-9_-]{0,15})?)$"
+)
+"""The header of a JSON Web Token, or one whose signature is missing or too short for any algorithm (RFC 7518)."""
+
 _COUNTED = expression(r"(?i)0{8,}|1234567(?:89|8|$)|abcdefgh|qwerty|deadbeef")
 
 _WRAPPED = expression(
@@ -78,7 +83,7 @@ _REFERENCE = expression(
       \$\{[A-Za-z_.!#][\w.:/?=+,@ -]*(?:\[[^\]]*\])?(?:[:?+|-].*)?\}.*   # shell, compose, VS Code inputs: ${VAR}, ${input:x}
     | \$\{\{.* | \$\([^()]*(?:\).*)?$          # workflow expression, command substitution
     | \\*\$\$?[A-Za-z_][A-Za-z0-9_]*(?:[:.\[-].*)?$   # $VAR, $env:VAR
-    | \{\{.*\}\}.* | <%.* | %\(.* | \#\{\w.*\}.* | \{%.*     # Jinja, ERB, Python, Ruby
+    | \{\{.*\}\}.* | <%.* | %\(.* | \#\{\w.* | \{%.*     # Jinja, ERB, Python, Ruby
     | %[A-Za-z_][A-Za-z0-9_]*%$              # cmd.exe
     | %-?\d{0,3}[sdqvr]$ | \{\d{0,2}\}$ | \{[A-Za-z_][\w.]*(?:![rs])?(?::[^}]*)?\}$
     | (?:env|environ|process\.env|os\.environ|os\.getenv|getenv|secrets?|vars?|var|local|data|module|params?|config
@@ -87,7 +92,7 @@ _REFERENCE = expression(
         |file|env|cmd|command|exec|secret|ref|aws-ssm|parameterstore|keychain)(?:\+[a-z]+)?:(?://)?\S
     | ref\+\w+:// | arn:aws | projects/[^/]+/secrets/ | @Microsoft\.KeyVault | ENC\[ | \{cipher\} | !(?:vault|Ref|Sub|env)
     | enc:v\d: | AQIC[A-Za-z0-9+/] | \$ANSIBLE_VAULT | \{(?:AES|SSHA\d*|SHA\d*|noop|bcrypt|MD5|CRYPT)\}
-    | U2FsdGVkX1 | SCRAM-SHA- | \*[0-9A-F]{40}$ | 0x[0-9a-f]{32,}$ | NACL\[ | ENC\(   # cipher texts and hashes
+    | U2FsdGVkX1 | Ag[A-D][A-Za-z0-9+/]{100} | SCRAM-SHA- | \*[0-9A-F]{40}$ | 0x[0-9a-f]{32,}$ | NACL\[ | ENC\(   # cipher texts and hashes
     | \$2[abxy]?\$\d\d\$ | \$(?:\d\d?|y)\$ | \$argon2 | \$pbkdf2 | pbkdf2[:_] | scrypt: | sha256: | sha512: | sha1: | md5:
     | sha(?:256|384|512)-                    # subresource integrity, hashes
     )""",  # noqa: E501
@@ -210,7 +215,7 @@ def is_filler(text: str) -> bool:
     text = text.strip()
     if len(text) < 3 or _WRAPPED.match(text):
         return True
-    if _STRONG_WORDS.search(text) and not _is_chance(text):
+    if (_STRONG_WORDS.search(text) and not _is_chance(text)) or _UNSIGNED.match(text):
         return True
     if (len(text) >= 6 and len(set(text)) <= 2) or _SPELLED.search(text):
         return True
@@ -278,7 +283,7 @@ def looks_random(text: str) -> bool:
         return False
     body = text.strip("=")
     alphabet = len(set(body.lower()))
-    hexadecimal = alphabet <= 16 and all(c in "0123456789abcdef-" for c in body.lower())
+    hexadecimal = alphabet <= 17 and all(c in "0123456789abcdef-" for c in body.lower())  # a UUID has hyphens, too
     wanted = 0.72 * log2(min(size, 10 if body.isdigit() else 16 if hexadecimal else 40))
     if entropy(body) < wanted or _run_share(body) > 0.5 or is_placeholder(text):
         return False
