@@ -50,6 +50,8 @@ _EXAMPLE_HOST = expression(
 _HEADER_OPTIONS = frozenset(("--header", "-H", "--headers"))
 _ENV_OPTIONS = frozenset(("-e", "--env"))
 _FENCE = expression(rb"(?m)^[ \t>]*```[^\n]*\n([\s\S]*?)^[ \t>]*```")
+_PREFIXED = expression(r"[A-Za-z]{1,8}[-_](?P<rest>\w{3,32}$)")
+"""What is left of ``sk-1234`` behind what may be a provider's prefix."""
 _SAMPLE = expression(r"(?i)secret|token|password|passwd|api[-_]?key|apikey|\bkey\b|[-_]key|value|string|credential")
 
 
@@ -251,5 +253,8 @@ def _judge(name: str, raw: str) -> int | None:
 def _is_sample(value: str) -> bool:
     """Stricter than elsewhere: a word that names what is to be put here makes a sample of a short value."""
     if is_placeholder(value) or is_weak_password(value):
+        return True
+    prefixed = _PREFIXED.match(value)
+    if prefixed and is_placeholder(prefixed.group("rest")):
         return True
     return len(value) < 40 and bool(_SAMPLE.search(value)) and digits_share(value) < 0.35

@@ -47,18 +47,19 @@ PLACEHOLDER_WORDS = frozenset(
     tests tester demo deadbeef cafebabe badc0ffee abc123 abcd1234 asdf asdfgh qwerty obfuscated snip truncated
     votre ton mon mettre ici remplacer exemple ihr ihre dein deine mein beispiel platzhalter ersetzen hier tu su
     mi aqui ejemplo reemplazar cambiar clave seu sua exemplo substituir chave tuo tua esempio inserisci uw jouw
-    voorbeeld din ditt exempel twoj twoje przyklad vasha primer
+    voorbeeld din ditt exempel twoj tw\u00f3j twoje przyklad vasha primer klucz sleutel schl\u00fcssel schluessel nyckel jeton
+    cle cl\u00e9 llave chiave
     """.split()  # noqa: SIM905
 )
 """Words that, standing alone between separators, say that a value is to be filled in."""
 
 _STRONG_WORDS = expression(
     r"(?i)your[-_ .]?|placeholder|example|change[-_ ]?(?:me|it|this)|replace[-_ ]?(?:me|this|with)|dummy|redacted"
-    r"|insert[-_ ]|<[^>]{0,60}>|x{5,}|\*{3,}|\.{3,}|-here$|_here$|not[-_]?(?:an?[-_]?)?(?:real|secret|valid|key|token)"
+    r"|insert[-_ ]|<[^>]{0,60}>|x{5,}|x{4}$|\*{3,}|\.{3,}|-here$|_here$|not[-_]?(?:an?[-_]?)?(?:real|secret|valid|key|token)"
     r"|fake|sample"
     r"|to[-_]be[-_]|fill[-_ ]?(?:me|in)|todo|your(?:key|token|secret|password|api)|lorem|hidden|censored"
     r"|enter[-_ ]|obfuscat|f{0,1}oobar|secret[-_]?(?:here|value|goes)"
-    r"|\u4f60\u7684|\u60a8\u7684|\u3042\u306a\u305f|\uc5ec\uae30|\u0432\u0430\u0448|\u5bc6\u7801|\u8bf7|\u2026"
+    r"|\u4f60\u7684|\u60a8\u7684|\u3042\u306a\u305f|\uc5ec\uae30|\u0432\u0430\u0448|\u5bc6\u7801|\u8bf7|\ub2f9\uc2e0|\u2026"
 )
 """Marks that decide even inside a longer run of characters."""
 
@@ -71,7 +72,7 @@ _UNSIGNED = expression(
 )
 """The header of a JSON Web Token, or one whose signature is missing or too short for any algorithm (RFC 7518)."""
 
-_COUNTED = expression(r"(?i)0{8,}|1234567(?:89|8|$)|abcdefgh|qwerty|deadbeef")
+_COUNTED = expression(r"(?i)0{8,}|1234567(?:89|8|$)|abcdefgh|qwerty|deadbeef|123456:ABC-?DEF")
 
 _WRAPPED = expression(
     r"^(?:<[^<>]*>?|\[[^\[\]]*\]?|\{[^{}]*\}?|\{\{.*\}\}|\(.*\)|__.+__|%[^%]+%|@[^@]+@|@@.+@@|\*+[^*]*\*+|#\{.*\}|~.*~|_+|-+)$",
@@ -88,7 +89,7 @@ _REFERENCE = expression(
     | %-?\d{0,3}[sdqvr]$ | \{\d{0,2}\}$ | \{[A-Za-z_][\w.]*(?:![rs])?(?::[^}]*)?\}$
     | (?:env|environ|process\.env|os\.environ|os\.getenv|getenv|secrets?|vars?|var|local|data|module|params?|config
         |settings|options|self|this|args|input|inputs|steps|needs|github|vault|request|req|props|state|ctx|context)[.:\[(]
-    | (?:op|vault|ssm|awssm|gcpsm|akv|secretsmanager|azurekeyvault|doppler|infisical|bws|keyring|pass|lpass|bw|sops
+    | (?:op|1password|vault|ssm|awssm|gcpsm|akv|secretsmanager|azurekeyvault|doppler|infisical|bws|keyring|pass|lpass|bw|sops
         |file|env|cmd|command|exec|secret|ref|aws-ssm|parameterstore|keychain)(?:\+[a-z]+)?:(?://)?\S
     | ref\+\w+:// | arn:aws | projects/[^/]+/secrets/ | @Microsoft\.KeyVault | ENC\[ | \{cipher\} | !(?:vault|Ref|Sub|env)
     | enc:v\d: | AQIC[A-Za-z0-9+/] | \$ANSIBLE_VAULT | \{(?:AES|SSHA\d*|SHA\d*|noop|bcrypt|MD5|CRYPT)\}
