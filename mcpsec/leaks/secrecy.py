@@ -147,7 +147,7 @@ def _base64like(value: str) -> bool:
 
 def is_weak_password(value: str) -> bool:
     """A default or dictionary password, such as documentation uses."""
-    return bool(_COMMON.match(value) or _COMMON.match(value.rstrip("0123456789!@#$.").translate(_LEET)))
+    return bool(_COMMON.match(value) or _COMMON.match(value.translate(_LEET)))
 
 
 _LEET = str.maketrans("013457@", "oleasta")

@@ -252,7 +252,7 @@ def _judge(name: str, raw: str) -> int | None:
 
 def _is_sample(value: str) -> bool:
     """Stricter than elsewhere: a word that names what is to be put here makes a sample of a short value."""
-    if is_placeholder(value) or is_weak_password(value):
+    if is_placeholder(value) or is_weak_password(value) or is_weak_password(value.rstrip("0123456789!@#$.")):
         return True
     prefixed = _PREFIXED.match(value)
     if prefixed and is_placeholder(prefixed.group("rest")):

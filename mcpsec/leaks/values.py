@@ -47,15 +47,16 @@ PLACEHOLDER_WORDS = frozenset(
     tests tester demo deadbeef cafebabe badc0ffee abc123 abcd1234 asdf asdfgh qwerty obfuscated snip truncated
     votre ton mon mettre ici remplacer exemple ihr ihre dein deine mein beispiel platzhalter ersetzen hier tu su
     mi aqui ejemplo reemplazar cambiar clave seu sua exemplo substituir chave tuo tua esempio inserisci uw jouw
-    voorbeeld din ditt exempel twoj tw\u00f3j twoje przyklad vasha primer klucz sleutel schl\u00fcssel schluessel nyckel jeton
-    cle cl\u00e9 llave chiave
+    voorbeeld din ditt exempel twoj tw\u00f3j twoje przyklad vasha primer klucz sleutel schl\u00fcssel schluessel nyckel
+    jeton cle cl\u00e9 llave chiave
     """.split()  # noqa: SIM905
 )
 """Words that, standing alone between separators, say that a value is to be filled in."""
 
 _STRONG_WORDS = expression(
     r"(?i)your[-_ .]?|placeholder|example|change[-_ ]?(?:me|it|this)|replace[-_ ]?(?:me|this|with)|dummy|redacted"
-    r"|insert[-_ ]|<[^>]{0,60}>|x{5,}|x{4}$|\*{3,}|\.{3,}|-here$|_here$|not[-_]?(?:an?[-_]?)?(?:real|secret|valid|key|token)"
+    r"|insert[-_ ]|<[^>]{0,60}>|x{5,}|x{4}$|\*{3,}|\.{3,}|-here$|_here$"
+    r"|not[-_]?(?:an?[-_]?)?(?:real|secret|valid|key|token)"
     r"|fake|sample"
     r"|to[-_]be[-_]|fill[-_ ]?(?:me|in)|todo|your(?:key|token|secret|password|api)|lorem|hidden|censored"
     r"|enter[-_ ]|obfuscat|f{0,1}oobar|secret[-_]?(?:here|value|goes)"
