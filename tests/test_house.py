@@ -17,7 +17,7 @@ FLOORS = [
     {"deployment"},
     {"certs", "leaks"},
     {"signing", "protocol", "secretrefs", "clientfiles", "report"},
-    {"errors", "frozen", "locking"},
+    {"errors", "frozen", "locking", "urls"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 PRINTING = {"print", "input", "exit", "quit"}

@@ -159,9 +159,12 @@ def _channels(
         channels.append(WebhookChannel(webhook, key=key, ca=ca))
     if slack_file is not None:
         try:
-            channels.append(SlackChannel(slack_file.read_text().strip(), ca=ca))
+            url = slack_file.read_text().strip()
         except OSError as error:
             raise UsageError(f"the file cannot be read: {error.strerror}", path=slack_file) from None
+        except UnicodeDecodeError:
+            raise UsageError("the file holds no URL", path=slack_file) from None
+        channels.append(SlackChannel(url, ca=ca))
     if syslog is not None:
         channels.append(SyslogChannel(syslog, ca=ca))
     if command is not None:

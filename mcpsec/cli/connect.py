@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -24,6 +23,7 @@ from mcpsec.cli.options import application
 from mcpsec.cli.output import examples, out
 from mcpsec.connect.oauth.settings import Binding, Grant, Keep, Settings
 from mcpsec.errors import UsageError
+from mcpsec.urls import split_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,13 +189,20 @@ def connect(
     _run(place, credentials, lambda: _authorizer(place, credentials, settings, selection))
 
 
+def _host(url: str) -> str:
+    parts = split_url(url)
+    if parts is None:
+        raise UsageError(f"{url!r} is no URL", hint="write it like https://HOST:PORT/mcp")
+    return parts.hostname or ""
+
+
 def _is_here(url: str) -> bool:
-    return (urlsplit(url).hostname or "") in {"localhost", "127.0.0.1", "::1"}
+    return _host(url) in {"localhost", "127.0.0.1", "::1"}
 
 
 def _server_name(url: str) -> str:
     """A name for the server in a client's list: the host, or mcpsec for one on this machine."""
-    return "mcpsec" if _is_here(url) else urlsplit(url).hostname or "mcpsec"
+    return "mcpsec" if _is_here(url) else _host(url) or "mcpsec"
 
 
 def _note(text: str) -> None:

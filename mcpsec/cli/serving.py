@@ -175,17 +175,17 @@ def _with_upstream(
     return with_run_upstream(deployment, added, client_id)
 
 
-def _checked_url(url: str | None) -> str:
-    from urllib.parse import urlsplit
+def _checked_url(url: str) -> str:
+    from mcpsec.urls import split_url
 
-    parts = urlsplit(url or "")
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    parts = split_url(url)
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise UsageError("--upstream needs an http(s) URL", hint="such as http://127.0.0.1:9000/mcp")
     if "@" in parts.netloc:
         raise UsageError(
             "--upstream: a URL must not hold a user or password", hint="use headers in the deployment file"
         )
-    return url or ""
+    return url
 
 
 def _check_files(deployment: Deployment) -> None:

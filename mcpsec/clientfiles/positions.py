@@ -375,7 +375,7 @@ def _plain(text: str) -> Any:
     if low in _WORDS and (text in _WORDS or text in (low.upper(), low.capitalize())):
         return _WORDS[low]
     if len(text) < 20 and _INTEGER.fullmatch(text):
-        return int(text)
+        return int(text.replace("_", ""))
     if len(text) < 40 and _FLOAT.fullmatch(text):
         return float(text)
     return text

@@ -13,11 +13,12 @@ import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from mcpsec.errors import SecretError
 from mcpsec.frozen import dataclass
 from mcpsec.secretrefs.managers import split_reference, vault_settings
+from mcpsec.urls import split_url
 
 if TYPE_CHECKING:
     import httpx
@@ -95,7 +96,9 @@ class _Login:
             raise SecretError(
                 "no OpenBao or Vault server is named", hint="[secrets.vault] address, or BAO_ADDR or VAULT_ADDR"
             )
-        parts = urlsplit(address)
+        parts = split_url(address)
+        if parts is None or not parts.hostname:
+            raise SecretError("the Vault server's address is no URL", hint="such as https://vault.example.com:8200")
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
             raise SecretError("the Vault server's address is not https, so secrets would travel in the clear")
         verify: ssl.SSLContext | bool = False
@@ -107,6 +110,8 @@ class _Login:
                 raise SecretError("no CA certificates can be read from this file", path=ca) from None
         headers = {"X-Vault-Request": "true"}
         if namespace := settings.namespace or _environment("NAMESPACE"):
+            if not namespace.isascii() or not namespace.isprintable():
+                raise SecretError("the Vault namespace holds a character that no header can carry")
             headers["X-Vault-Namespace"] = namespace
         self._httpx = httpx
         self._client = httpx.Client(
@@ -128,12 +133,13 @@ class _Login:
         self._client.close()
 
     def read(self, path: str, what: str) -> dict[str, Any]:
-        """Read a path. Raises SecretError; a token that is no good any more is replaced once."""
+        """Read a path. Raises SecretError; a token that is no good any more is replaced once, or given anew."""
         used = self.fresh_token()
         answer = self._send("GET", path, used)
-        if answer.status_code == _DENIED and self._can_log_in:
+        if answer.status_code == _DENIED:
             self._discard(used)
-            answer = self._send("GET", path, self.fresh_token())
+            if (fresh := self.fresh_token()) != used:
+                answer = self._send("GET", path, fresh)
         if answer.status_code == _MISSING:
             raise SecretError(f"{what}: there is no such secret at {self._where}")
         if answer.status_code == _DENIED:

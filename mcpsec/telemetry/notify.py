@@ -7,7 +7,6 @@ import os
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -15,7 +14,7 @@ from mcpsec.errors import ConfigurationError
 from mcpsec.signing import SignedMessage, Signer, SigningKey
 from mcpsec.telemetry.alerts import Alert
 from mcpsec.telemetry.export import syslog
-from mcpsec.telemetry.shipping import ShippingError, SyslogSender, without_credentials
+from mcpsec.telemetry.shipping import ShippingError, SyslogSender, checked, without_credentials
 
 __all__ = ["CommandChannel", "SlackChannel", "SyslogChannel", "WebhookChannel"]
 
@@ -66,7 +65,7 @@ class WebhookChannel:
                 headers = {"content-type": "application/json", **self._signature(body)}
                 try:
                     answer = await client.post(self._url, content=body, headers=headers)
-                except httpx.HTTPError as error:
+                except (httpx.HTTPError, httpx.InvalidURL) as error:
                     problem = f"{type(error).__name__}: {error}"
                     continue
                 if answer.is_success:
@@ -89,7 +88,7 @@ class SlackChannel(WebhookChannel):
 
     def __init__(self, url: str, *, ca: str | None = None) -> None:
         super().__init__(url, ca=ca)
-        self.name = f"Slack webhook at {urlsplit(url).hostname}"
+        self.name = f"Slack webhook at {checked(url).hostname}"
 
     async def send(self, alert: Alert) -> None:
         """Deliver one alert.
@@ -177,11 +176,12 @@ def _slack(text: str) -> str:
 
 
 def _refuse_clear_text(url: str) -> None:
-    parts = urlsplit(url)
+    parts = checked(url)
     if parts.scheme == "https" and parts.hostname:
         return
     if parts.scheme == "http" and parts.hostname in _LOOPBACK:
         return
     raise ConfigurationError(
-        f"an alert webhook needs https: {without_credentials(url)}", hint="http is accepted for this machine only"
+        f"an alert webhook needs https: {parts.hostname or 'this is no URL'}",  # its path may be the secret
+        hint="http is accepted for this machine only",
     )

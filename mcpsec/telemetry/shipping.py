@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult
 
 import orjson
 
 from mcpsec.errors import Error, ExitCode, UsageError
 from mcpsec.telemetry.export import otlp, syslog
+from mcpsec.urls import split_url
 
 __all__ = ["ShippingError", "SyslogSender", "ship_otlp", "ship_syslog", "without_credentials"]
 
@@ -38,7 +39,7 @@ class SyslogSender:
     """
 
     def __init__(self, target: str, *, ca: str | None = None) -> None:
-        parts = urlsplit(target)
+        parts = checked(target)
         self._target = without_credentials(target)
         self._scheme = parts.scheme
         try:
@@ -107,7 +108,7 @@ def ship_otlp(
     Raises:
         ShippingError: it can't be reached or refuses them.
     """
-    if urlsplit(url).path in {"", "/"}:
+    if checked(url).path in {"", "/"}:
         url = url.rstrip("/") + "/v1/logs"
     verify = ssl.create_default_context(cafile=ca)
     count = 0
@@ -131,9 +132,16 @@ def ship_otlp(
     return count
 
 
+def checked(url: str) -> SplitResult:
+    """The parts of a receiver's URL. Raises UsageError, which doesn't repeat the URL: it may be a secret."""
+    if (parts := split_url(url)) is None:
+        raise UsageError("the receiver's address is no URL", hint="such as https://siem.example.com or tls://HOST:PORT")
+    return parts
+
+
 def without_credentials(url: str) -> str:
     """``url`` as it may be shown: no user, no password, no query."""
-    parts = urlsplit(url)
+    parts = checked(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 from mcpsec.cli import root
 from mcpsec.telemetry import AuditLog, Event
 from mcpsec.telemetry.alerts import RULES
+from tests.fixtures.processes import PATIENCE
+from tests.fixtures.receiver import Receiver
 from tests.telemetry.conftest import plain
 
 
@@ -35,6 +38,49 @@ def test_a_test_alert_is_sent_and_a_failure_is_exit_code_1(capsys: pytest.Captur
     assert root.main(["alerts", "test", "--syslog", "tcp://127.0.0.1:1"]) == 1
     assert root.main(["alerts", "test"]) == 2
     assert root.main(["alerts", "test", "--webhook", "http://example.com/"]) == 2
+
+
+def test_named_channels_reach_real_receivers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    secret = tmp_path / "hook.secret"
+    secret.touch(mode=0o600)
+    secret.write_text("s" * 43)
+    with Receiver() as receiver, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(("127.0.0.1", 0))
+        syslog.settimeout(PATIENCE)
+        slack = tmp_path / "slack"
+        slack.write_text(f"{receiver.url}/canary\n")
+        words = ["--webhook", receiver.url, "--secret-file", str(secret), "--key-id", "hook"]
+        words += ["--slack-file", str(slack), "--syslog", f"udp://127.0.0.1:{syslog.getsockname()[1]}"]
+        assert root.main(["alerts", "test", *words]) == 0
+        assert b"This is a test alert" in syslog.recv(10_000)
+    said = capsys.readouterr().out
+    assert said.count("sent ") == 3 and "canary" not in said
+    (signed, document, _), (plainly, posted, path) = receiver.requests
+    assert json.loads(document)["rule"] == "test" and "hook" in str(signed)
+    assert "test alert" in json.loads(posted)["text"] and path.endswith("/canary") and "signature" not in str(plainly)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe", b"https://[canary", b"http://hooks.example.com/canary"])
+def test_a_slack_file_that_holds_no_url(
+    content: bytes | None, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "slack"
+    if content is not None:
+        file.write_bytes(content)
+    assert root.main(["alerts", "test", "--slack-file", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and "internal" not in said and "canary" not in said
+
+
+def test_the_deployments_own_channels_are_tested(capsys: pytest.CaptureFixture[str], deployment: Any) -> None:
+    made = deployment({"demo": {"builtin": "demo"}})
+    assert root.main(["alerts", "test", "-c", str(made.config)]) == 2
+    assert "has no alert channel" in capsys.readouterr().err
+    with Receiver() as receiver:
+        made.document["alerts"] = {"channels": [{"webhook": receiver.url}]}
+        made.write()
+        assert root.main(["alerts", "test", "-c", str(made.config)]) == 0
+    assert len(receiver.requests) == 1
 
 
 def test_replay_shows_what_would_have_been_alerted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -131,7 +131,29 @@ def test_reference(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("# The deployment file\n")
 
 
-@pytest.mark.parametrize("command", ["check", "show", "schema", "reference"])
+def test_secrets_says_which_can_be_read_and_shows_none(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    secret = config.parent / "secrets" / "agent.hmac"
+    value = secret.read_text().strip()
+    assert main(["config", "secrets", "-c", str(config)]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"ok     clients[0].signing_keys[0].secret: file {secret}\n"
+    assert said.err == "1 secret references, 0 can't be read\n"
+    secret.chmod(0o644)
+    assert main(["config", "secrets", "-c", str(config)]) == 1
+    said = capsys.readouterr()
+    assert said.out.startswith("FAILS ") and f"chmod 600 {secret}" in said.out and value not in said.out
+    assert main(["config", "secrets", "-c", str(config), "--format", "json"]) == 1
+    text = capsys.readouterr().out
+    (row,) = json.loads(text)["secrets"]
+    assert (row["kind"], row["place"], row["resolves"]) == ("file", f"file {secret}", False)
+    assert "read or written by others" in row["error"] and value not in text
+    secret.chmod(0o600)
+    assert main(["config", "secrets", "-c", str(config), "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["secrets"]
+    assert (row["resolves"], row["error"]) == (True, None)
+
+
+@pytest.mark.parametrize("command", ["check", "secrets", "show", "schema", "reference"])
 def test_help_shows_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", command, "--help"]) == 0
     assert f"$ mcpsec config {command}" in capsys.readouterr().out

@@ -38,6 +38,24 @@ def test_junit():
     assert len(clean.findall(".//testcase")) == 1
 
 
+def test_junit_of_cases_that_pass_fail_and_are_skipped():
+    cases = [
+        junit.Case("fault", "kill <store>"),
+        junit.Case("fault", "slow", "failure", "took & took", "timeout", "line 1\n\x01"),
+        junit.Case("fault", "disk", "error", "no space", "not-assessed", "why"),
+        junit.Case("fault", "net", "skipped", "not asked for"),
+    ]
+    root = ElementTree.fromstring(junit.render_cases(cases, suite='a "suite"', seconds=1.5))
+    for each in (root, root[0]):
+        assert [each.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["4", "1", "1", "1"]
+    passed, failed, error, skipped = root[0]
+    assert passed.get("name") == "kill <store>" and len(passed) == 0
+    assert (failed[0].tag, failed[0].get("message"), failed[0].get("type")) == ("failure", "took & took", "timeout")
+    assert failed[0].text == "line 1\n\ufffd"
+    assert (error[0].tag, error[0].text) == ("error", "why")
+    assert (skipped[0].tag, skipped[0].get("message"), skipped[0].text) == ("skipped", "not asked for", None)
+
+
 def test_gitlab():
     document = json.loads(gitlab.render(ENTRIES, tool="t", version="1", started="a", ended="b"))
     ids = [v["id"] for v in document["vulnerabilities"]]

@@ -169,6 +169,136 @@ def test_a_short_token_is_renewed_in_time(bao: Bao, tmp_path: Path) -> None:
     assert HMAC.resolve() == SECRET.encode()
 
 
+def test_a_token_that_cant_be_renewed_is_used_to_its_end_and_then_read_again(bao: Bao, tmp_path: Path) -> None:
+    short = bao.call("POST", "auth/token/create", policies=["agent"], ttl="2s", renewable=False)
+    file = private(tmp_path / "t", short["auth"]["client_token"])
+    configure(vault=VaultSettings(address=bao.address, token=file), aws=None)
+
+    def over() -> bool:
+        try:
+            HMAC.resolve()
+        except SecretError as error:
+            return "denies access" in str(error)
+        return False
+
+    wait_until(over, "the end of the token")
+    private(tmp_path / "t", bao.token("agent", "1h"))
+    wait_until(lambda: not over(), "the operator's new token")
+    assert HMAC.resolve() == SECRET.encode()
+
+
+def test_a_login_whose_tokens_cant_be_renewed_logs_in_again(bao: Bao, tmp_path: Path) -> None:
+    bao.call("POST", "auth/approle/role/batch", token_policies=["agent"], token_ttl="2s", token_type="batch")
+    role_id = bao.call("GET", "auth/approle/role/batch/role-id")["data"]["role_id"]
+    secret_id = bao.call("POST", "auth/approle/role/batch/secret-id", metadata="{}")["data"]["secret_id"]
+    role = AppRole(role_id=role_id, secret_id=private(tmp_path / "s", secret_id))
+    configure(vault=VaultSettings(address=bao.address, approle=role), aws=None)
+    began = time.monotonic()
+
+    def past_the_first_tokens_end() -> bool:
+        assert HMAC.resolve() == SECRET.encode()
+        return time.monotonic() > began + 3
+
+    wait_until(past_the_first_tokens_end, "more than the token's time")
+
+
+def test_the_environment_names_a_file_with_the_token(bao: Bao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    private(tmp_path / "t", ROOT_TOKEN + "\n")
+    monkeypatch.setenv("VAULT_ADDR", bao.address)
+    monkeypatch.setenv("VAULT_TOKEN_FILE", str(tmp_path / "t"))
+    assert HMAC.resolve() == SECRET.encode()
+    forget_login()
+    (tmp_path / "t").chmod(0o644)
+    assert "read or written by others" in str(failure(HMAC))
+
+
+def test_over_tls_the_named_authority_decides(tmp_path: Path) -> None:
+    with running_bao(tmp_path, tls=True) as bao:
+        bao.put("agent", hmac=SECRET)
+        token = private(tmp_path / "t", ROOT_TOKEN)
+        configure(vault=VaultSettings(address=bao.address, token=token, ca=bao.ca), aws=None)
+        assert HMAC.resolve() == SECRET.encode()
+        configure(vault=VaultSettings(address=bao.address, token=token), aws=None)
+        assert "can't be reached" in str(failure(HMAC))
+        other = Authority(tmp_path / "other").certificate
+        configure(vault=VaultSettings(address=bao.address, token=token, ca=other), aws=None)
+        assert "can't be reached" in str(failure(HMAC))
+        for wrong in (tmp_path / "missing.pem", tmp_path / "t"):
+            configure(vault=VaultSettings(address=bao.address, token=token, ca=wrong), aws=None)
+            error = failure(HMAC)
+            assert "no CA certificates" in str(error) and error.path == str(wrong)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://[x", "https://vault:port", "https://vault\nx: y", "https://", "vault:8200"]
+)
+def test_an_address_that_is_no_url(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAO_ADDR", address)
+    monkeypatch.setenv("BAO_TOKEN", "x")
+    assert "address is no URL" in str(failure(HMAC))
+
+
+def test_a_namespace_goes_with_every_request(bao: Bao, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server must see it: the secret of the root namespace is not there."""
+    bao.call("POST", "sys/namespaces/team")
+    monkeypatch.setenv("BAO_ADDR", bao.address)
+    monkeypatch.setenv("BAO_TOKEN", ROOT_TOKEN)
+    monkeypatch.setenv("BAO_NAMESPACE", "team")
+    assert "no such secret" in str(failure(HMAC))
+    for wrong in ("töam", "team\n"):
+        forget_login()
+        monkeypatch.setenv("BAO_NAMESPACE", wrong)
+        assert "namespace holds a character" in str(failure(HMAC))
+
+
+class _OtherHandler(BaseHTTPRequestHandler):
+    """A web server that is no OpenBao, such as a proxy's page for logging in."""
+
+    status = 200
+    page = b""
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.send_header("content-length", str(len(self.page)))
+        self.end_headers()
+        self.wfile.write(self.page)
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "page", "said"),
+    [
+        (200, b"<html>log in", "can't be understood"),
+        (200, b"[]", "can't be understood"),
+        (200, b"{}", "no such field"),
+        (503, b'{"errors": ["canary"]}', "answers with status 503"),
+    ],
+)
+def test_what_answers_is_no_openbao(
+    status: int, page: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_OtherHandler, "status", status)
+    monkeypatch.setattr(_OtherHandler, "page", page)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _OtherHandler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        address, token = f"http://127.0.0.1:{server.server_address[1]}", private(tmp_path / "t", "token")
+        configure(vault=VaultSettings(address=address, token=token), aws=None)
+        error = failure(HMAC)
+        assert said in str(error) and "canary" not in str(error)
+        configure(vault=VaultSettings(address=address, approle=AppRole(role_id="a", secret_id=token)), aws=None)
+        assert "AppRole login" in str(failure(HMAC))
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 class _ReviewHandler(BaseHTTPRequestHandler):
     """The one call of the Kubernetes API that OpenBao makes: who does this token belong to?"""
 

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-import http.server
 import json
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,42 +14,16 @@ from mcpsec.signing import MemoryReplayStore, SignedMessage, SigningKey, Verific
 from mcpsec.telemetry.alerts import Alert
 from mcpsec.telemetry.notify import CommandChannel, SlackChannel, WebhookChannel
 from mcpsec.telemetry.shipping import ShippingError
+from tests.fixtures.receiver import Receiver
 
 ALERT = Alert("breaker-open", "high", "files", "the breaker of <files> opened @here", time.time(), 3)
 SECRET = b"k" * 40
 
 
-class Receiver:
-    """A webhook receiver; ``statuses`` are its next answers, then 204."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[dict[str, str], bytes, str]] = []
-        self.statuses: list[int] = []
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                outer.requests.append(({name.lower(): text for name, text in self.headers.items()}, body, self.path))
-                self.send_response(outer.statuses.pop(0) if outer.statuses else 204)
-                self.end_headers()
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever)
-        self.thread.start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hooks/x"
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    yield receiver
-    receiver.server.shutdown()
-    receiver.thread.join()
-    receiver.server.server_close()
+    with Receiver() as receiver:
+        yield receiver
 
 
 def test_a_webhook_is_signed_so_that_the_projects_verifier_accepts_it(receiver: Receiver) -> None:

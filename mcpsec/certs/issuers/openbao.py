@@ -11,10 +11,10 @@ import ssl
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from mcpsec.certs.files import read_private
 from mcpsec.errors import ConfigurationError, Error, SecretError
+from mcpsec.urls import split_url
 
 if TYPE_CHECKING:
     import httpx
@@ -43,11 +43,18 @@ class OpenBao:
         address = _setting("ADDR")
         if address is None:
             raise ConfigurationError("no OpenBao server is named", hint="set BAO_ADDR and BAO_TOKEN (or VAULT_…)")
-        parts = urlsplit(address)
+        parts = split_url(address)
+        if parts is None or not parts.hostname:
+            raise ConfigurationError(
+                "the OpenBao server's address is no URL",
+                hint="BAO_ADDR (or VAULT_ADDR), such as https://bao.example.com:8200",
+            )
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
             raise ConfigurationError(f"{address} is not https, so the token would travel in the clear")
         headers = {"X-Vault-Token": self._token(), "X-Vault-Request": "true"}
         if namespace := _setting("NAMESPACE"):
+            if not namespace.isascii() or not namespace.isprintable():
+                raise ConfigurationError("the OpenBao namespace holds a character that no header can carry")
             headers["X-Vault-Namespace"] = namespace
         verify: ssl.SSLContext | bool = False
         if parts.scheme == "https":

@@ -94,3 +94,20 @@ def test_keys_that_no_ca_should_have(bao: Bao, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         Pki.create(tmp_path / "pki", external_keys={"client": "transit:../sys"})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("BAO_ADDR", "https://[x", "address is no URL"),
+        ("BAO_ADDR", "https://bao:port", "address is no URL"),
+        ("BAO_NAMESPACE", "töam", "namespace holds a character"),
+    ],
+)
+def test_an_environment_that_names_no_server(
+    name: str, value: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, good in (("BAO_ADDR", "http://127.0.0.1:1"), ("BAO_TOKEN", TOKEN), (name, value)):
+        monkeypatch.setenv(variable, good)
+    with pytest.raises(ConfigurationError, match=said):
+        Pki.create(tmp_path / "pki", external_keys={"client": "transit:ca"})
