@@ -19,6 +19,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import venv
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -192,7 +193,6 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "python": platform.python_version(),
-        "load_before": round(os.getloadavg()[0], 1),
     }
 
 
@@ -206,9 +206,19 @@ def install(directory: Path) -> Path:
     return directory / "bin"
 
 
+def settle() -> None:
+    """Wait until the machine has got over what ran before, two minutes at most."""
+    end = time.monotonic() + 120
+    while os.getloadavg()[0] > 0.3 and time.monotonic() < end:
+        time.sleep(1)
+
+
 def measure(name: str, benchmark: Benchmark, peers: Path, *, quick: bool) -> list[dict[str, Any]]:
     """Run one program; its output goes to standard error, its ratios are returned."""
     program, *rest = (each.replace("{peers}", str(peers)) for each in benchmark.arguments + benchmark.quick * quick)
+    if not quick:
+        settle()
+    taken = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "load": round(os.getloadavg()[0], 1)}
     environment = {**os.environ, "PATH": f"{peers}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(HERE / program), *rest]
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
@@ -222,6 +232,7 @@ def measure(name: str, benchmark: Benchmark, peers: Path, *, quick: bool) -> lis
             "beside": each.beside,
             "ratio": each.read(run.stdout) if run.returncode == 0 else None,
             "better": each.better,
+            **taken,
         }
         for each in benchmark.ratios
     ]
@@ -233,15 +244,16 @@ def table(results: dict[str, Any] | None) -> str:
         return NOTHING
     where = results["machine"]
     rows = [
-        f"Taken {results['date']} on {where['cores']} cores of {where['processor']}, {where['system']}, Python "
-        f"{where['python']}, by `python benchmarks/all.py` (load before it: {where['load_before']}). A ratio of 1 is the "
-        "peer's own figure, in the same run.",
+        f"Taken on {where['cores']} cores of {where['processor']}, {where['system']}, Python {where['python']}, by "
+        "`python benchmarks/all.py`. A ratio of 1 is the peer's own figure, in the same run; load is the machine's before "
+        "that run.",
         "",
-        "| measured | beside | ratio | better |",
-        "|---|---|---|---|",
+        "| measured | beside | ratio | better | taken | load |",
+        "|---|---|---|---|---|---|",
     ]
     rows += [
-        f"| {row['what']} | {row['beside']} | {row['ratio'] or 'not measured'} | {row['better']} |"
+        f"| {row['what']} | {row['beside']} | {row['ratio'] or 'not measured'} | {row['better']} | {row['date']} | "
+        f"{row['load']} |"
         for row in results["rows"]
     ]
     return "\n".join(rows)
@@ -264,6 +276,17 @@ def kept() -> dict[str, Any] | None:
     return results
 
 
+def merged(before: dict[str, Any] | None, where: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What was kept with one part's new rows in place of its old ones; figures of another machine are let go."""
+    old = before["rows"] if before is not None and before["machine"] == where else []
+    part = rows[0]["benchmark"]
+    if not any(row["ratio"] for row in rows):  # it failed: what was measured before stands, with its date
+        rows = [row for row in old if row["benchmark"] == part] or rows
+    known = [row for row in old if row["benchmark"] != part] + rows
+    order = list(BENCHMARKS)
+    return {"machine": where, "rows": sorted(known, key=lambda row: order.index(row["benchmark"]))}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(BENCHMARKS), help=f"Of: {', '.join(BENCHMARKS)}")
@@ -274,21 +297,24 @@ def main() -> int:
     names = options.only.split(",")
     if unknown := set(names) - BENCHMARKS.keys():
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
-    if options.write and (options.quick or set(names) != BENCHMARKS.keys()):
-        parser.error("--write takes all of them, in full: a table of two days is none")
-    results: dict[str, Any] = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "machine": machine()}
+    if options.write and options.quick:
+        parser.error("--write takes full runs only")
+    taken: list[dict[str, Any]] = []
     with ExitStack() as stack:
         directory = options.peers or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mcpsec-peers-")))
         wanted = not {"gateway", "leaks"}.isdisjoint(names)
         peers = directory / "bin"
         if wanted and not (peers / "python").exists():
             peers = install(directory)
-        results["rows"] = [row for name in names for row in measure(name, BENCHMARKS[name], peers, quick=options.quick)]
-    print(table(results))
-    if options.write:
-        RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-        README.write_text(with_table(README.read_text(), results))
-    return 0 if all(row["ratio"] for row in results["rows"]) else 3
+        for name in names:
+            rows = measure(name, BENCHMARKS[name], peers, quick=options.quick)
+            taken += rows
+            if options.write:
+                results = merged(kept(), machine(), rows)
+                RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+                README.write_text(with_table(README.read_text(), results))
+    print(table({"machine": machine(), "rows": taken}))
+    return 0 if all(row["ratio"] for row in taken) else 3
 
 
 if __name__ == "__main__":

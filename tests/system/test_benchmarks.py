@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -33,20 +32,35 @@ def test_readme_shows_what_was_recorded(everything: ModuleType) -> None:
     assert not re.findall(r"\d(?:\.\d+)? ?(?:times|x|×) (?:as|faster|slower|less|more)|\bratio\b", other)
 
 
+ROW = {
+    "benchmark": "policy", "what": "a decision", "beside": "another", "ratio": "0.10", "better": "less",
+    "date": "2026-11-28", "load": 0.2,
+}  # fmt: skip
+
+
 def test_the_table_says_date_machine_and_what_is_missing(everything: ModuleType) -> None:
-    row = {"benchmark": "policy", "what": "a decision", "beside": "another", "ratio": "0.10", "better": "less"}
-    results: dict[str, Any] = {
-        "date": "2026-11-28",
-        "machine": everything.machine(),
-        "rows": [row, {**row, "what": "a peer", "ratio": None}],
-    }
+    results = {"machine": everything.machine(), "rows": [ROW, {**ROW, "what": "a peer", "ratio": None}]}
     text = everything.table(results)
-    assert "2026-11-28" in text
     assert f"{results['machine']['cores']} cores" in text
-    assert "| a decision | another | 0.10 | less |" in text
-    assert "| a peer | another | not measured | less |" in text
+    assert "| a decision | another | 0.10 | less | 2026-11-28 | 0.2 |" in text
+    assert "| a peer | another | not measured | less | 2026-11-28 | 0.2 |" in text
     shown = everything.with_table(README, results)
     assert everything.with_table(shown, everything.kept()) == README
+
+
+def test_a_part_taken_again_replaces_its_own_rows_only(everything: ModuleType) -> None:
+    where = everything.machine()
+    before = {"machine": where, "rows": [{**ROW, "benchmark": "leaks"}, ROW]}
+    new = {**ROW, "ratio": "0.20", "date": "2026-11-29"}
+    assert everything.merged(before, where, [new])["rows"] == [{**ROW, "benchmark": "leaks"}, new]
+    assert everything.merged(None, where, [new])["rows"] == [new]
+    failed = {**new, "ratio": None}
+    assert everything.merged(before, where, [failed])["rows"] == before["rows"]
+    assert everything.merged(None, where, [failed])["rows"] == [failed]
+    gateway = {**ROW, "benchmark": "gateway"}
+    assert everything.merged(before, where, [gateway])["rows"] == [gateway, *before["rows"]]
+    elsewhere = {**where, "processor": "another"}
+    assert everything.merged(before, elsewhere, [new]) == {"machine": elsewhere, "rows": [new]}
 
 
 def test_every_benchmark_is_a_program_that_says_what_it_does(everything: ModuleType) -> None:
@@ -84,10 +98,12 @@ def test_a_run_prints_its_ratio() -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "all.py"), "--only", "signing", "--quick"]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert re.search(r"^\| signatures a second, .* \| [01]\.\d\d \| more \|$", run.stdout, re.MULTILINE), run.stdout
+    assert re.search(
+        r"^\| signatures a second, .* \| [01]\.\d\d \| more \| [\d-]+ \| [\d.]+ \|$", run.stdout, re.MULTILINE
+    ), run.stdout
 
 
-@pytest.mark.parametrize(("arguments", "said"), [(["--only", "nothing"], "no benchmark nothing"), (["--only", "policy", "--write"], "--write takes all")])  # fmt: skip
+@pytest.mark.parametrize(("arguments", "said"), [(["--only", "nothing"], "no benchmark nothing"), (["--quick", "--write"], "--write takes full runs only")])  # fmt: skip
 def test_a_wrong_command_line(arguments: list[str], said: str) -> None:
     run = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / "all.py"), *arguments], capture_output=True, text=True
