@@ -157,12 +157,12 @@ def _rule(name: str) -> Any:
     from mcpsec.errors import UsageError
 
     book, _ = _rulebook()
-    if name not in book.by_id:
+    if name not in book.ids:
         from difflib import get_close_matches
 
-        near = get_close_matches(name, book.by_id, n=3)
+        near = get_close_matches(name, book.ids, n=3)
         raise UsageError(f"no rule {name}", hint=f"did you mean {', '.join(near)}?" if near else "see: rules list")
-    return book.by_id[name]
+    return book.rule(book.ids[name])
 
 
 def _described(rule: Any) -> dict[str, Any]:

@@ -6,12 +6,13 @@ Loaded only when there is something to report, so that a clean run pays nothing.
 from __future__ import annotations
 
 import os
-import re
 
 from mcpsec.leaks.expressions import expression
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
+
     from mcpsec.leaks.configuration import Configuration
     from mcpsec.leaks.findings import Finding, Match
 
@@ -22,6 +23,7 @@ _INLINE = expression(
     rb"(?i)mcpsec:allow(?:[= ]\s*(?P<rules>[a-z0-9-]+(?:,[a-z0-9-]+)*))?(?:\s|[*/\->;)]|$)|(?:gitleaks|betterleaks):allow"  # noqa: E501
     rb"|pragma: ?(?:white|allow)list secret"
 )
+_FINGERPRINT, _COMMIT = expression(r"[0-9a-f]{32}"), expression(r"[0-9a-f]{40}")
 _NEXT_LINE = expression(rb"(?i)pragma: ?(?:white|allow)list nextline secret|mcpsec:allow-next-line")
 _ENTRY = expression(r"(?P<what>\S+)(?P<options>(?:\s+(?:rule|until)=\S*)*)(?:\s+(?P<reason>\S.*))?$")
 
@@ -76,7 +78,7 @@ class Allowed:
             if not entry["reason"]:
                 warn.append(f"{path}:{number}: an exception needs a reason; it is not applied")
                 continue
-            if re.fullmatch(r"[0-9a-f]{32}", entry["what"]):
+            if _FINGERPRINT.fullmatch(entry["what"]):
                 self._fingerprints.add(entry["what"])
             else:
                 self._paths.append((glob(entry["what"]), options.get("rule", "")))
@@ -87,7 +89,7 @@ class Allowed:
             if len(parts) == 3 and parts[2].isdigit():
                 name = parts[0]
                 commit, _, rest = name.partition(":")
-                if re.fullmatch(r"[0-9a-f]{40}", commit):
+                if _COMMIT.fullmatch(commit):
                     name = rest
                 self._gitleaks.add((name, parts[1], int(parts[2])))
 

@@ -6,8 +6,6 @@ Unquoted values in source code are expressions, so there only literals count.
 
 from __future__ import annotations
 
-import re
-
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 from mcpsec.leaks.names import KEYWORDS, kind_of
@@ -37,7 +35,7 @@ _OPERATOR_STARTS = frozenset(bytes([byte]) for byte in b" \t\r\n,{:=!?|+-<>(*\"'
 """What may follow a name whose value comes; anything may when it is the name of a tag."""
 
 _OPERATOR = expression(
-    rb"""
+    rb"""(?x)
       (?P<arg>[ \t]{1,4}(?=[^\s-]))                                              # --password VALUE (only after a dash)
     | (?:\\?["'`\]]|\*|\[\d{0,4}\]){0,3}
       (?: (?P<pair>(?:[ \t\r\n,]{1,30}
@@ -65,16 +63,14 @@ _OPERATOR = expression(
         | (?P<prose>[ \t]{1,3}(?:is|was|are)[ \t]{0,2}:?[ \t]{1,3}(?=\S))
         | (?P<line>[ \t]{1,24}(?=[^\s=:|]\S{3,127}[ \t]{0,8}(?:\r?\n|\Z)))                # ENV PASSWORD value
       )
-    """,
-    re.X,
+    """
 )
 _QUOTED = expression(
-    rb"""(?:[bBrRuUfFL@$]{1,2}(?=["'`]))?
+    rb"""(?x)(?:[bBrRuUfFL@$]{1,2}(?=["'`]))?
     (?: \"\"\"(?P<q3>[^"\r\n]{0,2048})\"\"\" | '''(?P<a3>[^'\r\n]{0,2048})'''
       | \\"(?P<eq>[^"\\\r\n]{0,2048})\\" | \\'(?P<ea>[^'\\\r\n]{0,2048})\\'
       | "(?P<q>(?:[^"\\\r\n]|\\.){0,2048})" | '(?P<a>(?:[^'\\\r\n]|\\.){0,2048})' | `(?P<b>[^`\r\n]{0,2048})`
-      | &quot;(?P<h>[^&\r\n]{0,2048})&quot; )""",
-    re.X,
+      | &quot;(?P<h>[^&\r\n]{0,2048})&quot; )"""
 )
 _BARE = expression(rb"[^\s\"'`<>]{1,2048}")
 _CODE_MARKS = expression(rb"[,:][A-Za-z_$\"'{(\[!]|[(){}\[\]]|=>|&&|\|\|")
@@ -83,7 +79,7 @@ _SAFE_WRAPPERS = expression(
     rb"(?i)secretstr|securestring|string|bytes|decode|quote|protect|password|credential|secret|buffer\.from|encode|key|token"
 )
 
-_FOREIGN = "|".join(re.escape(k.decode()) for k in KEYWORDS if not k.isascii())
+_FOREIGN = "|".join(k.decode() for k in KEYWORDS if not k.isascii())
 _PASSWORDS = "pass|pw|psw|senha|contrase|kennwort|parola|haslo|wachtwoord|losenord|mdp"
 _PLAIN = "pass|secret|token|key|auth|cred"
 """Only after these does a value stand without an operator: ``--api-key VALUE``, ``password VALUE``."""
@@ -250,7 +246,7 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
     value = data[begin:stop].decode("utf-8", "replace")
     quoted = quoted or (kind == "password" and where == "settings")  # there are no identifiers in such files
     verdict = _judged(kind, value, quoted, how, where, name)
-    rule = book.by_id.get(verdict[0]) if verdict else None
+    rule = book.named(verdict[0]) if verdict else None
     if verdict and rule is not None:
         yield Match(rule, begin, stop, value, verdict[1])
 
@@ -297,7 +293,7 @@ def _compared(book: Rulebook, data: bytes, kind: str, name: bytes, head: int) ->
         return
     value = found["value"].decode("utf-8", "replace")
     verdict = judge(kind, value, quoted=True, how="assign", where="code", name=name.decode("utf-8", "replace"))
-    rule = book.by_id.get(verdict[0]) if verdict else None
+    rule = book.named(verdict[0]) if verdict else None
     if verdict and rule is not None:
         yield Match(rule, *found.span("value"), value, verdict[1])
 
@@ -314,7 +310,7 @@ _NAMED_ELEMENT = expression(
 """``<entry key="password">``: the value of the attribute says what the element's content is."""
 _COMPARED = expression(rb"(?P<mark>[\"'`])(?P<value>[^\"'`\r\n\\]{4,128})(?P=mark)[ \t]{0,2}[!=]={1,2}[ \t]{0,2}\Z")
 
-_NO_ARGUMENT = expression(_OPERATOR.pattern.replace(rb"(?P<arg>[ \t]{1,4}(?=[^\s-]))", rb"(?P<arg>(?!))"), re.X)
+_NO_ARGUMENT = expression(_OPERATOR.pattern.replace(rb"(?P<arg>[ \t]{1,4}(?=[^\s-]))", rb"(?P<arg>(?!))"))
 
 
 def _value(data: bytes, at: int, how: str, where: str, name: bytes, head: int) -> tuple[int, int, bool] | None:

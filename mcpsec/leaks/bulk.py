@@ -265,7 +265,7 @@ class Bulk:
     def _wake(self, rules: list[int], how: str, places: list[int], areas: dict[int, list[tuple[int, int]]]) -> None:
         """Add the stretches around hits in which some rules may match."""
         for index in rules:
-            if self.book.rules[index].gate:
+            if self.book.rule(index).gate:
                 before, after = NAMED_REACH + LONGEST_NAME, NAMED_REACH + NAMED_BEFORE
             else:
                 before = after = self.book.pattern(index).width + 16

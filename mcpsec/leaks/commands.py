@@ -66,7 +66,7 @@ _FORM = expression(rb"(?i)<input\b[^<>]{0,200}type=[\"']$")
 def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
     """Every password in one of the idioms whose first word starts in one of the spans."""
     for word, idiom, name in _TABLE:
-        rule = book.by_id.get(name)
+        rule = book.named(name)
         if rule is None:
             continue
         for start, end in spans:

@@ -18,12 +18,12 @@ They stand in ``.mcpsec-secrets.toml``, in ``[tool.mcpsec.secrets]`` of pyprojec
 from __future__ import annotations
 
 import os
-import re
 
-from mcpsec.leaks.expressions import expression
+from mcpsec.leaks.expressions import compiled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from typing import Any
 
     from mcpsec.leaks.findings import Match
@@ -72,11 +72,11 @@ class Configuration:
     def book(self, packaged: Rulebook) -> Rulebook:
         """The rules of a run under this configuration. ConfigurationError when none is left."""
         from mcpsec.errors import ConfigurationError
-        from mcpsec.leaks.rulebook import FIELDS, Rulebook
+        from mcpsec.leaks.rulebook import FIELDS, Rulebook, pack
 
         if self.extend and not self.disable and not self.rows:
             return packaged
-        unknown = sorted(name for name in self.disable if name not in packaged.by_id)
+        unknown = sorted(name for name in self.disable if name not in packaged.ids)
         if unknown:
             raise ConfigurationError(
                 f"disable names no rule: {', '.join(unknown)}", path=self.path, hint="mcpsec scan-secrets rules list"
@@ -90,7 +90,7 @@ class Configuration:
             raise ConfigurationError(
                 "this configuration leaves no rule", path=self.path, hint="remove extend = false, or add [[rules]]"
             )
-        return Rulebook(rows, packaged.public)
+        return Rulebook(pack(rows, packaged.public))
 
 
 def find(directory: str) -> str | None:
@@ -186,11 +186,13 @@ def _examples(table: dict[str, Any], name: str, path: str) -> list[str]:
 
 
 def _expression(text: str, path: str) -> re.Pattern[str]:
+    from re import error as BadExpression
+
     from mcpsec.errors import ConfigurationError
 
     try:
-        return expression(text)
-    except (re.error, TypeError, OverflowError) as error:
+        return compiled(text)[0]
+    except (BadExpression, TypeError, OverflowError) as error:
         raise ConfigurationError(f"not a regular expression: {text!r}: {error}", path=path) from error
 
 
@@ -275,7 +277,9 @@ def _from_go(text: object) -> re.Pattern[str] | None:
     place = text.find("(?i)")
     if place > 0:
         text = "(?i)" + text.replace("(?i)", "")
+    from re import error as BadExpression
+
     try:
-        return expression(text)
-    except (re.error, TypeError, OverflowError):
+        return compiled(text)[0]
+    except (BadExpression, TypeError, OverflowError):
         return None

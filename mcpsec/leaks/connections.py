@@ -5,8 +5,6 @@ That is ``scheme://user:password@host``, ``Authorization`` headers and ``curl -u
 
 from __future__ import annotations
 
-import re
-
 from mcpsec.leaks import checks
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
@@ -42,6 +40,7 @@ _CURL_USER = expression(
     rb"(?:^|[\s\"'=])(?:-u|--user|--proxy-user|-U)(?:[ \t=]{1,3}|\\?[\"'],\s{0,8}\\?[\"'])?[\"']?"
     rb"(?P<user>[^\s:\"'`$<{@]{0,64}):(?P<value>[^\s\"'`]{3,128})"
 )
+_VARIABLE = expression(r"\$[A-Za-z_]{2}")
 HOSTS_OF_EXAMPLES = expression(
     r"(?i)^(?:(?:[\w-]+\.)*example\.(?:com|org|net)|.*\.(?:example|test|invalid)|host(?:name)?|server|localhost|127\.0\.0\.1|db|domain(?:\.com)?|\[::1\])$"
 )
@@ -79,7 +78,7 @@ def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequenc
 
 
 def _match(book: Rulebook, rule: str, start: int, end: int, value: str, confidence: int) -> Iterator[Match]:
-    found = book.by_id.get(rule)
+    found = book.named(rule)
     if found is not None:
         yield Match(found, start, end, value, confidence)
 
@@ -110,7 +109,7 @@ def _url(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
 
 
 def _dollar_is_literal(plain: str) -> bool:
-    return "$" in plain and not any(c in plain for c in "{}<>(") and not re.search(r"\$[A-Za-z_]{2}", plain)
+    return "$" in plain and not any(c in plain for c in "{}<>(") and not _VARIABLE.search(plain)
 
 
 def _header(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:

@@ -6,8 +6,6 @@ that of one expression over the text.
 
 from __future__ import annotations
 
-import re
-
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match, merge
 
@@ -26,6 +24,7 @@ _HEX = expression(rb"(?<![0-9A-Za-z])(?:0[9aAdD]|[2-7][0-9a-fA-F]){24,}(?![0-9A-
 _ESCAPE = expression(rb"%[0-9A-Fa-f]{2}")
 _URL_TEXT = expression(rb"[\w.~!$&'()*+,;=:@/?%-]{8,4096}")
 _URL_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~!$&'()*+,;=:@/?%-")
+_UNIT = expression(rb"\\u00([0-9a-fA-F]{2})")
 _UNICODE = expression(rb"(?:\\u00[2-7][0-9a-fA-F]){4,}(?:\\u00[2-7][0-9a-fA-F]|[\w.+/=-]){0,400}")
 _TEXT_QUAD = (
     "[CDIJKLMNOPQRSTUVWXYZabcdef][ACDEFGHQSTUVWXgijklmnwyz0123][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
@@ -118,7 +117,7 @@ def _escapes(data: bytes, begin: int, stop: int) -> Iterator[tuple[int, int, byt
     if data.find(b"\\u00", begin, stop) < 0:
         return
     for found in _UNICODE.finditer(data, begin, stop):
-        plain = re.sub(rb"\\u00([0-9a-fA-F]{2})", lambda m: bytes.fromhex(m[1].decode()), found.group())
+        plain = _UNIT.sub(lambda m: bytes.fromhex(m[1].decode()), found.group())
         if _readable(plain):
             yield found.start(), found.end(), plain, "unicode escapes"
 

@@ -87,7 +87,7 @@ def _awake(book: Rulebook, lower: bytes) -> Iterator[tuple[int, list[tuple[int, 
     """Each rule with a keyword in the text, and where its pattern may match."""
     size = len(lower)
     for index, keywords in book.awake(lower).items():
-        rule = book.rules[index]
+        rule = book.rule(index)
         if rule.gate:
             spans = _named(lower, keywords)
             if spans:
@@ -134,7 +134,7 @@ def beside_slot(lower: bytes, at: int, after: int) -> bool:
 
 def confirm(book: Rulebook, index: int, data: bytes, begin: int, end: int) -> Iterator[Match]:
     """The matches of one rule in a window, each judged."""
-    rule = book.rules[index]
+    rule = book.rule(index)
     if not rule.gate:
         yield from _matches(rule, book.pattern(index), data, begin, end)
         return

@@ -50,7 +50,7 @@ def check(
     for rule_id, wanted, unwanted in (*examples(), *own):
         if name not in (None, rule_id) or rule_id not in book.by_id:
             continue
-        rule = book.by_id[rule_id]
+        rule = book.rule(book.ids[rule_id])
         for number, text in enumerate(wanted, 1):
             if not any(m.rule.id == rule_id for m in _matches(text, book)):
                 failures.append(f"{rule_id}: example {number} is not found")

@@ -10,16 +10,16 @@ from __future__ import annotations
 import _sre  # type: ignore[import-not-found]
 import marshal
 import os
-import re
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re  # at run time it costs a hook as much as the interpreter's own start, and is needed to compile only
     from typing import Any, AnyStr
 
 __all__ = ["cache_directory", "compiled", "expression", "keep", "read_cache", "tag", "write_cache"]
 
-FORMAT = 7
+FORMAT = 8
 """Counts changes of what the caches hold."""
 _AMPLE = 1 << 20
 """Bytes of kept expressions, far more than one version has: what this run did not use is of others, and let go."""
@@ -28,11 +28,11 @@ _OLD_SECONDS = 30 * 86_400
 
 
 class _Codes:
-    """The cache of this process: expression and flags to packed code; ``fresh`` when something was added."""
+    """The cache of this process: expression to packed code; ``fresh`` when something was added."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[str | bytes, int], bytes] | None = None
-        self.used: set[tuple[str | bytes, int]] = set()
+        self.rows: dict[str | bytes, bytes] | None = None
+        self.used: set[str | bytes] = set()
         self.fresh = False
 
 
@@ -119,27 +119,41 @@ def tag() -> str:
     return f"{sys.implementation.cache_tag}-{_sre.MAGIC}-{FORMAT}"
 
 
-def compiled(source: str | bytes, flags: int = 0) -> tuple[re.Pattern[Any], int]:
+def compiled(source: str | bytes) -> tuple[re.Pattern[Any], int]:
     """The expression, and the width of the longest text that it can match (a million for unbounded ones)."""
     if _codes.rows is None:
         _codes.rows = _read()
-    _codes.used.add((source, flags))
-    row = _codes.rows.get((source, flags))
+    _codes.used.add(source)
+    row = _codes.rows.get(source)
     if row is not None:
         try:
             all_flags, code, groups, index, names, width = marshal.loads(row)  # noqa: S302 # only what this user wrote
             return _sre.compile(source, all_flags, code, groups, index, names), width
         except (RuntimeError, TypeError, OverflowError, ValueError, EOFError):
-            _codes.rows.pop((source, flags))
-    made, plain = _compile(source, flags)
-    _codes.rows[(source, flags)] = marshal.dumps(plain)
+            _codes.rows.pop(source)
+    made, plain = _compile(source)
+    _codes.rows[source] = marshal.dumps(plain)
     _codes.fresh = True
     return made, plain[-1]
 
 
-def expression(source: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
-    """As :func:`re.compile`, from the cache."""
-    return compiled(source, int(flags))[0]
+class _Promise:
+    """An expression that is made when it is first used; what it was asked for once it then has itself."""
+
+    def __init__(self, source: str | bytes) -> None:
+        self.pattern = source
+
+    def __getattr__(self, name: str) -> Any:
+        made = getattr(compiled(self.pattern)[0], name)
+        setattr(self, name, made)
+        return made
+
+
+def expression(source: AnyStr) -> re.Pattern[AnyStr]:
+    """As :func:`re.compile`, but from the cache, and not before it is used: so it never raises here."""
+    promise: Any = _Promise(source)
+    pattern: re.Pattern[AnyStr] = promise
+    return pattern
 
 
 def keep() -> None:
@@ -152,7 +166,7 @@ def keep() -> None:
         _codes.fresh = False
 
 
-def _read() -> dict[tuple[str | bytes, int], bytes]:
+def _read() -> dict[str | bytes, bytes]:
     cached = read_cache(f"patterns-{tag()}")
     if cached:
         try:
@@ -162,7 +176,7 @@ def _read() -> dict[tuple[str | bytes, int], bytes]:
     return {}
 
 
-def _compile(source: str | bytes, flags: int) -> tuple[re.Pattern[Any], tuple[Any, ...]]:
+def _compile(source: str | bytes) -> tuple[re.Pattern[Any], tuple[Any, ...]]:
     """Compile, and give beside it what is needed to make the same again without the compiler."""
     import warnings
     from re import _compiler, _parser  # type: ignore[attr-defined]
@@ -170,10 +184,10 @@ def _compile(source: str | bytes, flags: int) -> tuple[re.Pattern[Any], tuple[An
     with warnings.catch_warnings():
         # Two marks in a class, as in [a--z], may be an operator on sets one day; in gitleaks' expressions they aren't.
         warnings.simplefilter("ignore", FutureWarning)
-        parsed = _parser.parse(source, flags)
+        parsed = _parser.parse(source)
     all_flags = int(parsed.state.flags)
     width = parsed.getwidth()[1]
-    code = [int(word) for word in _compiler._code(parsed, flags)]
+    code = [int(word) for word in _compiler._code(parsed, 0)]
     groups, index = parsed.state.groups - 1, dict(parsed.state.groupdict)
     names: list[str | None] = [None] * parsed.state.groups
     for name, number in index.items():

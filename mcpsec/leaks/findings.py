@@ -115,7 +115,7 @@ class Finding:
     def unpack(cls, row: tuple[Any, ...], book: Rulebook) -> Finding:
         """The finding that :meth:`pack` took apart."""
         finding = cls.__new__(cls)
-        finding.rule = book.by_id[row[0]]
+        finding.rule = book.rule(book.ids[row[0]])
         for name, value in zip(_PLAIN, row[1:], strict=True):
             setattr(finding, name, value)
         return finding

@@ -6,13 +6,12 @@ what its body decodes to, and a cut one is reported with less confidence.
 
 from __future__ import annotations
 
-import re
-
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterator, Sequence
 
     from mcpsec.leaks.rulebook import Rulebook
@@ -29,6 +28,10 @@ _PUTTY = expression(
 _NOISE = expression(r"\\r|\\n|\\t|[\"']\s{0,9}\+|[\s\"',\\>|;#*]")
 _HEADERS = expression(r"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|MessageID)[:=][^\r\n\\]{0,120}")
 _BASE64_TEXT = expression(r"[A-Za-z0-9+/=_-]+")
+_CUT = expression(r"(?:[A-Za-z0-9+/=_\s\"',\\:;.#*>|-]){0,16384}")
+_LABELS = expression(r"^-+ ?BEGIN [A-Z0-9 ]+?-+|-+ ?END [A-Z0-9 ]+?-+$")
+_PGP_CHECKSUM = expression(r"=[A-Za-z0-9+/]{4}$")
+_MADE_UP = expression(r"(?i)example|placeholder|your|redacted|xxxxx|(.)\1{11}")
 
 
 def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
@@ -47,7 +50,7 @@ def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequenc
         at = data.find(b"PuTTY-User-Key-File-", start, end)
         while at >= 0:
             found = _PUTTY.match(data, at)
-            rule = book.by_id.get("private-key-putty")
+            rule = book.named("private-key-putty")
             if found and rule:
                 body = _NOISE.sub("", found.group("body").decode())
                 if _random_body(body):
@@ -69,7 +72,7 @@ def _block(book: Rulebook, data: bytes, begin: re.Match[bytes]) -> Iterator[Matc
         return
     label = begin.group("label")
     name = "private-key-pgp" if b"PGP" in label else "private-key-encrypted" if b"ENCRYPTED" in label else "private-key"
-    rule = book.by_id.get(name)
+    rule = book.named(name)
     if rule is None:
         return
     if not finish:
@@ -79,7 +82,7 @@ def _block(book: Rulebook, data: bytes, begin: re.Match[bytes]) -> Iterator[Matc
 
 def _body_text(text: str) -> tuple[str, str]:
     """The base64 of a cut block, and the stretch of text it covers."""
-    stretch = re.match(r"(?:[A-Za-z0-9+/=_\s\"',\\:;.#*>|-]){0,16384}", text)
+    stretch = _CUT.match(text)
     raw = stretch.group() if stretch else ""
     return _NOISE.sub("", raw), raw
 
@@ -88,10 +91,10 @@ def judge(value: str) -> bool | None:
     """True when the body is a key of the kind its label names, None when it may be a cut one, False when it is none."""
     from mcpsec.leaks.checks import unbase64
 
-    body = re.sub(r"^-+ ?BEGIN [A-Z0-9 ]+?-+|-+ ?END [A-Z0-9 ]+?-+$", "", value.strip())
+    body = _LABELS.sub("", value.strip())
     body = _NOISE.sub("", _HEADERS.sub("", body))
     if "PGP" in value[:40]:
-        body = re.sub(r"=[A-Za-z0-9+/]{4}$", "", body)
+        body = _PGP_CHECKSUM.sub("", body)
     found = _BASE64_TEXT.match(body)
     run = found.group() if found else ""
     if len(run) < 16 or not _random_body(run):
@@ -122,7 +125,5 @@ def _random_body(body: str) -> bool:
     return (
         len(set(sample)) >= min(10, len(sample) // 2)
         and "..." not in sample
-        and not re.search(
-            r"(?i)example|placeholder|your|redacted|xxxxx|(.)\1{11}", sample[:160].replace("AAAAAAAAAAAA", "")
-        )
+        and not _MADE_UP.search(sample[:160].replace("AAAAAAAAAAAA", ""))
     )

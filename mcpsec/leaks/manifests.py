@@ -39,7 +39,7 @@ _OPEN = frozenset(
 
 def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
     """Every value of a Secret whose ``kind`` stands in one of the spans."""
-    rule = book.by_id.get("kubernetes-secret-manifest")
+    rule = book.named("kubernetes-secret-manifest")
     if rule is None:
         return
     for start, end in spans:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from mcpsec.leaks.expressions import expression
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
 
 __all__ = ["KEYWORDS", "kind_of"]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from mcpsec.leaks.expressions import expression
 
 TYPE_CHECKING = False
@@ -13,6 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["Added", "added"]
 
 _HUNK = expression(rb"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+_ESCAPED = expression(r"\\([0-7]{3}|.)")
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
 
@@ -84,8 +83,7 @@ def added(patch: bytes) -> Iterator[Added]:
 def _name(raw: bytes) -> str:
     text = raw.decode("utf-8", "surrogateescape").rstrip("\t")
     if text.startswith('"') and text.endswith('"'):
-        text = re.sub(
-            r"\\([0-7]{3}|.)",
+        text = _ESCAPED.sub(
             lambda m: _ESCAPES.get(m.group(1)) or (chr(int(m.group(1), 8)) if m.group(1).isdigit() else m.group(1)),
             text[1:-1],
         )

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import marshal
 import os
-import re
+import sys
 from binascii import crc32
 
-from mcpsec.leaks.expressions import compiled, expression, read_cache, tag, write_cache
+from mcpsec.leaks.expressions import FORMAT, compiled, expression, read_cache, tag, write_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
-__all__ = ["FIELDS", "Rule", "Rulebook", "packaged", "parse_rules", "row_of", "rule_files"]
+__all__ = ["FIELDS", "Rule", "Rulebook", "pack", "packaged", "parse_rules", "row_of", "rule_files", "ship"]
 
 FIELDS = (
     "id",
@@ -43,8 +45,10 @@ TEMPLATE = ("names", "slots", "value")
 EXTRA = (*TEMPLATE, "examples", "counter_examples", "allow", "paths", "description", "tags")
 LEVELS = {"low": 0, "medium": 1, "high": 2}
 RULES = os.path.join(os.path.dirname(__file__), "rules")  # pathlib costs a hook 4 ms  # noqa: PTH118, PTH120
-SMALL = 64 << 10
-"""Texts up to this size are looked through by their three-byte groups."""
+SHIPPED = os.path.join(os.path.dirname(__file__), "rules.packed")  # noqa: PTH118, PTH120
+"""The rules as a wheel brings them; made when it is built (hatch_build.py), so a working copy has none."""
+STEP = 64 << 10
+"""Bytes of a text whose groups are held at once."""
 
 
 FREQUENT = frozenset(
@@ -205,27 +209,84 @@ def rule_files() -> list[str]:
     return [os.path.join(RULES, name) for name in names]  # noqa: PTH118
 
 
-def _stamp(files: Iterable[str]) -> list[tuple[str, int, int]]:
-    stamps = []
-    for file in files:
-        info = os.stat(file)  # noqa: PTH116
-        stamps.append((file, info.st_size, info.st_mtime_ns))
-    return stamps
+Packed = tuple[dict[str, int], list[bytes], dict[int, list[tuple[bytes, list[int]]]], list[str]]
+"""Rules as a process needs them: places by id, each rule's row by itself (most are never looked at), the keywords with
+the rules they wake by their first bytes as in :func:`grams`, and the patterns of what may be public."""
 
 
-def _packaged_rows() -> tuple[list[tuple[object, ...]], list[str]]:
+def _dumps(value: Any) -> bytes:
+    return marshal.dumps(value, 4)  # in the format that every version reads
+
+
+def pack(rows: Sequence[Sequence[object]], public: Sequence[str]) -> Packed:
+    """Prepare rows of :data:`FIELDS` for a :class:`Rulebook`."""
+    wake: dict[str, list[int]] = {}
+    for index, rule in enumerate(map(Rule, rows)):
+        if rule.pattern:
+            for word in rule.keywords:
+                wake.setdefault(word, []).append(index)
+    beginnings: dict[int, list[tuple[bytes, list[int]]]] = {}
+    for word, indexes in wake.items():
+        keyword = word.encode()
+        begin = int.from_bytes(keyword[:4].ljust(4, b"\0"), sys.byteorder) if len(keyword) > 2 else 0
+        beginnings.setdefault(begin, []).append((keyword, indexes))
+    places = {str(row[0]): index for index, row in enumerate(rows)}
+    return places, [_dumps(tuple(row)) for row in rows], beginnings, list(public)
+
+
+_THREE = 0xFFFFFF if sys.byteorder == "little" else 0xFFFFFF00
+
+
+def grams(text: bytes) -> set[int]:
+    """Every four and every three bytes in a row that the text holds, as numbers; and 0, for keywords of two."""
+    view = memoryview(text + b"\0\0\0")
+    four = {0}
+    for start in range(4):
+        four.update(view[start : start + (len(view) - start & ~3)].cast("I"))
+    four.update([gram & _THREE for gram in four])
+    return four
+
+
+def _ready() -> Packed:
+    """The packaged rules: as the wheel brings them, else from the user's cache, else from their files."""
     files = rule_files()
-    stamp = _stamp(files)
+    stats = [os.stat(file) for file in files]  # noqa: PTH116
+    sizes = [info.st_size for info in stats]
+    shipped = _unpack(_shipped(), (FORMAT, sys.byteorder, sizes))
+    if shipped is not None:
+        return shipped
+    stamp = (files, sizes, [info.st_mtime_ns for info in stats])
     name = f"rules-{tag()}-{crc32(RULES.encode()):08x}"  # installations side by side keep one each
-    cached = read_cache(name)
-    if cached:
+    kept = _unpack(read_cache(name), stamp)
+    if kept is None:
+        kept = _read(files)
+        write_cache(name, _dumps((stamp, kept)))
+    return kept
+
+
+def _unpack(content: bytes | None, stamp: object) -> Packed | None:
+    """What a file with packed rules holds, if it is of these rule files."""
+    if content:
         try:
-            known, rows, public = marshal.loads(cached)  # only what this user wrote  # noqa: S302
+            known, packed = marshal.loads(content)  # ours, or what only this user wrote  # noqa: S302
             if known == stamp:
-                return rows, public
+                return packed  # type: ignore[no-any-return]
         except (ValueError, EOFError, TypeError):
             pass
-    rows, public = [], []
+    return None
+
+
+def _shipped() -> bytes | None:
+    try:
+        with open(SHIPPED, "rb") as stream:  # noqa: PTH123
+            return stream.read()
+    except OSError:
+        return None
+
+
+def _read(files: Iterable[str]) -> Packed:
+    rows: list[tuple[object, ...]] = []
+    public: list[str] = []
     for file in files:
         with open(file, encoding="utf-8") as stream:  # noqa: PTH123
             text = stream.read()
@@ -234,8 +295,15 @@ def _packaged_rows() -> tuple[list[tuple[object, ...]], list[str]]:
             import tomllib
 
             public = [table["pattern"] for table in tomllib.loads(text).get("publishable", [])]
-    write_cache(name, marshal.dumps((stamp, rows, public)))
-    return rows, public
+    return pack(rows, public)
+
+
+def ship(path: str) -> None:
+    """Write what a wheel brings beside the rule files, so that a first run has nothing to parse."""
+    files = rule_files()
+    sizes = [os.stat(file).st_size for file in files]  # noqa: PTH116
+    with open(path, "wb") as stream:  # noqa: PTH123
+        stream.write(_dumps(((FORMAT, sys.byteorder, sizes), _read(files))))
 
 
 class Pattern:
@@ -252,64 +320,64 @@ class Pattern:
 class Rulebook:
     """Rules in order, what keyword wakes which of them, and their compiled patterns."""
 
-    def __init__(self, rows: Iterable[Sequence[object]], public: Sequence[str] = ()) -> None:
-        self.public = list(public)
+    def __init__(self, packed: Packed) -> None:
+        self.ids, self._rows, self._beginnings, self.public = packed
+        self._made: list[Rule | None] = [None] * len(self._rows)
         self._public: re.Pattern[str] | None = None
-        self.rules = [Rule(row) for row in rows]
-        self.by_id = {rule.id: rule for rule in self.rules}
-        wake: dict[str, list[int]] = {}
-        for index, rule in enumerate(self.rules):
-            if rule.pattern:
-                for keyword in rule.keywords:
-                    wake.setdefault(keyword, []).append(index)
-        self.keywords: list[tuple[bytes, list[int]]] = [(k.encode(), v) for k, v in wake.items()]
-        self._by_gram: dict[bytes, list[tuple[bytes, list[int]]]] = {}
-        self._short: list[tuple[bytes, list[int]]] = []
         self._patterns: dict[int, Pattern] = {}
         self._values: dict[int, re.Pattern[bytes]] = {}
+
+    def rule(self, index: int) -> Rule:
+        """The rule at a place."""
+        made = self._made[index]
+        if made is None:
+            made = self._made[index] = Rule(marshal.loads(self._rows[index]))  # noqa: S302 # our own dumps
+        return made
+
+    def named(self, name: str) -> Rule | None:
+        """The rule with an id; None where a configuration left it out."""
+        index = self.ids.get(name)
+        return None if index is None else self.rule(index)
+
+    @property
+    def rules(self) -> list[Rule]:
+        """All of them, in order."""
+        return [self.rule(index) for index in range(len(self._rows))]
 
     def is_public(self, value: str) -> bool:
         """True for identifiers that are made to stand in public pages: publishable keys, site keys."""
         if self._public is None:
-            self._public = re.compile("|".join(f"(?:{source})" for source in self.public) or r"(?!)")
+            self._public = expression("|".join(f"(?:{source})" for source in self.public) or r"(?!)")
         return self._public.fullmatch(value) is not None
 
     def awake(self, lower: bytes) -> dict[int, list[bytes]]:
         """Which rules have a keyword in this lower-case text, and which keywords."""
-        keywords = self.keywords if len(lower) > SMALL else self._possible(lower)
         awake: dict[int, list[bytes]] = {}
-        for keyword, indexes in keywords:
+        for keyword, indexes in self._possible(lower):
             if keyword in lower:
                 for index in indexes:
                     awake.setdefault(index, []).append(keyword)
         return awake
 
     def _possible(self, lower: bytes) -> list[tuple[bytes, list[int]]]:
-        """The keywords whose first three bytes occur: a log line is looked through once, not once a keyword."""
-        if not self._by_gram:
-            for entry in self.keywords:
-                if len(entry[0]) < 3:
-                    self._short.append(entry)
-                else:
-                    self._by_gram.setdefault(entry[0][:3], []).append(entry)
-        found = list(self._short)
-        by_gram = self._by_gram
-        for gram in {lower[i : i + 3] for i in range(len(lower) - 2)} & by_gram.keys():
-            found += by_gram[gram]
-        return found
+        """The keywords whose beginning occurs: a text is looked through once, not once a keyword."""
+        found: set[int] = set()
+        for start in range(0, len(lower) or 1, STEP):
+            found |= self._beginnings.keys() & grams(lower[start : start + STEP + 3])
+        return [entry for begin in found for entry in self._beginnings[begin]]
 
     def pattern(self, index: int) -> Pattern:
         """The compiled pattern of a rule, from the cache of compiled code when it is there."""
         found = self._patterns.get(index)
         if found is None:
-            found = self._patterns[index] = self._load(self.rules[index].pattern)
+            found = self._patterns[index] = self._load(self.rule(index).pattern)
         return found
 
     def value(self, index: int) -> re.Pattern[bytes]:
         """What a value looks like that a template finds beside a name; where none is, the rest need not be tried."""
         found = self._values.get(index)
         if found is None:
-            _, _, rest = self.rules[index].pattern.partition("(?P<secret>")
+            _, _, rest = self.rule(index).pattern.partition("(?P<secret>")
             found = self._values[index] = expression(f"(?:{rest}".encode())
         return found
 
@@ -324,5 +392,5 @@ def packaged() -> Rulebook:
     """The rules that come with mcpsec; read once a process."""
     global _packaged  # one rule book a process  # noqa: PLW0603
     if _packaged is None:
-        _packaged = Rulebook(*_packaged_rows())
+        _packaged = Rulebook(_ready())
     return _packaged

@@ -11,7 +11,7 @@ from mcpsec.leaks.detection import find, locate
 from mcpsec.leaks.expressions import keep
 from mcpsec.leaks.files import BLOCK, OVERLAP, Problem, Skipped, TooLarge, is_binary, read, walk
 from mcpsec.leaks.findings import Finding, level
-from mcpsec.leaks.rulebook import FIELDS, Rulebook, packaged
+from mcpsec.leaks.rulebook import FIELDS, Rulebook, pack, packaged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,10 +155,12 @@ def _configuration(request: Request) -> Configuration | None:
 def _only(book: Rulebook, names: list[str]) -> Rulebook:
     from mcpsec.errors import UsageError
 
-    unknown = [name for name in names if name not in book.by_id]
+    unknown = [name for name in names if name not in book.ids]
     if unknown:
         raise UsageError(f"no such rule: {', '.join(unknown)}", hint="mcpsec scan-secrets rules list")
-    return Rulebook([[getattr(book.by_id[name], field) for field in FIELDS] for name in names], book.public)
+    return Rulebook(
+        pack([[getattr(book.rule(book.ids[name]), field) for field in FIELDS] for name in names], book.public)
+    )
 
 
 def _top(path: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from binascii import a2b_base64
 
 from mcpsec.leaks.expressions import expression
@@ -60,6 +59,8 @@ _FILE = expression(
     r"(?i)\.(?:pem|key|crt|cer|p12|pfx|jks|json|ya?ml|txt|html?|jsp?x?|tsx?|py|xml|conf|cfg|ini|env|properties|gpg|asc|pub|php|log"
     r"|png|svg|css|sh|md|csv|db|sql|go|rb|java|cs|tf|lock|proto|com|org|net|io|local|svc|internal)$"
 )
+_OPENS, _CLOSES = expression(r"[\w.$]*[({\[]"), expression(r"[)}\]]\W{0,3}$")
+_SEPARATORS = expression(r"[-_. /:]")
 _REGEX = expression(r"\\[dwsSDWb]|\[\^?[\w]-[\w]|\(\?[:=!P<]|\.\*|\.\+|\{\d+,\d*\}|\]\+|\]\*")
 _EXPRESSION = expression(
     r"\$\{[\w.:\[\]@ -]*\}|\{\{[^{}]*\}\}|\$\([^()]*\)|#\{[^{}]*\}|<%|%>|%\(\w+\)|[\"'] ?\+|\+ ?[\"']|\|\||&&|=>|::|->|\(\)|\[\d*\]|\[['\"]|^[A-Za-z_$][\w$.]*\(|^!+[A-Za-z]|^&[A-Za-z]\w*$"  # noqa: E501
@@ -129,7 +130,7 @@ def is_code(value: str, *, quoted: bool) -> bool:
         return False
     if value.rstrip(")]},;").lower() in _TYPES:  # a document on one line: {"password": true}]
         return True
-    if value.startswith(("(", "[", "{")) or (re.match(r"[\w.$]*[({\[]", value) and re.search(r"[)}\]]\W{0,3}$", value)):
+    if value.startswith(("(", "[", "{")) or (_OPENS.match(value) and _CLOSES.search(value)):
         return True
     if value.startswith(("&", "*", "!")) and value[1:2].isalpha() and wordiness(value) > 0.3:
         return True
@@ -169,7 +170,7 @@ def password_strength(value: str) -> int | None:
         return MEDIUM if size >= 5 and is_jumbled(value) else LOW
     words = wordiness(value)
     if digits_share(value) == 0:
-        separated = re.split(r"[-_. /:]", value)
+        separated = _SEPARATORS.split(value)
         if all(part.isalpha() or not part for part in separated):
             return MEDIUM if size >= 7 and is_gibberish(value) else LOW
     if _spells_its_name(value):

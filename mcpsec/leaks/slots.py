@@ -7,8 +7,6 @@ one although no rule knows its form.
 
 from __future__ import annotations
 
-import re
-
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 from mcpsec.leaks.names import kind_of
@@ -87,7 +85,7 @@ def judged(book: Rulebook, data: bytes, path: str | None, matches: list[Match]) 
 
 def detect(book: Rulebook, data: bytes, path: str | None) -> tuple[list[Match], list[tuple[int, int]]]:
     """The secrets in slots, and the stretches that are known to hold none."""
-    rule = book.by_id.get("mcp-client-secret")
+    rule = book.named("mcp-client-secret")
     matches: list[Match] = []
     quiet: list[tuple[int, int]] = []
     if rule is None:
@@ -164,10 +162,14 @@ def _leaves(data: bytes, path: str | None) -> Iterator[Leaf]:
         yield from leaves(text)
 
 
+_TOML_SERVERS = expression(rb"(?m)^\s*\[[\w.\"-]*mcp_servers")
+_YAML_SERVERS = expression(rb"(?m)^\s*(?:mcpServers|mcp_servers|mcp-servers|servers|extensions):\s*$")
+
+
 def _kind_of_block(data: bytes) -> str:
-    if re.search(rb"(?m)^\s*\[[\w.\"-]*mcp_servers", data):
+    if _TOML_SERVERS.search(data):
         return "x.toml"
-    if re.search(rb"(?m)^\s*(?:mcpServers|mcp_servers|mcp-servers|servers|extensions):\s*$", data):
+    if _YAML_SERVERS.search(data):
         return "x.yaml"
     return "x.json"
 

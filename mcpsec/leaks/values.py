@@ -5,7 +5,6 @@ This is the grammar on which precision rests. It works on text and knows nothing
 
 from __future__ import annotations
 
-import re
 from math import log2
 
 from mcpsec.leaks.expressions import expression
@@ -76,12 +75,11 @@ _UNSIGNED = expression(
 _COUNTED = expression(r"(?i)0{8,}|1234567(?:89|8|$)|abcdefgh|qwerty|deadbeef|123456:ABC-?DEF")
 
 _WRAPPED = expression(
-    r"^(?:<[^<>]*>?|\[[^\[\]]*\]?|\{[^{}]*\}?|\{\{.*\}\}|\(.*\)|__.+__|%[^%]+%|@[^@]+@|@@.+@@|\*+[^*]*\*+|#\{.*\}|~.*~|_+|-+)$",
-    re.S,
+    r"(?s)^(?:<[^<>]*>?|\[[^\[\]]*\]?|\{[^{}]*\}?|\{\{.*\}\}|\(.*\)|__.+__|%[^%]+%|@[^@]+@|@@.+@@|\*+[^*]*\*+|#\{.*\}|~.*~|_+|-+)$"
 )
 
 _REFERENCE = expression(
-    r"""^(?:
+    r"""(?xis)^(?:
       \$\{[A-Za-z_.!#][\w.:/?=+,@ -]*(?:\[[^\]]*\])?(?:[:?+|-].*)?\}.*   # shell, compose, VS Code inputs: ${VAR}, ${input:x}
     | \$\{\{.* | \$\([^()]*(?:\).*)?$          # workflow expression, command substitution
     | \\*\$\$?[A-Za-z_][A-Za-z0-9_]*(?:[:.\[-].*)?$   # $VAR, $env:VAR
@@ -97,8 +95,7 @@ _REFERENCE = expression(
     | U2FsdGVkX1 | Ag[A-D][A-Za-z0-9+/]{100} | SCRAM-SHA- | \*[0-9A-F]{40}$ | 0x[0-9a-f]{32,}$ | NACL\[ | ENC\(   # cipher texts and hashes
     | \$2[abxy]?\$\d\d\$ | \$(?:\d\d?|y)\$ | \$argon2 | \$pbkdf2 | pbkdf2[:_] | scrypt: | sha256: | sha512: | sha1: | md5:
     | sha(?:256|384|512)-                    # subresource integrity, hashes
-    )""",  # noqa: E501
-    re.X | re.I | re.S,
+    )"""  # noqa: E501
 )
 
 _SPLIT = expression(r"[^A-Za-z0-9\u00c0-\uffff]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
@@ -144,7 +141,7 @@ def wordiness(text: str) -> float:
 
 
 _TYPED = expression(
-    "|".join(re.escape(row[i : i + 4]) for row in ("qwertyuiop", "asdfghjkl", "zxcvbnm") for i in range(len(row) - 3))
+    "|".join(row[i : i + 4] for row in ("qwertyuiop", "asdfghjkl", "zxcvbnm") for i in range(len(row) - 3))
 )
 
 

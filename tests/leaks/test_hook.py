@@ -10,7 +10,7 @@ from mcpsec.leaks.options import OPTIONS, parse
 
 from .samples import ENV
 
-HEAVY = {"typer", "rich", "click", "hyperscan", "cryptography", "dataclasses", "typing", "pathlib", "json", "tomllib", "subprocess",
+HEAVY = {"re", "enum", "functools", "collections", "typer", "rich", "click", "hyperscan", "cryptography", "dataclasses", "typing", "pathlib", "json", "tomllib", "subprocess",
          "argparse", "inspect", "hashlib", "logging", "asyncio", "multiprocessing", "urllib.parse", "shutil", "tempfile"}  # fmt: skip
 LIGHT = """
 import sys
