@@ -20,6 +20,9 @@ LONGEST = 64 * 1024
 _BASE64 = expression(
     rb"(?:(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/]{32,}={0,2}|(?<![A-Za-z0-9+/_-])[A-Za-z0-9_-]{36,}={0,2})(?![A-Za-z0-9+/_-])"
 )
+_RUNS_ONLY = bytes(
+    byte if byte in b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/_-" else 32 for byte in range(256)
+)
 _HEX = expression(rb"(?<![0-9A-Za-z])(?:0[9aAdD]|[2-7][0-9a-fA-F]){24,}(?![0-9A-Za-z])")
 _ESCAPE = expression(rb"%[0-9A-Fa-f]{2}")
 _URL_TEXT = expression(rb"[\w.~!$&'()*+,;=:@/?%-]{8,4096}")
@@ -99,18 +102,32 @@ def _encoded(data: bytes, spans: Sequence[tuple[int, int, int]]) -> Iterator[tup
         yield from _DECODERS[gate](data, begin, stop)
 
 
+def _long_runs(data: bytes, begin: int, stop: int, least: int) -> Iterator[tuple[int, int]]:
+    """Where so many digits of base64, in either alphabet, or of hex stand in a row; without trying every byte."""
+    begin = max(begin, 0)
+    text = data[begin:stop].translate(_RUNS_ONLY)
+    at = 0
+    for run in text.split():
+        if len(run) >= least:
+            at = text.find(run, at)
+            yield begin + at, begin + at + len(run)
+            at += len(run)
+
+
 def _base64s(data: bytes, begin: int, stop: int) -> Iterator[tuple[int, int, bytes, str]]:
-    for found in _BASE64.finditer(data, begin, stop):
-        plain = _base64(found.group())
-        if plain is not None:
+    for start, _ in _long_runs(data, begin, stop, 32):
+        found = _BASE64.match(data, start, stop)
+        plain = _base64(found.group()) if found else None
+        if found and plain is not None:
             yield found.start(), found.end(), plain, "base64"
 
 
 def _hexadecimals(data: bytes, begin: int, stop: int) -> Iterator[tuple[int, int, bytes, str]]:
-    for found in _HEX.finditer(data, begin, stop):
-        plain = bytes.fromhex(found.group()[: LONGEST * 2].decode())
-        if _readable(plain):
-            yield found.start(), found.end(), plain, "hex"
+    for start, end in _long_runs(data, begin, stop, 48):
+        for found in _HEX.finditer(data, start, end):
+            plain = bytes.fromhex(found.group()[: LONGEST * 2].decode())
+            if _readable(plain):
+                yield found.start(), found.end(), plain, "hex"
 
 
 def _escapes(data: bytes, begin: int, stop: int) -> Iterator[tuple[int, int, bytes, str]]:

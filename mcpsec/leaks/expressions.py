@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cache_directory", "compiled", "expression", "keep", "read_cache", "tag", "write_cache"]
 
-FORMAT = 8
+FORMAT = 9
 """Counts changes of what the caches hold."""
 _AMPLE = 1 << 20
 """Bytes of kept expressions, far more than one version has: what this run did not use is of others, and let go."""

@@ -49,6 +49,8 @@ SHIPPED = os.path.join(os.path.dirname(__file__), "rules.packed")  # noqa: PTH11
 """The rules as a wheel brings them; made when it is built (hatch_build.py), so a working copy has none."""
 STEP = 64 << 10
 """Bytes of a text whose groups are held at once."""
+BORDER = 256
+"""How far these stretches overlap: of a longer keyword only so much has to be in one of them."""
 
 
 FREQUENT = frozenset(
@@ -209,13 +211,18 @@ def rule_files() -> list[str]:
     return [os.path.join(RULES, name) for name in names]  # noqa: PTH118
 
 
-Packed = tuple[dict[str, int], list[bytes], dict[int, list[tuple[bytes, list[int]]]], list[str]]
+Packed = tuple[dict[str, int], list[bytes], dict[int, list[tuple[bytes, int, list[int]]]], list[str]]
 """Rules as a process needs them: places by id, each rule's row by itself (most are never looked at), the keywords with
-the rules they wake by their first bytes as in :func:`grams`, and the patterns of what may be public."""
+what they end in and the rules they wake by what they begin with (see :func:`grams`), and the patterns of what may be
+public."""
 
 
 def _dumps(value: Any) -> bytes:
     return marshal.dumps(value, 4)  # in the format that every version reads
+
+
+def _gram(part: bytes) -> int:
+    return int.from_bytes(part.ljust(4, b"\0"), sys.byteorder) if len(part) > 2 else 0
 
 
 def pack(rows: Sequence[Sequence[object]], public: Sequence[str]) -> Packed:
@@ -225,11 +232,11 @@ def pack(rows: Sequence[Sequence[object]], public: Sequence[str]) -> Packed:
         if rule.pattern:
             for word in rule.keywords:
                 wake.setdefault(word, []).append(index)
-    beginnings: dict[int, list[tuple[bytes, list[int]]]] = {}
+    beginnings: dict[int, list[tuple[bytes, int, list[int]]]] = {}
     for word, indexes in wake.items():
         keyword = word.encode()
-        begin = int.from_bytes(keyword[:4].ljust(4, b"\0"), sys.byteorder) if len(keyword) > 2 else 0
-        beginnings.setdefault(begin, []).append((keyword, indexes))
+        ending = _gram(keyword[:BORDER][-4:])
+        beginnings.setdefault(_gram(keyword[:4]), []).append((keyword, ending, indexes))
     places = {str(row[0]): index for index, row in enumerate(rows)}
     return places, [_dumps(tuple(row)) for row in rows], beginnings, list(public)
 
@@ -353,18 +360,20 @@ class Rulebook:
     def awake(self, lower: bytes) -> dict[int, list[bytes]]:
         """Which rules have a keyword in this lower-case text, and which keywords."""
         awake: dict[int, list[bytes]] = {}
-        for keyword, indexes in self._possible(lower):
+        for keyword, indexes in self._possible(lower).items():
             if keyword in lower:
                 for index in indexes:
                     awake.setdefault(index, []).append(keyword)
         return awake
 
-    def _possible(self, lower: bytes) -> list[tuple[bytes, list[int]]]:
-        """The keywords whose beginning occurs: a text is looked through once, not once a keyword."""
-        found: set[int] = set()
+    def _possible(self, lower: bytes) -> dict[bytes, list[int]]:
+        """The keywords whose beginning and end occur: a text is looked through once, not once a keyword."""
+        possible: dict[bytes, list[int]] = {}
         for start in range(0, len(lower) or 1, STEP):
-            found |= self._beginnings.keys() & grams(lower[start : start + STEP + 3])
-        return [entry for begin in found for entry in self._beginnings[begin]]
+            held = grams(lower[start : start + STEP + BORDER])
+            begun = [entry for begin in held.intersection(self._beginnings) for entry in self._beginnings[begin]]
+            possible.update({keyword: indexes for keyword, ending, indexes in begun if ending in held})
+        return possible
 
     def pattern(self, index: int) -> Pattern:
         """The compiled pattern of a rule, from the cache of compiled code when it is there."""
