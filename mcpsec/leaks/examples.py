@@ -48,7 +48,7 @@ def check(
     book = book or packaged()
     failures = []
     for rule_id, wanted, unwanted in (*examples(), *own):
-        if name not in (None, rule_id) or rule_id not in book.by_id:
+        if name not in (None, rule_id) or rule_id not in book.ids:
             continue
         rule = book.rule(book.ids[rule_id])
         for number, text in enumerate(wanted, 1):
