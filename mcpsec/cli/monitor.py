@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _HISTORY = 50_000
 """Events of the log that the first picture is made of, at most."""
 
-_DUE_DAYS = 14
-"""A certificate with fewer days left is worth a look, one with half of them needs one."""
+_PRESSING = 0.3
+"""What is due is worth a look, and needs one when this share of that time is left."""
 
 app = application(group=False)
 
@@ -80,13 +80,13 @@ def _watch_certificates(aggregate: Aggregate, config: Path) -> None:
         return
     from mcpsec.deployment import load
     from mcpsec.errors import Error
-    from mcpsec.gateway.watching import certificate_ends
+    from mcpsec.gateway.watching import certificate_lives
 
     with suppress(Error):
         deployment = load(config)
         aggregate.set_upstreams(deployment.upstreams)
-        for name, ends in certificate_ends(deployment.server.tls):
-            aggregate.set_certificate(name, ends)
+        for name, begins, ends in certificate_lives(deployment.server.tls):
+            aggregate.set_certificate(name, begins, ends)
 
 
 def _feed(aggregate: Aggregate, event: dict[str, Any], now: list[float]) -> None:
@@ -187,8 +187,9 @@ def _certificates(rows: list[dict[str, Any]]) -> RenderableType:
 
     line = Text()
     for row in rows[:6]:
-        days = (row["not_after"] - time.time()) / 86_400
-        style = "red" if days < _DUE_DAYS / 2 else "yellow" if days < _DUE_DAYS else "green"
+        left, due = row["not_after"] - time.time(), row["due_seconds"]
+        style = "red" if left < due * _PRESSING else "yellow" if left < due else "green"
+        days = left / 86_400
         line.append(f"{_clean(row['name'])} ").append("ended" if days <= 0 else f"{days:.0f}", style=style)
         line.append("   ")
     return Panel(line or Text("none known here", style="dim"), title="certificates, days left", title_align="left")

@@ -72,9 +72,12 @@ class Observers:
     def watch_certificate(self, name: str, path: Path) -> None:
         """Show, export and alert on the end of the first certificate in a PEM file."""
         certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
-        not_after = certificate.not_valid_after_utc.timestamp()
+        not_before, not_after = (
+            certificate.not_valid_before_utc.timestamp(),
+            certificate.not_valid_after_utc.timestamp(),
+        )
         self._metrics.set_certificate(name, not_after)
-        self._aggregate.set_certificate(name, not_after)
+        self._aggregate.set_certificate(name, not_before, not_after)
         self._alerts.watch_certificate(name, not_after)
 
     def watch_authority(self, name: str, path: Path, revocation_list: CrlFile | None) -> None:
@@ -84,7 +87,7 @@ class Observers:
             return
         begins, ends = revocation_list.this_update.timestamp(), revocation_list.next_update.timestamp()
         self._metrics.set_revocation_list(name, begins, ends)
-        self._aggregate.set_certificate(f"{name} revocation list", ends)
+        self._aggregate.set_certificate(f"{name} revocation list", begins, ends)
         self._alerts.watch_revocation_list(begins, ends)
 
     def use_channels(self, channels: Iterable[Channel]) -> None:

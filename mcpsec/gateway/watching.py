@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from mcpsec.deployment.model import Deployment, Tls
 
-__all__ = ["WorkersPicture", "certificate_ends"]
+__all__ = ["WorkersPicture", "certificate_lives"]
 
 _AT_ONCE = 20_000
 """Events of one log that are looked at before the next one has its turn."""
@@ -37,15 +37,16 @@ _CERTIFICATES_SECONDS = 60.0
 _AVAILABLE = re.compile(r"(?m)^mcpsec_log_available (\S+)$")
 
 
-def certificate_ends(tls: Tls) -> Iterator[tuple[str, float]]:
-    """The ends (Unix seconds) of a gateway's certificate, its client CA and its CRL, as far as they can be read."""
+def certificate_lives(tls: Tls) -> Iterator[tuple[str, float, float]]:
+    """Begin and end (Unix seconds) of a gateway's certificate, client CA and CRL, as far as they can be read."""
     for name, file in (("gateway", tls.certificate), ("client CA", tls.client_ca)):
         with suppress(OSError, ValueError):
             certificate = x509.load_pem_x509_certificates(file.read_bytes())[0]
-            yield name, certificate.not_valid_after_utc.timestamp()
+            yield name, certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
     if tls.crl is not None:
         with suppress(OSError, Error):
-            yield "revocation list", load_crl(tls.crl).next_update.timestamp()
+            revocation_list = load_crl(tls.crl)
+            yield "revocation list", revocation_list.this_update.timestamp(), revocation_list.next_update.timestamp()
 
 
 class WorkersPicture:
@@ -75,8 +76,8 @@ class WorkersPicture:
         now = time.monotonic()
         if now >= self._certificates_at:
             self._certificates_at = now + _CERTIFICATES_SECONDS
-            for name, ends in certificate_ends(self._deployment.server.tls):
-                self._aggregate.set_certificate(name, ends)
+            for name, begins, ends in certificate_lives(self._deployment.server.tls):
+                self._aggregate.set_certificate(name, begins, ends)
 
     def _read(self, path: Path) -> None:
         stream = self._streams[path]

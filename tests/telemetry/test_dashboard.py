@@ -214,6 +214,11 @@ def test_the_page_in_a_browser(feed: Feed, tab: Browser, tmp_path: Path) -> None
         assert tab.evaluate("document.documentElement.dataset.theme") != before
         tab.size(360, 740, mobile=True)
         assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+        assert tab.evaluate(
+            "[...document.querySelectorAll('.tile')].every((tile) => !tile.querySelector('.spark') ||"
+            " tile.querySelector('.spark').getBoundingClientRect().bottom <="
+            " tile.querySelector('.note').getBoundingClientRect().top)"
+        ), "no drawing lies over the words below it"
         assert tab.errors == []
         assert all(url.startswith(server.url) for url in tab.requests)
         assert tab.evaluate("document.title") == "mcpsec", "nothing to worry about here"
@@ -230,6 +235,33 @@ def test_the_page_finds_the_gateway_again(feed: Feed, tab: Browser) -> None:
     tab.wait("document.getElementById('live').textContent === 'reconnecting'")
 
 
+@pytest.mark.parametrize(
+    ("life", "left", "said"),
+    [
+        (30, 30, "All is well."),  # a revocation list that was signed just now
+        (30, 9, "Worth a look."),
+        (30, 2, "Something needs you."),
+        (90, 31, "All is well."),
+        (90, 29, "Worth a look."),
+        (1825, 40, "All is well."),
+        (1825, -1, "Something needs you."),
+    ],
+)
+def test_what_ends_is_told_when_a_third_of_its_life_is_left(
+    feed: Feed, tab: Browser, life: int, left: int, said: str
+) -> None:
+    feed.aggregate._clock = time.time
+    ends = time.time() + left * 86400
+    feed.aggregate.set_certificate("list", ends - life * 86400, ends)
+    server = Server(Dashboard(feed.aggregate))
+    try:
+        tab.call("Page.navigate", url=server.url + "/dashboard")
+        tab.wait("state.last && document.getElementById('live').textContent === 'live'")
+        assert tab.evaluate("document.getElementById('verdict-text').textContent") == said
+    finally:
+        server.close()
+
+
 def test_the_page_is_accessible(feed: Feed, tab: Browser) -> None:
     """axe-core finds nothing in light and wide, nor in dark and narrow."""
     found = importlib.util.find_spec("axe_core_python")
@@ -242,7 +274,7 @@ def test_the_page_is_accessible(feed: Feed, tab: Browser) -> None:
     feed(Event("authentication-failed", decision="refused", status=401, reason="replayed", claimed="someone"))
     feed(Event("rate-limited", decision="refused", status=429, client="busy"))
     feed(Event("alert", name="breaker-open", severity="high", detail="it opened"))
-    feed.aggregate.set_certificate("server", time.time() + 86400)
+    feed.aggregate.set_certificate("server", time.time() - 86400, time.time() + 86400)
     server = Server(Dashboard(feed.aggregate))
     try:
         tab.call("Page.setBypassCSP", enabled=True)

@@ -20,6 +20,7 @@ _SECONDS = 300
 _MINUTES = 1440
 _SLOT = 600
 _SLOTS = 6
+_LONGEST_DUE = 30 * 86_400.0
 _NAMES = 2000
 _RECENT = 2000
 _DENIALS = 200
@@ -94,7 +95,7 @@ class Aggregate:
         self._latency: deque[list[int]] = deque(([0] * _BINS for _ in range(5)), maxlen=5)
         self._slots: deque[_Slot] = deque([_Slot()], maxlen=_SLOTS)
         self._upstreams: dict[str, _Upstream] = {}
-        self._certificates: dict[str, float] = {}
+        self._certificates: dict[str, tuple[float, float]] = {}
         self._lists: dict[str, Any] = {}
         self._listed_at = 0.0
         self.recent: deque[Mapping[str, Any] | Row] = deque(maxlen=_RECENT)
@@ -132,10 +133,13 @@ class Aggregate:
         self.recent.extend(rows)
         self._requests(common, [row.figures.duration_ms for row in rows], len(rows))
 
-    def set_certificate(self, name: str, not_after: float) -> None:
-        """Note when a certificate in use ends (Unix seconds)."""
+    def set_certificate(self, name: str, not_before: float, not_after: float) -> None:
+        """Note the life of a certificate or revocation list in use (Unix seconds).
+
+        It is due when a third of its life is left, when it should have been renewed, and never earlier than 30 days.
+        """
         if name in self._certificates or len(self._certificates) < _NAMES:
-            self._certificates[name] = not_after
+            self._certificates[name] = (not_after, min((not_after - not_before) / 3, _LONGEST_DUE))
 
     def set_upstreams(self, names: Iterable[str]) -> None:
         """Show these upstreams from the start, before the first request to them."""
@@ -170,8 +174,8 @@ class Aggregate:
             **self._lists,
             "upstreams": [self._upstream_row(name, each) for name, each in sorted(self._upstreams.items())],
             "certificates": [
-                {"name": name, "not_after": when}
-                for name, when in sorted(self._certificates.items(), key=lambda x: x[1])
+                {"name": name, "not_after": when, "due_seconds": due}
+                for name, (when, due) in sorted(self._certificates.items(), key=lambda x: x[1])
             ],
             "denials": [each for each in self.denials if each.get("seq", 0) > after],
             "alerts": [each for each in self.alerts if each.get("seq", 0) > after],

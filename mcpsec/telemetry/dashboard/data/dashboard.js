@@ -177,9 +177,15 @@ function upstreams(rows) {
   byId("upstreams").replaceChildren(...(items.length ? items : [make("li", { class: "empty" }, "no upstream")]));
 }
 
+// A life is due when a third of it is left, and pressing when a tenth is.
+function urgency(row, now) {
+  const left = row.not_after - now;
+  return left < row.due_seconds * 0.3 ? "bad" : left < row.due_seconds ? "warn" : "good";
+}
+
 function certificates(rows, now) {
   const items = rows.slice(0, 30).map((row) => {
-    const days = (row.not_after - now) / 86400, kind = days < 7 ? "refused" : days < 30 ? "failed" : "good";
+    const days = (row.not_after - now) / 86400, kind = { bad: "refused", warn: "failed", good: "good" }[urgency(row, now)];
     const mark = make("i", { class: kind }), rest = make("b", { class: kind });
     const place = `${Math.max(0, Math.min(days, 90)) / 0.9}%`;
     mark.style.left = place;
@@ -210,10 +216,9 @@ function concerns(data) {
     else if (row.requests >= 20 && row.failed > row.requests / 10) found.push(["warn", `${Math.round((100 * row.failed) / row.requests)} % of the calls of ${row.name} fail.`]);
   }
   for (const row of data.certificates) {
-    const days = (row.not_after - data.now) / 86400;
-    if (days < 0) found.push(["bad", `${row.name} has ended.`]);
-    else if (days < 7) found.push(["bad", `${row.name} ends in ${span(days * 86400)}.`]);
-    else if (days < 30) found.push(["warn", `${row.name} ends in ${Math.floor(days)} days.`]);
+    const left = row.not_after - data.now, how = urgency(row, data.now);
+    if (left < 0) found.push(["bad", `${row.name} has ended.`]);
+    else if (how !== "good") found.push([how, `${row.name} ends in ${span(left)}.`]);
   }
   const hour = data.now - 3600;
   const recent = state.alerts.filter((alert) => Date.parse(alert.time) / 1000 > hour && alert.severity !== "low").length;
