@@ -43,7 +43,7 @@ def install(*, pre_push: bool = False, force: bool = False, directory: str | Non
         if path.exists() and not force and MARK not in path.read_text(encoding="utf-8", errors="replace"):
             raise UsageError(
                 f"{path} exists already",
-                hint=f"add a line `{command} {_BY_HAND[name]}` to it, or use --force to replace it",
+                hint=f"add a line `{command} {_BY_HAND[name]} || exit` to it, or use --force to replace it",
             )
     written = []
     for name, template in wanted.items():

@@ -276,7 +276,9 @@ def test_a_hook_that_is_there_stays_and_the_line_to_add_is_said(repo):
     theirs.write_text("#!/bin/sh\nexit 0\n")
     with pytest.raises(UsageError) as refused:
         install(pre_push=True)
-    assert "mcpsec-scan-secrets --since @{upstream}" in str(refused.value.hint)
+    assert "mcpsec-scan-secrets --since @{upstream} || exit" in str(refused.value.hint), (
+        "also in the middle of their hook"
+    )
     assert theirs.read_text() == "#!/bin/sh\nexit 0\n"
     assert not (repo / ".git/hooks/pre-commit").exists(), "all or nothing"
 
