@@ -130,7 +130,10 @@ def load(path: str) -> Configuration:
         raise ConfigurationError(f"not TOML: {error}", path=path) from error
     name = os.path.basename(path)  # noqa: PTH119
     if name == "pyproject.toml":
-        document = document.get("tool", {}).get("mcpsec", {}).get("secrets", {})
+        for part in ("tool", "mcpsec", "secrets"):
+            document = document.get(part, {})
+            if not isinstance(document, dict):
+                raise _wrong(f"{part} must be a table", path)
     elif (
         "gitleaks" in name
         or "allowlist" in document
@@ -146,23 +149,28 @@ def _own(path: str, document: dict[str, Any]) -> Configuration:
     from mcpsec.leaks.allow import glob
     from mcpsec.leaks.rulebook import row_of
 
-    unknown = sorted(set(document) - _KEYS) + sorted(set(document.get("allow", {})) - _ALLOW_KEYS)
+    allow = document.get("allow", {})
+    if not isinstance(allow, dict):
+        raise _wrong("allow must be a table", path)
+    unknown = sorted(set(document) - _KEYS) + sorted(set(allow) - _ALLOW_KEYS)
     if unknown:
         raise ConfigurationError(f"unknown keys: {', '.join(unknown)}", path=path)
     made = Configuration(path)
-    made.extend = bool(document.get("extend", True))
-    made.disable = set(document.get("disable", []))
-    allow = document.get("allow", {})
-    made.paths = [glob(text) for text in allow.get("paths", [])]
-    made.values = [_expression(text, path) for text in allow.get("values", [])]
-    made.lines = [_expression(text, path) for text in allow.get("lines", [])]
-    made.stopwords = [str(word).lower() for word in allow.get("stopwords", [])]
-    for table in document.get("rules", []):
+    made.extend = document.get("extend", True)
+    if not isinstance(made.extend, bool):
+        raise _wrong("extend must be true or false", path)
+    made.disable = set(_texts(document, "disable", path))
+    made.paths = [glob(text) for text in _texts(allow, "paths", path)]
+    made.values = [_expression(text, path) for text in _texts(allow, "values", path)]
+    made.lines = [_expression(text, path) for text in _texts(allow, "lines", path)]
+    made.stopwords = [word.lower() for word in _texts(allow, "stopwords", path)]
+    for table in _tables(document, "rules", path):
         full = {
             "risk": "A secret of your own kind.",
             "rotate": "As your own procedure says.",
             "title": table.get("id", ""),
             **table,
+            "entropy": _number(table, "entropy", path),
         }
         made.rows.append(row_of(full, path))
         made.examples.append(

@@ -105,6 +105,18 @@ def test_own_rules_and_allow_lists(tree, capsys):
     for wrong in ("extnd = 1\n", "[allow]\nvalues = ['(']\n", "disable = ['nope']\n", "= 1\n", "[[rules]]\nid = 'x'\n"):
         config.write_text(wrong)
         assert run(capsys, ".")[0] == 2, wrong
+    rule = "[[rules]]\nid = 'x'\nconfidence = 'high'\nkeywords = ['a']\npattern = 'a(b)'\n"
+    for wrong, said in (
+        ("disable = 7\n", "disable must be a list of texts"),
+        ("allow = 3\n", "allow must be a table"),
+        ("[allow]\npaths = '*.env'\n", "paths must be a list of texts"),
+        ("extend = 'no'\n", "extend must be true or false"),
+        ("rules = 3\n", "rules must be tables"),
+        (f"{rule}entropy = 'x'\n", "entropy must be a number"),
+    ):
+        config.write_text(wrong)
+        code, _, error = run(capsys, ".")
+        assert (code, said in error) == (2, True), (wrong, error)
 
 
 def test_pyproject(tree, capsys):
