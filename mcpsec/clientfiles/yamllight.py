@@ -95,8 +95,8 @@ def toml_leaves(text: str) -> Iterator[Leaf]:
                 if body[:1] == "{"
                 else body
             )
-            for leaf in leaves(text[:begin] + flow, begin, begin + len(flow)):
-                yield Leaf((*path, *leaf.path), leaf.value, leaf.start, leaf.end, leaf.quoted)
+            for leaf in leaves(flow):  # as long as what is written
+                yield Leaf((*path, *leaf.path), leaf.value, begin + leaf.start, begin + leaf.end, leaf.quoted)
         at = end + 1
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpsec.protocol import ProtocolError, SseEvent, SseParser, encode_event
+from mcpsec.protocol.sse import replaced
 
 
 def read(stream: bytes, cuts: list[int] | None = None, limit: int = 10_000) -> tuple[list[SseEvent], bytes]:
@@ -141,3 +142,16 @@ def test_the_encoder_is_read_back() -> None:
     assert encode_event(b'{"a":1}') == b'event: message\r\ndata: {"a":1}\r\n\r\n'
     (event,), rest = read(encode_event(b'{\n "a":\r\n1}', "e-1"))
     assert (event.data, event.event, event.id, rest) == (b'{\n "a":\n\n1}', "message", "e-1", b"")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_an_event_with_another_payload_or_id_keeps_its_other_lines(end: str) -> None:
+    lines = ["\ufeff: a comment", "event: message", "data: secret", "data", "data:more", "id: upstream-7", "retry: 100"]
+    raw = end.join([*lines, "", ""]).encode()
+    (event,), _ = read(replaced(raw, data=b"{}", id="sealed"))
+    assert (event.data, event.id, event.event) == (b"{}", "sealed", "message")
+    assert b"secret" not in event.raw and b"more" not in event.raw and b"upstream" not in event.raw
+    assert b": a comment" in event.raw and b"retry: 100" in event.raw
+    ((only_id,), _), ((only_data,), _) = read(replaced(raw, id="sealed")), read(replaced(raw, data=b"{}"))
+    assert (only_id.data, only_id.id) == (b"secret\n\nmore", "sealed")
+    assert (only_data.data, only_data.id) == (b"{}", "upstream-7")

@@ -222,3 +222,35 @@ def test_the_key_of_the_connections_certificate_signs(tmp_path: Any) -> None:
 def test_a_key_without_a_signature_of_its_kind_offers_nothing() -> None:
     assert certificate_keys(b"not a certificate", "agent") == {}
     assert len(SECRET) == 32
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (b'alg="ed25519"', b'alg="rsa-v1_5-sha256"', "algorithm-unsupported"),
+        (b'keyid="ed25519"', b"keyid=7", "key-id-malformed"),
+        (b';keyid="ed25519"', b"", "key-id-missing"),
+        (b"created=", b"then=", "timestamp-missing"),
+        (b"created=", b"created=-", "timestamp-malformed"),
+        (b"created=", b'created="soon";then=', "timestamp-malformed"),
+        (b"(", b"1;a=(", "signature-malformed"),
+        (b'("@method"', b'(1 "@method"', "signature-malformed"),
+        (b"=(", b'="text";a=(', "signature-malformed"),
+        (b'tag="mcpsec"', b'tag="mcpsec";a=1;b="' + b"x" * 20_000 + b'"', "signature-malformed"),
+        (b"=(", b'=("@method"), mcpsec=(', "signature-malformed"),
+    ],
+)
+def test_a_signature_input_that_says_something_else_is_refused(old: bytes, new: bytes, expected: str) -> None:
+    """The rule that it broke is named, and none of them is taken for a signature."""
+    message = signed("rfc9421", "ed25519")
+    value = value_of(message, b"signature-input")
+    assert old in value
+    changed = field(message, b"signature-input", value.replace(old, new, 1))
+    assert rule(verifier().verify(message, now=NOW)) == "accepted"
+    assert rule(verifier().verify(changed, now=NOW)) == expected
+
+
+def test_a_signature_without_its_other_half_is_refused() -> None:
+    message = signed("rfc9421", "ed25519")
+    for name in (b"signature", b"signature-input"):
+        assert rule(verifier("rfc9421").verify(field(message, name, None), now=NOW)) == "signature-missing"
