@@ -237,6 +237,8 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
     if how == "space" and name.lower() in (b"pass", b"key", b"auth"):
         return  # words of a sentence
     at = operator.end()
+    if name in (b"PASS", b"XPASS") and where == "text" and _TEST_PASSED.match(data, tail):
+        return
     if not _stands_right(data, how, where, kind, head):
         return
     found = _value(data, at, how, where, name, head)
@@ -299,6 +301,8 @@ def _compared(book: Rulebook, data: bytes, kind: str, name: bytes, head: int) ->
 
 
 LONGEST_COMPARED = 140
+_TEST_PASSED = expression(rb":[ \t][^\s\"'`/]{1,128}[ \t/]\S")
+"""``PASS: gdb.base/break.exp: continue``, ``--- PASS: TestLogin (0.01s)``: the word is a test's verdict."""
 _FOLLOWING = expression(rb",[A-Za-z_][\w.-]{0,40}=|\\[rn](?=[A-Za-z_\\]|$)")
 """The next of several pairs, or an escaped end of line: neither belongs to a bare value."""
 _QUALIFIED = expression(rb"(?i)(?<![a-z])(?:api|access|secret|auth|authentication|encryption|signing|license) $")

@@ -56,8 +56,9 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, crc32
 
 from mcpsec.leaks.expressions import expression
-from mcpsec.leaks.secrecy import is_weak_password, password_strength
-from mcpsec.leaks.values import entropy, is_filler, is_placeholder, looks_random, randomness, wordiness
+from mcpsec.leaks.secrecy import LOW, is_weak_password, password_strength
+from mcpsec.leaks.urlquote import unquote
+from mcpsec.leaks.values import entropy, is_filler, is_placeholder, is_reference, looks_random, randomness, wordiness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -162,7 +163,22 @@ def jwt(value: str) -> Verdict:
         return None
     if len(parts) > 2 and wordiness(parts[2]) > 0.5:
         return False  # signed with the word "signature"
-    return True if header.get("alg", "none") != "none" else None
+    return True if _is_signed(str(header.get("alg")), parts) else None
+
+
+SIGNATURES = {"256": 43, "384": 64, "512": 86}
+"""Characters of base64url that the signature of HMAC with SHA-2 of that size has (RFC 7518, section 3.2)."""
+_SAMPLE_TOKEN = expression(r'"John Doe"|"1234567890"|"iss": ?"joe"')
+"""Claims of the tokens that RFC 7519 and jwt.io show, copied into every documentation."""
+
+
+def _is_signed(alg: str, parts: list[str]) -> bool:
+    """True when the signature has the length of its algorithm, and the token is none of the well-known samples."""
+    family, size = alg[:2], len(parts[2]) if len(parts) > 2 else 0
+    known = SIGNATURES.get(alg[2:], 0)
+    fits = {"HS": size == known, "ES": size == {"256": 86, "384": 128, "512": 176}.get(alg[2:]), "Ed": size == 86}
+    right = fits.get(family, size >= 171) if alg not in ("none", "None") else False
+    return right and not _SAMPLE_TOKEN.search((unbase64(parts[1]) or b"").decode("utf-8", "replace"))
 
 
 def kubernetes_token(value: str) -> Verdict:
@@ -372,11 +388,18 @@ def mixed(value: str) -> Verdict:
 
 def strong(value: str) -> Verdict:
     """Three character kinds, or twenty characters."""
+    value = unquote(value)
     kinds = [any(map(test, value)) for test in (str.islower, str.isupper, str.isdigit)]
     kinds.append(not value.isalnum())
-    if is_weak_password(value) or is_placeholder(value):
+    if is_weak_password(value) or is_placeholder(value) or is_reference(value) or _ADDRESS.match(value):
         return False
+    if password_strength(value) == LOW:
+        return None  # words, however many
     return sum(kinds) >= 3 or len(value) >= 20
+
+
+_ADDRESS = expression(r"[a-z0-9]{2,16}://|[~.]{0,2}/")
+"""A password that names where it is kept."""
 
 
 def random(value: str) -> Verdict:

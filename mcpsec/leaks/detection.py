@@ -201,8 +201,8 @@ def _grade(rule: Rule, value: str) -> int | None:
 
 
 def _is_unmistakable(value: str) -> bool:
-    """True for 20 characters or more, which beside their provider's name are no accident when they look random."""
-    return len(value) >= 20 and kinds(value) >= 2
+    """True for 16 characters or more, which beside their provider's name are no accident when they look random."""
+    return len(value) >= 16 and kinds(value) >= 2
 
 
 def _body(rule: Rule, value: str) -> str:

@@ -19,7 +19,7 @@ from mcpsec.leaks.values import (
     wordiness,
 )
 
-__all__ = ["OPAQUE_BARE", "OPAQUE_QUOTED", "is_code", "is_weak_password", "judge", "password_strength"]
+__all__ = ["LOW", "OPAQUE_BARE", "OPAQUE_QUOTED", "is_code", "is_weak_password", "judge", "password_strength"]
 
 LOW, MEDIUM, HIGH = 0, 1, 2
 CAUTIOUS = frozenset(("prose", "next", "call", "space", "field", "cell", "line"))

@@ -70,17 +70,22 @@ def judged(book: Rulebook, data: bytes, path: str | None, matches: list[Match]) 
     """What other rules found in a configuration, corrected by what its slots are, and the secrets in the slots.
 
     What a slot holds is known to be a sample or no secret: a match of no provider inside it goes. A provider's token
-    stays, unless it is a sample itself.
+    stays, unless it is a sample itself; a rule that only weighs a password's strength knows no more than the slot.
     """
     found, quiet = detect(book, data, path)
     if quiet:
         matches = [
             match
             for match in matches
-            if not any(a <= match.start and match.end <= b for a, b in quiet)
-            or not (match.rule.detector or _is_sample(match.value))
+            if not any(_concerns(match, *stretch) for stretch in quiet)
+            or not (match.rule.detector or match.rule.check == "strong" or _is_sample(match.value))
         ]
     return matches + found
+
+
+def _concerns(match: Match, begin: int, end: int) -> bool:
+    """True when a match lies in a stretch, or was decoded from a text that is around it."""
+    return (begin <= match.start and match.end <= end) or bool(match.note and match.start <= begin and end <= match.end)
 
 
 def detect(book: Rulebook, data: bytes, path: str | None) -> tuple[list[Match], list[tuple[int, int]]]:
@@ -119,9 +124,10 @@ def _slots(data: bytes, path: str | None) -> Iterator[tuple[Leaf, tuple[str | in
     for leaf in _leaves(data, path):
         keys = leaf.path
         for depth, key in enumerate(keys):
-            if key in _SLOTS and depth + 1 < len(keys):
+            is_list = depth + 1 < len(keys) and isinstance(keys[depth + 1], int)
+            if depth + 1 < len(keys) and (key in _SLOTS or (key == "command" and is_list)):
                 rest = keys[depth:]
-                if key in ("args", "arguments"):
+                if key in ("args", "arguments", "command"):
                     leaf_before = previous if previous is not None and previous.path[:-1] == keys[:-1] else None
                     yield leaf, ("args", leaf_before.value if leaf_before else "")
                 else:
@@ -224,7 +230,9 @@ def _of_url(value: str, start: int) -> Iterator[tuple[str, str, int]]:
     found = _USERINFO.match(value)
     if found:
         password = found.group("password")
-        weak = sample or (password_strength(unquote(password)) or 0) < MEDIUM
+        plain = unquote(password)
+        named = is_reference(plain) or is_placeholder(plain) or is_code(plain, quoted=True)
+        weak = sample or named or (password_strength(plain) or 0) < MEDIUM
         yield ("sample" if weak else "password"), password, start + found.start("password")
     for query in _QUERY.finditer(value):
         yield ("sample" if sample else query.group("name")), query.group("value"), start + query.start("value")

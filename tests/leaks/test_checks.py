@@ -28,8 +28,10 @@ def test_jwt():
     def part(value):
         return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
-    token = f"{part({'alg': 'HS256'})}.{part({'sub': '1'})}.{OPAQUE}"
+    unsigned = f"{part({'alg': 'HS256'})}.{part({'sub': '1'})}."
+    token = unsigned + OPAQUE + OPAQUE[1:]
     assert checks.run("jwt", token) is True
+    assert checks.run("jwt", unsigned + OPAQUE) is None, "half a signature"
     assert checks.run("jwt", f"{part({'a': 1})}.{part({'sub': '1'})}.x") is False
     assert checks.run("jwt", "eyJnonsense.x.y") is False
 

@@ -7,8 +7,12 @@ those of the clients (docs/scan-secrets.md names them), the placeholders those t
 import json
 import random
 import string
+from functools import partial
+from urllib.parse import quote
 
 from mcpsec.leaks import scan_bytes
+
+dumps = partial(json.dumps, ensure_ascii=False)
 
 LETTERS, DIGITS, HEX = string.ascii_letters, string.digits, "0123456789abcdef"
 NAMES = (
@@ -23,6 +27,21 @@ NAMES = (
 HEADERS = ("X-Api-Key", "X-Vendor-Token", "Api-Key", "X-Auth-Token", "X-Access-Token")
 OPTIONS = ("--access-token", "--api-key", "--token", "--secret", "--password", "--client-secret")
 QUERIES = ("api_key", "token", "access_token", "apikey", "secret")
+
+PLACEHOLDER_LINES = """
+    YOUR-API-KEY your_actual_api_key REPLACE_WITH_YOUR_KEY PUT_YOUR_KEY_HERE paste-your-token-here
+    ADD_YOUR_KEY yourApiKey my-api-key MyToken123 ваш-токен token_hier DEIN_TOKEN ihr-api-schlüssel
+    votre-cle-api tu_clave_aquí SEU_TOKEN_AQUI la-tua-chiave jouw-token-hier twój-klucz DIN_API_NYCKEL 例
+    あなたのAPIキー 你的API密钥 여기에_API_키 당신의_토큰 sk-1234 sk-abc123 sk-ant-... sk-ant-xxxxx ghp_... xoxb-your-bot-token
+    AKIAIOSFODNN7EXAMPLE AIzaSy... glpat-xxxxxxxxxxxx hf_xxx EAAxxxx
+    123456:ABC-DEF1234ghIkl-zyx57W2v1u123ew11 password123 P@ssw0rd123 s3cr3t
+    00000000-0000-0000-0000-000000000000 xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx a1b2c3d4e5f6
+    ${{secrets.API_KEY}} %API_KEY% @API_KEY@ __API_KEY__ $env:TOKEN vault:secret/data/x#key keychain://x
+    1password://x ~/.secrets/token n/a [REDACTED] super-secret-key job-run-token-123 oauth-token
+    generate-with-openssl your-32-char-key client_secret_here
+"""
+PLACEHOLDERS = tuple(PLACEHOLDER_LINES.split())
+"""What people write in the world's documentation, in many languages and with many providers' prefixes."""
 
 
 def opaque(rng):
@@ -108,6 +127,7 @@ def placeholder(rng):
             "**********",
             "[your key]",
             "example-token-12345",
+            *PLACEHOLDERS,
         )
     )
 
@@ -123,6 +143,7 @@ def harmless(rng):
             {"command": "npx", "args": ["-y", "x", f"{rng.choice(OPTIONS)}={value}"]},
             {"command": "docker", "args": ["run", "-e", f"{rng.choice(NAMES)}={value}", "vendor/mcp"]},
             {"command": "uvx", "args": ["mcp-pg", "postgresql://user:password@localhost:5432/db"]},
+            {"command": "uvx", "args": ["mcp-pg", f"postgresql://app:{quote(value, safe='')}@db.acme.io:5432/app"]},
             {
                 "command": "npx",
                 "args": ["mcp-remote", "https://x.acme.io", "--header", f"Authorization: Bearer {value}"],
@@ -133,23 +154,26 @@ def harmless(rng):
 
 def written(rng, server):
     """The server in the file of one of the clients, with the file's name."""
-    client = rng.randrange(7)
+    client = rng.randrange(8)
+    if client == 7 and "command" in server:  # the whole command in one list
+        whole = {**server, "type": "local", "command": [server["command"], *server["args"]]}
+        return "opencode.json", dumps(
+            {"mcp": {"a": {k: v for k, v in whole.items() if k != "args"}}, "env": {}}, indent=2
+        )
     if client == 0:
-        return ".vscode/mcp.json", json.dumps({"servers": {"a": server}, "inputs": []}, indent=2)
+        return ".vscode/mcp.json", dumps({"servers": {"a": server}, "inputs": []}, indent=2)
     if client == 1:
-        return "zed/settings.json", json.dumps({"theme": "dark", "context_servers": {"a": server}}, indent=2)
+        return "zed/settings.json", dumps({"theme": "dark", "context_servers": {"a": server}}, indent=2)
     if client == 2:
         return "config.toml", toml(server)
     if client == 3:
         return "config.yaml", yaml(server)
     if client == 4:
-        return "README.md", "Put this there:\n\n```json\n" + json.dumps(
-            {"mcpServers": {"a": server}}, indent=2
-        ) + "\n```\n"
+        return "README.md", "Put this there:\n\n```json\n" + dumps({"mcpServers": {"a": server}}, indent=2) + "\n```\n"
     if client == 5:
-        text = json.dumps({"mcpServers": {"a": server}}, indent=2)
+        text = dumps({"mcpServers": {"a": server}}, indent=2)
         return "mcp.jsonc", text.replace("{\n", "{ // mine\n", 1)
-    return "claude_desktop_config.json", json.dumps({"mcpServers": {"a": server}}, indent=rng.choice((None, 2, 4)))
+    return "claude_desktop_config.json", dumps({"mcpServers": {"a": server}}, indent=rng.choice((None, 2, 4)))
 
 
 def toml(server):
@@ -158,9 +182,9 @@ def toml(server):
     for key, value in server.items():
         if isinstance(value, dict):
             name = "http_headers" if key == "headers" else key
-            tables += [f"[mcp_servers.a.{name}]", *(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in value.items())]
+            tables += [f"[mcp_servers.a.{name}]", *(f"{dumps(k)} = {dumps(v)}" for k, v in value.items())]
         else:
-            lines.append(f"{key} = {json.dumps(value)}")
+            lines.append(f"{key} = {dumps(value)}")
     return "\n".join((*lines, *tables, ""))
 
 
@@ -168,9 +192,9 @@ def yaml(server):
     lines = ["mcpServers:", "  - name: a"]
     for key, value in server.items():
         if isinstance(value, dict):
-            lines += [f"    {key}:", *(f"      {k}: {json.dumps(v)}" for k, v in value.items())]
+            lines += [f"    {key}:", *(f"      {k}: {dumps(v)}" for k, v in value.items())]
         elif isinstance(value, list):
-            lines += [f"    {key}:", *(f"      - {json.dumps(v)}" for v in value)]
+            lines += [f"    {key}:", *(f"      - {dumps(v)}" for v in value)]
         else:
             lines.append(f"    {key}: {value}")
     return "\n".join((*lines, ""))
@@ -189,7 +213,7 @@ def test_planted_credentials_are_found():
 
 def test_placeholders_are_left_alone():
     rng, alarms = random.Random("placeholders"), []
-    for _ in range(400):
+    for _ in range(900):
         name, text = written(rng, harmless(rng))
         if scan_bytes(text.encode(), path=name):
             alarms.append((name, text))

@@ -124,6 +124,7 @@ WRITTEN = (
     ("a.md", "password: `zkvmq12`"),
     ("a.md", "- **Password**: zkvmq12"),
     ("a.txt", "Password: zkvmq12"),
+    ("a.txt", "PASS: zkvmq12"),
     ("a.txt", "username/password: bob/zkvmq12"),
     ("a.html", '<input type="password" name="p" value="zkvmq12">'),
     ("a.html", "https://x.io/?api_key=a9f3c1e7b2d84056a9f3c1e7b2d84056"),
@@ -183,6 +184,8 @@ WRITTEN = (
     ("a.js", "if (req.body.password === 'zkvmqw')"),
 )
 LOOK_ALIKES = (
+    ("a.log", "PASS: gdb.base/break1.exp: continue to main"),
+    ("a.log", "--- PASS: TestLogin7 (0.01s)"),
     ("a.json", '"hashed_secret": "5c216af8faacfff02f8ee00326ecfcfb3334922f"'),
     ("a.yaml", "encryptedData:\n  password: " + "AgBy3i4OJSWK" * 20),
     ("a.md", "Authorization: Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9..."),
@@ -271,6 +274,12 @@ def test_left_alone(path, line):
 
 SAMPLES_OF_LITTLE_WEIGHT = (
     ("config.json", '{"auths": {"r.acme.com": {"auth": "dXNlcm5hbWU6cGFzc3dvcmQ="}}}'),
+    (
+        "a.md",
+        "token: eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lIiwiaWF0IjoxNTE2Mj"
+        "M5MDIyfQ.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c",
+    ),
+    ("a.md", "mysql://app:use-the-longest-words-you-know@db.acme.io/app"),
     ("a.java", 'assertThat(headers).containsExactly("Basic c3ByaW5nOmJvb3Q=");'),
     ("a.java", 'parse("r2dbc:postgresql://user-1:password-1@postgres.example.com:12345/database-1");'),
     ("a.svg", "<image href='data:image/png;base64," + "iVBORw0KGgoAAAANSUhEUgAAB" * 9 + "/EAACEdEose0cBA1Qz9W'/>"),
