@@ -87,7 +87,8 @@ class Number(Scalar):
 
     def parse(self, value: Any, base: Any) -> float:
         """Accept a number, whole or not."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        # A whole number is finite, however large; isfinite would turn it into a float first.
+        if type(value) is not int and not (isinstance(value, float) and isfinite(value)):
             raise Wrong(f"must be a finite number, not {kind_of(value)}")
         return value
 

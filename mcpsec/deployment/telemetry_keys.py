@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Any, ClassVar, get_args
 
 from mcpsec.deployment import telemetry_model as model
@@ -35,9 +34,9 @@ class Number(Scalar):
 
     def parse(self, value: Any, base: Any) -> float:
         """Accept a number, whole or not."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise Wrong("must be a number")
-        if not self.least <= value <= self.most:
+        if not self.least <= value <= self.most:  # nan is nowhere
             raise Wrong(f"must be between {self.least:g} and {self.most:g}")
         return float(value)
 

@@ -363,6 +363,7 @@ allow_methods = ["reads"] # !! roles.c.allow_methods[0] must be one of "read", "
 "files/v".a = { min = 2, regex = "x" } # !! roles.c.resource_filters."files/v".a is a range and an expression at once
 "files/w".a = { regex = "(?=x)" } # !! roles.c.resource_filters."files/w".a.regex is not a regular expression
 "files/t".a = { min = nan } # !! roles.c.resource_filters."files/t".a.min must be a finite number, not a number
+"files/s".a = { min = -inf } # !! roles.c.resource_filters."files/s".a.min must be a finite number, not a number
 "other/t".a = ["x"] # !! there is no upstream other
 [[clients]]
 id = "one"
@@ -791,3 +792,14 @@ def test_the_approval_key_is_no_clients(tmp_path: Path) -> None:
         # !! the approval secret is a signing key of client one, which could confirm its own calls
         """),
     )
+
+
+def test_numbers_that_no_float_can_hold() -> None:
+    """TOML has whole numbers of any size here; one is in or out of bounds like any other."""
+    from mcpsec.deployment.policy_kinds import Number
+    from mcpsec.deployment.shapes import Wrong
+    from mcpsec.deployment.telemetry_keys import Number as Bounded
+
+    assert Number().parse(10**400, None) == 10**400
+    with pytest.raises(Wrong, match="between"):
+        Bounded(1.1, 1000).parse(10**400, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import sys
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["AccessToken", "AccessTokens", "claimed_by", "digest_of"]
 
 _REMEMBERED = 10_000
+_FURTHEST = sys.float_info.max
+"""The largest time that can be compared: JSON knows whole numbers beyond it, and infinities too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _time(value: object, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _FURTHEST:
         raise TokenError("token-claims", f"the claim {name} is missing or no time")
     return float(value)
 

@@ -112,7 +112,7 @@ class Fetcher:
             except httpx.ConnectError as error:
                 failure = error
                 continue
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, httpx.InvalidURL) as error:  # a redirect is read, though it is not followed
                 raise FetchError(f"{type(error).__name__} at {host}") from None
             try:
                 return await _document(response)

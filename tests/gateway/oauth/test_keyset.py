@@ -233,6 +233,11 @@ async def test_redirects_are_not_followed(issuer: Issuer) -> None:
     assert issuer.count("/elsewhere") == 0
 
 
+async def test_a_redirect_to_no_url_is_a_failure_too(issuer: Issuer) -> None:
+    issuer.replies["/jwks"] = lambda _: (302, {"location": "http:x//127.0.0.1/"}, b"")
+    assert "InvalidURL" in await failure(issuer)
+
+
 async def test_a_huge_answer_is_cut_off(issuer: Issuer) -> None:
     issuer.replies["/jwks"] = lambda _: (200, {}, b" " * (DOCUMENT_BYTES * 40))
     assert "larger than" in await failure(issuer)
