@@ -126,7 +126,7 @@ def load(path: str) -> Configuration:
             document = tomllib.load(stream)
     except OSError as error:
         raise ConfigurationError(f"can't be read: {error.strerror}", path=path) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"not TOML: {error}", path=path) from error
     name = os.path.basename(path)  # noqa: PTH119
     if name == "pyproject.toml":
@@ -200,7 +200,7 @@ def _expression(text: str, path: str) -> re.Pattern[str]:
 
     try:
         return compiled(text)[0]
-    except (BadExpression, TypeError, OverflowError) as error:
+    except (BadExpression, TypeError, OverflowError, RecursionError) as error:
         raise ConfigurationError(f"not a regular expression: {text!r}: {error}", path=path) from error
 
 
@@ -266,9 +266,10 @@ def _texts(table: dict[str, Any], name: str, path: str) -> list[str]:
 
 def _number(table: dict[str, Any], name: str, path: str) -> float:
     found = table.get(name, 0)
-    if not isinstance(found, int | float):
-        raise _wrong(f"{name} must be a number", path)
-    return float(found)
+    try:
+        return float(found)
+    except (TypeError, ValueError, OverflowError):
+        raise _wrong(f"{name} must be a number", path) from None
 
 
 def _wrong(text: str, path: str) -> Exception:
@@ -289,5 +290,5 @@ def _from_go(text: object) -> re.Pattern[str] | None:
 
     try:
         return compiled(text)[0]
-    except (BadExpression, TypeError, OverflowError):
+    except (BadExpression, TypeError, OverflowError, RecursionError):
         return None

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from mcpsec.certs import Issued, Pki, Purpose
+from mcpsec.certs.constraints import violations
 from mcpsec.certs.handshake import strict_client_context, try_handshake
+from mcpsec.certs.names import SanKind
 from mcpsec.certs.verification import Verdict, verify
 from mcpsec.errors import ConfigurationError, NotAssessedError, UsageError
 from tests.certs.helpers import load, server_context, tls_server
@@ -144,3 +147,46 @@ def test_a_live_server_is_believed_only_after_a_read(pki: Pki) -> None:
         strict_client_context(pki.root_file, client.chain, server.key)
     with pytest.raises(ConfigurationError):
         strict_client_context(client.key)
+
+
+CONSTRAINTS = {
+    "dns": ([x509.DNSName("example.com")], "a.example.com example.com", "badexample.com example.com.evil.test"),
+    "email": (
+        [x509.RFC822Name("ops@a.test"), x509.RFC822Name("b.test"), x509.RFC822Name(".c.test")],
+        "ops@a.test x@b.test x@mail.c.test",
+        "x@a.test OPS@a.test x@mail.b.test x@c.test x@evil-c.test",
+    ),
+    "ip": (
+        [x509.IPAddress(ip_network("10.1.0.0/16")), x509.IPAddress(ip_network("fd00::/8"))],
+        "10.1.2.3 fd00::1",
+        "10.2.0.1 192.0.2.1 fe80::1",
+    ),
+    "uri": (
+        [x509.UniformResourceIdentifier("a.test"), x509.UniformResourceIdentifier(".b.test")],
+        "spiffe://a.test/x https://A.test/x spiffe://x.b.test/y",
+        "spiffe://b.test/y spiffe://evil-a.test/x spiffe://x.a.test/x urn:a.test",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CONSTRAINTS)
+def test_each_kind_of_name_is_constrained(kind: SanKind) -> None:
+    """Permitted names are the only ones of their kind; excluded ones are the only ones that are refused."""
+    trees, inside, outside = CONSTRAINTS[kind]
+    within = [(kind, name) for name in inside.split()]
+    beyond = [(kind, name) for name in outside.split()]
+    permitting, excluding = _constrained_ca(trees, None), _constrained_ca(None, trees)
+    assert violations(within + beyond, permitting) == beyond
+    assert violations(within + beyond, excluding) == within
+
+
+def _constrained_ca(
+    permitted: list[x509.GeneralName] | None, excluded: list[x509.GeneralName] | None
+) -> x509.Certificate:
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "CA")])
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.NameConstraints(permitted, excluded), critical=True)
+        .sign(key, hashes.SHA256())
+    )

@@ -124,6 +124,32 @@ def test_pyproject(tree, capsys):
     assert run(capsys, ".")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("regex = 'k'\nentropy = 3.5", 1),
+        (f"regex = 'k'\nentropy = {'9' * 400}", 2),
+        ("regex = 'k'\nentropy = 'much'", 2),
+        (f"regex = '{'(' * 3000}{')' * 3000}'", 1),
+        (f"x = {'[' * 5000}", 2),
+    ],
+    ids=["good", "a number beyond measure", "no number", "a deep expression", "a deep document"],
+)
+def test_a_configuration_made_to_break_the_scanner(tree, capsys, line, code):
+    """It comes with a downloaded repository: what it says is applied, or passed over and said, and the scan goes on."""
+    (tree / ".gitleaks.toml").write_text(f"[[rules]]\nid = 'a'\nkeywords = ['k']\n{line}\n")
+    found, _, error = run(capsys, ".")
+    assert found == code, error
+    assert "internal" not in error
+
+
+def test_an_own_expression_that_is_too_deep_is_an_error(tree, capsys):
+    (tree / "own.toml").write_text(f"[[rules]]\nid = 'a'\npattern = '{'(' * 3000}{')' * 3000}'\n")
+    code, _, error = run(capsys, "--config", "own.toml", ".")
+    assert code == 2
+    assert "internal" not in error
+
+
 def test_gitleaks_files(tree, capsys):
     (tree / ".gitleaks.toml").write_text("[allowlist]\nregexes = ['(?i)^XK29']\n")
     assert run(capsys, ".")[0] == 0
