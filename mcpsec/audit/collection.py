@@ -9,11 +9,15 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mcpsec.audit.detection import KINDS, candidate, detect
 from mcpsec.audit.subjects import MAXIMUM_BYTES, Subject
 from mcpsec.errors import UsageError
 from mcpsec.leaks.files import VENDORED
+
+if TYPE_CHECKING:
+    from mcpsec.leaks.linear import TextExpression
 
 __all__ = ["Collected", "collect", "is_endpoint", "open_subject"]
 
@@ -67,7 +71,7 @@ def _named(path: Path, root: Path, found: Collected, kind: str) -> None:
         raise UsageError(f"{path}: this is nothing that an audit judges", hint=f"--kind says what it is: {kinds}")
 
 
-def _glob(pattern: str) -> re.Pattern[str]:
+def _glob(pattern: str) -> TextExpression:
     from mcpsec.leaks.allow import glob
 
     return glob(pattern)
@@ -80,7 +84,7 @@ def _label(path: Path, root: Path) -> str:
         return path.as_posix()
 
 
-def _walk(top: Path, root: Path, found: Collected, exclude: list[re.Pattern[str]]) -> None:
+def _walk(top: Path, root: Path, found: Collected, exclude: list[TextExpression]) -> None:
     for folder, folders, names in os.walk(top, onerror=lambda error: _denied(error, found)):
         folders[:] = sorted(
             name
@@ -101,7 +105,7 @@ def _denied(error: OSError, found: Collected) -> None:
     found.unreadable.append((str(error.filename), error.strerror or "can't be read"))
 
 
-def _excluded(path: Path, top: Path, exclude: list[re.Pattern[str]]) -> bool:
+def _excluded(path: Path, top: Path, exclude: list[TextExpression]) -> bool:
     return bool(exclude) and any(pattern.search(path.relative_to(top).as_posix()) for pattern in exclude)
 
 

@@ -11,10 +11,9 @@ from mcpsec.leaks.expressions import expression
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import re
-
     from mcpsec.leaks.configuration import Configuration
     from mcpsec.leaks.findings import Finding, Match
+    from mcpsec.leaks.linear import TextExpression
 
 __all__ = ["IGNORE_FILE", "Allowed", "inline"]
 
@@ -50,7 +49,7 @@ class Allowed:
     def __init__(self, root: str, configuration: Configuration | None, *, today: str, warn: list[str]) -> None:
         self._configuration = configuration
         self._fingerprints: set[str] = set()
-        self._paths: list[tuple[re.Pattern[str], str]] = []
+        self._paths: list[tuple[TextExpression, str]] = []
         self._gitleaks: set[tuple[str, str, int]] = set()
         self._hashes: dict[str, set[str]] = {}
         if configuration is not None or root:
@@ -135,12 +134,16 @@ class Allowed:
         return (absolute[len(self._root) + 1 :] if inside else path).replace(os.sep, "/")
 
 
-def glob(pattern: str) -> re.Pattern[str]:
-    """A path glob (``**`` over directories) as an expression over a relative path with ``/``."""
-    from mcpsec.leaks.gitignore import translate
+def glob(pattern: str) -> TextExpression:
+    """A path glob (``**`` over directories) over relative paths with ``/``; what is none fits no path."""
+    from mcpsec.leaks.gitignore import NOTHING, translate
+    from mcpsec.leaks.linear import NotLinearError, TextExpression
 
     source = translate(pattern)
-    return expression((source or r"(?!)").removesuffix(r"\Z") + r"(?:/.*)?\Z" if source else r"(?!)")
+    try:
+        return TextExpression(source.removesuffix(r"\z") + r"(?:/.*)?\z" if source else NOTHING, names=True)
+    except NotLinearError:
+        return TextExpression(NOTHING, names=True)
 
 
 def _is_date(text: str) -> bool:

@@ -19,14 +19,12 @@ from __future__ import annotations
 
 import os
 
-from mcpsec.leaks.expressions import compiled
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import re
     from typing import Any
 
     from mcpsec.leaks.findings import Match
+    from mcpsec.leaks.linear import TextExpression
     from mcpsec.leaks.rulebook import Rulebook
 
 __all__ = ["NAMES", "Configuration", "find", "load"]
@@ -45,9 +43,9 @@ class Configuration:
         self.disable: set[str] = set()
         self.rows: list[tuple[object, ...]] = []
         self.examples: list[tuple[str, list[str], list[str]]] = []
-        self.paths: list[re.Pattern[str]] = []
-        self.values: list[re.Pattern[str]] = []
-        self.lines: list[re.Pattern[str]] = []
+        self.paths: list[TextExpression] = []
+        self.values: list[TextExpression] = []
+        self.lines: list[TextExpression] = []
         self.stopwords: list[str] = []
         self.warnings: list[str] = []
 
@@ -84,13 +82,13 @@ class Configuration:
         rows: list[Any] = []
         if self.extend:
             rows = [[getattr(r, name) for name in FIELDS] for r in packaged.rules if r.id not in self.disable]
-        own = {row[0] for row in self.rows}
+        own = {str(row[0]) for row in self.rows}
         rows = [row for row in rows if row[0] not in own] + list(self.rows)
         if not rows:
             raise ConfigurationError(
                 "this configuration leaves no rule", path=self.path, hint="remove extend = false, or add [[rules]]"
             )
-        return Rulebook(pack(rows, packaged.public))
+        return Rulebook(pack(rows, packaged.public), frozenset(own))
 
 
 def find(directory: str) -> str | None:
@@ -193,15 +191,19 @@ def _examples(table: dict[str, Any], name: str, path: str) -> list[str]:
     return texts
 
 
-def _expression(text: str, path: str) -> re.Pattern[str]:
-    from re import error as BadExpression
-
+def _expression(text: object, path: str) -> TextExpression:
     from mcpsec.errors import ConfigurationError
+    from mcpsec.leaks.linear import NotLinearError, TextExpression
 
+    if not isinstance(text, str):
+        raise _wrong("a pattern must be a text", path)
     try:
-        return compiled(text)[0]
-    except (BadExpression, TypeError, OverflowError, RecursionError) as error:
-        raise ConfigurationError(f"not a regular expression: {text!r}: {error}", path=path) from error
+        return TextExpression(text)
+    except NotLinearError as error:
+        raise ConfigurationError(
+            f"not a regular expression in RE2's syntax: {text!r}: {error}", path=path,
+            hint="look-around and back-references can't be matched in linear time; match more and name a group secret",
+        ) from error  # fmt: skip
 
 
 def _gitleaks(path: str, document: dict[str, Any]) -> Configuration:
@@ -218,11 +220,11 @@ def _gitleaks(path: str, document: dict[str, Any]) -> Configuration:
         for source, text in [(made.paths, t) for t in _texts(allow, "paths", path)] + [
             (targets, t) for t in _texts(allow, "regexes", path)
         ]:
-            compiled = _from_go(text)
-            if compiled is None:
-                made.warnings.append(f"{path}: an expression that Python can't read is not applied")
+            made_of = _from_go(text)
+            if made_of is None:
+                made.warnings.append(f"{path}: an expression that can't be read is not applied")
             else:
-                source.append(compiled)
+                source.append(made_of)
         made.stopwords += [word.lower() for word in _texts(allow, "stopwords", path)]
     for table in _tables(document, "rules", path):
         pattern = _from_go(table.get("regex", ""))
@@ -278,17 +280,11 @@ def _wrong(text: str, path: str) -> Exception:
     return ConfigurationError(text, path=path)
 
 
-def _from_go(text: object) -> re.Pattern[str] | None:
-    """Compile an RE2 expression with :mod:`re`: flags in the middle become scoped, ``\\z`` becomes ``\\Z``."""
-    if not isinstance(text, str):
-        return None
-    text = text.replace("\\z", "\\Z").replace("[[:alnum:]]", "[A-Za-z0-9]").replace("[:alnum:]", "A-Za-z0-9")
-    place = text.find("(?i)")
-    if place > 0:
-        text = "(?i)" + text.replace("(?i)", "")
-    from re import error as BadExpression
+def _from_go(text: object) -> TextExpression | None:
+    """An expression of gitleaks', which is RE2's syntax; None for what is none."""
+    from mcpsec.leaks.linear import NotLinearError, TextExpression
 
     try:
-        return compiled(text)[0]
-    except (BadExpression, TypeError, OverflowError, RecursionError):
+        return TextExpression(text) if isinstance(text, str) else None
+    except NotLinearError:
         return None

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["Ignore", "translate"]
+from mcpsec.leaks.linear import NotLinearError, TextExpression, any_of
+
+__all__ = ["NOTHING", "Ignore", "translate"]
 
 ANYWHERE = "(?:.*/)?"
 """How the expression of a pattern without a directory begins: the last part of a path decides."""
+NOTHING = r"[^\x00-\xff]"
+"""Matches no name."""
 _SET_MARKS = re.compile(r"[\\\[&~|]")
 """What means more in a character class of Python than in one of git."""
 _PLAIN = re.compile(r"(?P<any>\*)?(?P<name>[\w.@+~-]+)(?P<directory>/)?")
 
 
 def translate(pattern: str) -> str | None:  # noqa: PLR0912
-    """Turn one line of a .gitignore into a regular expression over the path relative to its directory.
+    """Turn one line of a .gitignore into an expression (RE2) over the path relative to its directory.
 
     Directories are given with a trailing ``/``. None for blank lines and comments.
     """
@@ -59,7 +63,7 @@ def translate(pattern: str) -> str | None:  # noqa: PLR0912
         else:
             text += re.escape(char)
         at += 1
-    return text + ("/" if directory else "/?") + r"\Z"
+    return text + ("/" if directory else "/?") + r"\z"
 
 
 class Ignore:
@@ -83,8 +87,8 @@ class Ignore:
             if (
                 name in names
                 or name.endswith(ends)
-                or (by_name is not None and by_name.match(name))
-                or (by_path is not None and by_path.match(relative))
+                or any(each.match(name) for each in by_name)
+                or any(each.match(relative) for each in by_path)
             ):
                 return ignored
         return None
@@ -101,12 +105,14 @@ class _Group:
 
     def add(self, line: str) -> None:
         source = translate(line)
-        if source is None or not _compile(source):
+        if source is None:
             return
         plain = _PLAIN.fullmatch(line.rstrip("\r\n"))
         if plain is None:
-            unbound = source.startswith(ANYWHERE)
-            (self._loose if unbound else self._anchored).append(source.removeprefix(ANYWHERE) if unbound else source)
+            if _is_good(source):
+                unbound = source.startswith(ANYWHERE)
+                place = self._loose if unbound else self._anchored
+                place.append(source.removeprefix(ANYWHERE) if unbound else source)
             return
         name, directory = plain["name"], f"{plain['name']}/"
         if plain["any"]:
@@ -114,17 +120,15 @@ class _Group:
         else:
             self._names.update((directory,) if plain["directory"] else (name, directory))
 
-    def tests(self) -> tuple[frozenset[str], tuple[str, ...], re.Pattern[str] | None, re.Pattern[str] | None]:
-        """Names, endings, an expression over the name, one over the path."""
-        return frozenset(self._names), tuple(self._suffixes), _any_of(self._loose), _any_of(self._anchored)
+    def tests(self) -> tuple[frozenset[str], tuple[str, ...], list[TextExpression], list[TextExpression]]:
+        """Names, endings, expressions over the name, others over the path."""
+        return frozenset(self._names), tuple(self._suffixes), any_of(self._loose), any_of(self._anchored)
 
 
-def _any_of(sources: list[str]) -> re.Pattern[str] | None:
-    return _compile("|".join(f"(?:{source})" for source in sources)) if sources else None
-
-
-def _compile(source: str) -> re.Pattern[str] | None:
+def _is_good(source: str) -> bool:
+    """Whether an expression can be used; a line that git would make nothing of either is none."""
     try:
-        return re.compile(source)
-    except re.error:
-        return None
+        TextExpression(source, names=True)
+    except NotLinearError:
+        return False
+    return True

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
+    from mcpsec.leaks.linear import ByteExpression
+
 __all__ = ["FIELDS", "Rule", "Rulebook", "pack", "packaged", "parse_rules", "row_of", "rule_files", "ship"]
 
 FIELDS = (
@@ -318,21 +320,25 @@ class Pattern:
 
     __slots__ = ("compiled", "group", "width")
 
-    def __init__(self, compiled: re.Pattern[bytes], width: int) -> None:
+    def __init__(self, compiled: re.Pattern[bytes] | ByteExpression, width: int) -> None:
         self.compiled = compiled
         self.group = 0 if not compiled.groups else compiled.groupindex.get("secret", 1)
         self.width = width
 
 
 class Rulebook:
-    """Rules in order, what keyword wakes which of them, and their compiled patterns."""
+    """Rules in order, what keyword wakes which of them, and their compiled patterns.
 
-    def __init__(self, packed: Packed) -> None:
+    ``own`` are the rules that a configuration brought: what matches them takes linear time, whatever they say.
+    """
+
+    def __init__(self, packed: Packed, own: frozenset[str] = frozenset()) -> None:
         self.ids, self._rows, self._beginnings, self.public = packed
+        self.own = own
         self._made: list[Rule | None] = [None] * len(self._rows)
         self._public: re.Pattern[str] | None = None
         self._patterns: dict[int, Pattern] = {}
-        self._values: dict[int, re.Pattern[bytes]] = {}
+        self._values: dict[int, re.Pattern[bytes] | ByteExpression] = {}
 
     def rule(self, index: int) -> Rule:
         """The rule at a place."""
@@ -379,19 +385,30 @@ class Rulebook:
         """The compiled pattern of a rule, from the cache of compiled code when it is there."""
         found = self._patterns.get(index)
         if found is None:
-            found = self._patterns[index] = self._load(self.rule(index).pattern)
+            found = self._patterns[index] = self._load(self.rule(index))
         return found
 
-    def value(self, index: int) -> re.Pattern[bytes]:
+    def value(self, index: int) -> re.Pattern[bytes] | ByteExpression:
         """What a value looks like that a template finds beside a name; where none is, the rest need not be tried."""
         found = self._values.get(index)
         if found is None:
             _, _, rest = self.rule(index).pattern.partition("(?P<secret>")
-            found = self._values[index] = expression(f"(?:{rest}".encode())
+            source = f"(?:{rest}"
+            found = _linear(source) if self.rule(index).id in self.own else expression(source.encode())
+            self._values[index] = found
         return found
 
-    def _load(self, source: str) -> Pattern:
-        return Pattern(*compiled(source.encode()))
+    def _load(self, rule: Rule) -> Pattern:
+        if rule.id in self.own:
+            made = _linear(rule.pattern)
+            return Pattern(made, made.width)
+        return Pattern(*compiled(rule.pattern.encode()))
+
+
+def _linear(source: str) -> ByteExpression:
+    from mcpsec.leaks.linear import ByteExpression
+
+    return ByteExpression(source)
 
 
 _packaged: Rulebook | None = None

@@ -159,7 +159,8 @@ def _only(book: Rulebook, names: list[str]) -> Rulebook:
     if unknown:
         raise UsageError(f"no such rule: {', '.join(unknown)}", hint="mcpsec scan-secrets rules list")
     return Rulebook(
-        pack([[getattr(book.rule(book.ids[name]), field) for field in FIELDS] for name in names], book.public)
+        pack([[getattr(book.rule(book.ids[name]), field) for field in FIELDS] for name in names], book.public),
+        book.own,
     )
 
 
