@@ -145,7 +145,7 @@ def load(path: str) -> Configuration:
 def _own(path: str, document: dict[str, Any]) -> Configuration:
     from mcpsec.errors import ConfigurationError
     from mcpsec.leaks.allow import glob
-    from mcpsec.leaks.rulebook import row_of
+    from mcpsec.leaks.rulebook import FIELDS, row_of
 
     allow = document.get("allow", {})
     if not isinstance(allow, dict):
@@ -170,12 +170,12 @@ def _own(path: str, document: dict[str, Any]) -> Configuration:
             **table,
             "entropy": _number(table, "entropy", path),
         }
-        made.rows.append(row_of(full, path))
+        row = row_of(full, path)
+        _expression(row[FIELDS.index("pattern")], path)  # as written, or made of names and a value
+        made.rows.append(row)
         made.examples.append(
             (str(full.get("id")), _examples(full, "examples", path), _examples(full, "counter_examples", path))
         )
-        if full.get("pattern"):
-            _expression(full["pattern"], path)
     return made
 
 

@@ -87,6 +87,28 @@ def test_what_can_not_be_linear_is_an_error_in_words(tmp_path, pattern):
         load(str(path))
 
 
+NAMED = """[[rules]]
+id = "acme-token"
+confidence = "high"
+keywords = ["acme"]
+names = ["acme"]
+slots = ["token"]
+value = '{value}'
+"""
+
+
+@pytest.mark.parametrize("value", ["(?=a)[a-f0-9]{32}", "[a-f0-9]{32,4000}"])
+def test_a_value_beside_names_is_checked_as_well(tmp_path, value):
+    path = tmp_path / ".mcpsec-secrets.toml"
+    path.write_text(NAMED.format(value=value))
+    with pytest.raises(ConfigurationError, match="RE2"):
+        load(str(path))
+    path.write_text(NAMED.format(value="[a-f0-9]{32}"))
+    (tmp_path / "code.py").write_text(f'ACME_TOKEN = "{"0f3a9b71" * 4}"\n')
+    done = scan(tmp_path, "--format", "csv")
+    assert "acme-token" in done.stdout, done.stderr
+
+
 def test_names_are_matched_as_the_bytes_they_are():
     broken = b"caf\xe9.log".decode("utf-8", "surrogateescape")
     assert Ignore("caf?.log\n").judge(broken, broken) is True
