@@ -166,7 +166,7 @@ def test_the_bill_of_materials_is_valid_complete_and_the_same_every_time() -> No
 def built(source: Path, umask: str, when: int) -> bytes:
     """A wheel of the project from its own copy of the source, with other dates and rights on the files."""
     source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     shutil.copytree(ROOT / "mcpsec", source / "mcpsec", ignore=shutil.ignore_patterns("__pycache__"))
     for path in sorted(source.rglob("*"), reverse=bool(when % 2)):
