@@ -72,7 +72,14 @@ def _make(change: Plan, *, nothing: str, yes: bool) -> None:
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("nothing was written: there is nobody to ask", hint="add --yes")
-        typer.confirm(f"Write this to {change.file}?", abort=True, err=True)
+        question = f"Remove {change.file}?" if change.deletes else f"Write this to {change.file}?"
+        typer.confirm(question, abort=True, err=True)
     backup = change.apply()
-    kept = f"; what was there is in {backup.name}" if backup is not None else ""
-    out.note(f"wrote {change.file}{kept}; restart {change.client.title} to see it")
+    restart = f"restart {change.client.title} to see it"
+    if change.deletes:
+        out.note(f"removed {change.file}, which held nothing else; {restart}")
+    elif change.copy is not None:
+        out.note(f"{change.file} is as it was before; {restart}")
+    else:
+        kept = f"; what was there is in {backup.name}" if backup is not None else ""
+        out.note(f"wrote {change.file}{kept}; {restart}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import difflib
+import glob
 import json
 import os
 import re
@@ -67,6 +69,10 @@ class Plan:
     file: Path
     before: str
     after: str
+    copy: Path | None = None
+    """The copy whose content ``after`` is: once it is back, nobody needs the copy."""
+    deletes: bool = False
+    """Whether the file goes: an installation made it, and nothing else is in it."""
 
     @property
     def diff(self) -> str:
@@ -83,7 +89,7 @@ class Plan:
         return redact("\n".join(line for line in lines if _bare(line) not in theirs))
 
     def apply(self) -> Path | None:
-        """Write the file, whole or not at all; returns the copy of what was there before, None when nothing was.
+        """Write the file, whole or not at all; returns the copy of what was there, None when none is needed.
 
         Raises:
             ConfigurationError: it can't be written, or has changed since the plan was made.
@@ -91,6 +97,13 @@ class Plan:
         try:
             if _content(self.file) != self.before:
                 raise ConfigurationError("the file has changed in the meantime", path=self.file, hint="try again")
+            if self.deletes:
+                self.file.unlink()
+                return None
+            if self.copy is not None:
+                _replace(self.file, self.after)
+                self.copy.unlink()
+                return None
             self.file.parent.mkdir(parents=True, exist_ok=True)
             backup = _backup(self.file) if self.file.exists() else None
             _replace(self.file, self.after)
@@ -169,10 +182,29 @@ def plan(client: McpClient, name: str, entry: dict[str, Any]) -> Plan:
 def plan_removal(client: McpClient, name: str) -> Plan:
     """What the client's file would become without the entry ``name``.
 
+    A file that is as an installation left it becomes what it was before, to the byte, by the copy that was kept then;
+    one that the installation made goes. Any other loses the entry and nothing else.
+
     Raises:
-        ConfigurationError: the file is not what such a file must be.
+        ConfigurationError: the file is not what such a file must be, or the entry does not run ``mcpsec connect``.
     """
-    return _plan(client, lambda text: _removed(client, text, name))
+    change = _plan(client, lambda text: _removed(client, text, name))
+    if change.after == change.before:
+        return change
+    entry = _entry(client, change.before, name)
+    if not _runs_connect(client, entry):
+        raise ConfigurationError(
+            f"the entry {name} does not run mcpsec connect", path=change.file, hint="take it out by hand"
+        )
+    if set(entry) != set(entry_of(client, name, [])):
+        return change  # its owner added to it: a copy keeps that
+    for copy in sorted(change.file.parent.glob(f"{glob.escape(change.file.name)}.*.bak"), reverse=True):
+        before = _came_from(change, copy, name, entry)
+        if before is not None:
+            return dataclasses.replace(change, after=before, copy=copy)
+    if _set(client, client.new_file, name, entry) == change.before:
+        return dataclasses.replace(change, after="", deletes=True)
+    return change
 
 
 def printed(client: McpClient, name: str, entry: dict[str, Any]) -> str:
@@ -193,6 +225,34 @@ def _plan(client: McpClient, edit: Callable[[str], str]) -> Plan:
     except ConfigurationError as error:
         raise ConfigurationError(error.message, path=file, line=error.line, hint=error.hint) from None
     return Plan(client, file, before, after)
+
+
+def _entry(client: McpClient, text: str, name: str) -> Any:
+    """What stands under ``name`` in a file that has it."""
+    from mcpsec.clientfiles import jsonc_edit, toml_edit, yaml_edit
+
+    held: Any = {"json": jsonc_edit.read, "toml": toml_edit.read, "yaml": yaml_edit.read}[client.format](text)
+    for key in client.keys:
+        held = held[key]
+    if client.items:
+        return [item for item in held if isinstance(item, dict) and item.get("name") == name][-1]
+    return held[name]
+
+
+def _runs_connect(client: McpClient, entry: Any) -> bool:
+    words = entry.get(client.arguments or client.program) if isinstance(entry, dict) else None
+    return isinstance(words, list) and "connect" in words
+
+
+def _came_from(change: Plan, copy: Path, name: str, entry: dict[str, Any]) -> str | None:
+    """The content of ``copy``, when the file is that and the entry, and nothing else; None otherwise."""
+    client = change.client
+    try:
+        text = _content(copy)
+        same = _set(client, text or client.new_file, name, entry) == change.before
+        return text if same and _removed(client, text, name) == text else None
+    except ConfigurationError:
+        return None
 
 
 def _set(client: McpClient, text: str, name: str, entry: dict[str, Any]) -> str:

@@ -69,10 +69,61 @@ def test_installs_into_every_client_and_out_again(client: str, home: Path, capsy
     connect(*ARGUMENTS, "--install", client, "--yes")
     assert "already" in capsys.readouterr().err
     connect("--uninstall", client, "--yes")
-    assert entry_in(client, name) is None
-    assert "-" in capsys.readouterr().out
+    assert not known.file.exists(), "it was not there before"
+    assert "removed" in capsys.readouterr().err
     connect("--uninstall", client, "--yes")
     assert "no entry" in capsys.readouterr().err
+
+
+BEFORE = {
+    "json": ("", "{}", '{\n  // mine\n  "theme": "dark" // too\n}\n', '{\r\n\t"theme": "dark",\r\n}', '{"a": 1}'),
+    "toml": ("", 'model = "x"', 'model = "x" # mine\n\n\n', 'model = "x"\r\n'),
+    "yaml": ("", "theme: dark", "# mine\ntheme: dark # too\n\n"),
+}
+
+
+@pytest.mark.parametrize("client", client_names())
+def test_what_is_taken_out_leaves_the_file_as_it_was_to_the_byte(client: str, home: Path) -> None:
+    known = find_client(client)
+    known.file.parent.mkdir(parents=True, exist_ok=True)
+    for text in BEFORE[known.format]:
+        known.file.write_bytes(text.encode())
+        connect(*ARGUMENTS, "--install", client, "--yes")
+        connect("--uninstall", client, "--yes")
+        assert known.file.read_bytes() == text.encode()
+        assert list(known.file.parent.glob("*.bak")) == [], "a copy that is back in place"
+
+
+def test_what_changed_since_the_installation_stays(home: Path) -> None:
+    file = home / ".cursor" / "mcp.json"
+    file.parent.mkdir()
+    file.write_text("{}\n")
+    connect(*ARGUMENTS, "--install", "cursor", "--yes")
+    file.write_text(file.read_text().replace('"mcpServers"', '"theme": "dark", // new\n  "mcpServers"'))
+    connect("--uninstall", "cursor", "--yes")
+    assert '"theme": "dark", // new' in file.read_text()
+    assert "mcp.example.com" not in file.read_text()
+
+
+def test_what_its_owner_added_to_the_entry_is_kept_in_a_copy(home: Path) -> None:
+    connect(*ARGUMENTS, "--install", "cursor", "--yes")
+    file = home / ".cursor" / "mcp.json"
+    edited = file.read_text().replace('"command"', '"env": {"HTTPS_PROXY": "http://proxy"}, "command"')
+    file.write_text(edited)
+    connect("--uninstall", "cursor", "--yes")
+    assert [copy.read_text() for copy in file.parent.glob("mcp.json.*.bak")] == [edited]
+    assert "mcp.example.com" not in file.read_text()
+
+
+@pytest.mark.parametrize("entry", ['{"command": "mcp-server-git", "args": ["-r", "x"]}', '"x"', '{"args": "connect"}'])
+def test_an_entry_that_is_no_bridge_is_left_alone(entry: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = home / ".cursor" / "mcp.json"
+    file.parent.mkdir()
+    text = f'{{"mcpServers": {{"git": {entry}}}}}'
+    file.write_text(text)
+    connect("--uninstall", "cursor", "--name", "git", "--yes", code=2)
+    assert "does not run mcpsec connect" in capsys.readouterr().err
+    assert file.read_text() == text
 
 
 def test_options_of_tokens_go_into_the_entry(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
