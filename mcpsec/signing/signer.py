@@ -41,6 +41,7 @@ class Signer:
             _syntax(key_id_of, b"x-key-id", key.id)
         self.key = key
         self.scheme = scheme
+        self._keyed = hmac_sha256.keyed(key.secret or b"")
 
     def sign(self, message: SignedMessage, *, timestamp: int | None = None, nonce: str | None = None) -> Headers:
         """The header fields to send with ``message``, names in lower case.
@@ -67,15 +68,14 @@ class Signer:
             from mcpsec.signing import rfc9421
 
             return rfc9421.sign(message, key, created=int(stamp) // 1000, nonce=nonce)
-        secret = key.secret or b""
         named = {"x-key-id": key.id} if key.id is not None else {}
         if self.scheme == "article":
             text = hmac_sha256.article_string(message, stamp.encode())
-            return {"x-signature": hmac_sha256.mac(secret, text).decode(), "x-timestamp": stamp, **named}
+            return {"x-signature": hmac_sha256.mac(self._keyed, text).decode(), "x-timestamp": stamp, **named}
         text = hmac_sha256.canonical_string(
             message, (key.id or "").encode(), stamp.encode(), nonce.encode(), covered(message.headers)
         )
-        signature = hmac_sha256.mac(secret, text).decode()
+        signature = hmac_sha256.mac(self._keyed, text).decode()
         return {"x-signature": signature, "x-timestamp": stamp, "x-nonce": nonce, **named}
 
 

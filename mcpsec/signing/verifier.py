@@ -13,6 +13,7 @@ from mcpsec.signing.outcome import Claim, Refusal, RefusedSignature, Verified
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from hmac import HMAC
 
     from mcpsec.signing.keys import VerificationKey
     from mcpsec.signing.message import SignedMessage
@@ -73,12 +74,14 @@ class Verifier:
         self._future_skew = future_skew
         self._replay = replay
         # A request that names an unknown key is checked against this one, so that it costs what a wrong key costs.
-        self._nobody = secrets.token_bytes(32)
+        self._nobody = hmac_sha256.keyed(secrets.token_bytes(32))
         self._algorithms: tuple[str, ...] = ()
-        self._hmac_keys: dict[str, list[tuple[VerificationKey, bytes]]] = {}
-        for key in self._keys.values():
+        self._hmac_keys: dict[str, tuple[VerificationKey, HMAC]] = {}
+        self._hmac_keys_of: dict[str, list[tuple[VerificationKey, HMAC]]] = {}
+        for name, key in self._keys.items():
             if key.secret is not None:
-                self._hmac_keys.setdefault(key.owner, []).append((key, key.secret))
+                self._hmac_keys[name] = ready = key, hmac_sha256.keyed(key.secret)
+                self._hmac_keys_of.setdefault(key.owner, []).append(ready)
 
     def verify(
         self,
@@ -160,11 +163,12 @@ class Verifier:
             raise RefusedSignature("key-id-missing", "the request has no x-key-id header")
         text = hmac_sha256.canonical_string(message, presented.key_id, presented.timestamp, nonce, covered)
         name = presented.key_id.decode("ascii")
-        key = self._keys.get(name)
-        if key is None or key.secret is None:
+        found = self._hmac_keys.get(name)
+        if found is None:
             hmac_sha256.matches(self._nobody, text, presented.signature)
             raise RefusedSignature("key-unknown", "no client has a secret with this key identifier")
-        if not hmac_sha256.matches(key.secret, text, presented.signature):
+        key, keyed = found
+        if not hmac_sha256.matches(keyed, text, presented.signature):
             raise RefusedSignature("signature-invalid", f"not signed with key {name}, or changed since")
         return key, Verified(name, key.owner, "hmac-sha256", nonce.decode("ascii"), presented.created)
 
@@ -176,21 +180,21 @@ class Verifier:
         candidates = self._article_candidates(presented.key_id, owner)
         if not candidates:
             hmac_sha256.matches(self._nobody, text, presented.signature)
-        for key, secret in candidates:
-            if hmac_sha256.matches(secret, text, presented.signature):
+        for key, keyed in candidates:
+            if hmac_sha256.matches(keyed, text, presented.signature):
                 # There is no nonce, and one body signed twice in a millisecond has one signature: it is its own nonce.
                 nonce = f"{presented.timestamp.decode()}.{presented.signature.decode()}"
                 return key, Verified(key.id, key.owner, "article", nonce, presented.created)
         raise RefusedSignature("signature-invalid", "not signed with an active key, or changed since")
 
-    def _article_candidates(self, key_id: bytes | None, owner: str | None) -> Sequence[tuple[VerificationKey, bytes]]:
+    def _article_candidates(self, key_id: bytes | None, owner: str | None) -> Sequence[tuple[VerificationKey, HMAC]]:
         if key_id is not None:
-            key = self._keys.get(key_id.decode("ascii"))
-            return () if key is None or key.secret is None else ((key, key.secret),)
+            found = self._hmac_keys.get(key_id.decode("ascii"))
+            return () if found is None else (found,)
         if owner is not None:
-            return self._hmac_keys.get(owner, ())
-        if len(self._hmac_keys) == 1:
-            return next(iter(self._hmac_keys.values()))
+            return self._hmac_keys_of.get(owner, ())
+        if len(self._hmac_keys_of) == 1:
+            return next(iter(self._hmac_keys_of.values()))
         raise RefusedSignature("key-id-missing", "the request names no key, and nothing else says whose it is")
 
     def _rfc9421(
