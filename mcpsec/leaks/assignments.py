@@ -9,7 +9,7 @@ from __future__ import annotations
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 from mcpsec.leaks.names import KEYWORDS, kind_of
-from mcpsec.leaks.secrecy import judge
+from mcpsec.leaks.secrecy import is_variable, judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ _QUOTED_OPAQUE = rf"[^\s\"'`0-9]*[0-9]|[A-Za-z+/=_.-]{{20}}|{_TANGLED}"
 _BARE_OPAQUE = r"[^\s\"'`<>(){}0-9]*[0-9]"
 GATES = (
     rf"(?i)(?:pass|secret|token|key|auth|cred|bearer|jwt|salt|nonce|cookie|_pat){_TO_VALUE}(?:{_OPENING}(?:{_QUOTED_OPAQUE})|{_BARE_OPAQUE})",
-    rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}(?:{_OPENING}[^\s\"'`]{{4}}|[^\s\"'`<>(){{}}][^\s\"'`<>]{{3}})",
+    rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}(?:{_OPENING}[^\s\"'`][^\"'`\r\n]{{3}}|[^\s\"'`<>(){{}}][^\s\"'`<>]{{3}})",
     rf"(?i)-[\w-]{{0,24}}(?:{_PLAIN})[\w-]{{0,24}}[ \t]{{1,4}}[^\s-]",
     rf"(?i)(?:{_PLAIN}|pw|senha|parola)[\w.-]{{0,40}}[ \t]{{1,3}}[A-Za-z0-9_+/=-]{{20}}",
     rf"(?i)(?:{_PLAIN}|pw|senha|parola)[\w.-]{{0,40}}[ \t]{{1,8}}@?[\"'][^\s\"']{{4}}",
@@ -246,8 +246,7 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
         return
     begin, stop, quoted = found
     value = data[begin:stop].decode("utf-8", "replace")
-    quoted = quoted or (kind == "password" and where == "settings")  # there are no identifiers in such files
-    verdict = _judged(kind, value, quoted, how, where, name)
+    verdict = _judged(kind, value, quoted or _is_literal(kind, how, where, name), how, where, name)
     rule = book.named(verdict[0]) if verdict else None
     if verdict and rule is not None:
         yield Match(rule, begin, stop, value, verdict[1])
@@ -274,6 +273,12 @@ def _stands_right(data: bytes, how: str, where: str, kind: str, head: int) -> bo
 
 _verdicts: dict[int, tuple[str, int] | None] = {}
 """Half of all values stand beside the same name elsewhere, too. Kept by hash: a value must not outlive its scan."""
+
+
+def _is_literal(kind: str, how: str, where: str, name: bytes) -> bool:
+    """True where no identifiers of a program stand, so that a bare password means itself."""
+    variable = how == "assign" and is_variable(name.decode("latin-1"), where)
+    return kind == "password" and (where == "settings" or variable)
 
 
 def _judged(kind: str, value: str, quoted: bool, how: str, where: str, name: bytes) -> tuple[str, int] | None:

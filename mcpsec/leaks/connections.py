@@ -8,7 +8,7 @@ from __future__ import annotations
 from mcpsec.leaks import checks
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
-from mcpsec.leaks.secrecy import HIGH, LOW, MEDIUM, is_code, is_weak_password, password_strength
+from mcpsec.leaks.secrecy import HIGH, LOW, MEDIUM, is_code, is_weak_password, password_strength, spells_its_name
 from mcpsec.leaks.values import is_placeholder, is_reference, looks_random, wordiness
 
 TYPE_CHECKING = False
@@ -40,6 +40,9 @@ _CURL_USER = expression(
     rb"(?:^|[\s\"'=])(?:-u|--user|--proxy-user|-U)(?:[ \t=]{1,3}|\\?[\"'],\s{0,8}\\?[\"'])?[\"']?"
     rb"(?P<user>[^\s:\"'`$<{@]{0,64}):(?P<value>[^\s\"'`]{3,128})"
 )
+WORDY = 0.3
+_PORT = expression(r"(?:port|\d{2,5})/")
+"""The path of an address with a port, in which an at sign stands: ``http://127.0.0.1:8080/services/one@file``."""
 _VARIABLE = expression(r"\$[A-Za-z_]{2}")
 HOSTS_OF_EXAMPLES = expression(
     r"(?i)^(?:(?:[\w-]+\.)*example\.(?:com|org|net)|.*\.(?:example|test|invalid)|host(?:name)?|server|localhost|127\.0\.0\.1|db|domain(?:\.com)?|\[::1\])$"
@@ -98,14 +101,20 @@ def _url(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
     ):
         return
     strength = password_strength(plain)
-    if strength is None or plain.lower() == user.lower() or plain.startswith("port/"):
+    if strength is None or plain.lower() == user.lower() or _PORT.match(plain):
         return
     if HOSTS_OF_EXAMPLES.match(host):
         made_up = strength < HIGH and not (_LOCAL.match(host) and wordiness(plain) < 0.3)
         strength = LOW if made_up else MEDIUM
-    elif strength == MEDIUM and user and plain.isalnum() and len(plain) >= 20:
+    elif strength == MEDIUM and user and "." in host and _is_chosen(plain):
         strength = HIGH
     yield from _match(book, "url-credentials", *found.span("password"), password, strength)
+
+
+def _is_chosen(plain: str) -> bool:
+    """True for eight letters and digits or more with hardly a word among them, as no sample has."""
+    mixed = any(map(str.isdigit, plain)) and any(map(str.isalpha, plain))
+    return len(plain) >= 8 and mixed and not spells_its_name(plain) and wordiness(plain) < WORDY
 
 
 def _dollar_is_literal(plain: str) -> bool:

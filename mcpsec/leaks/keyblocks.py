@@ -20,6 +20,8 @@ __all__ = ["GATE", "detect", "judge"]
 
 GATE = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY|PuTTY-User-Key-File-\d"
 BODY = 16 * 1024
+LONG_BODY = 256
+"""Base64 characters that nobody types: an Ed25519 key of OpenSSH has 330, the smallest RSA key 420."""
 _BEGIN = expression(rb"-{4,5} ?BEGIN (?P<label>(?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?) ?-{4,5}")
 _END = expression(rb"-{4,5} ?END (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
 _PUTTY = expression(
@@ -31,6 +33,8 @@ _BASE64_TEXT = expression(r"[A-Za-z0-9+/=_-]+")
 _CUT = expression(r"(?:[A-Za-z0-9+/=_\s\"',\\:;.#*>|-]){0,16384}")
 _LABELS = expression(r"^-+ ?BEGIN [A-Z0-9 ]+?-+|-+ ?END [A-Z0-9 ]+?-+$")
 _PGP_CHECKSUM = expression(r"=[A-Za-z0-9+/]{4}$")
+MIXED = 5.0
+"""Bits a character of base64 in 256 characters of a key: chance gives 5.8, an RSA key's constant parts take little."""
 _MADE_UP = expression(r"(?i)example|placeholder|your|redacted|xxxxx|(.)\1{11}")
 
 
@@ -99,6 +103,8 @@ def judge(value: str) -> bool | None:
     run = found.group() if found else ""
     if len(run) < 16 or not _random_body(run):
         return False
+    if len(run) >= LONG_BODY and _END.search(value.encode()) and _jumbled(run):
+        return True
     if run != body:
         return None if len(run) >= 40 else False
     raw = unbase64(run)
@@ -108,6 +114,17 @@ def judge(value: str) -> bool | None:
         return True if raw[:1] and (raw.startswith(b"openssh-key-v1\0") or raw[0] & 0x80) else None
     encrypted_pem = "Proc-Type" in value[:200] or "DEK-Info" in value[:300]
     return True if encrypted_pem or _is_der(raw) else None
+
+
+def _jumbled(run: str) -> bool:
+    """True for characters spread as in a key: no alphabet, no repeated line, hardly a word."""
+    from mcpsec.leaks.values import entropy, wordiness
+
+    return (
+        entropy(run) >= MIXED
+        and len({run[at : at + 32] for at in range(0, len(run) - 32, 32)}) > 4
+        and (wordiness(run) < 0)
+    )
 
 
 def _is_der(raw: bytes) -> bool:

@@ -49,7 +49,8 @@ _STEM = expression(
     r"|(?P<token>token|jwt|bearer|(?<![a-z])pat(?![a-z]))"
     r"|(?P<apikey>(?:api|access|secret|private|auth|app|application|account|encryption|encrypt|enc|crypt|crypto|cipher|aes|des|rsa"
     r"|hmac|master|service|signing|sign|signature|license|licence|storage|shared|client|consumer|admin|write|read|rest|security"
-    r"|session|user|server|root|deploy|integration|ingest|subscription|function|host|webhook|jwt|data|kms|vault|sas|maps?)"
+    r"|session|user(?=[-_. ])|server|root|deploy|integration|ingest|subscription|function|host|webhook|jwt|data|kms"
+    r"|vault|sas|maps?)"
     r"[-_. ]?key)"
     r"|(?P<key>key)"
     r"|(?P<auth>auth(?:orization|entication)?|cred(?:ential)?s?)"
@@ -77,9 +78,9 @@ _NOT_AFTER = frozenset(
     decoder parser reader writer symbol separator delimiter selector spec template holder exists missing
     incorrect mismatch failed failure success required requirements hasher hashing salt rotation interval
     duration date time timestamp created updated accessor getter setter property properties constant display
-    tooltip character chars char digest fingerprint thumbprint grant flow code uses used last since encryption
-    encrypted hashed cipher plugin node tag startswith endswith replace split strip trim join equals compare match
-    find contains includes exec push call apply then catch filter append
+    tooltip prompt question character chars char digest fingerprint thumbprint grant flow code uses used last since
+    encryption encrypted hashed cipher plugin node tag startswith endswith replace split strip trim join equals compare
+    match find contains includes exec push call apply then catch filter append
     """.split()  # noqa: SIM905
 )
 _NOT_BEFORE_KEY = frozenset(

@@ -19,7 +19,17 @@ from mcpsec.leaks.values import (
     wordiness,
 )
 
-__all__ = ["LOW", "OPAQUE_BARE", "OPAQUE_QUOTED", "is_code", "is_weak_password", "judge", "password_strength"]
+__all__ = [
+    "LOW",
+    "OPAQUE_BARE",
+    "OPAQUE_QUOTED",
+    "is_code",
+    "is_variable",
+    "is_weak_password",
+    "judge",
+    "password_strength",
+    "spells_its_name",
+]
 
 LOW, MEDIUM, HIGH = 0, 1, 2
 CAUTIOUS = frozenset(("prose", "next", "call", "space", "field", "cell", "line"))
@@ -35,8 +45,14 @@ RULES = {
 }
 """The generic rule for each kind of name."""
 
+KEPT = frozenset(("secret", "apikey"))
+"""Names that say outright that the value is to be kept; parsers have tokens and keys, too."""
 SHORTEST = {"password": 4, "secret": 8, "token": 10, "apikey": 10, "key": 16, "auth": 10, "weak": 16}
 
+SHORTEST_ISSUED = 12
+"""Characters that a service gives a token or a key at least: 72 bits in base64; shorter ones are names and numbers."""
+LONG_TANGLE = 20
+"""From this length on, a quoted value full of symbols beside a secret's name leaves no doubt."""
 TANGLED = r"(?:[^\s\"'`]{0,20}[^\w\s\"'`./:,-]){5}"
 """Five symbols that no name, path or number holds; see :func:`is_tangled`."""
 _OPAQUE_QUOTED = r"[^\s\"'`0-9]{0,39}[0-9]|[A-Za-z+/=_.-]{20}"
@@ -82,6 +98,8 @@ _FIXED = expression(
 )
 """Dates, names of algorithms and of variables, and hashes: never what a person keeps secret."""
 _NAMED_PART = expression(r"^[A-Za-z_]{2,20}=[^=]")
+_DIGEST_NAME = expression(r"(?i)(?:hash|hashed|digest|md5|sha\d{0,3})$")
+_DIGEST = expression(r"^(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64}|[0-9a-fA-F]{128})$")
 _UUID = expression(r"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$")
 _TYPES = frozenset(
     """
@@ -173,16 +191,50 @@ def password_strength(value: str) -> int | None:
         separated = _SEPARATORS.split(value)
         if all(part.isalpha() or not part for part in separated):
             return MEDIUM if size >= 7 and is_gibberish(value) else LOW
-    if _spells_its_name(value):
+    if spells_its_name(value):
         return LOW
     if variety >= 3 and size >= 8 and words < 0 and entropy(value) >= 2.9:
         return HIGH
     return MEDIUM if size >= 5 else LOW
 
 
-def _is_chosen_word(value: str) -> bool:
-    """True for one long word in small letters that names nothing about passwords: weak, but somebody's."""
-    return len(value) >= 8 and value.isalpha() and value.islower() and not is_weak_password(value)
+def _is_chosen_word(value: str, name: str) -> bool:
+    """True for one long word in small letters that says nothing about passwords and is no product's default.
+
+    Weak, but somebody's; ``clickhouse`` beside ``CLICKHOUSE_PASSWORD`` is what the product comes with.
+    """
+    alone = value.isalpha() and value.islower() and value not in name.lower() and not is_weak_password(value)
+    return len(value) >= 8 and alone and "password" not in value and "secret" not in value
+
+
+_SPEECH = frozenset(
+    """
+    password passwords passphrase passcode passwort pin your you please enter must invalid required forgot forgotten
+    confirm repeat wrong incorrect change changed reset login log sign user username email new old not the this is are
+    was if for from when show hide set use type empty missing match here secret token key
+    """.split()  # noqa: SIM905
+)
+"""Words of labels and messages about secrets; people seldom choose them for the secret itself."""
+
+
+def is_variable(name: str, where: str) -> bool:
+    """True for ``POSTGRES_PASSWORD`` outside programs: what is set there is the value itself, be it a word."""
+    return where != "code" and "_" in name and name.isupper()
+
+
+def is_passphrase(value: str, where: str) -> bool:
+    """True for words that somebody chose as a secret: quoted in a file of settings, or four small words anywhere.
+
+    Text that is shown to people stands beside the same names, so a word that belongs to such text decides against it.
+    """
+    words = value.split(" ")
+    if not 2 <= len(words) <= 24 or len(value) > 160 or not all(word.isalnum() for word in words):
+        return False
+    if any(word.lower() in _SPEECH for word in words):
+        return False
+    if where == "settings":
+        return len(value) >= 10
+    return len(words) >= 4 and all(len(w) >= 3 and w.isalpha() and w.islower() for w in words)
 
 
 _LETTERS = expression(r"[A-Z]?[a-z]+|[A-Z]+")
@@ -200,7 +252,7 @@ _NUMBERED = expression(
 )
 
 
-def _spells_its_name(value: str) -> bool:
+def spells_its_name(value: str) -> bool:
     """True for ``proxy_pwd``, ``caching_sha2_password``, ``job-token-123``: words that only say what stands here."""
     if _NUMBERED.match(value):
         return True
@@ -215,7 +267,11 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
     if size < SHORTEST[kind] or "\ufffd" in value or is_reference(value) or is_code(value, quoted=quoted):
         return None
     if any(c.isspace() for c in value) or not value.isprintable():
-        return None
+        return (
+            (RULES[kind], MEDIUM)
+            if kind == "password" and quoted and how == "assign" and is_passphrase(value, where)
+            else None
+        )
     if not any(map(str.isalnum, value)) or _VERSION.match(value) or _FIXED.match(value):
         return None
     lowered = value.lower()
@@ -231,7 +287,16 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
         strength = password_strength(value)
         if strength is None:
             return None
-        if where == "settings" and how == "assign" and strength == LOW and _is_chosen_word(value):
+        if _DIGEST_NAME.search(name) and _DIGEST.match(value):
+            return rule, LOW
+        if is_tangled(value) and len(value) >= LONG_TANGLE and quoted and how == "assign":
+            return rule, HIGH
+        if (
+            (where == "settings" or is_variable(name, where))
+            and how == "assign"
+            and strength == LOW
+            and _is_chosen_word(value, name)
+        ):
             return rule, MEDIUM
         if not quoted and where == "text" and how in ("call", "tag") and strength < HIGH:
             return rule, LOW
@@ -243,7 +308,8 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
             return rule, LOW
         return rule, min(strength, MEDIUM) if how in CAUTIOUS else strength
     if quoted and is_tangled(value) and _TANGLED.match(value) and not _OF_EXPRESSION.search(value):
-        return rule, LOW  # so are formats and grammars
+        certain = HIGH if len(value) >= LONG_TANGLE and how == "assign" else MEDIUM
+        return rule, certain if kind in KEPT and value.isascii() else LOW  # beside "token" and "key" stand grammars
     if "\\u" in value or _NAMED_PART.match(value) or (how == "next" and _is_name(value)):
         return None
     if not value.isascii() or not _OPAQUE[quoted].match(value) or is_filler(value) or is_weak_password(value):
@@ -300,4 +366,6 @@ def _opaque(kind: str, value: str, how: str) -> int:
         return MEDIUM if strong or (size >= 24 and variety >= 2) else LOW
     if strong and how in ("assign", "arg", "pair", "element", "tag"):
         return HIGH
+    if kind in ("token", "apikey") and size < SHORTEST_ISSUED:
+        return LOW
     return MEDIUM if size >= 16 or variety >= 2 else LOW

@@ -55,7 +55,7 @@ PLACEHOLDER_WORDS = frozenset(
 _STRONG_WORDS = expression(
     r"(?i)your[-_ .]?|placeholder|example|change[-_ ]?(?:me|it|this)|replace[-_ ]?(?:me|this|with)|dummy|redacted"
     r"|insert[-_ ]|<[^>]{0,60}>|x{5,}|x{4}$|\*{3,}|\.{3,}|-here$|_here$"
-    r"|not[-_]?(?:an?[-_]?)?(?:real|secret|valid|key|token)"
+    r"|not[-_]?(?:an?[-_]?)?(?:real|secret|valid|key|token)|not[-_]an?[-_]"
     r"|fake|sample"
     r"|to[-_]be[-_]|fill[-_ ]?(?:me|in)|todo|your(?:key|token|secret|password|api)|lorem|hidden|censored"
     r"|enter[-_ ]|obfuscat|f{0,1}oobar|secret[-_]?(?:here|value|goes)"

@@ -43,11 +43,36 @@ def test_a_secret_is_found_where_it_stands(text, path, value):
     assert value in found(text, path)
 
 
-def test_mostly_symbols_is_a_password_surely_and_a_key_perhaps():
+def test_mostly_symbols_is_a_secret_surely_and_a_token_perhaps():
     value = "q{{h}o)p${e]nk(o[d>-_$#k}}"
-    assert found(f'password = "{value}"', "a.go")
-    assert not found(f'api_key = "{value}"', "a.go")
-    assert found(f'api_key = "{value}"', "a.go", confidence="low")
+    for name in ("password", "api_key", "aws_secret_access_key"):
+        assert found(f'{name} = "{value}"', "a.go", confidence="high"), name
+    for name in ("token", "key"):  # parsers have those, and their grammars look alike
+        assert not found(f'{name} = "{value}"', "a.go"), name
+        assert found(f'{name} = "{value}"', "a.go", confidence="low"), name
+
+
+def test_the_digest_of_a_password_is_not_the_password():
+    digest = "8c6976e5b5410415bde908bd4dee15dfb167a9c873fc4bb8a81f6f2ab448a91e"
+    assert not found(f"password_hash: {digest}", "a.yml")
+    assert not found(f"root_password_sha2 = {digest}", "a.conf")
+    assert found(f"password_hash: {digest}", "a.yml", confidence="low")
+    assert found(f"password: {digest}", "a.yml") == [digest]
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "tier"),
+    [
+        ("amqp://app:m42pqz2wd@queue.acme.io/x", "a.py", "high"),
+        ("amqp://app:m42pqz2wd@localhost/x", "a.py", "medium"),
+        ("amqp://app:m42pqz2wd@queue.example.com/x", "a.py", "low"),
+        ("amqp://app:T0pS3cr3t@queue.acme.io/x", "a.py", "low"),
+        ("amqp://app:plum@queue.acme.io/x", "a.py", "low"),
+    ],
+)
+def test_a_url_s_password_is_certain_at_a_named_host_only(text, path, tier):
+    tiers = ("high", "medium", "low")
+    assert [bool(found(text, path, t)) for t in tiers] == [tiers.index(t) >= tiers.index(tier) for t in tiers]
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,14 @@ def test_a_cut_block_is_less_sure_and_a_sample_none(pem):
     assert rules(pem.replace("PRIVATE", "PUBLIC")) == []
 
 
+def test_an_altered_key_is_one_until_it_is_short_or_a_pattern():
+    lines = subprocess.run(["openssl", "genrsa", "2048"], capture_output=True, text=True, check=True).stdout.split("\n")
+    lines = [lines[0], *lines[2:-2], lines[-2]]  # without its first line it parses no more
+    assert rules("\n".join(lines)) == [("private-key", "high")]
+    assert rules("\n".join([lines[0], *lines[5:7], lines[-1]])) == [("private-key", "medium")]
+    assert rules("\n".join([lines[0], *[lines[5]] * 20, lines[-1]])) == [("private-key", "medium")]
+
+
 def test_openssh(tmp_path):
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "id")], check=True)
     assert rules((tmp_path / "id").read_text()) == [("private-key", "high")]
