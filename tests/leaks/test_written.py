@@ -188,6 +188,8 @@ WRITTEN = (
     ("a.md", "docker run -e MYSQL_PASSWORD=thunderous mysql"),
 )
 LOOK_ALIKES = (
+    ("a.py", '"access_token":"2YotnFZFEjr1zCsicMWpAA",'),
+    ("a.py", "Authorization: Basic czZCaGRSa3F0MzpnWDFmQmF0M2JW"),
     ("a.conf", 'password = "Enter your password"'),
     ("a.py", 'password = "gravel paints"'),
     ("a.py", 'PASSWORD_PROMPT = "gravel paints hollow moon"'),
