@@ -44,7 +44,8 @@ def monitor(
     now = [time.time()]
     aggregate = _aggregate(now)
     _watch_certificates(aggregate, config)
-    coming = follow_all(paths, Query(own=True))
+    # Opened before the past is read: nothing is lost in between.
+    coming = iter(()) if once else follow_all(paths, Query(own=True))
     past = [event for path in paths for event in last(path, Query(since=parse_time("24h"), own=True), _HISTORY)]
     for event in sorted(past, key=lambda event: str(event["time"])):
         _feed(aggregate, event, now)

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mcpsec.certs import Pki, Purpose
@@ -32,6 +33,10 @@ def _build(
     usage: x509.KeyUsage | None = None,
     ca: bool = False,
     basic_critical: bool = True,
+    usage_critical: bool = True,
+    path_length: int | None = 0,
+    without: tuple[type[x509.ExtensionType], ...] = (),
+    signer: CertificateIssuerPrivateKeyTypes = _CA_KEY,
     more: Callable[[x509.CertificateBuilder], x509.CertificateBuilder] = lambda builder: builder,
 ) -> x509.Certificate:
     key = key or ec.generate_private_key(ec.SECP256R1())
@@ -44,18 +49,24 @@ def _build(
         .serial_number(x509.random_serial_number() if serial is None else serial)
         .not_valid_before(now)
         .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=0 if ca else None), critical=basic_critical)
-        .add_extension(usage or _key_usage(ca=ca), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)  # type: ignore[attr-defined]
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(_CA_KEY.public_key()), critical=False)
     )
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())  # type: ignore[attr-defined]
+    common: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.BasicConstraints(ca=ca, path_length=path_length if ca else None), basic_critical),
+        (usage or _key_usage(ca=ca), usage_critical),
+        (identifier, False),
+        (x509.AuthorityKeyIdentifier.from_issuer_public_key(_CA_KEY.public_key()), False),
+    ]
+    for extension, critical in common:
+        if not isinstance(extension, without):
+            builder = builder.add_extension(extension, critical=critical)
     wanted = [ExtendedKeyUsageOID.CLIENT_AUTH] if usages is None else usages
     if wanted:
         builder = builder.add_extension(x509.ExtendedKeyUsage(wanted), critical=False)
     names = [_URI] if sans is None else sans
     if names and not ca:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=sans_critical)
-    return more(builder).sign(_CA_KEY, hashes.SHA256())
+    return more(builder).sign(signer, hashes.SHA256())
 
 
 def _usage(**bits: bool) -> x509.KeyUsage:
@@ -79,6 +90,9 @@ _FAULTS: list[tuple[str, str, Callable[[], x509.Certificate]]] = [
     ("serial-guessable", "warning", lambda: _build(serial=1234)),
     ("key-weak", "error", lambda: _build(key=rsa.generate_private_key(65537, 1024))),
     ("key-ageing", "notice", lambda: _build(key=rsa.generate_private_key(65537, 2048))),
+    ("key-exponent", "warning", lambda: _build(key=rsa.generate_private_key(3, 3072))),
+    ("key-unknown", "error", lambda: _build(key=dsa.generate_private_key(2048))),
+    ("validity-empty", "error", lambda: _build(days=0)),
     ("key-curve", "warning", lambda: _build(key=ec.generate_private_key(ec.SECP256K1()))),
     ("usage-missing", "error", lambda: _build(usages=[])),
     ("usage-any", "error", lambda: _build(usages=[ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])),
@@ -111,6 +125,12 @@ _FAULTS: list[tuple[str, str, Callable[[], x509.Certificate]]] = [
     ("ca-ed25519", "warning", lambda: _build(ca=True, key=ed25519.Ed25519PrivateKey.generate())),
     ("ca-any-purpose", "notice", lambda: _build(ca=True, usages=[])),
     ("ca-subject", "error", lambda: _build(ca=True, subject=x509.Name([]))),
+    ("ca-key-usage-critical", "warning", lambda: _build(ca=True, usage_critical=False)),
+    ("ca-key-identifier", "error", lambda: _build(ca=True, without=(x509.SubjectKeyIdentifier,))),
+    ("ca-path-length", "notice", lambda: _build(ca=True, path_length=None)),
+    ("authority-key-identifier", "error", lambda: _build(without=(x509.AuthorityKeyIdentifier,))),
+    ("key-identifier", "notice", lambda: _build(without=(x509.SubjectKeyIdentifier,))),
+    ("key-usage-missing", "warning", lambda: _build(without=(x509.KeyUsage,))),
 ]
 
 
@@ -129,6 +149,16 @@ def test_a_serial_number_of_zero() -> None:
         warnings.simplefilter("ignore")
         certificate = x509.load_der_x509_certificate(bytes(der))
     assert "serial-not-positive" in [fault.code for fault in lint(certificate)]
+
+
+@pytest.mark.parametrize(("algorithm", "codes"), [(5, ["signature-weak"]), (4, ["signature-weak"]), (11, [])])
+def test_a_signature_over_a_hash_that_can_be_forged(algorithm: int, codes: list[str]) -> None:
+    """SHA-1 and MD5 with RSA, which no library signs with any more, and SHA-256: the last byte of an identifier."""
+    der = _der(_build(signer=rsa.generate_private_key(65537, 3072)))
+    identifier = bytes.fromhex("2a864886f70d0101")
+    assert der.count(identifier + b"\x0b") == 2  # in the certificate, and beside the signature
+    certificate = x509.load_der_x509_certificate(der.replace(identifier + b"\x0b", identifier + bytes([algorithm])))
+    assert [fault.code for fault in lint(certificate)] == codes
 
 
 def _der(certificate: x509.Certificate) -> bytes:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from mcpsec.telemetry import AuditLog, Event
 from mcpsec.telemetry.alerts import RULES
 from tests.fixtures.processes import PATIENCE
 from tests.fixtures.receiver import Receiver
+from tests.fixtures.terminal import terminal
 from tests.telemetry.conftest import plain
 
 
@@ -134,3 +137,29 @@ def test_a_picture_of_a_deployment_says_what_ends(capsys: pytest.CaptureFixture[
     assert "breaker open" in out
     assert "client CA" in out
     assert "days left" in out
+
+
+def test_the_picture_follows_the_log_until_ctrl_c(tmp_path: Path) -> None:
+    log = AuditLog.open(tmp_path / "events.jsonl", redact=plain)
+    log.write(Event("request", client="early-agent", decision="allowed", status=200, resource="files/x"))
+    log.flush()
+    command = f"trap : INT; {shlex.quote(sys.executable)} -m mcpsec monitor events.jsonl; echo ended=$?"
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
+    with terminal(["sh", "-c", command], tmp_path, environment) as screen:
+        screen.wait_for("early-agent")
+        log.write(Event("authorization", client="late-agent", decision="refused", status=403, rule="default-deny"))
+        log.flush()
+        screen.wait_for("late-agent")
+        screen.type("\x03")
+        screen.wait_for("ended=130")
+    log.close()
+    assert b"Traceback" not in screen.seen
+
+
+def test_monitoring_files_that_cannot_be_written_are_one_clear_error(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    assert root.main(["monitoring", "export", str(tmp_path / "taken" / "m")]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "cannot write there" in said.err and "Traceback" not in said.err

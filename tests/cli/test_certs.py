@@ -1,5 +1,7 @@
+import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import pytest
 from mcpsec.certs import Pki, Purpose
 from mcpsec.cli.root import main
 from tests.certs.helpers import openssl_verify, server_context, tls_server
+from tests.fixtures.terminal import Terminal, terminal
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -426,3 +429,112 @@ def test_init_refuses_what_it_can_not_mean(run: Run, words: tuple[str, ...], sai
     assert code == 2
     assert said in error
     assert not Path("pki").exists()
+
+
+def test_what_people_read(run: Run) -> None:
+    run("init")
+    run("issue", "agent", "--client", "--san", "spiffe://mcp.internal/agent")
+    old = _json(run, "show", "agent")["certificates"][0]["serial"]
+    run("renew", "agent")
+    shown = run("show", "agent")[1]
+    assert "sans         spiffe://mcp.internal/agent" in shown and f"serial       {old}" in shown
+    assert run("inspect", old)[1].split()[:2] == ["place", "ledger"]  # the name's files hold the newer one
+    assert run("list", "--state", "superseded", "--server")[1].count("\n") == 1  # only the head of the table
+    assert old in run("list", "--state", "superseded", "--client")[1]
+    assert run("lint", "agent")[2].strip() == "no fault"
+    pins = [run("fingerprint", "agent", "--spki")[1].strip()]
+    pins.append(_json(run, "fingerprint", "agent")["fingerprints"][0]["spki_sha256"])
+    assert pins[0] == pins[1] and pins[0] in run("fingerprint", "agent", "pki/root-ca.pem", "--spki")[1]
+    assert "pki/root-ca.pem" in run("fingerprint", "agent", "pki/root-ca.pem")[1]
+    assert f"revoked client certificate agent, serial {old}" in run("revoke", "agent")[1]
+    code, out, err = run("revoke", "agent")
+    assert (code, out) == (0, "") and "nothing to revoke" in err
+
+
+def test_revocation_lists_in_words_and_as_a_document(run: Run, tmp_path: Path) -> None:
+    run("init")
+    run("issue", "agent", "--client")
+    run("revoke", "agent")
+    assert "no list is due" in run("crl", "--if-due")[2]
+    code, out, _ = run("crl", "--client")
+    assert code == 0 and out.startswith(str(tmp_path / "pki" / "client-ca.crl")) and "until" in out
+    (client,) = _json(run, "crl", "--client")["crls"]
+    (server,) = _json(run, "crl", "--server")["crls"]
+    assert (client["revoked"], server["revoked"]) == (1, 0) and client["next_update"] > client["this_update"]
+
+
+def test_verify_judges_at_a_moment_and_against_the_ca_it_is_given(run: Run, tmp_path: Path) -> None:
+    run("init")
+    run("issue", "agent", "--client")
+    leaf = tmp_path / "pki" / "client" / "agent" / "cert.pem"
+    assert _json(run, "verify", "agent")["accepted"]
+    code, out, _ = run("verify", "agent", "--at", "2090-01-01", "--format", "json")
+    assert code == 1 and not json.loads(out)["accepted"]
+    assert run("init", "--dir", "other")[0] == 0
+    assert run("verify", leaf, "--ca", "pki/root-ca.pem")[0] == 0
+    assert run("verify", leaf, "--ca", "other/root-ca.pem")[0] == 1  # a stranger's root of the same name
+    code, out, err = run("--dir", "nowhere", "verify", leaf)
+    assert (code, out) == (2, "") and "no CA to verify against" in err
+    code, out, err = run("verify", "pki/root-ca.pem")
+    assert (code, out) == (2, "") and "--client or --server" in err
+
+
+def test_a_list_that_says_nothing_lets_nobody_in(run: Run, tmp_path: Path) -> None:
+    run("init")
+    run("issue", "agent", "--client")
+    published = tmp_path / "pki" / "client-ca.crl"
+    good = published.read_bytes()
+    published.write_bytes(b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")
+    code, out, err = run("verify", "agent")
+    assert code != 0 and "client-ca.crl" in out + err
+    published.write_bytes(good)
+    assert run("verify", "agent")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--passphrase-env", "A", "--passphrase-file", "b"], "give one of"),
+        (["--passphrase-ref", "op://vault/ca"], "takes a secret reference"),
+    ],
+)
+def test_a_passphrase_has_one_source(words: list[str], said: str, run: Run) -> None:
+    code, out, err = run("init", *words)
+    assert (code, out) == (2, "") and said in err and err.count("error: ") == 1 and not Path("pki").exists()
+
+
+def _at_a_terminal(words: str, directory: Path) -> contextlib.AbstractContextManager[Terminal]:
+    command = f"{shlex.quote(sys.executable)} -m mcpsec certs --dir pki {words}; echo ended=$?"
+    return terminal(["sh", "-c", command], directory, {**os.environ, "TERM": "xterm", "COLUMNS": "120"})
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [(["first horse", "second horse"], "the two passphrases differ"), ([""], "the passphrase is empty")],
+)
+def test_a_new_passphrase_is_typed_twice(typed: list[str], said: str, tmp_path: Path) -> None:
+    with _at_a_terminal("init --passphrase-prompt", tmp_path) as screen:
+        for question, text in zip(("New passphrase: ", "The same again: "), typed, strict=False):
+            screen.wait_for(question)
+            screen.type(f"{text}\r")
+        screen.wait_for("ended=")
+    assert said.encode() in screen.seen and b"ended=2" in screen.seen and b"horse" not in screen.seen
+    assert not (tmp_path / "pki").exists()
+
+
+def test_a_typed_passphrase_guards_the_keys_and_a_fleet_shows_its_progress(tmp_path: Path) -> None:
+    with _at_a_terminal("init --passphrase-prompt", tmp_path) as screen:
+        for question in ("New passphrase: ", "The same again: "):
+            screen.wait_for(question)
+            screen.type("correct horse\r")
+        screen.wait_for("ended=0")
+    assert "ENCRYPTED" in (tmp_path / "pki" / "private" / "client" / "key-1.pem").read_text()
+    (tmp_path / "fleet.csv").write_text("name\n" + "".join(f"agent-{number}\n" for number in range(300)))
+    with _at_a_terminal("issue --batch fleet.csv --client --passphrase-prompt", tmp_path) as screen:
+        screen.wait_for("Passphrase of the client CA's key: ")
+        screen.type("correct horse\r")
+        screen.wait_for("ended=0")
+    assert b"/300" in screen.seen and b"issued 300 certificates" in screen.seen and b"horse" not in screen.seen
+    with _at_a_terminal("list", tmp_path) as screen:
+        screen.wait_for("ended=0")
+    assert b"\x1b[32mvalid" in screen.seen

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from mcpsec.cli.root import main
@@ -163,3 +164,26 @@ def test_the_log_of_a_deployment_is_found(run: Run, tmp_path: Path, monkeypatch:
     code, out, err = run("verify")
     assert code == 0, err
     assert "intact" in out
+
+
+def test_head_is_what_verify_expects_later(run: Run, log: Path, tmp_path: Path) -> None:
+    document = json.loads(run("head", log, "--format", "json")[1])
+    assert document["schema"] == "mcpsec.log-head/1" and document["event"] > 40
+    assert run("head", log)[1].strip() == document["head"]
+    assert run("verify", log, "--expect", document["head"])[0] == 0
+    log.write_bytes(log.read_bytes().replace(b'"request_bytes":305', b'"request_bytes":306'))
+    code, out, _ = run("head", log, "--export", tmp_path / "checkpoint")
+    assert code == 1 and document["head"] not in out  # no head is given for a log that doesn't hold together
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_every_line_of_the_log_is_valid_by_the_printed_schema(run: Run, log: Path) -> None:
+    validator = jsonschema.Draft202012Validator(json.loads(run("schema")[1]))
+    event = json.loads(log.read_text().splitlines()[5])
+    validator.validate(event)
+    assert list(validator.iter_errors({**event, "seq": "five"}))
+
+
+def test_a_document_that_would_never_end_is_refused(run: Run, log: Path) -> None:
+    code, out, err = run("tail", log, "--follow", "--format", "json")
+    assert (code, out) == (2, "") and "--format jsonl" in err

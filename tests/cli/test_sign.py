@@ -224,6 +224,52 @@ def test_mistakes_are_named(run: Run, secret: Path, arguments: list[str], said: 
     assert "Traceback" not in run.err
 
 
+@pytest.mark.parametrize(
+    ("headers", "options", "said"),
+    [
+        (None, ["--secret-file", "agent.hmac"], "the headers can't be read"),
+        ("{", ["--secret-file", "agent.hmac"], "the headers are not JSON"),
+        ("[1, 2]", ["--secret-file", "agent.hmac"], "neither an object of texts nor a list of pairs"),
+        ('{"a": 1}', ["--secret-file", "agent.hmac"], "neither an object of texts nor a list of pairs"),
+        ("{}", [], "exactly one of --secret-file and --key-file"),
+        ("{}", ["--secret-file", "agent.hmac", "--key-file", "k.pub"], "exactly one of --secret-file and --key-file"),
+        ("{}", ["--secret-file", "agent.hmac", "--body-file", "none"], "the body can't be read"),
+        ("{}", ["--secret-file", "agent.hmac", "--format", "xml"], "text or json"),
+    ],
+)
+def test_what_cannot_be_verified_is_named(
+    run: Run, secret: Path, headers: str | None, options: list[str], said: str
+) -> None:
+    if headers is not None:
+        Path("headers.json").write_text(headers)
+    run("verify", "--url", URL, "--headers-file", "headers.json", *options, code=2)
+    assert said in run.err and run.out == "" and run.err.count("error: ") == 1
+
+
+@pytest.mark.parametrize(("body", "code"), [(b"\xff\xfe\x00", 2), (BODY, 0)])
+def test_a_curl_line_holds_a_piped_body_only_when_it_is_text(
+    run: Run, secret: Path, monkeypatch: pytest.MonkeyPatch, body: bytes, code: int
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(body)))
+    given = ["--url", URL, "--key-id", "agent", "--secret-file", secret, "--body-file", "-", "--format", "curl"]
+    run(*given, code=code)
+    assert ("--body-file" in run.err) == (code == 2) and run.out.startswith("curl ") == (code == 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--tool", "echo"], "--tool builds the body"),
+        (["-H", "x-trace: a\x01b"], "control character"),
+    ],
+)
+def test_words_that_would_be_lost_or_split_a_request_are_refused(
+    run: Run, options: list[str], words: list[str], said: str
+) -> None:
+    run(*options, *words, code=2)
+    assert said in run.err and run.out == ""
+
+
 # --- against a gateway --------------------------------------------------------------------------------------------
 
 
