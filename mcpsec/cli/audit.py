@@ -364,6 +364,9 @@ def _write(text: str, output: Path | None) -> None:
 
     scratch = output.with_name(f".{output.name}.{os.getpid()}")
     try:
+        if output.is_symlink() or (output.exists() and not output.is_file()):  # /dev/stdout, a pipe: never replaced
+            output.write_bytes(text.encode("utf-8", "replace"))
+            return
         scratch.write_bytes(text.encode("utf-8", "replace"))
         scratch.replace(output)
     except OSError as error:

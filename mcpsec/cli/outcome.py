@@ -31,6 +31,7 @@ def outcome(work: Callable[[], object], arguments: Sequence[str]) -> int:
         return int(result) if isinstance(result, int) else ExitCode.OK
     except Error as error:
         out.error(error)
+        _stdout_failure()  # what can't be written now can't be at the end of Python either
         return error.exit_code
     except KeyboardInterrupt:
         out.note("interrupted")
@@ -39,9 +40,22 @@ def outcome(work: Callable[[], object], arguments: Sequence[str]) -> int:
         _silence_stdout()
         return ExitCode.NO
     except Exception as error:
+        if isinstance(error, OSError) and (reason := _stdout_failure()) is not None:
+            out.error(Error(f"standard output can't be written: {reason}"))
+            return ExitCode.USAGE
         from mcpsec.cli.crash import write_report
 
         return write_report(error, arguments)
+
+
+def _stdout_failure() -> str | None:
+    """Why standard output takes no more (a full disk, say); None when it does. What is left of it is given up."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _silence_stdout()
+        return error.strerror
+    return None
 
 
 def _silence_stdout() -> None:

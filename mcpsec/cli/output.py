@@ -35,9 +35,19 @@ class Output:
         return Console(file=stream, no_color=not self.colored(stream), highlight=False, soft_wrap=True)
 
     def result(self, text: str) -> None:
-        """Write what the command was asked for."""
-        sys.stdout.write(text if text.endswith("\n") else text + "\n")
-        sys.stdout.flush()
+        """Write what the command was asked for.
+
+        Raises:
+            BrokenPipeError: nobody reads it any more.
+            Error: it can't be written, because the disk is full, say.
+        """
+        try:
+            sys.stdout.write(text if text.endswith("\n") else text + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Error(f"standard output can't be written: {error.strerror}") from None
 
     def json(self, document: dict[str, Any]) -> None:
         """Write one JSON document, which carries its versioned ``schema``."""

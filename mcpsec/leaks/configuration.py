@@ -33,6 +33,9 @@ NAMES = (".mcpsec-secrets.toml", "pyproject.toml", ".gitleaks.toml")
 _KEYS = frozenset(("extend", "disable", "allow", "rules"))
 _ALLOW_KEYS = frozenset(("paths", "values", "lines", "stopwords", "description"))
 
+_ANY_PATHS = ("a", "b.c", "d/e", ".f/g.h/i")
+"""Names that have nothing in common: a pattern that fits them all fits every file."""
+
 
 class Configuration:
     """Own rules and what is allowed; made by :func:`load`."""
@@ -158,7 +161,10 @@ def _own(path: str, document: dict[str, Any]) -> Configuration:
     if not isinstance(made.extend, bool):
         raise _wrong("extend must be true or false", path)
     made.disable = set(_texts(document, "disable", path))
-    made.paths = [glob(text) for text in _texts(allow, "paths", path)]
+    for text in _texts(allow, "paths", path):
+        made.paths.append(glob(text))
+        if all(made.paths[-1].search(any_path) for any_path in _ANY_PATHS):
+            made.warnings.append(f"{path}: allow.paths {text!r} fits every file: nothing is reported")
     made.values = [_expression(text, path) for text in _texts(allow, "values", path)]
     made.lines = [_expression(text, path) for text in _texts(allow, "lines", path)]
     made.stopwords = [word.lower() for word in _texts(allow, "stopwords", path)]

@@ -150,3 +150,32 @@ def test_the_module_is_the_same_command() -> None:
 def test_help_shows_the_names_of_tables(words: list[str], table: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*words, "--help"]) == 0
     assert table in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+def test_a_full_disk_behind_standard_output_is_said_in_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "mcpsec", "config", "reference"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert run.returncode == 2
+    assert run.stderr == "error: standard output can't be written: No space left on device\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+@pytest.mark.parametrize("closed", [">&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_standard_streams_are_no_defect(closed: str, tmp_path: Path) -> None:
+    command = f'exec "{sys.executable}" -m mcpsec config schema {closed}'
+    run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_a_report_into_a_link_or_device_does_not_replace_it(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=1\n")
+    (tmp_path / "out").symlink_to("/dev/null")
+    command = [sys.executable, "-m", "mcpsec", "audit", ".env", "--exit-zero", "--format", "json", "-o", "out"]
+    subprocess.run(command, cwd=tmp_path, check=False, capture_output=True)
+    assert (tmp_path / "out").is_symlink()
+    shown = subprocess.run([*command[:-1], "/dev/stdout"], cwd=tmp_path, capture_output=True, text=True)
+    assert Path("/dev/stdout").is_symlink()
+    assert "{" in shown.stdout, shown.stderr

@@ -119,6 +119,16 @@ def test_own_rules_and_allow_lists(tree, capsys):
         assert (code, said in error) == (2, True), (wrong, error)
 
 
+@pytest.mark.parametrize("pattern", ["**", "*", "**/*"])
+def test_an_allow_list_that_fits_every_file_is_said(tree, capsys, pattern):
+    config = tree / ".mcpsec-secrets.toml"
+    config.write_text(f"[allow]\npaths = ['{pattern}']\n")
+    code, _, error = run(capsys, ".")
+    assert (code, "fits every file" in error) == (0, True)
+    config.write_text("[allow]\npaths = ['*.env', 'tests/**']\n")
+    assert "every file" not in run(capsys, ".")[2]
+
+
 def test_pyproject(tree, capsys):
     (tree / "pyproject.toml").write_text('[tool.mcpsec.secrets.allow]\nstopwords = ["sdkq"]\n')
     assert run(capsys, ".")[0] == 0
