@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import re
+from itertools import chain, product
+from math import prod
 
 from mcpsec.leaks.linear import NotLinearError, TextExpression, any_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    _Test = tuple[Callable[..., bool], tuple[str, ...], Callable[[str], bool]]
 
 __all__ = ["NOTHING", "Ignore", "translate"]
 
@@ -14,6 +22,9 @@ NOTHING = r"[^\x00-\xff]"
 """Matches no name."""
 _SET_MARKS = re.compile(r"[\\\[&~|]")
 """What means more in a character class of Python than in one of git."""
+_SET = re.compile(r"\[([A-Za-z0-9]{1,4})\]")
+_MOST_SPELLINGS = 16
+_SPECIAL = re.compile(r"[*?\[\]\\]")
 _PLAIN = re.compile(r"(?P<any>\*)?(?P<name>[\w.@+~-]+)(?P<directory>/)?")
 
 
@@ -75,8 +86,12 @@ class Ignore:
             ignored = not line.startswith("!")
             if not groups or groups[-1][0] != ignored:
                 groups.append((ignored, _Group()))
-            groups[-1][1].add(line if ignored else line[1:])
-        self._groups = [(ignored, *group.tests()) for ignored, group in reversed(groups)]
+            for spelling in _spellings(line if ignored else line[1:]):
+                groups[-1][1].add(spelling)
+        self._groups = [
+            (ignored, frozenset(group.names), tuple(group.suffixes), group.loose.tests(), group.anchored.tests())
+            for ignored, group in reversed(groups)
+        ]
 
     def judge(self, relative: str, name: str) -> bool | None:
         """True to ignore, False to keep in spite of an earlier rule, None when no line speaks of it.
@@ -87,8 +102,8 @@ class Ignore:
             if (
                 name in names
                 or name.endswith(ends)
-                or any(each.match(name) for each in by_name)
-                or any(each.match(relative) for each in by_path)
+                or any(meets(name, literals) and test(name) for meets, literals, test in by_name)
+                or any(meets(relative, literals) and test(relative) for meets, literals, test in by_path)
             ):
                 return ignored
         return None
@@ -98,10 +113,12 @@ class _Group:
     """Lines that stand together and mean the same: most are plain names or ``*.suffix``, which need no expression."""
 
     def __init__(self) -> None:
-        self._names: set[str] = set()
-        self._suffixes: list[str] = []
-        self._loose: list[str] = []
-        self._anchored: list[str] = []
+        self.names: set[str] = set()
+        self.suffixes: list[str] = []
+        self.loose = _Expressions()
+        """Over the last part of a path."""
+        self.anchored = _Expressions()
+        """Over the whole path."""
 
     def add(self, line: str) -> None:
         source = translate(line)
@@ -110,19 +127,57 @@ class _Group:
         plain = _PLAIN.fullmatch(line.rstrip("\r\n"))
         if plain is None:
             if _is_good(source):
-                unbound = source.startswith(ANYWHERE)
-                place = self._loose if unbound else self._anchored
-                place.append(source.removeprefix(ANYWHERE) if unbound else source)
+                place = self.loose if source.startswith(ANYWHERE) else self.anchored
+                place.add(line, source.removeprefix(ANYWHERE))
             return
         name, directory = plain["name"], f"{plain['name']}/"
         if plain["any"]:
-            self._suffixes += [directory] if plain["directory"] else [name, directory]
+            self.suffixes += [directory] if plain["directory"] else [name, directory]
         else:
-            self._names.update((directory,) if plain["directory"] else (name, directory))
+            self.names.update((directory,) if plain["directory"] else (name, directory))
 
-    def tests(self) -> tuple[frozenset[str], tuple[str, ...], list[TextExpression], list[TextExpression]]:
-        """Names, endings, expressions over the name, others over the path."""
-        return frozenset(self._names), tuple(self._suffixes), any_of(self._loose), any_of(self._anchored)
+
+class _Expressions:
+    """Expressions, each behind what a name that it matches begins or ends with: few names get as far as to them."""
+
+    def __init__(self) -> None:
+        self._begin: list[tuple[str, str]] = []
+        self._end: list[tuple[str, str]] = []
+        self._free: list[tuple[str, str]] = []
+
+    def add(self, line: str, source: str) -> None:
+        begin, end = _fixed(line)
+        kind = self._begin if begin else self._end if end else self._free
+        kind.append((begin or end, source))
+
+    def tests(self) -> list[_Test]:
+        """How a name is compared with which literals, and the expression behind them."""
+        ends = (*(end for end, _ in self._end), *(f"{end}/" for end, _ in self._end))
+        kinds: tuple[tuple[Callable[..., bool], tuple[str, ...], list[tuple[str, str]]], ...] = (
+            (str.startswith, tuple(begin for begin, _ in self._begin), self._begin),
+            (str.endswith, ends, self._end),
+            (str.startswith, ("",), self._free),
+        )
+        return [
+            (meets, literals, each.match) for meets, literals, pairs in kinds for each in any_of([s for _, s in pairs])
+        ]
+
+
+def _fixed(line: str) -> tuple[str, str]:
+    """What every name that a line means begins with, and what it ends with but for a ``/``; ``""`` when unknown."""
+    parts = _SPECIAL.split(line.rstrip(" \r\n").strip("/"))
+    return parts[0], parts[-1].lstrip("/")  # ``**/x`` is ``x``, too
+
+
+def _spellings(line: str) -> list[str]:
+    """The lines that one with small sets (``*.py[cod]``) stands for: simpler ones. Itself where they would be many."""
+    sets = _SET.findall(line)
+    if not sets or "\\" in line or line.startswith("#") or line.count("[") != len(sets):
+        return [line]
+    if prod(map(len, sets)) > _MOST_SPELLINGS:
+        return [line]
+    pieces = _SET.split(line)[::2]
+    return ["".join(chain.from_iterable(zip(pieces, (*chars, ""), strict=True))) for chars in product(*sets)]
 
 
 def _is_good(source: str) -> bool:

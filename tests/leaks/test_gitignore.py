@@ -30,6 +30,10 @@ IGNORES = (
     "*\n!*/\n!*.md\n",
     "[a&&k].log\n[~~|k]eep.log\n[[x]/y.md\n",
     ".log\n*log\nz\n",
+    "*.[lm][oid][gn]\n[[k]eep.log\n",
+    "**/[xz]\n**/*.m[d]\n!d*/x.md\n",
+    "b*\n!b*d/o*.txt\nsrc/*.min\ndoc/**\n",
+    "*l?g\n!k*g\n*o*\n",
     "x.*\n!x.txt\n*.md\n!*.md\nx.md\n",
 )
 
