@@ -180,11 +180,16 @@ def write_new(path: Path | str, data: bytes, mode: int, *, flush: bool = True, i
 def write_atomic(path: Path, data: bytes, mode: int = PUBLIC, *, inherit: bool = False) -> None:
     """Replace ``path`` by ``data``: readers see the old bytes or the new ones, also after a power cut.
 
-    With ``inherit`` root gives it to the owner of the directory.
+    With ``inherit`` root gives it to the owner of the directory. A device or pipe (``/dev/stdout``) is written to and
+    never replaced.
 
     Raises:
         ConfigurationError: the disk is full, the directory can't be written, …; the old file is then untouched.
     """
+    if _is_stream(path):
+        with readable_errors(path), path.open("wb") as stream:
+            stream.write(data)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns():x}")
     with readable_errors(path):
         try:
@@ -194,6 +199,15 @@ def write_atomic(path: Path, data: bytes, mode: int = PUBLIC, *, inherit: bool =
             temporary.unlink(missing_ok=True)
             raise
         sync_directory(path.parent)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether something is there that is neither file nor directory."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def discard_unfinished(path: Path) -> None:

@@ -12,7 +12,7 @@ from mcpsec.cli.output import out
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["main", "run"]
+__all__ = ["hold_standard_streams", "main", "run"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,11 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """Entry point of the ``mcpsec`` console script."""
-    _hold_standard_streams()
+    hold_standard_streams()
     raise SystemExit(main())
 
 
-def _hold_standard_streams() -> None:
+def hold_standard_streams() -> None:
     """Open what the caller closed (``>&-``): else the next file that is opened would be taken for standard output."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:

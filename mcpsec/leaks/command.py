@@ -22,8 +22,7 @@ def perform(request: Request) -> int:
     if request.output:
         _write(request.output, text)
     elif text:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        _say(text)
     _notes(result, request)
     if request.exit_zero and result.findings:
         return 3 if result.problems else 0
@@ -39,6 +38,18 @@ def render(result: Result, request: Request) -> str:
     from mcpsec.leaks import formats
 
     return formats.render(request.format, result)
+
+
+def _say(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from mcpsec.errors import Error
+
+        raise Error(f"standard output can't be written: {error.strerror}") from error
 
 
 def _write(path: str, text: str) -> None:

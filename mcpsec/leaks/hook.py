@@ -48,9 +48,16 @@ def _full(argv: list[str]) -> int:
 def run() -> None:
     """Entry point of the console script."""
     gc.disable()  # next to nothing that a scan makes is cyclic, and looking for it costs a hook a tenth of its time
+    if None in (sys.stdin, sys.stdout, sys.stderr):  # the caller closed one (`>&-`)
+        from importlib import import_module
+
+        import_module("mcpsec.cli.entry").hold_standard_streams()
     code = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # a full disk has been told of already
+        code = code or 2
     if "mcpsec.cli.root" in sys.modules:
         raise SystemExit(code)
     os._exit(code)  # taking apart what was loaded costs another tenth, and there is nothing left that has to be closed

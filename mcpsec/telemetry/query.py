@@ -95,7 +95,7 @@ def read(path: Path, query: Query) -> Iterator[dict[str, Any]]:
     A line that is no event is passed over; ``verify`` is what judges a log.
 
     Raises:
-        ConfigurationError: there is no such log.
+        ConfigurationError: there is no such log, or the file is none.
     """
     for part in _parts(path, query):
         try:
@@ -109,7 +109,7 @@ def last(path: Path, query: Query, count: int) -> list[dict[str, Any]]:
     """The newest ``count`` events asked for, oldest of them first.
 
     Raises:
-        ConfigurationError: there is no such log.
+        ConfigurationError: there is no such log, or the file is none.
     """
     found: list[dict[str, Any]] = []
     for part in reversed(_parts(path, query)):
@@ -197,7 +197,20 @@ def _parts(path: Path, query: Query) -> list[Path]:
             path=path,
             hint="mcpsec serve writes it; its path stands in mcpsec.toml under [log] file",
         )
+    if not any(map(_may_be_log, existing)):
+        raise ConfigurationError("this is no audit log: no line of it is an event", path=path)
     return existing
+
+
+def _may_be_log(part: Path) -> bool:
+    """Whether a file holds an event, or nothing at all yet; what can't be read is said by its reader."""
+    try:
+        if not part.stat().st_size:
+            return True
+        with open_part(part) as file:
+            return next(_events(file), None) is not None
+    except (EOFError, OSError, zlib.error):
+        return True
 
 
 def _is_older(part: Path, since: str | None) -> bool:

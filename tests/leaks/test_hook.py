@@ -87,6 +87,22 @@ def test_mistakes_and_help_go_to_the_full_command(capsys):
     assert "--history" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_no_defect(closed, tmp_path):
+    (tmp_path / "a.env").write_text(ENV)
+    command = f'exec "{sys.executable}" -c "from mcpsec.leaks.hook import run; run()" a.env -q {closed}'
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_full_disk_behind_standard_output_is_said_in_one_line(tmp_path):
+    (tmp_path / "a.env").write_text(ENV)
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-c", "from mcpsec.leaks.hook import run; run()", "a.env"]
+        done = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: standard output can't be written: No space left on device\n")
+
+
 def test_console_script(tmp_path):
     (tmp_path / "a.env").write_text(ENV)
     script = os.path.join(os.path.dirname(sys.executable), "mcpsec-scan-secrets")

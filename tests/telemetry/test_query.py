@@ -67,6 +67,17 @@ def test_a_missing_log_is_said(tmp_path: Path) -> None:
             reader(tmp_path / "none.jsonl")
 
 
+def test_a_file_that_is_no_log_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("hello\n{}\n")
+    with pytest.raises(ConfigurationError, match="no audit log"):
+        list(read(path, Query()))
+    with pytest.raises(ConfigurationError, match="no audit log"):
+        last(path, Query(), 3)
+    path.write_text("")
+    assert list(read(path, Query())) == []  # nothing has happened yet
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("15m", NOON - 900), ("2h", NOON - 7200), ("7d", NOON - 7 * 86400), ("2026-11-22T12:00:00Z", NOON)],
