@@ -48,6 +48,13 @@ _DOCKER_VALUES = frozenset(
     --attach --memory-swap --annotation --cgroupns --health-cmd --init-path --ip --mac-address
     """.split()  # noqa: SIM905
 )
+_WRAPPERS = {
+    "sudo": "ugpCDRTUrth", "exec": "a", "nice": "n", "nohup": "", "time": "fo", "command": "", "env": "uC",
+    "timeout": "sk", "setsid": "", "stdbuf": "ioe", "ionice": "cnp",
+}  # fmt: skip
+"""Programs that start the one behind them, and their options (letters) that take a value."""
+_LENDERS = frozenset(("dotenvx", "doppler", "op", "infisical", "aws-vault", "teller", "chamber"))
+"""Programs that start what stands behind ``--`` with secrets in its environment."""
 _FETCH_PIPE = re.compile(
     r"(?:curl|wget|iwr|invoke-webrequest|invoke-restmethod|irm)\b[^|;&\n]*\|\s*(?:sudo\s+)?(?:env\s+\S+\s+)*"
     r"(?:\S*/)?(?:ba|z|da|k)?sh\b|(?:curl|wget)\b[^|;&\n]*\|\s*(?:sudo\s+)?(?:\S*/)?(?:python[0-9.]*|node|perl|ruby)\b"
@@ -116,22 +123,30 @@ def program(word: str) -> str:
 
 
 def _begin(words: Sequence[str]) -> int:
-    """Where the program stands behind ``env A=b``, ``sudo``, ``cmd /c`` and their like."""
+    """Where the program stands behind ``env A=b``, ``sudo -u app``, ``doppler run --``, ``cmd /c`` and their like."""
     at = 0
     while at < len(words):
         name = program(words[at])
-        if name in ("sudo", "exec", "nice", "nohup", "time", "command", "dotenvx", "doppler") and at + 1 < len(words):
-            at += 1
-            while at < len(words) and words[at].startswith("-"):
+        if name in _WRAPPERS and at + 1 < len(words):
+            at = _behind_options(words, at + 1, _WRAPPERS[name])
+            while name in ("env", "sudo") and at < len(words) and "=" in words[at]:
                 at += 1
-        elif name == "env":
-            at += 1
-            while at < len(words) and (words[at].startswith("-") or "=" in words[at]):
-                at += 1
+            at += name == "timeout"  # its duration
+        elif name in _LENDERS and "--" in words[at:]:
+            at = words.index("--", at) + 1
         elif name == "cmd" and at + 1 < len(words) and words[at + 1].lower() in ("/c", "/k"):
             at += 2
         else:
             break
+    return at
+
+
+def _behind_options(words: Sequence[str], at: int, valued: str) -> int:
+    """Past a program's options; ``valued`` are the letters of those whose value is the next word."""
+    while at < len(words) and words[at].startswith("-"):
+        if words[at] == "--":
+            return at + 1
+        at += 1 + (words[at][1:] in tuple(valued))
     return at
 
 
@@ -273,11 +288,11 @@ def container_of(words: Sequence[str]) -> Container | None:
     if at >= len(words) or program(words[at]) not in ("docker", "podman", "nerdctl"):
         return None
     rest = list(words[at + 1 :])
-    if rest[:1] == ["container"]:
-        rest, at = rest[1:], at + 1
     while rest and rest[0].startswith("-"):
         skip = 2 if rest[0] in ("-H", "--host", "--context", "-c", "--config") else 1
         rest, at = rest[skip:], at + skip
+    if rest[:1] == ["container"]:
+        rest, at = rest[1:], at + 1
     if not rest or rest[0] not in ("run", "create"):
         return None
     offset = at + 2
