@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,6 +12,10 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a shell starts what it puts into the background like this, and the programs under test would not hear a Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A slow machine is no failed property, and a run leaves nothing behind that the next one would depend on.
 settings.register_profile("mcpsec", database=None, deadline=None)
