@@ -444,9 +444,10 @@ def table(targets: list[Target], reference: Target, connections: list[int]) -> N
         for number in connections:
             cpu, rate = target.median(number, "cpu"), target.median(number, "rate")
             cpu_ratio = cpu / (reference.median(number, "cpu") or 1)
-            row += f"{cpu:9.1f}{cpu_ratio:7.2f}{rate:9.0f}{rate / reference.median(number, 'rate'):7.2f}"
-            row += f"{target.median(number, 'p50') * 1000:8.3f}"
-        print(f"{row}{target.mib:7.1f}")
+            # all.py takes a row apart at its blanks: one stands before every figure, however wide that is
+            row += f" {cpu:8.1f} {cpu_ratio:6.2f} {rate:8.0f} {rate / reference.median(number, 'rate'):6.2f}"
+            row += f" {target.median(number, 'p50') * 1000:7.3f}"
+        print(f"{row} {target.mib:6.1f}")
 
 
 def rounds(bench: Bench, targets: list[Target], options: argparse.Namespace, connections: list[int]) -> None:

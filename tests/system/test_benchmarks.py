@@ -15,14 +15,18 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
-@pytest.fixture(scope="module")
-def everything() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmarks_all", ROOT / "benchmarks" / "all.py")
+def loaded(program: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"benchmarks_{program}", ROOT / "benchmarks" / f"{program}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def everything() -> ModuleType:
+    return loaded("all")
 
 
 def test_readme_shows_what_was_recorded(everything: ModuleType) -> None:
@@ -68,6 +72,22 @@ def test_every_benchmark_is_a_program_that_says_what_it_does(everything: ModuleT
         path = ROOT / "benchmarks" / benchmark.arguments[0]
         assert path.is_file()
         assert benchmark.ratios
+
+
+def test_a_figure_however_wide_is_read_from_its_own_column(
+    everything: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway = loaded("gateway")
+    wide = [{"cpu": 97662.3, "rate": 10.0, "p50": 4033.103}]
+    nginx, slow = (
+        gateway.Target(name, "", results={1: figures, 16: figures})
+        for name, figures in (("nginx", [{"cpu": 66.9, "rate": 13533.0, "p50": 0.004}]), ("fastmcp proxy", wide))
+    )
+    gateway.table([nginx, slow], nginx, [1, 16])
+    text = capsys.readouterr().out
+    figures = [everything.cell("fastmcp proxy", column)(text) for column in range(11)]
+    assert figures == [*(2 * ["97662.3", "1459.83", "10", "0.00", "4033103.000"]), "0.0"]
+    assert everything.against("fastmcp proxy", "nginx", 5)(text) == "1459.83"
 
 
 GATEWAY = """
