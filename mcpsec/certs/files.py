@@ -180,13 +180,13 @@ def write_new(path: Path | str, data: bytes, mode: int, *, flush: bool = True, i
 def write_atomic(path: Path, data: bytes, mode: int = PUBLIC, *, inherit: bool = False) -> None:
     """Replace ``path`` by ``data``: readers see the old bytes or the new ones, also after a power cut.
 
-    With ``inherit`` root gives it to the owner of the directory. A device or pipe (``/dev/stdout``) is written to and
-    never replaced.
+    With ``inherit`` root gives it to the owner of the directory. Public data is written to a device or pipe that is
+    there (``/dev/stdout``) and never replaces it; private data does: who put a pipe in its place must not read it.
 
     Raises:
         ConfigurationError: the disk is full, the directory can't be written, …; the old file is then untouched.
     """
-    if _is_stream(path):
+    if mode == PUBLIC and _is_stream(path):
         with readable_errors(path), path.open("wb") as stream:
             stream.write(data)
         return

@@ -368,7 +368,7 @@ class Gateway:
         """Let SIGTERM and SIGINT end ``run``, and SIGHUP read the deployment file and the TLS files again."""
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
-            with contextlib.suppress(NotImplementedError):
+            with contextlib.suppress(NotImplementedError):  # asyncio's word on Windows: no signal handlers there
                 loop.add_signal_handler(signum, self._stopping.set)
         with contextlib.suppress(NotImplementedError, AttributeError):
             loop.add_signal_handler(signal.SIGHUP, self._hang_up)

@@ -7,7 +7,7 @@ caches are trusted only when the user owns them and nobody else may write there.
 
 from __future__ import annotations
 
-import _sre  # type: ignore[import-not-found]
+import _sre  # type: ignore[import-not-found] # typeshed leaves out the module behind re
 import marshal
 import os
 import sys
@@ -179,7 +179,7 @@ def _read() -> dict[str | bytes, bytes]:
 def _compile(source: str | bytes) -> tuple[re.Pattern[Any], tuple[Any, ...]]:
     """Compile, and give beside it what is needed to make the same again without the compiler."""
     import warnings
-    from re import _compiler, _parser  # type: ignore[attr-defined]
+    from re import _compiler, _parser  # type: ignore[attr-defined] # typeshed leaves out what is private
 
     with warnings.catch_warnings():
         # Two marks in a class, as in [a--z], may be an operator on sets one day; in gitleaks' expressions they aren't.

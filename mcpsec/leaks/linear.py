@@ -61,7 +61,7 @@ class ByteExpression:
     @property
     def width(self) -> int:
         """Bytes of the longest text that it can match; a million when that is unknown or more."""
-        from re import _parser  # type: ignore[attr-defined]
+        from re import _parser  # type: ignore[attr-defined] # typeshed leaves out what is private
         from re import error as BadExpression
 
         try:

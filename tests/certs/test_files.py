@@ -30,6 +30,17 @@ def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
         os.close(reader)
 
 
+def test_a_private_file_takes_the_place_of_a_pipe_that_somebody_listens_at(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        files.write_atomic(path, b"private key", files.PRIVATE)
+        assert os.read(reader, 100) == b"" and path.read_bytes() == b"private key"
+    finally:
+        os.close(reader)
+
+
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "file"
     files.write_atomic(path, b"old")
