@@ -2,8 +2,9 @@
 
     python benchmarks/all.py [--only NAME,…] [--peers DIR] [--write]
 
-Installs the peers that pip has into a virtual environment under DIR (a temporary directory by default), runs the
-benchmarks one after the other, and prints one line for each ratio. wrk, nginx, haproxy and a C compiler have to be there
+Installs the peers that pip has into a virtual environment under DIR (a temporary directory by default), and for the
+secret scanner this working copy's wheel into another (a working copy has no packed rules), runs the benchmarks one after
+the other, and prints one line for each ratio. wrk, nginx, haproxy and a C compiler have to be there
 already (apt-get install wrk nginx haproxy gcc); what could not be measured says so. ``--write`` keeps the figures with
 date and machine in benchmarks/results.json and puts them into README. Run it on a machine that does nothing else.
 """
@@ -18,6 +19,7 @@ import platform
 import re
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import venv
@@ -50,11 +52,15 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One program of this directory with the ratios that come out of it; ``quick`` are arguments for a short run."""
+    """One program of this directory with the ratios that come out of it; ``quick`` are arguments for a short run.
+
+    ``wheel``: it measures what a user installs, not the working copy.
+    """
 
     arguments: tuple[str, ...]
     ratios: tuple[Ratio, ...]
     quick: tuple[str, ...] = ()
+    wheel: bool = False
 
 
 def found(pattern: str) -> Callable[[str], str | None]:
@@ -125,7 +131,7 @@ BENCHMARKS = {
         ),
     ),
     "leaks": Benchmark(
-        ("leaks_speed.py", "--peers", "{peers}", "--tree", "{peers}/../lib", "--history", str(ROOT)),
+        ("leaks_speed.py", "--peers", "{peers}", "--sources", sysconfig.get_path("purelib"), "--history", str(ROOT)),
         tuple(
             Ratio(
                 f"time to scan {what}", "fastest of the peers", found(rf"^{case} .*ratio to the fastest peer ([\d.]+)")
@@ -133,10 +139,11 @@ BENCHMARKS = {
             for case, what in (
                 ("file", "one file"),
                 ("first", "one file, first run ever"),
-                ("tree", "the peers' installed packages"),
+                ("sources", "a tree: Python's library, packages of the development environment"),
                 ("history", "this repository's history"),
             )
         ),
+        wheel=True,
     ),
     "policy": Benchmark(
         ("policy.py",),
@@ -206,6 +213,13 @@ def install(directory: Path) -> Path:
     return directory / "bin"
 
 
+def install_wheel(directory: Path) -> Path:
+    """The interpreter of a virtual environment into which this working copy was installed as a user installs it."""
+    venv.create(directory, with_pip=True, clear=True)
+    subprocess.run([directory / "bin" / "pip", "install", "-q", str(ROOT)], check=True, stdout=sys.stderr)
+    return directory / "bin" / "python"
+
+
 def settle() -> None:
     """Wait until the machine has got over what ran before, two minutes at most."""
     end = time.monotonic() + 120
@@ -215,12 +229,15 @@ def settle() -> None:
 
 def measure(name: str, benchmark: Benchmark, peers: Path, *, quick: bool) -> list[dict[str, Any]]:
     """Run one program; its output goes to standard error, its ratios are returned."""
+    python, found_by = sys.executable, str(ROOT)
+    if benchmark.wheel:
+        python, found_by = str(install_wheel(peers.parent / "mcpsec")), ""
     program, *rest = (each.replace("{peers}", str(peers)) for each in benchmark.arguments + benchmark.quick * quick)
     if not quick:
         settle()
     taken = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "load": round(os.getloadavg()[0], 1)}
-    environment = {**os.environ, "PATH": f"{peers}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(HERE / program), *rest]
+    environment = {**os.environ, "PATH": f"{peers}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": found_by}
+    command = [python, str(HERE / program), *rest]
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
     print(f"--- {name}\n{run.stdout}", file=sys.stderr)
     if run.returncode:

