@@ -50,7 +50,7 @@ def load(path: Path) -> frozenset[str]:
 
 def write(found: Audit, path: Path) -> int:
     """Write a baseline of what fails and is not critical; returns how many findings it holds."""
-    from mcpsec.certs.files import PUBLIC, write_atomic
+    from mcpsec.writing import write_output
 
     rows = sorted(
         {
@@ -59,5 +59,5 @@ def write(found: Audit, path: Path) -> int:
             if r.state is State.FAIL and r.severity != "critical"
         }
     )
-    write_atomic(path, "\n".join([HEADER, *rows, ""]).encode("utf-8", "replace"), PUBLIC)
+    write_output(path, "\n".join([HEADER, *rows, ""]).encode("utf-8", "replace"))
     return len(rows)

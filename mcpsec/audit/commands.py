@@ -53,6 +53,13 @@ _WRAPPERS = {
     "timeout": "sk", "setsid": "", "stdbuf": "ioe", "ionice": "cnp",
 }  # fmt: skip
 """Programs that start the one behind them, and their options (letters) that take a value."""
+_WRAPPERS_LONG = frozenset(
+    """
+    --user --group --prompt --close-from --chdir --chroot --command-timeout --other-user --role --type --host
+    --adjustment --format --output --unset --signal --kill-after --input --error --class --classdata --pid
+    """.split()  # noqa: SIM905
+)
+"""Their long options that take a value, which may be the next word."""
 _LENDERS = frozenset(("dotenvx", "doppler", "op", "infisical", "aws-vault", "teller", "chamber"))
 """Programs that start what stands behind ``--`` with secrets in its environment."""
 _FETCH_PIPE = re.compile(
@@ -146,8 +153,16 @@ def _behind_options(words: Sequence[str], at: int, valued: str) -> int:
     while at < len(words) and words[at].startswith("-"):
         if words[at] == "--":
             return at + 1
-        at += 1 + (words[at][1:] in tuple(valued))
+        at += 1 + _takes_next(words[at], valued)
     return at
+
+
+def _takes_next(option: str, valued: str) -> bool:
+    """Whether an option's value is the next word: ``-u``, ``-nu``, ``--user``, but not ``-uroot``, ``--user=root``."""
+    if option.startswith("--"):
+        return option in _WRAPPERS_LONG
+    first = next((at for at, letter in enumerate(option) if letter in valued), 0)
+    return first == len(option) - 1 > 0
 
 
 def packages_of(words: Sequence[str]) -> list[Package]:

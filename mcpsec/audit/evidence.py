@@ -75,7 +75,7 @@ def write(found: Audit, directory: Path) -> Path:
     Raises:
         ConfigurationError: the directory or the signing key can't be used.
     """
-    from mcpsec.certs.files import PUBLIC, write_atomic
+    from mcpsec.writing import PUBLIC, write_atomic
 
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

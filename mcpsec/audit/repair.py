@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from mcpsec.audit.model import Edit, Result, State
 from mcpsec.errors import ConfigurationError
+from mcpsec.writing import write_output
 
 __all__ = ["Repair", "apply", "plan"]
 
@@ -93,11 +93,7 @@ def apply(repair: Repair) -> None:
         if repair.before != repair.after:
             if _text(repair.path) != repair.before:
                 raise ConfigurationError("changed since it was judged; run the audit again", path=repair.path)
-            mode = repair.path.stat().st_mode & 0o777
-            scratch = repair.path.with_name(f".{repair.path.name}.{os.getpid()}")
-            scratch.write_bytes(repair.after.encode("utf-8"))
-            scratch.chmod(mode)
-            scratch.replace(repair.path)
+            write_output(repair.path, repair.after.encode("utf-8"))
         if repair.mode is not None:
             repair.path.chmod(repair.mode)
     except OSError as error:

@@ -63,9 +63,13 @@ def _topic(name: str) -> Any:
 
 
 def _sarif(found: Audit) -> str:
-    """Failures as results, waived ones with their suppression, what was not assessed as notifications."""
+    """Failures as results, waived ones with their suppression, what was not assessed as notifications.
+
+    A file is named from the top of its repository, wherever the audit ran: code scanning knows no other name for it.
+    """
     from mcpsec.report import sarif
     from mcpsec.report.entry import Entry
+    from mcpsec.report.repository import path_within
 
     rows = [r for r in found.results if r.state in (State.FAIL, State.WAIVED)]
     topics = {r.check: _topic(r.check) for r in rows}
@@ -74,7 +78,7 @@ def _sarif(found: Audit) -> str:
             topics[r.check],
             f"{r.subject}: {r.observed}. {r.fix}".strip(),
             r.severity,
-            r.location.path if r.location else "",
+            path_within(r.location.path) if r.location else "",
             (r.location.line if r.location else None) or 1,
             (r.location.column if r.location else None) or 1,
             r.fingerprint,
@@ -85,7 +89,7 @@ def _sarif(found: Audit) -> str:
         for r in rows
     ]
     problems = [
-        (r.location.path if r.location else r.subject, f"{r.check} not assessed: {r.observed}")
+        (path_within(r.location.path) if r.location else r.subject, f"{r.check} not assessed: {r.observed}")
         for r in found.results
         if r.state is State.NOT_ASSESSED
     ]

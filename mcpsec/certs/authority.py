@@ -22,17 +22,7 @@ from mcpsec.certs import crl as crls
 from mcpsec.certs import keys
 from mcpsec.certs.constraints import check_permitted
 from mcpsec.certs.delivery import Delivery, discard_staged
-from mcpsec.certs.files import (
-    PRIVATE,
-    PUBLIC,
-    discard_unfinished,
-    lock,
-    make_directory,
-    may_write,
-    readable_errors,
-    sync_directory,
-    write_atomic,
-)
+from mcpsec.certs.files import discard_unfinished, lock, make_directory, may_write
 from mcpsec.certs.identity import serial_text
 from mcpsec.certs.issuers import is_issuer, load_ca_key, load_issuer
 from mcpsec.certs.leaf import Draft, Issued, LeafRequest, OvertakenError, now_utc, pem, request_of, with_key
@@ -40,6 +30,7 @@ from mcpsec.certs.ledger import Entry, Ledger, Purpose, Signer, StoredCrl
 from mcpsec.certs.names import check_name, is_dns_name, parse_sans
 from mcpsec.certs.profiles import BACKDATING, LeafBuilder, LeafSpec, common_name
 from mcpsec.errors import ConfigurationError, RefusedError, SecretError, UsageError
+from mcpsec.writing import PRIVATE, PUBLIC, readable_errors, sync_directory, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcpsec.certs import keys
 from mcpsec.certs.authority import Authority
-from mcpsec.certs.files import PRIVATE, PUBLIC, make_directory, readable_errors, sync_directory, write_atomic
+from mcpsec.certs.files import make_directory
 from mcpsec.certs.issuers import is_external, is_issuer, load_ca_key, load_issuer
 from mcpsec.certs.leaf import now_utc
 from mcpsec.certs.ledger import Ledger, Purpose, Signer
@@ -23,6 +23,7 @@ from mcpsec.certs.profiles import BACKDATING, CaSpec, build_ca, common_name, key
 from mcpsec.certs.settings import FILE as SETTINGS
 from mcpsec.errors import UsageError
 from mcpsec.frozen import dataclass
+from mcpsec.writing import PRIVATE, PUBLIC, readable_errors, sync_directory, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,8 @@ import shutil
 import threading
 from typing import TYPE_CHECKING
 
-from mcpsec.certs.files import inherit_owner, readable_errors, sync_directory, sync_file, write_new
 from mcpsec.certs.syscalls import exchange, sync_filesystem
+from mcpsec.writing import inherit_owner, readable_errors, sync_directory, sync_file, write_new
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -10,9 +10,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 
 from mcpsec.certs import keys
-from mcpsec.certs.files import PRIVATE, read, write_atomic
+from mcpsec.certs.files import read
 from mcpsec.certs.leaf import pem
 from mcpsec.errors import SecretError, UsageError
+from mcpsec.writing import PRIVATE, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,74 +1,24 @@
-"""Files that are wholly there or not at all, whatever instant the process dies at, and the lock that orders writers.
-
-A file is written beside its target, flushed to the disk and renamed over it. The order is always: contents to the disk,
-name to the disk, then whatever depends on it.
-"""
+"""The PKI's files: who may read and write them, and the lock that orders writers."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcpsec.errors import ConfigurationError, Error, SecretError
 from mcpsec.locking import try_lock
+from mcpsec.writing import PRIVATE, inherit_owner, readable_errors, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = [
-    "PRIVATE",
-    "PUBLIC",
-    "discard_unfinished",
-    "inherit_owner",
-    "lock",
-    "make_directory",
-    "may_write",
-    "read",
-    "read_private",
-    "readable_errors",
-    "sync_directory",
-    "sync_file",
-    "write_atomic",
-    "write_new",
-]
-
-PRIVATE = 0o600
-"""Mode of a file that holds a key, a passphrase or the ledger."""
-PUBLIC = 0o644
-"""Mode of a certificate, a chain or a CRL: anyone may read it (its directory may still say no)."""
+__all__ = ["discard_unfinished", "lock", "make_directory", "may_write", "read", "read_private"]
 
 _LOCK_POLL = 0.01
-_BINARY = getattr(os, "O_BINARY", 0)
-"""Windows would change line ends otherwise."""
-_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-
-
-@contextlib.contextmanager
-def readable_errors(path: Path) -> Iterator[None]:
-    """Turn an ``OSError`` on ``path`` into one clear sentence.
-
-    Raises:
-        ConfigurationError: always in place of the ``OSError``.
-    """
-    try:
-        yield
-    except OSError as error:
-        place = error.filename if isinstance(error.filename, str) else str(path)
-        hints = {
-            errno.ENOSPC: "free some space and run the command again; nothing was left half written",
-            errno.EDQUOT: "free some space and run the command again; nothing was left half written",
-            errno.EACCES: "run it as the account that owns the PKI, or give this account access",
-            errno.EPERM: "run it as the account that owns the PKI, or give this account access",
-            errno.ENOENT: "check --dir and the path",
-        }
-        reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise ConfigurationError(reason, path=place, hint=hints.get(error.errno or 0)) from error
 
 
 def read(path: Path) -> bytes:
@@ -117,97 +67,6 @@ def make_directory(path: Path) -> None:
             path.mkdir(mode=0o700, exist_ok=True)
             inherit_owner(path)
             sync_directory(path.parent)
-
-
-def sync_directory(path: Path | str) -> None:
-    """Flush a directory's entries to the disk (Windows has no such call and needs none)."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
-    try:
-        _sync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_file(path: Path | str) -> None:
-    """Flush a file to the disk that was written without a flush."""
-    descriptor = os.open(path, os.O_RDWR | _BINARY | _NOFOLLOW)
-    try:
-        _sync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync(descriptor: int) -> None:
-    """``fsync``; on macOS that leaves the data in the drive's own cache, and only ``F_FULLFSYNC`` gets it out."""
-    if sys.platform == "darwin":
-        import fcntl
-
-        try:
-            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-        except OSError:  # a file system that can't (SMB, FUSE)
-            os.fsync(descriptor)
-    else:
-        os.fsync(descriptor)
-
-
-def inherit_owner(path: Path | str) -> None:
-    """Give what root has just made to the owner of its directory, whose account has to work with it later."""
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        return
-    parent = os.stat(os.path.dirname(path) or ".")  # noqa: PTH116, PTH120 # in every file of a fleet
-    if parent.st_uid != 0:
-        os.chown(path, parent.st_uid, parent.st_gid, follow_symlinks=False)
-
-
-def write_new(path: Path | str, data: bytes, mode: int, *, flush: bool = True, inherit: bool = False) -> None:
-    """Create ``path`` with ``data``, on the disk unless the caller flushes; never follows or reuses what is there."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY | _NOFOLLOW, mode)
-    try:
-        os.fchmod(descriptor, mode) if hasattr(os, "fchmod") else None  # the umask may have taken bits away
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        if inherit:
-            inherit_owner(path)
-        if flush:
-            _sync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_atomic(path: Path, data: bytes, mode: int = PUBLIC, *, inherit: bool = False) -> None:
-    """Replace ``path`` by ``data``: readers see the old bytes or the new ones, also after a power cut.
-
-    With ``inherit`` root gives it to the owner of the directory. Public data is written to a device or pipe that is
-    there (``/dev/stdout``) and never replaces it; private data does: who put a pipe in its place must not read it.
-
-    Raises:
-        ConfigurationError: the disk is full, the directory can't be written, …; the old file is then untouched.
-    """
-    if mode == PUBLIC and _is_stream(path):
-        with readable_errors(path), path.open("wb") as stream:
-            stream.write(data)
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns():x}")
-    with readable_errors(path):
-        try:
-            write_new(temporary, data, mode, inherit=inherit)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_directory(path.parent)
-
-
-def _is_stream(path: Path) -> bool:
-    """Whether something is there that is neither file nor directory."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def discard_unfinished(path: Path) -> None:

@@ -21,9 +21,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
-from mcpsec.certs.files import PRIVATE, may_write, readable_errors
+from mcpsec.certs.files import may_write
 from mcpsec.errors import ConfigurationError
 from mcpsec.frozen import dataclass
+from mcpsec.writing import PRIVATE, readable_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

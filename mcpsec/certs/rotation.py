@@ -16,11 +16,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcpsec.certs import create as making
 from mcpsec.certs import keys
-from mcpsec.certs.files import PRIVATE, PUBLIC, lock, make_directory, read, write_atomic
+from mcpsec.certs.files import lock, make_directory, read
 from mcpsec.certs.issuers import is_external, is_issuer, load_ca_key, pinned
 from mcpsec.certs.leaf import now_utc
 from mcpsec.certs.settings import Settings
 from mcpsec.errors import RefusedError, SecretError, UsageError
+from mcpsec.writing import PRIVATE, PUBLIC, write_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path

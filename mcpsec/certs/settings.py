@@ -8,10 +8,11 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mcpsec.certs.files import PUBLIC, read, write_atomic
+from mcpsec.certs.files import read
 from mcpsec.certs.names import is_dns_name
 from mcpsec.certs.profiles import Profile, profiles
 from mcpsec.errors import ConfigurationError, UsageError
+from mcpsec.writing import PUBLIC, write_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path

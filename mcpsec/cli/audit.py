@@ -360,17 +360,9 @@ def _write(text: str, output: Path | None) -> None:
     if output is None:
         out.result(text)
         return
-    import os
+    from mcpsec.writing import write_output
 
-    scratch = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        if output.is_symlink() or (output.exists() and not output.is_file()):  # /dev/stdout, a pipe: never replaced
-            output.write_bytes(text.encode("utf-8", "replace"))
-            return
-        scratch.write_bytes(text.encode("utf-8", "replace"))
-        scratch.replace(output)
-    except OSError as error:
-        raise UsageError(f"can't be written: {error.strerror}", path=output) from None
+    write_output(output, text.encode("utf-8", "replace"))
     out.note(f"wrote {output}")
 
 

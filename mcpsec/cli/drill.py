@@ -153,7 +153,7 @@ def _sum_up(report: Report) -> None:
 def _keep(report: Report, directory: Path) -> None:
     import json
 
-    from mcpsec.certs.files import PUBLIC, write_atomic
+    from mcpsec.writing import PUBLIC, write_atomic
 
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

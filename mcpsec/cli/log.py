@@ -262,5 +262,6 @@ def _verification(result: Verification) -> dict[str, Any]:
 
 def _write_checkpoint(path: Path, seq: int, target: Path) -> None:
     from mcpsec.telemetry.verify import raw_line
+    from mcpsec.writing import write_output
 
-    target.write_bytes(raw_line(path, seq) + b"\n")
+    write_output(target, raw_line(path, seq) + b"\n")

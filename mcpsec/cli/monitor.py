@@ -13,6 +13,8 @@ from mcpsec.cli.options import CONFIG, ConfigOption, LogFile, application, log_o
 from mcpsec.cli.output import examples, out
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import RenderableType
 
     from mcpsec.telemetry.dashboard import Aggregate
@@ -58,13 +60,26 @@ def monitor(
     console = out.console()
     drawn = 0.0
     with Live(_picture(aggregate.snapshot()), console=console, screen=console.is_terminal, auto_refresh=False) as live:
-        for new in coming:
+        for new in _unseen(past, coming):
             if new is not None:
                 _feed(aggregate, new, now)
             now[0] = time.time()
             if now[0] - drawn >= 1.0:
                 drawn = now[0]
                 live.update(_picture(aggregate.snapshot()), refresh=True)
+
+
+def _unseen(past: list[dict[str, Any]], coming: Iterator[dict[str, Any] | None]) -> Iterator[dict[str, Any] | None]:
+    """What comes without what was read of the past already: an event may have been written in between."""
+    known = {_mark(event) for event in past}
+    for event in coming:
+        if event is None or _mark(event) not in known:
+            yield event
+
+
+def _mark(event: dict[str, Any]) -> tuple[Any, ...]:
+    """What no two events share, those of two workers included."""
+    return event.get("prev"), event.get("seq"), event.get("time")
 
 
 def _aggregate(now: list[float]) -> Aggregate:

@@ -30,6 +30,7 @@ def export(
     admin listener (/metrics).
     """
     from mcpsec.telemetry.monitoring import FILES, monitoring_file
+    from mcpsec.writing import write_output
 
     taken = [name for name in FILES if (directory / name).exists()]
     if taken and not force:
@@ -37,7 +38,7 @@ def export(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name in FILES:
-            (directory / name).write_bytes(monitoring_file(name))
+            write_output(directory / name, monitoring_file(name))
             out.result(str(directory / name))
     except OSError as error:
         raise UsageError(f"cannot write there: {error.strerror}", path=error.filename or directory) from None

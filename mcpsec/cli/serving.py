@@ -267,13 +267,10 @@ async def _serve(
 
 
 def _write_ready(path: Path, gateway: Gateway | Supervisor) -> None:
+    from mcpsec.writing import write_output
+
     document = {"url": gateway.url, "admin_url": gateway.admin_url, "pid": os.getpid()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(document) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise UsageError(f"--ready-file {path}: {error.strerror}") from None
+    write_output(path, (json.dumps(document) + "\n").encode())
 
 
 def _show_first_call(deployment: Deployment, gateway: Gateway) -> None:

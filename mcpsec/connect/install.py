@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 import tomllib
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.errors import ConfigurationError, UsageError
+from mcpsec.writing import PRIVATE, write_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,12 +101,12 @@ class Plan:
                 self.file.unlink()
                 return None
             if self.copy is not None:
-                _replace(self.file, self.after)
+                write_output(self.file, self.after.encode(), PRIVATE)
                 self.copy.unlink()
                 return None
             self.file.parent.mkdir(parents=True, exist_ok=True)
             backup = _backup(self.file) if self.file.exists() else None
-            _replace(self.file, self.after)
+            write_output(self.file, self.after.encode(), PRIVATE)
         except OSError as error:
             raise ConfigurationError(f"can't be written: {error.strerror}", path=self.file) from None
         return backup
@@ -313,20 +313,3 @@ def _backup(file: Path) -> Path:
     copy = file.with_name(f"{file.name}.{stamp}.bak")
     shutil.copy2(file, copy)
     return copy
-
-
-def _replace(file: Path, content: str) -> None:
-    """Put the new content in the file's place in one step, with the mode that it had."""
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if file.exists():
-            shutil.copymode(file, temporary)
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mcpsec.errors import ConfigurationError, Error
+from mcpsec.writing import PRIVATE, write_new
 
 __all__ = ["PREFIX", "Stage", "clean", "exists", "stage"]
 
@@ -44,7 +45,7 @@ class Stage:
         journal = {name: _identity(self.content / name) for name in names}
         # Under its name whole or not at all: half a journal would be no journal, with files moved already.
         unfinished = self.directory / f"{_JOURNAL}.new"
-        _write(unfinished, json.dumps(journal).encode())
+        write_new(unfinished, json.dumps(journal).encode(), PRIVATE)
         unfinished.rename(self.directory / _JOURNAL)
         _flush(self.directory)
         try:
@@ -150,14 +151,6 @@ def _identity(path: Path) -> list[int]:
     except OSError:
         return []
     return [status.st_dev, status.st_ino]
-
-
-def _write(path: Path, content: bytes, mode: int = 0o600) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _flush_tree(directory: Path) -> None:

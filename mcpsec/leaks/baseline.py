@@ -71,16 +71,12 @@ def load(path: str) -> Baseline:
 
 def write(path: str, found: Iterable[tuple[str, str, str, str]], known: Baseline | None) -> int:
     """Write a baseline of these findings (family, value, rule, path), keeping the key of the one before."""
-    from mcpsec.errors import UsageError
+    from pathlib import Path
+
+    from mcpsec.writing import write_output
 
     key = known.keys[0] if known else os.urandom(16)
     entries = {fingerprint(family, value, key): f"{rule} {place}" for family, value, rule, place in found}
     lines = [HEADER, f"key {key.hex()}", *(f"{mark} {text}" for mark, text in sorted(entries.items()))]
-    scratch = f"{path}.{os.getpid()}"
-    try:
-        with open(scratch, "w", encoding="utf-8", errors="replace") as stream:  # noqa: PTH123
-            stream.write("\n".join(lines) + "\n")
-        os.replace(scratch, path)  # noqa: PTH105
-    except OSError as error:
-        raise UsageError(f"can't write the baseline {path}: {error.strerror}") from error
+    write_output(Path(path), "\n".join([*lines, ""]).encode("utf-8", "replace"))
     return len(entries)

@@ -53,13 +53,11 @@ def _say(text: str) -> None:
 
 
 def _write(path: str, text: str) -> None:
-    from mcpsec.errors import UsageError
+    from pathlib import Path
 
-    try:
-        with open(path, "w", encoding="utf-8") as stream:  # noqa: PTH123
-            stream.write(text)
-    except OSError as error:
-        raise UsageError(f"can't write {path}: {error.strerror}", hint="choose another --output") from error
+    from mcpsec.writing import write_output
+
+    write_output(Path(path), text.encode())
 
 
 def _notes(result: Result, request: Request) -> None:

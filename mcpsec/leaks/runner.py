@@ -98,6 +98,10 @@ def execute(request: Request) -> Result:
         from mcpsec.errors import UsageError
 
         raise UsageError("--discover looks in the home directory only", hint="leave out the paths and other sources")
+    if request.baseline and not request.update_baseline:
+        from mcpsec.leaks.baseline import load
+
+        load(request.baseline)  # what is wrong with it is said even when nothing is found
     if request.follow:
         from mcpsec.leaks.following import follow
 
@@ -168,13 +172,9 @@ def _top(path: str) -> str:
     """The repository's top above a path, else the directory itself: where ignore files and baselines stand."""
     start = os.path.abspath(path)  # noqa: PTH100
     start = start if os.path.isdir(start) else os.path.dirname(start)  # noqa: PTH112, PTH120
-    at = start
-    while not os.path.exists(os.path.join(at, ".git")):  # noqa: PTH110, PTH118
-        parent = os.path.dirname(at)  # noqa: PTH120
-        if parent == at:
-            return start
-        at = parent
-    return at
+    from mcpsec.report.repository import top
+
+    return top(start) or start
 
 
 def _paths(request: Request, scanner: Scanner) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import secrets
 from dataclasses import field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mcpsec.errors import ConfigurationError, SecretError, UsageError
 from mcpsec.frozen import dataclass
+from mcpsec.writing import PRIVATE, write_new
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
@@ -116,15 +116,13 @@ def write_private(path: Path, content: bytes) -> None:
     except OSError as error:
         raise UsageError(f"its directory can't be made: {error.strerror}", path=path) from None
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        write_new(path, content, PRIVATE)
     except FileExistsError:
         raise UsageError(
             "the file exists already", path=path, hint="a key is never overwritten: choose another name"
         ) from None
     except OSError as error:
         raise UsageError(f"can't be written: {error.strerror}", path=path) from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
 
 
 def secret_bytes(content: bytes) -> bytes:

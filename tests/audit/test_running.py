@@ -7,6 +7,7 @@ import os
 import random
 import xml.etree.ElementTree as ElementTree
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -167,6 +168,26 @@ def test_every_format(tmp_path):
     page = written["html"]
     assert "<script" not in page and 'http-equiv="Content-Security-Policy"' in page and "a|&lt;b&gt;" in page
     assert "src=" not in page and "href=" not in page
+
+
+def test_sarif_names_a_file_from_the_top_of_its_repository(tmp_path, monkeypatch):
+    """Code scanning looks for it there, whatever directory the audit was started in."""
+    (tmp_path / "repository" / ".git").mkdir(parents=True)
+    (tmp_path / "repository" / "deploy").mkdir()
+    compose = tmp_path / "repository" / "deploy" / "compose.yaml"
+    compose.write_text(COMPOSE)
+    loose = tmp_path / "compose.yaml"
+    loose.write_text(COMPOSE)
+
+    def places(target):
+        run = json.loads(render(judged(Path.cwd(), str(target)), "sarif"))["runs"][0]
+        return {r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for r in run["results"]}
+
+    monkeypatch.chdir("/")
+    assert places(compose) == {"deploy/compose.yaml"}
+    monkeypatch.chdir(compose.parent)
+    assert all(each.startswith("file:///") for each in places(loose))
+    assert places("compose.yaml") == {"deploy/compose.yaml"}
 
 
 def test_sarif_fingerprint_survives_moved_lines(tmp_path):

@@ -4,9 +4,9 @@ import pytest
 
 from mcpsec.certs import delivery
 from mcpsec.certs.delivery import Delivery, deliver, discard_staged
-from mcpsec.certs.files import PRIVATE, PUBLIC
 from mcpsec.certs.syscalls import exchange
 from mcpsec.errors import ConfigurationError
+from mcpsec.writing import PRIVATE, PUBLIC
 
 
 def test_two_directories_change_places_in_one_step(tmp_path: Path) -> None:

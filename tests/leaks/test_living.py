@@ -49,6 +49,9 @@ def test_baseline_knows_values_not_lines(tree, capsys):
 def test_a_wrong_baseline_is_an_error(tree, capsys):
     (tree / "b").write_text("nonsense\n")
     assert run(capsys, "--baseline", "b", ".")[0] == 2
+    (tree / "nothing").mkdir()
+    assert run(capsys, "--baseline", "nothing", "nothing")[0] == 2
+    assert "nothing: the baseline can't be read" in run(capsys, "--baseline", "nothing", "nothing")[2]
     assert run(capsys, "--baseline", "none", ".")[0] == 2
 
 

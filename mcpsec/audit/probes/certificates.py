@@ -288,7 +288,7 @@ def _readings(path: Path) -> dict[str, list[dict[str, str]]]:
 
 
 def _keep(path: Path, readings: dict[str, list[dict[str, str]]]) -> None:
-    from mcpsec.certs.files import PUBLIC, write_atomic
+    from mcpsec.writing import PUBLIC, write_atomic
 
     document = {"schema": "mcpsec.audit-state/1", "endpoints": readings}
     write_atomic(path, (json.dumps(document, indent=2, sort_keys=True) + "\n").encode(), PUBLIC)

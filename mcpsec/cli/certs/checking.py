@@ -71,9 +71,9 @@ def check(
         case _:
             text = ""
     if output is not None:
-        from mcpsec.certs.files import PUBLIC, write_atomic
+        from mcpsec.writing import write_output
 
-        write_atomic(output, text.encode() if text.endswith("\n") else f"{text}\n".encode(), PUBLIC)
+        write_output(output, text.encode() if text.endswith("\n") else f"{text}\n".encode())
     elif format == "text":
         _show(items)
     else:

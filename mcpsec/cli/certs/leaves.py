@@ -252,7 +252,8 @@ def request(
     """Make a key and a signing request where the key will live; no PKI is needed there."""
     from mcpsec.certs import keys
     from mcpsec.certs.csr import make_request
-    from mcpsec.certs.files import PRIVATE, PUBLIC, make_directory, write_atomic
+    from mcpsec.certs.files import make_directory
+    from mcpsec.writing import PRIVATE, PUBLIC, write_atomic
 
     made = keys.generate(key)
     text = make_request(name, san or (), made)

@@ -13,7 +13,6 @@ import json
 import os
 import stat
 import sys
-import tempfile
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from mcpsec.connect.oauth.settings import Keep
 from mcpsec.errors import ConfigurationError, UsageError
 from mcpsec.locking import try_lock
+from mcpsec.writing import PRIVATE, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -136,18 +136,9 @@ class FilePlace:
         path = self._path(name)
         try:
             _private_directory(self._base)
-            descriptor, temporary = tempfile.mkstemp(dir=self._base, prefix=f".{name}.")  # mode 0600
-            try:
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                    file.write(text)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(temporary).replace(path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
         except OSError as error:
             raise ConfigurationError(f"the tokens can't be kept: {error.strerror}", path=path) from None
+        write_atomic(path, text.encode(), PRIVATE)
 
     def delete(self, name: str) -> None:
         """Remove the file."""

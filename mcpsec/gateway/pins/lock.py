@@ -6,8 +6,6 @@ what is pinned is what an upstream said, not what somebody wished that it had sa
 
 from __future__ import annotations
 
-import os
-import tempfile
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ import tomli_w
 
 from mcpsec.errors import ConfigurationError
 from mcpsec.gateway.pins.definitions import KINDS, digest, readable
+from mcpsec.writing import PUBLIC, write_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,10 +81,7 @@ class Lock:
         for name in sorted(self.upstreams):
             parts += _texts(name, self.upstreams[name])
         text = "".join(parts)
-        try:
-            _replace(path, text)
-        except OSError as error:
-            raise ConfigurationError(f"can't be written: {error.strerror}", path=path) from None
+        write_output(path, text.encode(), PUBLIC)
 
 
 def _texts(upstream: str, pins: UpstreamPins) -> Iterator[str]:
@@ -107,20 +103,6 @@ def _definition_text(text: str) -> str:
     if "'''" in text or "\x7f" in text:
         return tomli_w.dumps({"definition": text})
     return f"definition = '''\n{text}\n'''\n"
-
-
-def _replace(path: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 class _Reader:
