@@ -38,24 +38,33 @@ class Buckets:
 
     def take(self, key: str, rate: Rate) -> Taken:
         """Take a token, if there is one."""
-        now = self._clock()
+        return self.bucket(key, rate)()
+
+    def bucket(self, key: str, rate: Rate) -> Callable[[], Taken]:
+        """``take`` for one key and rate, for whoever takes often."""
+        clock, kept, pop, size = self._clock, self._full_at, self._full_at.pop, self._size
         each = rate.seconds / rate.count
-        whole = each * rate.burst
-        kept = self._full_at
-        full_at = kept.pop(key, now)
-        if full_at < now:
-            full_at = now
-        elif full_at > now + whole:
-            full_at = now + whole
-        after = full_at + each
-        wait = after - now - whole
-        if wait > _ROUNDING * each:
-            kept[key] = full_at
-            return Taken(wait, 0, full_at - now)
-        kept[key] = after
-        if len(kept) > self._size:
-            del kept[next(iter(kept))]
-        return Taken(0.0, int((whole - after + now) / each + _ROUNDING), after - now)
+        whole, little = each * rate.burst, _ROUNDING * each
+        new = tuple.__new__  # as Taken(…) does it, without the call in between
+
+        def take() -> Taken:
+            now = clock()
+            full_at = pop(key, now)
+            if full_at < now:
+                full_at = now
+            elif full_at > now + whole:
+                full_at = now + whole
+            after = full_at + each
+            wait = after - now - whole
+            if wait > little:
+                kept[key] = full_at
+                return new(Taken, (wait, 0, full_at - now))
+            kept[key] = after
+            if len(kept) > size:
+                del kept[next(iter(kept))]
+            return new(Taken, (0.0, int((whole - after + now) / each + _ROUNDING), after - now))
+
+        return take
 
     def wait_for(self, key: str, rate: Rate) -> float:
         """Seconds until one token is there; 0 when it is. Nothing is taken."""

@@ -12,10 +12,12 @@ import orjson
 from mcpsec.protocol.headers import mcp_headers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+    from collections.abc import AsyncGenerator, Collection, Mapping
 
     from mcpsec.deployment.model import Client, MethodClass
+    from mcpsec.gateway.limits import InFlight
     from mcpsec.gateway.oauth.access import AccessToken
+    from mcpsec.gateway.repeats import Way
     from mcpsec.gateway.steps.trace import TraceContext
     from mcpsec.protocol.eras import Era
     from mcpsec.protocol.headers import Agreement
@@ -51,11 +53,13 @@ class Head:
 
     ``headers`` and ``fields`` lack Content-Length: it frames the message, and the same head may stand before another
     body. The values of the fields in ``proving`` are left out too; ``proofs`` are their places among the headers.
-    ``passed`` is the step of HTTP hygiene that it has passed; the others are None until somebody asks.
+    ``passed`` is the step of HTTP hygiene that it has passed; the others are None until somebody asks. ``ways`` has,
+    by client, the shortened way of requests that repeat one with this head.
     """
 
     __slots__ = (
         "agreement", "fields", "forwarded", "headers", "mcp_headers", "method", "passed", "path", "proofs", "query",
+        "ways",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +76,7 @@ class Head:
         self.agreement: Agreement | None = None
         self.mcp_headers: dict[str, str] | None = None
         self.forwarded: bytes | None = None
+        self.ways: dict[str, Way] = {}
 
 
 class Request:
@@ -185,7 +190,8 @@ class Exchange:
     era: Era | None = None
     guarded: Mapping[tuple[str, str], int] = MappingProxyType({})
     """What the guard took out of the answer: reason and rule, how often."""
-    held: Callable[[], None] | None = None
+    held: tuple[str, InFlight] | None = None
+    """The place among the running requests: whose, and in what table."""
     identified_by: str = ""
     kind: str = ""
     last_event_id: bytes = b""
@@ -217,7 +223,7 @@ class Exchange:
         held = self.held
         if held is not None:
             self.held = None
-            held()
+            held[1].leave(held[0])
 
     def guard(self, reason: str, rule: str) -> None:
         """Note that something was taken out of the answer; of many different rules only the first have their names."""

@@ -15,11 +15,13 @@ from mcpsec.gateway.message import Refusal
 from mcpsec.protocol import codes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mcpsec.deployment.model import Rate
     from mcpsec.gateway.limits import Taken
     from mcpsec.gateway.message import Exchange, Headers
 
-__all__ = ["judge", "quota_headers"]
+__all__ = ["judge", "judgement", "quota_headers"]
 
 _MESSAGES = {
     "client-rate": "rate limit exceeded",
@@ -29,9 +31,9 @@ _MESSAGES = {
 _LEFT = {rule: f'"{rule.partition("-")[0]}";r=%d;t=%d'.encode() for rule in _MESSAGES}
 
 
-@lru_cache(maxsize=4096)
-def _policy(rule: str, count: int, seconds: float, burst: int) -> bytes:
-    return f'"{rule.partition("-")[0]}";q={burst};w={max(1, math.ceil(burst * seconds / count))}'.encode()
+def _policy(rule: str, rate: Rate) -> bytes:
+    window = max(1, math.ceil(rate.burst * rate.seconds / rate.count))
+    return f'"{rule.partition("-")[0]}";q={rate.burst};w={window}'.encode()
 
 
 def judge(exchange: Exchange, rule: str, rate: Rate, taken: Taken) -> Refusal | None:
@@ -39,15 +41,26 @@ def judge(exchange: Exchange, rule: str, rate: Rate, taken: Taken) -> Refusal | 
 
     ``rule`` is ``client-rate``, ``tool-rate`` or ``address-rate``; its first word names the policy.
     """
-    wait, remaining, reset = taken
-    exchange.quotas.append((_policy(rule, rate.count, rate.seconds, rate.burst), _LEFT[rule] % (remaining, reset + 1)))
-    if wait == 0.0:
-        return None
-    seconds = max(1, math.ceil(wait))
-    return Refusal(
-        429, codes.RATE_LIMITED, _MESSAGES[rule], rule,
-        data={"retryAfter": seconds}, headers=[(b"retry-after", b"%d" % seconds)],
-    )  # fmt: skip
+    return judgement(rule, rate)(exchange, taken)
+
+
+@lru_cache(maxsize=4096)
+def judgement(rule: str, rate: Rate) -> Callable[[Exchange, Taken], Refusal | None]:
+    """``judge`` of one rule and rate."""
+    policy, left = _policy(rule, rate), _LEFT[rule]
+
+    def judge_it(exchange: Exchange, taken: Taken) -> Refusal | None:
+        wait, remaining, reset = taken
+        exchange.quotas.append((policy, left % (remaining, reset + 1)))
+        if wait == 0.0:
+            return None
+        seconds = max(1, math.ceil(wait))
+        return Refusal(
+            429, codes.RATE_LIMITED, _MESSAGES[rule], rule,
+            data={"retryAfter": seconds}, headers=[(b"retry-after", b"%d" % seconds)],
+        )  # fmt: skip
+
+    return judge_it
 
 
 def quota_headers(quotas: list[tuple[bytes, bytes]]) -> Headers:

@@ -8,6 +8,8 @@ from mcpsec.gateway.limits import Buckets, Taken
 from mcpsec.signing import MemoryReplayStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mcpsec.deployment.model import Rate
     from mcpsec.gateway.state.base import SharedPatterns, SharedSessions, SharedTasks
 
@@ -36,6 +38,10 @@ class MemoryState:
     def take(self, kind: str, key: str, rate: Rate) -> Taken:
         """Take a token."""
         return self._buckets.take(f"{kind} {key}", rate)
+
+    def bucket(self, kind: str, key: str, rate: Rate) -> Callable[[], Taken]:
+        """``take`` for one key and rate, for whoever takes often."""
+        return self._buckets.bucket(f"{kind} {key}", rate)
 
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mcpsec.gateway.message import Exchange, Refusal
 from mcpsec.gateway.policy import Call, Context
+from mcpsec.gateway.steps import CHANGED
 from mcpsec.gateway.tasks import ABOUT_ONE_TASK
 from mcpsec.protocol import codes
 from mcpsec.protocol.jsonrpc import Kind
@@ -14,8 +15,10 @@ from mcpsec.protocol.jsonrpc import Kind
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
 
+    from mcpsec.deployment.model import MethodClass
     from mcpsec.gateway.policy import Decision, Policy
     from mcpsec.gateway.policy.confirmation import Confirmations, Presented
+    from mcpsec.gateway.steps import Changed, Repeated
     from mcpsec.gateway.upstreams.aggregate import AggregateServer
     from mcpsec.protocol.jsonrpc import Message
 
@@ -80,6 +83,29 @@ class Authorise:
             if decision.confirmations:
                 used += [shown[header] for header in decision.confirmations]
         return _use_up(exchange, desk, used) if used and desk is not None else None
+
+    def again(self, exchange: Exchange) -> Repeated:
+        """Nothing but to name the call, for as long as the policy that grants it whatever its arguments is in force."""
+        message, client, upstream = exchange.message, exchange.client, exchange.upstream
+        if message is None or client is None or exchange.kind != "tool" or exchange.endpoint is self._aggregate:
+            return self
+        policy, policy_now = self._policy(), self._policy
+        decision = policy.settled(client.id, Call(upstream, "tool", message.params["name"]))
+        if decision is None or not decision.allowed or decision.confirmations:
+            return self
+        method_class: MethodClass | Literal[""] = decision.method_class or ""
+        rule, resource = decision.rule, exchange.resource
+
+        def repeated(exchange: Exchange) -> Changed | None:
+            message = exchange.message
+            arguments = None if message is None else message.params.get("arguments", {})
+            if type(arguments) is not dict or policy_now() is not policy:
+                return CHANGED
+            exchange.kind, exchange.resource, exchange.arguments = "tool", resource, arguments
+            exchange.method_class, exchange.rule = method_class, rule
+            return None
+
+        return repeated
 
     def _calls(self, exchange: Exchange, method: str, params: dict[str, Any]) -> Iterator[Call | None]:
         """Everything that a message asks for but a tool, as the policy names it; None for what it names wrongly."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcpsec.gateway.message import Exchange, Refusal
+from mcpsec.gateway.steps import CHANGED
 from mcpsec.protocol import codes
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from mcpsec.deployment.model import Client, Deployment, Factor
     from mcpsec.gateway.message import Headers
+    from mcpsec.gateway.steps import Repeated
 
 __all__ = ["Factors", "FactorsComplete"]
 
@@ -56,6 +58,11 @@ class FactorsComplete:
             return None
         exchange.client, exchange.claimed = None, client.id
         return self._refuse(exchange, "factor-missing", f"{', '.join(sorted(missing))} missing")
+
+    def again(self, exchange: Exchange) -> Repeated:
+        """Whether the same has been shown."""
+        shown = exchange.identified_by
+        return lambda repeated: None if repeated.identified_by == shown else CHANGED
 
     def _refuse(self, exchange: Exchange, rule: str, detail: str) -> Refusal:
         return Refusal(

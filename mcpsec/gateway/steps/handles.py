@@ -11,6 +11,7 @@ from mcpsec.protocol.jsonrpc import Kind
 
 if TYPE_CHECKING:
     from mcpsec.gateway.handles import HandleSeal
+    from mcpsec.gateway.steps import Repeated
 
 __all__ = ["OpenHandles"]
 
@@ -35,6 +36,10 @@ class OpenHandles:
             return Refusal(400, codes.INVALID_PARAMS, "requestState is not one of this request", "request-state")
         exchange.rewrite({**message.params, "requestState": state})
         return None
+
+    def again(self, exchange: Exchange) -> Repeated | None:
+        """Nothing for the form of a call without a state."""
+        return self if exchange.message is None or "requestState" in exchange.message.params else None
 
     def _open_event(self, exchange: Exchange) -> Refusal | None:
         request = exchange.request

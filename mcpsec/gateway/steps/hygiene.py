@@ -50,6 +50,9 @@ class Hygiene:
             known.passed = self
         return refusal
 
+    def again(self, exchange: Exchange) -> None:
+        """Nothing: the head that is repeated has passed."""
+
     def _check(self, request: Request) -> Refusal | None:
         fields = request.fields
         if len(fields) != len(request.headers) and any(

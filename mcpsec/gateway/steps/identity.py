@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mcpsec.certs.names import kind_of_san
 from mcpsec.gateway.message import Exchange, Peer, Refusal
+from mcpsec.gateway.steps import CHANGED
 from mcpsec.protocol import codes
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from mcpsec.deployment.model import Client
     from mcpsec.gateway.failures import AuthenticationFailures
+    from mcpsec.gateway.steps import Changed, Repeated
     from mcpsec.gateway.steps.factors import Factors
 
 __all__ = ["CertificateIdentity", "ClientDirectory"]
@@ -66,6 +68,20 @@ class CertificateIdentity:
     def __init__(self, factors: Factors, failures: AuthenticationFailures) -> None:
         self._factors = factors
         self._failures = failures
+
+    def again(self, _exchange: Exchange) -> Repeated:
+        """The certificate's end, which comes while a connection lasts."""
+        succeeded = self._failures.succeeded
+
+        def repeated(exchange: Exchange) -> Changed | None:
+            peer = exchange.peer
+            if peer.client is None or peer.not_after is None or time.time() > peer.not_after:
+                return CHANGED
+            exchange.identified_by = "mtls"
+            succeeded(peer.address, peer.client.id)
+            return None
+
+        return repeated
 
     def __call__(self, exchange: Exchange) -> Refusal | None:
         """Look at the peer, whose certificate TLS has verified."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcpsec.gateway.message import Answer, Exchange, Refusal
+from mcpsec.gateway.steps import CHANGED
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import (
     CLIENT_NOTIFICATIONS,
@@ -18,7 +19,7 @@ from mcpsec.protocol.headers import Agreement, era_of_headers, route
 from mcpsec.protocol.jsonrpc import Kind, ProtocolError, parse
 
 if TYPE_CHECKING:
-    from mcpsec.gateway.steps import Outcome
+    from mcpsec.gateway.steps import Changed, Outcome, Repeated
 
 __all__ = ["ParseMessage"]
 
@@ -60,6 +61,32 @@ class ParseMessage:
         if known is not None and refusal is None and found.era is Era.MODERN and message.kind is Kind.REQUEST:
             known.agreement = Agreement.of(message, str(found.version))
         return refusal
+
+    def again(self, exchange: Exchange) -> Repeated:
+        """The strict parse, and whether the body has the same form.
+
+        That is the same method and target, and members of the same names in ``params`` and its ``_meta``: the steps
+        behind this one need not look for what such a message can't hold.
+        """
+        known, message = exchange.request.known, exchange.message
+        if known is None or known.agreement is None or message is None:
+            return self
+        holds, max_depth = known.agreement.holds, self._max_depth
+        names, meta_names = set(message.params), set(message.params["_meta"])
+
+        def repeated(exchange: Exchange) -> Changed | None:
+            try:
+                message = parse(exchange.request.body, max_depth=max_depth)
+            except ProtocolError:
+                return CHANGED
+            params = message.params
+            if not holds(message) or params.keys() != names or params["_meta"].keys() != meta_names:
+                return CHANGED
+            exchange.message = message
+            exchange.era = Era.MODERN
+            return None
+
+        return repeated
 
     def _check_method(self, exchange: Exchange, era: Era, version: str | None) -> Outcome:
         message = exchange.message

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mcpsec.gateway.limits import Taken
 from mcpsec.gateway.policy.globs import Glob
-from mcpsec.gateway.quota import judge
+from mcpsec.gateway.quota import judge, judgement
 from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.steps.session import store_unavailable
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mcpsec.deployment.model import Client, Rate, Upstream
     from mcpsec.gateway.message import Exchange, Refusal
     from mcpsec.gateway.state import State
+    from mcpsec.gateway.steps import Repeated
 
     Outcome = Refusal | None | Awaitable[Refusal | None]
 
@@ -60,6 +61,17 @@ class RateLimit:
             return None
         return _spend(self._state, exchange, "client-rate", client.id, rate)
 
+    def again(self, exchange: Exchange) -> Repeated | None:
+        """A token of the same bucket."""
+        client, bucket = exchange.client, getattr(self._state, "bucket", None)
+        rate = None if client is None else self._rates.get(client.id)
+        if client is None or rate is None:
+            return None
+        if bucket is None:  # the buckets are in another place
+            return self
+        take, judge_it = bucket("client-rate", client.id, rate), judgement("client-rate", rate)
+        return lambda repeated: judge_it(repeated, take())
+
 
 class AddressRate:
     """One bucket a network address; an IPv6 network of 64 bits is one, since its owner has them all."""
@@ -90,6 +102,10 @@ class ToolRate:
     def __init__(self, upstreams: Iterable[Upstream], state: State) -> None:
         self._rates = {upstream.name: _ranked(upstream.rate_limits) for upstream in upstreams if upstream.rate_limits}
         self._state = state
+
+    def again(self, _exchange: Exchange) -> Repeated | None:
+        """Nothing where no tool has a rate of its own."""
+        return self if self._rates else None
 
     def __call__(self, exchange: Exchange) -> Outcome:
         """Spend one token of the bucket of the client and the tool; the closest glob counts."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from mcpsec.gateway.sessions import Session, SessionTable
     from mcpsec.gateway.state import SharedSessions
+    from mcpsec.gateway.steps import Repeated
 
 __all__ = ["FindSession", "store_unavailable"]
 
@@ -42,6 +43,10 @@ class FindSession:
         if self._sessions.shared is None:
             return _unknown()
         return self._look_elsewhere(exchange, self._sessions.shared, id.decode("latin-1"))
+
+    def again(self, exchange: Exchange) -> Repeated | None:
+        """Nothing in the 2026 era."""
+        return None if exchange.era is Era.MODERN else self
 
     async def _look_elsewhere(self, exchange: Exchange, shared: SharedSessions, id: str) -> Refusal | None:
         """Another gateway may have opened it."""

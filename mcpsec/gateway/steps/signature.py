@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.failures import AuthenticationFailures
     from mcpsec.gateway.rotating import RotatingVerifier
     from mcpsec.gateway.state import State
+    from mcpsec.gateway.steps import Repeated
     from mcpsec.gateway.steps.factors import Factors
     from mcpsec.signing import Claim, Verified
 
@@ -81,6 +82,11 @@ class SignatureCheck:
         if isinstance(first, bool):
             return self._settled(exchange, checked.settle(first), claimed)
         return self._await_claim(exchange, checked, first, claimed)
+
+    def again(self, exchange: Exchange) -> Repeated | None:
+        """All of it, where there is or has to be a signature."""
+        unsigned = exchange.request.fields.keys().isdisjoint(_SIGNED)
+        return None if unsigned and not self._factors.needed("signature", exchange.client) else self
 
     async def _await_claim(
         self, exchange: Exchange, claim: Claim, first: Awaitable[bool], claimed: str

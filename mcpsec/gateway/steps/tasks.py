@@ -15,6 +15,7 @@ from mcpsec.protocol.jsonrpc import Kind
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from mcpsec.gateway.steps import Repeated
     from mcpsec.gateway.tasks import TaskTable
     from mcpsec.protocol.jsonrpc import Message
 
@@ -51,6 +52,11 @@ class FindTask:
         if self._tasks.is_shared and not all(self._tasks.tools_of(exchange, id) for id in named or [None]):
             return self._look_elsewhere(exchange, named)
         return self._own(exchange, named)
+
+    def again(self, exchange: Exchange) -> Repeated | None:
+        """Nothing for the form of a call that names no task."""
+        message = exchange.message
+        return self if message is None or message.method != "tools/call" or _named(message) else None
 
     def _own(self, exchange: Exchange, named: list[Any]) -> Refusal | None:
         for id in named:

@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from mcpsec.gateway.message import Exchange, Refusal
+from mcpsec.gateway.steps import CHANGED
 from mcpsec.gateway.steps.authorise import denied
 from mcpsec.gateway.upstreams.aggregate import AggregateServer, all_tools
 from mcpsec.gateway.upstreams.base import RpcError, unavailable
@@ -23,6 +24,7 @@ from mcpsec.protocol.param_headers import check_param_headers, param_headers
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from mcpsec.gateway.steps import Changed, Repeated
     from mcpsec.gateway.upstreams.base import Upstream
 
 __all__ = ["KnownTool"]
@@ -49,6 +51,23 @@ class KnownTool:
         ):
             return self._check_call(exchange, upstream, name)
         return self._look_again(exchange, upstream, name)
+
+    def again(self, exchange: Exchange) -> Repeated:
+        """Whether the upstream lists the very same tool still, where there is no pin and no header to compare."""
+        if exchange.kind != "tool" or exchange.message is None:
+            return self
+        upstream, name = self._target(exchange.endpoint, exchange.message.params["name"])
+        if upstream is None or name not in upstream.catalogue.tools:
+            return self
+        catalogue = upstream.catalogue
+        tool = catalogue.tools[name]
+        if catalogue.pins is not None or exchange.era is not Era.MODERN or catalogue.declared.get(name, True):
+            return self
+
+        def repeated(_exchange: Exchange) -> Changed | None:
+            return None if catalogue.tools.get(name) is tool and catalogue.pins is None else CHANGED
+
+        return repeated
 
     @staticmethod
     def _target(endpoint: Upstream, name: str) -> tuple[Upstream | None, str]:

@@ -18,6 +18,7 @@ from mcpsec.protocol.jsonrpc import Kind
 
 if TYPE_CHECKING:
     from mcpsec.gateway.message import Exchange, Request
+    from mcpsec.gateway.steps import Repeated
     from mcpsec.protocol.jsonrpc import Message
 
 __all__ = ["Trace", "TraceContext", "context_of", "parse_traceparent"]
@@ -97,6 +98,10 @@ class Trace:
             exchange.trace = given
         if b"traceparent" in request.fields or b"tracestate" in request.fields or exchange.trace is not None:
             _hand_on(exchange)
+
+    def again(self, _exchange: Exchange) -> Repeated | None:
+        """Nothing, unless there is a span to begin: a known head names no trace, nor does this form of a body."""
+        return self if self._own_spans else None
 
     def _own(self, given: TraceContext | None) -> TraceContext:
         span_id = secrets.token_hex(8)

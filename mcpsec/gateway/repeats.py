@@ -1,0 +1,78 @@
+"""Requests that repeat one: what its steps have left to do for the next with the same head, of the same client.
+
+``steps`` says what ``again`` means there. A shortened ``Way`` holds for one list of steps (a reload makes another), one
+client of the file (a reload makes others), one known head, and the form of body that ``ParseMessage`` has seen: a call
+of one tool in the 2026 era. Each of its parts stands for one step, so that a part that finds something changed hands
+over to the full steps from its own on, and nothing is done twice or left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcpsec.protocol.eras import Era
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mcpsec.deployment.model import Client
+    from mcpsec.gateway.message import Exchange, Head
+    from mcpsec.gateway.steps import Repeated, Step
+
+__all__ = ["Way", "remember_way", "way_of"]
+
+_CLIENTS = 64
+"""For each head: where more clients send the same one, those that come next are remembered."""
+_CHANGES = 16
+"""Where calls take turns in their form, or an upstream in its tools, the steps are done in full from then on."""
+
+
+class Way:
+    """What a request has to pass: ``parts`` are steps, or parts of them, each with the place of its step.
+
+    ``whole`` is the way with all steps in full. ``client`` is whose requests may take a shortened one; ``changes``
+    counts how often it had to be made anew.
+    """
+
+    __slots__ = ("changes", "client", "parts", "whole")
+
+    def __init__(
+        self, parts: tuple[tuple[int, Repeated], ...], whole: Way | None = None, client: Client | None = None
+    ) -> None:
+        self.parts = parts
+        self.whole = whole or self
+        self.client = client
+        self.changes = 0
+
+    @classmethod
+    def of(cls, steps: Iterable[Step]) -> Way:
+        """All of them in full."""
+        return cls(tuple(enumerate(steps)))
+
+
+def way_of(exchange: Exchange, known: Head, whole: Way) -> Way:
+    """The way of a request with a known head: shortened, when one like it has passed before."""
+    client = exchange.client
+    way = None if client is None else known.ways.get(client.id)
+    return way if way is not None and way.whole is whole and way.client is client else whole
+
+
+def remember_way(exchange: Exchange, whole: Way) -> None:
+    """Have the next requests like this one, which has passed the whole way, take a shortened one."""
+    known, client = exchange.request.known, exchange.peer.client
+    if known is None or client is None or exchange.client is not client or exchange.kind != "tool":
+        return
+    if known.agreement is None or exchange.era is not Era.MODERN or exchange.message is None:
+        return
+    parts: list[tuple[int, Repeated]] = []
+    before = way_of(exchange, known, whole)
+    changes = 0 if before is whole else before.changes + 1
+    for place, step in whole.parts:
+        again = getattr(step, "again", None)
+        part = step if again is None or changes > _CHANGES else again(exchange)
+        if part is not None:
+            parts.append((place, part))
+    if len(known.ways) >= _CLIENTS:
+        known.ways.clear()
+    known.ways[client.id] = way = Way(tuple(parts), whole, client)
+    way.changes = changes
