@@ -219,12 +219,14 @@ class Bulk:
                 spans.sort()
                 matches.extend(DETECTORS[number].detect(book, data, lower, where, merge(spans, size)))
         if leads.encoded:
-            matches.extend(
-                decoding.hidden(
-                    data, lambda plain: resolve(direct(book, plain, plain.lower(), None), floor), spans=leads.encoded
-                )
-            )
+            matches.extend(decoding.hidden(data, lambda plain: self._plainly(plain, floor), spans=leads.encoded))
         return finish(book, data, lower or data.lower(), path, matches, floor) if matches or leads.marked else []
+
+    def _plainly(self, plain: bytes, floor: int) -> list[Match]:
+        """The matches in a decoded text; most have no hit, which is told sooner than what their words might wake."""
+        hits = self._scan(plain)
+        self._at_beginning(plain, hits)
+        return resolve(direct(self.book, plain, plain.lower(), None), floor) if hits else []
 
     def _at_beginning(self, data: bytes, hits: list[tuple[int, int]]) -> None:
         """Add what the expressions would find at the text's beginning if they did not want a character before it."""

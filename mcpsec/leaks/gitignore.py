@@ -99,14 +99,17 @@ class Ignore:
         ``name`` is the last part of the path; both end with ``/`` for a directory.
         """
         for ignored, names, ends, by_name, by_path in self._groups:
-            if (
-                name in names
-                or name.endswith(ends)
-                or any(meets(name, literals) and test(name) for meets, literals, test in by_name)
-                or any(meets(relative, literals) and test(relative) for meets, literals, test in by_path)
-            ):
+            if name in names or name.endswith(ends) or _meets(name, by_name) or _meets(relative, by_path):
                 return ignored
         return None
+
+
+def _meets(text: str, tests: list[_Test]) -> bool:
+    """True when one of the expressions means the text: a loop, since a generator would cost more than the tests."""
+    for meets, literals, test in tests:  # noqa: SIM110
+        if meets(text, literals) and test(text):
+            return True
+    return False
 
 
 class _Group:
@@ -121,12 +124,10 @@ class _Group:
         """Over the whole path."""
 
     def add(self, line: str) -> None:
-        source = translate(line)
-        if source is None:
-            return
         plain = _PLAIN.fullmatch(line.rstrip("\r\n"))
         if plain is None:
-            if _is_good(source):
+            source = translate(line)
+            if source is not None and _is_good(source):
                 place = self.loose if source.startswith(ANYWHERE) else self.anchored
                 place.add(line, source.removeprefix(ANYWHERE))
             return
