@@ -91,18 +91,21 @@ _TO_VALUE = (
 )
 """Unbounded, unlike the walk: an automaton that need not count is a fraction of the size, and as much the quicker."""
 _FORMS = (
-    r"[ \t]{1,16}string[ \t]{1,4}=",  # Go: Password   string = "..."
-    r"[ \t]{0,4}:[ \t]{0,4}&(?:'[a-z]{1,10} )?str[ \t]{0,4}=",  # Rust
-    r"[ \t]{0,4}(?:\|\||\?\?)[ \t]{0,4}[\"'`]",
-    r"[ \t]{0,4}:::?=",
-    r"[\"'`]\){1,2}\.(?:val|type|fill|send_?keys|setvalue)\(",
-    r"[\"'`],[ \t]{0,4}with(?::|[ \t]?=>)",
-    r"[\"']>\s{0,30}<value>",
-    r"[^<>\n]{0,40}>\s{0,30}[A-Za-z+/=_.-]{20}",
-    r"`?[ \t]{0,16}\|[ \t]{1,16}`?[^\s|]{4}",
-    r"[\"']?:[ \t]{0,4}\{?\r?\n[ \t]{1,24}[\"']?(?:type|description|noecho|m(?:in|ax)length)[\"']?:",
+    r"[ \t]+string[ \t]+=",  # Go: Password   string = "..."
+    r"[ \t]*:[ \t]*&(?:'[a-z]+ )?str[ \t]*=",  # Rust
+    r"[ \t]*(?:\|\||\?\?)[ \t]*[\"'`]",
+    r"[ \t]*:::?=",
+    r"[\"'`]\)+\.(?:val|type|fill|send_?keys|setvalue)\(",
+    r"[\"'`],[ \t]*with(?::|[ \t]?=>)",
+    r"[\"']>\s*<value>",
+    r"[^<>\n]*>\s*[A-Za-z+/=_.-]{20}",
+    r"`?[ \t]*\|[ \t]+`?[^\s|]{4}",
+    r"[\"']?:[ \t]*\{?\r?\n[ \t]+[\"']?(?:type|description|noecho|m(?:in|ax)length)[\"']?:",
+    r"[\"'][ \t]*\{",
+    r"[ \t]+[A-Za-z0-9_+/=-]{20}",
+    r"[ \t]+@?[\"'][^\s\"']{4}",
 )
-"""Rarer ways from a name to its value; each is an expression of its own, since all in one would be too large."""
+"""Rarer ways from a name to its value, one expression as they count nothing: of its own each would be woken by every ``key``."""  # noqa: E501
 _OPENING = r"(?:[bru@$fl]{0,2}(?:\\?[\"'`]|&quot;)+|[A-Za-z_][\w.: ]*\([ \t]*[\"'])"
 _TANGLED = r"(?:[\w./:,-]*[^\w\s\"'`./:,-]){5}"
 _QUOTED_OPAQUE = rf"[^\s\"'`0-9]*[0-9]|[A-Za-z+/=_.-]{{20}}|{_TANGLED}"
@@ -111,12 +114,9 @@ GATES = (
     rf"(?i)(?:pass|secret|token|key|auth|cred|bearer|jwt|salt|nonce|cookie|_pat){_TO_VALUE}(?:{_OPENING}(?:{_QUOTED_OPAQUE})|{_BARE_OPAQUE})",
     rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}(?:{_OPENING}[^\s\"'`][^\"'`\r\n]{{3}}|[^\s\"'`<>(){{}}][^\s\"'`<>]{{3}})",
     rf"(?i)-[\w-]{{0,24}}(?:{_PLAIN})[\w-]{{0,24}}[ \t]{{1,4}}[^\s-]",
-    rf"(?i)(?:{_PLAIN}|pw|senha|parola)[\w.-]{{0,40}}[ \t]{{1,3}}[A-Za-z0-9_+/=-]{{20}}",
-    rf"(?i)(?:{_PLAIN}|pw|senha|parola)[\w.-]{{0,40}}[ \t]{{1,8}}@?[\"'][^\s\"']{{4}}",
     rf"(?im)^[ \t]{{0,8}}(?:env[ \t]{{1,4}})?[\w.-]{{0,40}}(?:{_PLAIN}|{_PASSWORDS})[\w.-]{{0,24}}[ \t]{{1,24}}"
     rf"[^\s=:|]\S{{3,127}}[ \t]{{0,8}}\r?$",
-    *(rf"(?i)(?:{_PLAIN}|{_PASSWORDS})[\w.-]{{0,24}}{form}" for form in _FORMS),
-    rf"(?i)(?:{_PLAIN})[\w-]{{0,40}}[\"'][ \t]{{0,4}}\{{",
+    rf"(?i)(?:{_PLAIN}|{_PASSWORDS})[\w.-]*(?:{'|'.join(_FORMS)})",
     rf"(?:{_FOREIGN})",
     rf"(?i)[\"'`][ \t]{{0,2}}[!=]={{1,2}}[ \t]{{0,2}}[\w.$]{{0,40}}(?:{_PASSWORDS}|secret|token|key)",
 )

@@ -235,8 +235,7 @@ class Bulk:
             for keyword, _ in self._short:
                 if begins.startswith(keyword) and beside_slot(begins, 0, len(keyword)):
                     hits.append((self._short_number, len(keyword)))
-        if decoding.at_beginning(data):
-            hits.append((self._encoded_number, 0))
+        hits.extend((self._encoded_number + gate, 0) for gate in decoding.at_beginning(data))
 
     def _leads(self, data: bytes, hits: list[tuple[int, int]]) -> _Leads:
         """What to look at, from where each expression ended."""

@@ -33,10 +33,12 @@ _TEXT_QUAD = (
     "[CDIJKLMNOPQRSTUVWXYZabcdef][ACDEFGHQSTUVWXgijklmnwyz0123][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
 )
 """Four digits of base64 whose three bytes are printable ASCII or white space: the high bits of such bytes are few."""
+_HEX_BYTE = "(?:0[9aAdD]|[2-7][0-9a-fA-F])"
+"""The same of two digits in hex."""
 GATES = (
     rf"[^A-Za-z0-9+/_-](?:{_TEXT_QUAD}){{8}}",
-    r"(?:0[9aAdD]|[2-7][0-9a-fA-F]){24}",
-    r"%[0-9A-Fa-f]{2}[^\s%]{0,80}%[0-9A-Fa-f]{2}",
+    rf"[^0-9A-Za-z]{_HEX_BYTE}{{24}}",
+    rf"%{_HEX_BYTE}[^\s%]{{{{0,80}}}}%{_HEX_BYTE}",
     r"(?:\\u00[2-7][0-9a-fA-F]){4}",
 )
 """One for each of :data:`_DECODERS`; a text's beginning is for :func:`at_beginning`, since ``^`` costs every byte."""
@@ -47,7 +49,9 @@ _REACHES = (
     (256, expression(rb"[\w.+/=\\-]*")),
 )
 """How far before a hit of each gate its decoder may begin, and what it may take behind."""
-_BEGINS_ENCODED = expression(rf"(?:{_TEXT_QUAD}){{8}}".encode())
+_BEGINS_ENCODED = (expression(rf"(?:{_TEXT_QUAD}){{8}}".encode()), expression(rf"{_HEX_BYTE}{{24}}".encode()))
+_RUN_BYTES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/_-"
+_SHORTEST = 32
 _PRINTABLE = expression(rb"[\t\n\r -~]*\Z")
 
 
@@ -92,9 +96,12 @@ def around(data: bytes, gate: int, ends: Iterable[int]) -> Iterator[tuple[int, i
         yield begin, end, gate
 
 
-def at_beginning(data: bytes) -> bool:
-    """True when the text begins with what the first gate finds behind some other character."""
-    return _BEGINS_ENCODED.match(data) is not None
+def at_beginning(data: bytes) -> Iterator[int]:
+    """The gates that would find something at the text's beginning if they did not want another character before it."""
+    if not data[:_SHORTEST].translate(None, _RUN_BYTES):  # few texts begin without a blank
+        for gate, begins in enumerate(_BEGINS_ENCODED):
+            if begins.match(data):
+                yield gate
 
 
 def _encoded(data: bytes, spans: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, bytes, str]]:
