@@ -38,7 +38,7 @@ _HEX_BYTE = "(?:0[9aAdD]|[2-7][0-9a-fA-F])"
 GATES = (
     rf"[^A-Za-z0-9+/_-](?:{_TEXT_QUAD}){{8}}",
     rf"[^0-9A-Za-z]{_HEX_BYTE}{{24}}",
-    rf"%{_HEX_BYTE}[^\s%]{{{{0,80}}}}%{_HEX_BYTE}",
+    rf"%{_HEX_BYTE}[^\s%]{{0,80}}%{_HEX_BYTE}",
     r"(?:\\u00[2-7][0-9a-fA-F]){4}",
 )
 """One for each of :data:`_DECODERS`; a text's beginning is for :func:`at_beginning`, since ``^`` costs every byte."""
