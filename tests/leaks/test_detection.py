@@ -1,3 +1,5 @@
+from base64 import b64encode
+
 import pytest
 
 from mcpsec.leaks import scan_bytes
@@ -6,6 +8,8 @@ from mcpsec.leaks.detection import find
 from mcpsec.leaks.rulebook import packaged
 
 from .samples import ENV, HEX, OPAQUE, PASSWORD
+
+ESCAPED = "".join(f"\\u{ord(c):04x}" for c in ENV)
 
 
 def found(text, path=None, confidence="medium"):
@@ -132,6 +136,9 @@ def test_both_engines_find_the_same():
 
     texts = [text for _, wanted, unwanted in examples() for text in (*wanted, *unwanted)]
     texts += [ENV, f"postgres://app:{PASSWORD}@db.acme.io/x", f'{{"args": ["--access-token", "{HEX}"]}}']
+    hidden = [ENV.encode().hex(), b64encode(ENV.encode()).decode(), f"api_key%3D%22{OPAQUE}%22", ESCAPED]
+    texts += [before + text for text in hidden for before in ("", "x = ")]
+    assert all(find(text.encode(), path="a.txt", floor=0) for text in texts[-2 * len(hidden) :])
     whole = "\n\n----\n\n".join(texts).encode()
     bulk = Bulk(packaged())
 
@@ -155,8 +162,6 @@ SECRET = "apiVersion: v1\nkind: {kind}\ndata:\n  username: {user}\n  # of the se
 
 
 def manifest(kind, value):
-    from base64 import b64encode
-
     return SECRET.format(kind=kind, user=b64encode(b"application7").decode(), value=b64encode(value.encode()).decode())
 
 
