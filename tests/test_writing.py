@@ -1,5 +1,6 @@
 """What a file holds after a write that went well, and after one that did not."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -129,3 +130,19 @@ def test_a_directory_that_is_not_there_is_named_without_the_scratch_file(tmp_pat
     with pytest.raises(ConfigurationError) as caught:
         write_output(tmp_path / "none" / "report", b"")
     assert caught.value.path == str(tmp_path / "none" / "report") and "no such file" in caught.value.message
+
+
+def test_a_disk_that_refuses_at_the_last_moment_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+
+    def refuse(_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(ConfigurationError, match="no space") as caught:
+        write_atomic(path, b"new")
+    assert "free some space" in (caught.value.hint or "")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

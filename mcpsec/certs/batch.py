@@ -18,7 +18,7 @@ from mcpsec.certs.names import check_name
 from mcpsec.errors import ConfigurationError, RefusedError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from mcpsec.certs.leaf import LeafRequest
@@ -58,7 +58,7 @@ def count_requests(path: Path, pki: Pki, purpose: Purpose | None, *, skip_existi
 
 def _check(path: Path, pki: Pki, group: list[tuple[int, LeafRequest]]) -> None:
     """Check rows together, which is quick, and one by one when one of them is wrong, to tell which."""
-    if not group:
+    if not group:  # the last row filled one, which was checked then
         return
     authority = pki.authority(group[0][1].profile.purpose)
     authority.usable_signer(now_utc())
@@ -142,7 +142,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if start == "[":
                 yield from _objects(enumerate(json.load(file), 1), path)
             elif start == "{":
-                yield from _objects(((at, json.loads(line)) for at, line in enumerate(file, 1) if line.strip()), path)
+                yield from _objects(_lines(file, path), path)
             else:
                 reader = csv.DictReader(file, restkey="(too many)", strict=True)
                 for row in reader:
@@ -153,9 +153,23 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     except OSError as error:
         raise ConfigurationError(f"can't be read ({error.strerror})", path=path) from error
     except json.JSONDecodeError as error:
-        raise ConfigurationError(f"this is no JSON: {error.msg}", path=path, line=error.lineno) from error
+        raise _no_json(error, path, error.lineno) from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise ConfigurationError(f"this is no CSV: {error}", path=path) from error
+
+
+def _lines(file: Iterable[str], path: Path) -> Iterator[tuple[int, Any]]:
+    """The lines of JSON Lines; an error in one of them names it, and not the first line, which its own parser saw."""
+    for at, line in enumerate(file, 1):
+        if line.strip():
+            try:
+                yield at, json.loads(line)
+            except json.JSONDecodeError as error:
+                raise _no_json(error, path, at) from error
+
+
+def _no_json(error: json.JSONDecodeError, path: Path, line: int) -> ConfigurationError:
+    return ConfigurationError(f"this is no JSON: {error.msg}", path=path, line=line)
 
 
 def _objects(rows: Iterator[tuple[int, Any]], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

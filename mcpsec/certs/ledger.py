@@ -338,10 +338,6 @@ class Ledger:
         self._db.execute("UPDATE signers SET state = 'retired' WHERE id = ?", (signer,))
         self._db.execute("DELETE FROM crls WHERE signer = ?", (signer,))
 
-    def set_signer_key(self, signer: str, key: str) -> None:
-        """Record that a signer's key is somewhere else now. Call within a transaction."""
-        self._db.execute("UPDATE signers SET key = ? WHERE id = ?", (key, signer))
-
     def crl(self, signer: str) -> StoredCrl | None:
         """The newest CRL of a signer."""
         rows = self._rows("SELECT * FROM crls WHERE signer = ?", signer)

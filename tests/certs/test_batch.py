@@ -59,6 +59,10 @@ def test_every_format_says_the_same(text: str, pki: Pki, tmp_path: Path) -> None
         ("name,purpose,days\na,client,nan\n", 2),
         ("name,purpose,key\na,client,dsa\n", 2),
         ("name,purpose,profile\na,client,nothing\n", 2),
+        ("name,purpose,profile\na,server,client\n", 2),
+        ("name,purpose\na,peer\n", 2),
+        ('{"name": "a", "purpose": "client"}\n{"name": "b", "profile": ["client"]}\n', 2),
+        ('{"name": "a", "purpose": "client"}\n\n{"name" 5}\n', 3),
         ("purpose\nclient\n", 2),
         ('{"name": "a", "purpose": "client"}\n[]\n', 2),
         ('{"name": 5, "purpose": "client"}\n', 1),
@@ -75,6 +79,23 @@ def test_a_wrong_list_names_its_line_and_issues_nothing(text: str, line: int | N
     with pytest.raises(ConfigurationError) as caught:
         count_requests(path, pki, None)
     assert caught.value.path == str(path) and (line is None or caught.value.line == line)
+
+
+def test_long_lists_are_checked_in_groups_and_the_wrong_row_is_named(pki: Pki, tmp_path: Path) -> None:
+    names = [f"agent-{number}" for number in range(512)]
+    path = _write(tmp_path, "\n".join(["name", *names]) + "\n")
+    assert count_requests(path, pki, Purpose.CLIENT) == 512
+    pki.issue("agent-300", Purpose.CLIENT)
+    with pytest.raises(ConfigurationError, match="already bears") as caught:
+        count_requests(path, pki, Purpose.CLIENT)
+    assert caught.value.line == 302  # the header is line 1
+
+
+def test_progress_hears_how_many_are_done(pki: Pki) -> None:
+    requests = [pki.request(name, Purpose.CLIENT) for name in ("a", "b")]
+    requests.append(pki.request("c", Purpose.SERVER, ["c.example.com"]))
+    heard: list[int] = []
+    assert len(list(pki.issue_many(requests, heard.append))) == sum(heard) == 3
 
 
 def test_what_is_no_text_and_what_is_missing(pki: Pki, tmp_path: Path) -> None:

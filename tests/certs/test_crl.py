@@ -2,6 +2,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcpsec.certs import Pki, Purpose, crl_is_due, load_crl
 from mcpsec.certs.crl import check_reason, parse_crls
@@ -71,3 +75,13 @@ def test_issuing_signs_a_due_list_on_the_way(pki: Pki, monkeypatch: pytest.Monke
     monkeypatch.setattr("mcpsec.certs.authority.now_utc", lambda: later)
     pki.issue("other", Purpose.CLIENT)
     assert load_crl(pki.directory / "client-ca.crl").next_update == later + timedelta(days=30)
+
+
+def test_a_list_of_another_tool_may_have_no_number(pki: Pki, tmp_path: Path) -> None:
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now = datetime.now(UTC).replace(microsecond=0)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(name).last_update(now)
+    made = builder.next_update(now + timedelta(days=1)).sign(key, hashes.SHA256())
+    path = tmp_path / "other.crl"
+    path.write_bytes(made.public_bytes(Encoding.PEM) + (pki.directory / "client-ca.crl").read_bytes())
+    assert load_crl(path).numbers == (1,)

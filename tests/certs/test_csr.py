@@ -92,3 +92,12 @@ def test_what_is_no_request(data: bytes, tmp_path: Path) -> None:
         read_request(_write(tmp_path, data))
     with pytest.raises(UsageError):
         make_request("../x", [], keys.generate("p256"))
+
+
+def test_every_kind_of_name_is_asked_for_as_what_it_is(tmp_path: Path) -> None:
+    names = ["spiffe://example.com/a", "a.example.com", "192.0.2.1", "ops@example.com"]
+    asked = read_request(_write(tmp_path, make_request("a", names, keys.generate("ed25519"))))
+    assert sorted(asked.sans) == sorted(
+        ["uri:spiffe://example.com/a", "dns:a.example.com", "ip:192.0.2.1", "email:ops@example.com"]
+    )
+    assert keys.kind_of(asked.public_key) == "ed25519"

@@ -1,10 +1,15 @@
+import ctypes
+import errno
+import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from mcpsec.certs import delivery
+from mcpsec.certs import delivery, syscalls
 from mcpsec.certs.delivery import Delivery, deliver, discard_staged
-from mcpsec.certs.syscalls import exchange
+from mcpsec.certs.syscalls import exchange, sync_filesystem
 from mcpsec.errors import ConfigurationError
 from mcpsec.writing import PRIVATE, PUBLIC
 
@@ -70,3 +75,96 @@ def test_a_delivery_that_fails_says_so_to_whoever_waits(tmp_path: Path) -> None:
     assert (tmp_path / "name").read_text() == "a file is in the way"
     discard_staged(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["name"]
+
+
+def test_a_name_that_a_dead_process_had_staged_is_staged_anew(tmp_path: Path) -> None:
+    left = tmp_path / ".new-name"
+    left.mkdir()
+    (left / "stranger").write_bytes(b"unfinished")
+    deliver(tmp_path, {"name": {"file": (b"new", PUBLIC)}})
+    assert [path.name for path in (tmp_path / "name").iterdir()] == ["file"]
+
+
+def test_what_was_moved_away_goes_when_its_place_is_taken(tmp_path: Path) -> None:
+    deliver(tmp_path, {"name": {"file": (b"new", PUBLIC)}})
+    (tmp_path / ".old-name").mkdir()
+    (tmp_path / ".old-name" / "file").write_bytes(b"old")
+    discard_staged(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["name"]
+    assert (tmp_path / "name" / "file").read_bytes() == b"new"
+
+
+@pytest.fixture
+def _forgetful() -> Iterator[None]:
+    """Which call there is, is looked up once in a process."""
+    syscalls._rename_call.cache_clear()
+    yield
+    syscalls._rename_call.cache_clear()
+
+
+@pytest.mark.usefixtures("_forgetful")
+@pytest.mark.parametrize("platform", ["win32", "freebsd14"])
+def test_platforms_without_these_calls_are_told_so(
+    platform: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for directory in (one, other):
+        directory.mkdir()
+    (one / "file").write_text("one")
+    monkeypatch.setattr(sys, "platform", platform)
+    assert exchange(one, other) is False and (one / "file").exists()
+    assert sync_filesystem(tmp_path) is False
+
+
+class _Library:
+    """A C library of which every call fails with ``number``, or one that has no such call at all."""
+
+    def __init__(self, number: int | None, *names: str) -> None:
+        self.called: list[str] = []
+        for name in names:
+            setattr(self, name, partial(self._fail, name, number))
+
+    def _fail(self, name: str, number: int | None, *_: object) -> int:
+        self.called.append(name)
+        ctypes.set_errno(number or 0)
+        return -1
+
+
+@pytest.mark.usefixtures("_forgetful")
+@pytest.mark.parametrize(
+    ("platform", "names", "number", "outcome"),
+    [
+        ("linux", ["renameat2"], errno.EINVAL, False),
+        ("linux", ["renameat2"], errno.EIO, OSError),
+        ("linux", [], None, False),
+        ("darwin", ["renamex_np"], errno.ENOTSUP, False),
+        ("darwin", ["renamex_np"], errno.EACCES, OSError),
+    ],
+)
+def test_an_exchange_that_the_system_refuses(
+    platform: str,
+    names: list[str],
+    number: int | None,
+    outcome: object,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = _Library(number, *names)
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: library)
+    if outcome is OSError:
+        with pytest.raises(OSError) as caught:
+            exchange(tmp_path / "one", tmp_path / "other")
+        assert caught.value.errno == number
+    else:
+        assert exchange(tmp_path / "one", tmp_path / "other") is False
+    assert library.called == names
+
+
+def test_a_flush_that_the_disk_refuses_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: _Library(errno.EIO, "syncfs"))
+    with pytest.raises(OSError) as caught:
+        sync_filesystem(tmp_path)
+    assert caught.value.errno == errno.EIO
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: _Library(None))
+    assert sync_filesystem(tmp_path) is False

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from mcpsec.certs import Pki, Purpose
+from mcpsec.certs import Pki, Purpose, rotation
 from mcpsec.certs.expiry import Item, Level, check_found, check_pki, parse_margin
 from mcpsec.certs.monitoring import nagios, prometheus
+from mcpsec.certs.pki import renewal_moment
 from mcpsec.certs.reading import read_target
 from mcpsec.errors import UsageError
 
@@ -101,3 +102,58 @@ def test_prometheus_text_is_well_formed_whatever_the_names(tmp_path: Path) -> No
     samples = families["mcpsec_certificate_level"].samples
     assert {(sample.labels["name"], sample.value) for sample in samples} == {('a"} 1\nx{"', 2.0), ("b", 0.0)}
     assert families["mcpsec_certificates_unread"].samples[0].value == 2
+
+
+def test_each_trouble_with_the_files_is_late_and_says_what(pki: Pki) -> None:
+    issued = pki.issue("agent", Purpose.CLIENT)
+    other = pki.issue("other", Purpose.CLIENT)
+    assert issued.key is not None
+
+    def said() -> dict[str, str]:
+        return {item.name: item.reason for item in check_pki(pki) if item.level is Level.LATE}
+
+    assert said() == {}
+    issued.certificate.write_bytes(other.certificate.read_bytes())
+    issued.chain.write_bytes(other.chain.read_bytes())
+    assert said() == {"agent": "its file is not the certificate that the ledger knows"}
+    pki.issue("agent", Purpose.CLIENT, replace=True)
+    issued.key.unlink()
+    assert said() == {"agent": "its key is gone"}
+
+
+def test_a_list_that_is_not_in_its_file_is_late_whatever_its_age(pki: Pki) -> None:
+    path = pki.directory / "client-ca.crl"
+    for spoil in (lambda: path.write_bytes((pki.directory / "server-ca.crl").read_bytes()), path.unlink):
+        spoil()
+        late = [item for item in check_pki(pki) if item.level is Level.LATE]
+        assert [(item.kind, item.purpose) for item in late] == [("crl", "client")]
+        assert "mcpsec certs crl" in late[0].reason
+
+
+def test_a_retired_ca_and_its_list_are_nobodys_concern(pki: Pki) -> None:
+    rotation.rotate(pki, Purpose.CLIENT)
+    assert len([item for item in check_pki(pki) if item.purpose == "client"]) == 4
+    rotation.retire_unused(pki.authority(Purpose.CLIENT))
+    assert len([item for item in check_pki(pki) if item.purpose == "client"]) == 2
+
+
+def test_a_renewal_that_is_overdue_is_told_even_before_the_margin(pki: Pki) -> None:
+    for number in range(8):  # each has a moment of its own, up to a twentieth of its life before the margin
+        pki.issue(f"a{number}", Purpose.CLIENT, days=90)
+    earliest = min(renewal_moment(entry) for entry in pki.entries()) + timedelta(seconds=1)
+    due = [item for item in check_pki(pki, now=earliest) if item.level is Level.DUE]
+    assert len(due) == 1 and due[0].reason.startswith("its renewal has been due since")
+
+
+@pytest.mark.parametrize(
+    ("left", "text"),
+    [
+        (timedelta(days=3), "3 days left"),
+        (timedelta(hours=30), "30 hours left"),
+        (timedelta(minutes=90), "90 minutes left"),
+        (timedelta(seconds=100), "100 seconds left"),
+    ],
+)
+def test_what_is_left_is_said_in_the_unit_that_fits(left: timedelta, text: str, pki: Pki) -> None:
+    (leaf,) = read_target(str(pki.issue("agent", Purpose.CLIENT).certificate))
+    assert check_found(leaf, now=leaf.certificate.not_valid_after_utc - left).reason == text

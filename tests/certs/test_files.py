@@ -64,3 +64,18 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> Non
     other.write_bytes(b"of another file")
     files.discard_unfinished(path)
     assert sorted(tmp_path.iterdir()) == sorted([path, other])
+
+
+def test_directories_are_made_with_their_parents_and_for_this_account_only(tmp_path: Path) -> None:
+    wanted = tmp_path / "a" / "b" / "private"
+    for _ in range(2):
+        files.make_directory(wanted)
+        assert wanted.is_dir() and wanted.stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError):
+        files.make_directory(tmp_path / "file" / "below")
+
+
+def test_a_secret_comes_from_a_regular_file_only() -> None:
+    with pytest.raises(ConfigurationError, match="the token has to be a file"):
+        files.read_private(Path("/dev/null"), "the token")

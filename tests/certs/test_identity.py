@@ -17,3 +17,10 @@ def test_a_dns_name_that_reads_as_another_identity_is_none(pki: Pki) -> None:
     true = x509.UniformResourceIdentifier("spiffe://example.com/admin")
     assert sans_of(_forge(pki, Purpose.CLIENT, true).public_bytes(Encoding.DER)) == ["spiffe://example.com/admin"]
     assert sans_of(b"nonsense") == [] and sans_of(b"") == []
+
+
+def test_names_of_kinds_that_nobody_is_known_by_are_passed_over(pki: Pki) -> None:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    for forged in (x509.DirectoryName(x509.Name([])), x509.RegisteredID(x509.ObjectIdentifier("1.2.3"))):
+        assert sans_of(_forge(pki, Purpose.CLIENT, forged).public_bytes(Encoding.DER)) == []

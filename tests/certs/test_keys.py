@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import x25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from mcpsec.certs import keys
@@ -85,3 +86,12 @@ def test_the_kind_of_an_authoritys_key() -> None:
     assert keys.ca_kind_of(keys.generate("p384").public_key()) == "p384"
     with pytest.raises(UsageError, match="'ed25519' is no kind of key for a CA"):
         keys.ca_kind_of(keys.generate("ed25519").public_key())
+
+
+def test_a_key_of_a_kind_that_tls_has_no_use_for(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    key = x25519.X25519PrivateKey.generate()
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    path.chmod(0o600)
+    with pytest.raises(SecretError, match="of a kind that is not supported"):
+        keys.load(path, "the key")

@@ -165,3 +165,24 @@ def _der(certificate: x509.Certificate) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding
 
     return certificate.public_bytes(Encoding.DER)
+
+
+def _respelled(der: bytes, before: bytes, after: bytes) -> x509.Certificate:
+    """The certificate with some bytes of its body replaced, and the lengths around them corrected."""
+    assert der[:2] == der[4:6] == b"\x30\x82" and before in der
+    grown = len(after) - len(before)
+    lengths = [(int.from_bytes(der[at : at + 2], "big") + grown).to_bytes(2, "big") for at in (2, 6)]
+    rest = der[8:].replace(before, after, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return x509.load_der_x509_certificate(b"\x30\x82" + lengths[0] + b"\x30\x82" + lengths[1] + rest)
+
+
+def test_a_serial_number_that_is_too_long_and_a_certificate_of_version_1() -> None:
+    der = _der(_build(serial=(1 << 159) - 1))
+    for before, after, code in (
+        (b"\x02\x14\x7f" + b"\xff" * 19, b"\x02\x15\x01" + bytes(20), "serial-too-long"),
+        (b"\xa0\x03\x02\x01\x02", b"", "version"),
+    ):
+        assert code not in [fault.code for fault in lint(x509.load_der_x509_certificate(der))]
+        assert code in [fault.code for fault in lint(_respelled(der, before, after))]

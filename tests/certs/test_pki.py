@@ -461,3 +461,119 @@ def test_what_root_does_in_somebodys_pki_is_that_accounts(pki: Pki) -> None:
         rotation.rotate(opened, Purpose.CLIENT)
     others = [path for path in pki.directory.rglob("*") if path.lstat().st_uid != someone]
     assert not others
+
+
+def test_a_profile_of_the_other_purpose_and_a_name_asked_for_twice(pki: Pki) -> None:
+    with pytest.raises(UsageError, match="profile 'client' is for client certificates"):
+        pki.issue("gw", Purpose.SERVER, ["gw.example.com"], profile="client")
+    with pytest.raises(UsageError, match="'Agent' is asked for twice"):
+        list(pki.issue_many(pki.request(name, Purpose.CLIENT) for name in ("agent", "Agent")))
+    assert not list(pki.entries(everything=True))
+
+
+def test_a_directory_that_the_ledger_does_not_know_is_not_overwritten(pki: Pki) -> None:
+    stranger = pki.directory / "client" / "agent"
+    stranger.mkdir()
+    (stranger / "key.pem").write_text("somebody's")
+    with pytest.raises(UsageError, match="the ledger knows no such certificate"):
+        pki.issue("agent", Purpose.CLIENT)
+    assert (stranger / "key.pem").read_text() == "somebody's"
+
+
+def test_a_certificate_that_nobody_ever_had_is_not_renewed(pki: Pki) -> None:
+    issued = pki.issue("agent", Purpose.CLIENT)
+    ledger = pki.authority(Purpose.CLIENT).ledger
+    with ledger.transaction():
+        ledger._db.execute("UPDATE certificates SET state = 'pending'")
+        ledger.abandon([issued.serial])
+    (entry,) = pki.find("agent")
+    assert entry.state(now_utc()) == "abandoned" and not entry.accepted(now_utc())
+    with pytest.raises(UsageError, match="bears no certificate that could be renewed"):
+        pki.renew("agent")
+
+
+def test_a_ledger_of_a_newer_version_is_not_touched(pki: Pki) -> None:
+    ledger = pki.authority(Purpose.CLIENT).ledger
+    ledger._db.execute("PRAGMA user_version = 7")
+    with Pki.open(pki.directory) as again, pytest.raises(ConfigurationError, match="has version 7"):
+        again.issue("agent", Purpose.CLIENT)
+    ledger._db.execute("PRAGMA user_version = 1")
+    pki.issue("agent", Purpose.CLIENT)
+
+
+def test_without_any_ledger_nothing_is_readable(pki: Pki) -> None:
+    shutil.rmtree(pki.directory / "private" / "client")
+    with Pki.open(pki.directory) as half:
+        assert [authority.purpose for authority in half.readable_authorities()] == [Purpose.SERVER]
+    shutil.rmtree(pki.directory / "private" / "server")
+    with Pki.open(pki.directory) as none, pytest.raises(ConfigurationError):
+        none.readable_authorities()
+
+
+def test_renewing_one_purpose_leaves_the_other_alone(pki: Pki) -> None:
+    pki.issue("agent", Purpose.CLIENT)
+    pki.issue("gw", Purpose.SERVER, ["gw.example.com"])
+    outcomes = pki.renew_due(within=timedelta(days=365), purpose=Purpose.SERVER)
+    assert [(renewal.name, renewal.purpose) for renewal in outcomes] == [("gw", Purpose.SERVER)]
+
+
+def test_a_list_that_can_not_be_signed_is_told_beside_what_was_renewed(pki: Pki) -> None:
+    pki.issue("gw", Purpose.SERVER, ["gw.example.com"])
+    pki.authority(Purpose.CLIENT).ledger._db.execute("DELETE FROM crls")
+    (pki.directory / "private" / "client" / "key-1.pem").unlink()
+    outcomes = {renewal.name: renewal for renewal in pki.renew_due(within=timedelta(days=365))}
+    assert outcomes["gw"].error is None
+    assert outcomes["client-ca.crl"].kind == "crl"
+    assert "is not here" in str(outcomes["client-ca.crl"].error)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('trust_domain = "example.com"', 'trust_domain = "NO DOMAIN"', "trust domain"),
+        ("days = 30", "days = 0", "between 0 and 3650 days"),
+        ("version = 1", "version = 2", "the version is not 1"),
+    ],
+)
+def test_settings_that_are_wrong_name_their_file(before: str, after: str, said: str, pki: Pki) -> None:
+    path = pki.directory / "pki.toml"
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        Pki.open(pki.directory)
+    assert caught.value.path == str(path)
+
+
+def test_a_new_root_is_found_however_the_settings_were_written(pki: Pki) -> None:
+    path = pki.directory / "pki.toml"
+    text = path.read_text() + '\n[profiles.runner]\nextends = "client"\ndays = 1\n'
+    path.write_text(text.replace("root_key =", '"root_key" ='))
+    rotation.rotate_root(pki)
+    with Pki.open(pki.directory) as again:
+        assert again.settings.root_key.startswith("private/root/key-2")
+        assert again.profiles["runner"].days == 1
+        rotation.rotate(again, Purpose.CLIENT)
+
+
+def test_an_encrypted_ca_key_is_not_rotated_without_its_passphrase(pki: Pki) -> None:
+    key = pki.directory / "private" / "client" / "key-1.pem"
+    key.write_bytes(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n")
+    with Pki.open(pki.directory) as opened, pytest.raises(SecretError, match="no passphrase was given"):
+        rotation.rotate(opened, Purpose.CLIENT)
+    assert sorted(path.name for path in key.parent.glob("key-*")) == ["key-1.pem"]
+
+
+def test_nothing_is_signed_below_a_root_that_has_ended(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rotation, "now_utc", lambda: datetime.now(UTC) + timedelta(days=4000))
+    with pytest.raises(RefusedError, match="the root has expired"):
+        rotation.rotate(pki, Purpose.CLIENT)
+    assert len(pki.authority(Purpose.CLIENT).ledger.signers()) == 1
+
+
+def test_no_root_goes_while_an_authority_is_out_of_sight(pki: Pki) -> None:
+    rotation.rotate_root(pki)
+    shutil.rmtree(pki.directory / "private" / "client")
+    with Pki.open(pki.directory) as half, pytest.raises(RefusedError, match="can't see all authorities"):
+        rotation.retire_root(half)
+    assert len(load(pki.root_file)) == 2

@@ -1,14 +1,15 @@
 import ssl
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mcpsec.certs import Pki, Purpose
+from mcpsec.certs import Pki, Purpose, keys
 from mcpsec.certs.keys import CA_KEY_KINDS, KEY_KINDS, CaKeyKind, KeyKind
-from mcpsec.certs.profiles import name_constraints, profiles
+from mcpsec.certs.names import SanKind
+from mcpsec.certs.profiles import key_identifier, name_constraints, profiles, signature_hash
 from mcpsec.errors import ConfigurationError, UsageError
 from tests.certs.helpers import let_in, load, openssl_verify, pkilint, pkilint_crl, server_context, tls_server
 
@@ -111,3 +112,28 @@ def test_profiles_are_data(tmp_path: Path) -> None:
 def test_a_constraint_that_is_none_is_refused(pair: tuple[str, str]) -> None:
     with pytest.raises(UsageError):
         name_constraints([pair])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(("kind", "text"), [("email", "ops@example.com"), ("uri", ".example.com"), ("dns", ".a.test")])
+def test_a_constraint_keeps_its_kind(kind: SanKind, text: str) -> None:
+    found = name_constraints([(kind, text)])
+    assert found is not None and found.permitted_subtrees is not None
+    (tree,) = found.permitted_subtrees
+    kinds = {"email": x509.RFC822Name, "uri": x509.UniformResourceIdentifier, "dns": x509.DNSName}
+    assert type(tree) is kinds[kind] and tree.value == (text.removeprefix(".") if kind == "dns" else text)
+
+
+@pytest.mark.parametrize(("kind", "hashed"), [("p256", "sha256"), ("p384", "sha384"), ("ed25519", None)])
+def test_the_hash_goes_with_the_key(kind: KeyKind, hashed: str | None) -> None:
+    key = keys.generate(kind)
+    for half in (key, key.public_key()):
+        found = signature_hash(half)
+        assert (None if found is None else found.name) == hashed
+
+
+def test_a_ca_without_a_key_identifier_is_known_by_the_one_of_its_key() -> None:
+    key, name = keys.generate("p256"), x509.Name([])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1 << 70, now, now + timedelta(days=1))
+    certificate = builder.sign(key, signature_hash(key))
+    assert key_identifier(certificate) == x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest

@@ -1,3 +1,4 @@
+import socket
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcpsec.certs import Pki, Purpose
 from mcpsec.certs.inspection import describe
-from mcpsec.certs.reading import endpoint_of, load_certificates, read_target
+from mcpsec.certs.reading import (
+    chain_of,
+    endpoint_of,
+    load_certificates,
+    plain_reason,
+    read_lists,
+    read_target,
+    request_in,
+)
 from mcpsec.errors import ConfigurationError, NotAssessedError
 from tests.certs.helpers import load, server_context, tls_server
 
@@ -77,3 +86,63 @@ def test_a_certificate_in_words(pki: Pki) -> None:
     assert facts["sans"] == [{"kind": "uri", "value": "spiffe://example.com/client/agent"}]
     assert (facts["key"], facts["ca"], facts["extended_key_usage"]) == ("p256", False, ["clientAuth"])
     assert describe(ca)["path_length"] == 0 and describe(ca)["key_usage"] == ["keyCertSign", "cRLSign"]
+
+
+def test_lists_are_found_beside_certificates_and_never_at_an_endpoint(pki: Pki, tmp_path: Path) -> None:
+    assert read_lists("127.0.0.1:1") == []
+    place = tmp_path / "lists"
+    (place / "a.crl").mkdir(parents=True)
+    (place / "key.pem").write_text("no list")
+    (place / "b.crl").write_bytes((pki.directory / "client-ca.crl").read_bytes())
+    with (place / "c.crl").open("wb") as huge:
+        huge.truncate(16 * 1024 * 1024 + 1)
+    assert [found.place for found in read_lists(str(place))] == [str(place / "b.crl")]
+
+
+def test_what_is_too_large_for_a_certificate_or_no_file(tmp_path: Path) -> None:
+    huge = tmp_path / "huge.pem"
+    with huge.open("wb") as file:
+        file.truncate(16 * 1024 * 1024 + 1)
+    with pytest.raises(NotAssessedError, match="too large"):
+        list(read_target(str(huge)))
+    with pytest.raises(NotAssessedError, match="No such file"):
+        list(read_target(str(tmp_path / "none.pem")))
+    assert [request_in(target) for target in (str(huge), str(tmp_path), "127.0.0.1:1")] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "the name does not resolve"),
+        (TimeoutError(), "no answer in time"),
+        (ConnectionResetError(104, "Connection reset by peer"), "connection reset by peer"),
+        (OSError(), "no connection"),
+    ],
+)
+def test_why_there_is_no_connection_in_few_words(error: OSError, words: str) -> None:
+    assert plain_reason(error).lower() == words
+
+
+class _OldPython:
+    """A connection of a Python that can tell the leaf only."""
+
+    def __init__(self, leaf: bytes | None) -> None:
+        self._leaf = leaf
+
+    def getpeercert(self, *, binary_form: bool) -> bytes | None:
+        return self._leaf if binary_form else None
+
+
+@pytest.mark.parametrize(("leaf", "chain"), [(b"leaf", [b"leaf"]), (None, [])])
+def test_the_leaf_alone_where_python_can_not_say_more(leaf: bytes | None, chain: list[bytes]) -> None:
+    assert chain_of(_OldPython(leaf)) == chain  # type: ignore[arg-type]
+
+
+def test_a_ca_in_words_names_what_it_permits(tmp_path: Path) -> None:
+    urls = {"client": "http://pki.example.com/client.crl"}
+    with Pki.create(tmp_path / "pki", permitted={Purpose.CLIENT: [("uri", "example.com")]}, crl_urls=urls) as pki:
+        leaf, ca = load(pki.issue("agent", Purpose.CLIENT, ["spiffe://example.com/agent"]).chain)
+    facts = describe(ca)
+    assert (facts["permitted"], facts["excluded"]) == (["example.com"], [])
+    assert "nameConstraints" in facts["critical"]
+    assert describe(leaf)["crl_urls"] == list(urls.values())

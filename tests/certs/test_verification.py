@@ -1,18 +1,22 @@
+import contextlib
+import socket
+import threading
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from mcpsec.certs import Issued, Pki, Purpose
+from mcpsec.certs import Issued, Pki, Purpose, keys
 from mcpsec.certs.constraints import violations
 from mcpsec.certs.handshake import strict_client_context, try_handshake
 from mcpsec.certs.names import SanKind
-from mcpsec.certs.verification import Verdict, verify
+from mcpsec.certs.verification import Verdict, _name_constraints, verify
 from mcpsec.errors import ConfigurationError, NotAssessedError, UsageError
 from tests.certs.helpers import load, server_context, tls_server
 
@@ -190,3 +194,53 @@ def _constrained_ca(
         .add_extension(x509.NameConstraints(permitted, excluded), critical=True)
         .sign(key, hashes.SHA256())
     )
+
+
+def test_what_the_constraints_exclude_is_refused_by_our_own_check_too(constrained: Pki) -> None:
+    forged = {
+        x509.DNSName("mcp.evil.com"): "does not permit the dns name mcp.evil.com",
+        x509.IPAddress(ip_address("192.0.2.1")): "does not permit the ip name 192.0.2.1",
+        x509.DNSName("10.0.0.1"): "a malformed name",
+    }
+    chain = load(constrained.directory / "server-ca.pem")
+    for name, said in forged.items():
+        outcome = _name_constraints(_forge(constrained, Purpose.SERVER, name), [chain[0], chain[0]])
+        assert outcome.accepted is False and said in (outcome.reason or "")
+    constrained.close()
+
+
+def test_a_server_is_verified_under_its_address_too(pki: Pki) -> None:
+    server = pki.issue("gw", Purpose.SERVER, ["127.0.0.1", "mcp.example.com"])
+    assert _judge(pki, server, Purpose.SERVER, host="127.0.0.1").accepted
+    assert not _judge(pki, server, Purpose.SERVER, host="127.0.0.2").accepted
+
+
+def test_a_server_that_speaks_at_once_and_one_that_hangs_up(pki: Pki) -> None:
+    server = pki.issue("gw", Purpose.SERVER, ["127.0.0.1"])
+    assert server.key is not None
+    context = server_context(server.chain, server.key)
+    for greeting, accepted in ((b"220 hello", True), (b"", False)):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+
+            def talk(listener: socket.socket = listener, greeting: bytes = greeting) -> None:
+                with listener.accept()[0] as plain, context.wrap_socket(plain, server_side=True) as secured:
+                    secured.sendall(greeting) if greeting else None
+                    with contextlib.suppress(OSError):
+                        secured.unwrap()
+
+            thread = threading.Thread(target=talk)
+            thread.start()
+            outcome = try_handshake("127.0.0.1", listener.getsockname()[1], strict_client_context(pki.root_file))
+            thread.join()
+        assert outcome.accepted is accepted
+        assert accepted or "closed the connection" in (outcome.reason or "")
+
+
+def test_an_encrypted_key_is_an_error_and_not_a_question(pki: Pki) -> None:
+    client = pki.issue("agent", Purpose.CLIENT)
+    assert client.key is not None
+    key = keys.load(client.key, "the key")
+    form = (Encoding.PEM, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"secret"))
+    client.key.write_bytes(key.private_bytes(*form))
+    with pytest.raises(ConfigurationError, match="can't be used together"):
+        strict_client_context(pki.root_file, client.chain, client.key)
