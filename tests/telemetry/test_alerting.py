@@ -11,6 +11,7 @@ import pytest
 
 from mcpsec.cli.root import main
 from mcpsec.deployment.telemetry_model import AlertChannel, AlertLearning, Alerts, AlertThresholds
+from mcpsec.errors import ConfigurationError, SecretError
 from mcpsec.secretrefs import SecretRef
 from mcpsec.telemetry.alerting import Selective, alert_engine, channels_of
 from mcpsec.telemetry.alerts import Alert
@@ -96,3 +97,15 @@ def test_the_test_alert_goes_through_the_files_channels(tmp_path: Path, capsys: 
     config.write_text(MINIMAL)
     assert main(["alerts", "test", "-c", str(config)]) == 2
     assert "[[alerts.channels]]" in capsys.readouterr().err
+
+
+def test_a_channel_without_a_secret_or_with_a_strange_one(tmp_path: Path) -> None:
+    (plainly,) = channels_of(Alerts(channels=(AlertChannel(webhook="https://a.example/x"),)))
+    assert plainly.name == "webhook https://a.example/x"
+    (tmp_path / "slack").touch(mode=0o600)
+    (tmp_path / "slack").write_bytes(b"https://hooks.slack.example/\xff")
+    slack = AlertChannel(slack=SecretRef.parse({"file": "slack"}, tmp_path))
+    with pytest.raises(SecretError, match="not plain text"):
+        channels_of(Alerts(channels=(slack,)))
+    with pytest.raises(ConfigurationError, match="needs one of"):
+        channels_of(Alerts(channels=(AlertChannel(),)))

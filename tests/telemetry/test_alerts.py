@@ -228,3 +228,119 @@ def test_every_alert_is_a_documented_rule_and_json() -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_rules_have_a_meaning(rule: str) -> None:
     assert RULES[rule].endswith(".")
+
+
+def test_what_names_nobody_is_no_alert_and_a_persons_own_doing_neither() -> None:
+    watch = Watch(thresholds=Thresholds(authentication_failures=1, rate_limit_hits=1))
+    quiet = [
+        Event("authentication-failed", status=401),
+        Event("rate-limited", status=429),
+        request(client=None),
+        refused(client=None),
+        Event("pin", state="approved", resource="files/tool"),
+        Event("pin", state="pinned", resource="files/tool"),
+        Event("breaker", upstream="files", state="closed"),
+        Event("upstream", upstream="files", state="up"),
+        Event("certificate", state="reloaded"),
+    ]
+    assert [watch(event) for event in quiet] == [[]] * len(quiet)
+    loud = [
+        Event("authentication-failed", status=401, address="192.0.2.1"),
+        Event("rate-limited", status=429, address="192.0.2.1"),
+        Event("pin", state="changed", resource="files/tool"),
+        Event("breaker", upstream="files", state="open"),
+        Event("upstream", upstream="files", state="down"),
+        Event("certificate", name="server", certificate_days_left=0.5),
+    ]
+    assert [watch(event) for event in loud] == [
+        ["authentication-failures"],
+        ["rate-limit-hits"],
+        ["pin-changed"],
+        ["breaker-open"],
+        ["upstream-down"],
+        ["certificate-due"],
+    ]
+
+
+class Hanging:
+    name = "hanging"
+
+    def __init__(self) -> None:
+        self.cancelled = 0
+
+    async def send(self, alert: Alert) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+
+def test_receivers_that_hang_hold_up_so_many_and_are_given_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcpsec.telemetry.alerts._SENDING", 3)
+    channel = Hanging()
+    watch = Watch(channels=[channel])
+
+    async def run() -> None:
+        for number in range(5):
+            watch.engine.raise_alert("breaker-open", "high", f"upstream-{number}", "it opened")
+        await watch.engine.maintain()
+        assert watch.engine.lost == 2
+        await asyncio.sleep(0)
+        await watch.engine.drain(timeout=0.001)
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert channel.cancelled == 3
+    assert watch.engine.failed_deliveries == 0  # given up is not refused
+
+
+def test_a_failed_delivery_is_counted_without_a_log_too() -> None:
+    watch = Watch(channels=[Broken()])
+
+    async def run() -> None:
+        watch.engine.raise_alert("breaker-open", "high", "files", "it opened")
+        await watch.engine.maintain()
+        await watch.engine.drain()
+        await watch.engine.drain()
+
+    asyncio.run(run())
+    assert watch.engine.failed_deliveries == 1
+
+
+def test_gateways_learn_together_and_what_could_not_be_told_is_told_later() -> None:
+    one, other = Baselines(days=2, requests=100), Baselines(days=2, requests=100, resources=3)
+    for number in range(4):
+        list(one.observe(_cleaner.record(request(number), number, "")))
+    list(other.observe(_cleaner.record(request(9, resource="files/mine"), 1, "")))
+    ((client, news),) = one.untold()
+    assert (news.requests, news.resources) == (4, tuple(f"files/tool_{number}" for number in range(4)))
+    assert one.untold() == []
+    one.retell(client, news)
+    one.retell("nobody", news)
+    assert one.untold() == [(client, news)]
+    other.absorb("nobody", news)
+    other.absorb(client, news)
+    facts = other.explain(client)
+    assert facts is not None and other.explain("nobody") is None
+    assert facts["requests"] == 5
+    assert facts["resources"] == ["files/mine", "files/tool_0", "files/tool_1"]  # as many as it keeps
+    ((_, told),) = other.untold()
+    assert told.requests == 1 and told.resources == ("files/mine",)
+
+
+def test_patterns_are_saved_every_five_minutes_and_a_full_disk_costs_no_request(tmp_path: Path) -> None:
+    path = tmp_path / "b.json"
+    baselines = Baselines(path)
+    list(baselines.observe(_cleaner.record(request(), 1, "")))
+    baselines.save_if_due(1_000_000.0)
+    path.unlink()
+    baselines.save_if_due(1_000_100.0)
+    assert not path.exists()
+    baselines.save_if_due(1_000_301.0)
+    assert Baselines(path).explain("reporting-agent") == baselines.explain("reporting-agent")
+    path.unlink()
+    path.mkdir()
+    (path / "taken").touch()
+    baselines.save()
+    assert [each.name for each in path.iterdir()] == ["taken"]

@@ -170,3 +170,33 @@ def test_a_secret_is_never_remembered_as_clean(tmp_path: Path) -> None:
     key = canaries()["aws"]
     cleaner.record(request(detail=key, resource=key), 1, "")
     assert key not in json.dumps(list(cleaner._clean)) + str(list(cleaner._combinations))
+
+
+def test_identifiers_and_plain_values_pass_unread() -> None:
+    read: list[str] = []
+
+    def redact(text: str) -> str:
+        read.append(text)
+        return text
+
+    record = Cleaner(redact).record(
+        Event("request", session="0a" * 16, digest="sha256:" + "0b" * 32, arguments={"a": None, "b": True}), 1, ""
+    )
+    assert record["session"] == "0a" * 16 and record["digest"] == "sha256:" + "0b" * 32
+    assert record["arguments"] == {"a": None, "b": True}
+    assert not any("0a0a" in text or "0b0b" in text for text in read)
+
+
+def test_a_named_argument_whose_redaction_fails_is_not_written() -> None:
+    def redact(text: str) -> str:
+        if "=" in text:
+            raise RuntimeError("broken")
+        return text
+
+    record = Cleaner(redact).record(Event("request", arguments={"name": "value"}), 1, "")
+    assert record["arguments"] == {"name": "[unreadable: redaction failed]"}
+
+
+def test_a_request_that_was_never_answered_has_a_likeness_without_status() -> None:
+    found = Cleaner(plain).likeness(Event("request", client="agent"))
+    assert found is not None and "status" not in found.common

@@ -292,3 +292,43 @@ def test_the_page_is_accessible(feed: Feed, tab: Browser) -> None:
             assert violations == []
     finally:
         server.close()
+
+
+def test_upstreams_are_shown_before_their_first_request_and_states_are_kept(feed: Feed) -> None:
+    feed.aggregate.set_upstreams(["files", "web"])
+    feed(Event("upstream", upstream="web", state="down"))
+    feed(Event("upstream", upstream="files"))
+    shown = {each["name"]: each["state"] for each in feed.aggregate.snapshot()["upstreams"]}
+    assert shown == {"files": "up", "web": "down"}
+
+
+def test_a_search_ends_at_its_limit_with_the_newest(feed: Feed) -> None:
+    for number in range(10):
+        feed(request(number, request_id=f"{number:032x}"))
+    found = feed.aggregate.search("reporting-agent", limit=3)
+    assert [each["request_id"] for each in found] == [f"{number:032x}" for number in (9, 8, 7)]
+
+
+def test_certificates_are_bounded(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcpsec.telemetry.dashboard.aggregate._NAMES", 2)
+    for name in ("a", "b", "c"):
+        feed.aggregate.set_certificate(name, 0.0, 300.0)
+    feed.aggregate.set_certificate("a", 0.0, 600.0)
+    assert {each["name"]: each["not_after"] for each in feed.aggregate.snapshot()["certificates"]} == {
+        "a": 600.0,
+        "b": 300.0,
+    }
+
+
+def test_the_explanation_is_asked_with_what_the_page_said(feed: Feed) -> None:
+    asked: list[tuple[str, str, str]] = []
+
+    def explain(client: str, resource: str, address: str) -> dict[str, Any]:
+        asked.append((client, resource, address))
+        return {"allowed": False}
+
+    query = f"client=agent%2Fone&resource={'x' * 900}"
+    reply = Dashboard(feed.aggregate, explain=explain).respond("/dashboard/explain", query)
+    assert reply is not None and reply.status == 200 and asked == [("agent/one", "x" * 600, "")]
+    without = Dashboard(feed.aggregate).respond("/dashboard/explain", query)
+    assert without is not None and without.status == 404

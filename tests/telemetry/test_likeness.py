@@ -23,6 +23,7 @@ from mcpsec.telemetry.likeness import Figures, Likeness, Row
 from mcpsec.telemetry.verify import verify
 from tests.telemetry.conftest import request
 from tests.telemetry.test_clean import canaries, secret_part
+from tests.telemetry.test_log import FullDisk
 
 Open = Callable[..., AuditLog]
 OWN = ("request_id", "duration_ms", "request_bytes", "response_bytes", "upstream_ms", "arguments_digest", "trace_id")
@@ -172,3 +173,57 @@ def test_values_are_counted_as_one_by_one(count: int) -> None:
     assert counts == expected
     tally([math.nan, math.nan], BUCKETS, counts)  # nobody's duration, and no endless loop either
     assert sum(counts) == count + 2
+
+
+@pytest.mark.parametrize("upstream", [None, 0.8123])
+@pytest.mark.parametrize("digest", [None, "ab" * 16])
+@pytest.mark.parametrize("trace", [{}, {"trace_id": "cd" * 16, "span_id": "ef" * 8}])
+def test_every_shape_of_a_line_holds_its_own_figures(
+    open_log: Open, upstream: float | None, digest: str | None, trace: dict[str, str]
+) -> None:
+    log = open_log()
+    own = {"upstream_ms": upstream, "arguments_digest": digest, **trace}
+    set_ = {name: value for name, value in own.items() if value is not None}
+    alike = like(log)
+    for number in range(2):
+        assert log.write_request(alike, figures(number, **set_)) is not None
+    log.close()
+    assert verify(log.path).intact
+    written = [line for line in lines(log) if line["kind"] == "request"]
+    assert [line["request_id"] for line in written] == [f"{number:032x}" for number in range(2)]
+    for line in written:
+        assert {name: line.get(name) for name in OWN[4:6]} == {
+            "upstream_ms": None if upstream is None else round(upstream, 3),
+            "arguments_digest": digest,
+        }
+        assert {name: line[name] for name in ("trace_id", "span_id") if name in line} == trace
+
+
+def test_several_at_once_are_what_they_are_one_by_one(open_log: Open) -> None:
+    log = open_log()
+    alike = like(log)
+    assert log.patient
+    for count in (3, 70):  # together, and more than are appended at once
+        rows = log.write_requests([(alike, figures(number), 1_795_400_000.0 + number) for number in range(count)])
+        assert [row.figures.request_id for row in rows if row is not None] == [f"{n:032x}" for n in range(count)]
+    log.close()
+    assert verify(log.path).intact
+    assert [line["time"] for line in lines(log) if line["kind"] == "request"][:2] == [
+        "2026-11-23T02:13:20.000000Z",
+        "2026-11-23T02:13:21.000000Z",
+    ]
+
+
+def test_a_full_disk_may_cost_like_requests_too_and_they_are_counted(
+    open_log: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_log(buffer_bytes=3000, on_full="drop")
+    disk = FullDisk(room=0)
+    monkeypatch.setattr("mcpsec.telemetry.spool.os.write", disk)
+    alike = like(log)
+    rows = [log.write_request(alike, figures(number)) for number in range(50)]
+    assert 0 < rows.count(None) == log.dropped and not log.patient
+    disk.room = 1 << 30
+    assert log.write_request(alike, figures(50)) is not None  # the buffer is written first
+    log.close()
+    assert verify(log.path).intact

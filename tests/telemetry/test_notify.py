@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from mcpsec.errors import ConfigurationError
+from mcpsec.certs import Pki, Purpose
+from mcpsec.errors import ConfigurationError, UsageError
 from mcpsec.signing import MemoryReplayStore, SignedMessage, SigningKey, VerificationKey, Verified, Verifier
 from mcpsec.telemetry.alerts import Alert
-from mcpsec.telemetry.notify import CommandChannel, SlackChannel, WebhookChannel
-from mcpsec.telemetry.shipping import ShippingError
+from mcpsec.telemetry.notify import CommandChannel, SlackChannel, SyslogChannel, WebhookChannel
+from mcpsec.telemetry.shipping import ShippingError, SyslogSender
+from tests.certs.helpers import server_context, tls_server
 from tests.fixtures.receiver import Receiver
 
 ALERT = Alert("breaker-open", "high", "files", "the breaker of <files> opened @here", time.time(), 3)
@@ -98,3 +101,67 @@ def test_a_command_that_fails_hangs_or_is_missing_is_said(monkeypatch: pytest.Mo
         monkeypatch.setattr("mcpsec.telemetry.notify._TIMEOUT", seconds)
         with pytest.raises(ShippingError, match=text):
             asyncio.run(CommandChannel(command).send(ALERT))
+
+
+def test_a_receiver_that_is_not_there_is_said_after_three_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcpsec.telemetry.notify._PAUSE", 0.001)
+    with pytest.raises(ShippingError, match="ConnectError"):
+        asyncio.run(WebhookChannel("http://127.0.0.1:9/hook").send(ALERT))
+
+
+def test_an_alert_that_is_the_first_of_its_kind_counts_no_others(receiver: Receiver) -> None:
+    asyncio.run(SlackChannel(receiver.url).send(Alert("breaker-open", "high", "files", "it opened", time.time())))
+    assert b"more like this" not in receiver.requests[0][1]
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_an_alert_reaches_a_local_syslog_of_either_kind(kind: socket.SocketKind, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with socket.socket(socket.AF_UNIX, kind) as daemon:
+        daemon.bind(str(path))
+        daemon.settimeout(5)
+        if kind is socket.SOCK_STREAM:
+            daemon.listen()
+        asyncio.run(SyslogChannel(f"unix:{path}").send(ALERT))
+        if kind is socket.SOCK_STREAM:
+            with daemon.accept()[0] as talking, talking.makefile("rb") as file:
+                got = file.read()
+            assert got.endswith(b"\n")
+        else:
+            got = daemon.recv(65536)
+    assert got.startswith(b"<") and b"breaker-open" in got
+
+
+def test_a_local_syslog_that_is_not_there_or_ends(tmp_path: Path) -> None:
+    with pytest.raises(ShippingError, match="cannot be reached"):
+        SyslogSender(f"unix:{tmp_path / 'none'}")
+    path = tmp_path / "log"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(str(path))
+        sender = SyslogSender(f"unix:{path}")
+    with sender, pytest.raises(ShippingError, match="does not take messages"):
+        sender.send(b"message")
+
+
+@pytest.mark.parametrize("target", ["tls://[x", "tls://h:port"])
+def test_what_is_no_address_is_not_repeated(target: str) -> None:
+    with pytest.raises((UsageError, ShippingError)) as caught:
+        SyslogSender(target)
+    assert "secret" not in str(caught.value)
+
+
+def test_syslog_over_tls_is_verified(tmp_path: Path) -> None:
+    with Pki.create(tmp_path / "pki") as pki:
+        server = pki.issue("syslog", Purpose.SERVER, ["127.0.0.1"])
+        assert server.key is not None
+        context = server_context(server.chain, server.key)
+        with tls_server(context) as port:
+            with SyslogSender(f"tls://127.0.0.1:{port}", ca=str(pki.root_file)) as sender:
+                sender.send(b"message")
+            with pytest.raises(ShippingError, match="cannot be reached"):
+                SyslogSender(f"tls://127.0.0.1:{port}")
+
+
+def test_a_command_needs_a_program() -> None:
+    with pytest.raises(ConfigurationError, match="at least a program"):
+        CommandChannel([])

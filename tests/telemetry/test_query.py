@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import threading
 import time
@@ -192,3 +193,50 @@ def test_the_logs_of_are_followed_as_one(tmp_path: Path) -> None:
     assert (next(coming) or {})["client"] == "again"
     for log in logs:
         log.close()
+
+
+def test_one_part_alone_and_a_part_that_can_not_be_read(log: Path) -> None:
+    parts = sorted(log.parent.glob("events.*.jsonl*"))
+    assert 0 < len(list(read(parts[0], Query()))) < 120
+    whole = parts[0].read_bytes()
+    parts[0].write_bytes(whole[: len(whole) // 2] if parts[0].suffix == ".gz" else gzip.compress(whole)[:-20])
+    archive = parts[0] if parts[0].suffix == ".gz" else parts[0].rename(parts[0].with_name(parts[0].name + ".gz"))
+    for look in (lambda: list(read(log, Query())), lambda: last(log, Query(), 1000)):
+        with pytest.raises(ConfigurationError, match="the log cannot be read") as caught:
+            look()
+        assert caught.value.path == str(archive) and "log verify" in (caught.value.hint or "")
+    assert last(log, Query(), 1)  # the newest part is whole
+
+
+def test_following_waits_while_the_log_is_away(open_log: Open) -> None:
+    log = open_log()
+    events = follow(log.path, Query(), poll=0.001)
+    assert next(events) is None
+    log.path.rename(log.path.with_name("away"))
+    assert next(events) is None
+    log.path.with_name("away").rename(log.path)
+    log.write(request(1))
+    log.flush()
+    found = next(event for event in events if event is not None)
+    assert found["request_id"] == f"{1:032x}"
+
+
+def test_the_first_line_of_a_file_read_backwards_may_be_no_event(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b'no event\n{"time":"2026-11-23T08:00:00.000000Z","kind":"request"}\n')
+    assert [event["kind"] for event in last(path, Query(), 5)] == ["request"]
+
+
+def test_durations_are_sampled_beyond_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcpsec.telemetry.stats._SAMPLES", 50)
+    monkeypatch.setattr("mcpsec.telemetry.stats._PERIODS", 3)
+    events = [
+        {"time": f"2026-11-23T08:{minute:02}:00.000000Z", "kind": "request", "decision": "allowed", "status": 200}
+        | {"duration_ms": float(minute)}
+        for minute in range(60)
+        for _ in range(10)
+    ]
+    found = collect(events)
+    assert len(found.durations) == 50 and found.timed == 600
+    assert max(found.durations) > 10  # not only the first ones
+    assert len(found.minutes) == 3

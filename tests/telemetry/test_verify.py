@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import gzip
 import hashlib
 import json
 import random
@@ -14,8 +16,9 @@ from mcpsec.telemetry import AuditLog
 from mcpsec.telemetry.chain import seal
 from mcpsec.telemetry.head import head_path
 from mcpsec.telemetry.keys import LogKey, key_paths
-from mcpsec.telemetry.verify import Verification, verify
-from tests.telemetry.conftest import request
+from mcpsec.telemetry.parts import rotated_parts
+from mcpsec.telemetry.verify import Verification, raw_line, verify
+from tests.telemetry.conftest import plain, request
 
 Open = Callable[..., AuditLog]
 
@@ -208,3 +211,113 @@ def test_what_is_no_log_is_damage_and_no_crash(log: Path, garbage: bytes) -> Non
 def test_a_missing_log_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no such log"):
         verify(tmp_path / "none.jsonl")
+
+
+def test_a_finding_names_file_and_line(log: Path) -> None:
+    (finding,) = rewritten(log, [*content(log)[:-1], content(log)[-1][:-1]]).findings
+    assert str(finding).startswith(f"{log}:{len(content(log))}: the last line is cut short")
+    log.write_bytes(b"")
+    assert str(verify(log).findings[0]) == f"{log}: the file is empty"
+
+
+def test_a_half_line_that_is_still_being_written_is_no_damage(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = log.read_bytes()
+    log.write_bytes(whole[:-9])
+    monkeypatch.setattr("mcpsec.telemetry.verify.time.sleep", lambda _: log.write_bytes(whole))
+    assert verify(log).intact
+    log.write_bytes(whole[:-9])
+    monkeypatch.setattr("mcpsec.telemetry.verify.time.sleep", lambda _: None)
+    assert verify(log).torn
+
+
+@pytest.mark.parametrize("found", [None, b"", b"nonsense"])
+def test_what_is_no_exported_checkpoint(found: bytes | None, log: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    if found is not None:
+        checkpoint.write_bytes(found)
+    with pytest.raises(ConfigurationError, match="not an exported checkpoint"):
+        verify(log, checkpoint=checkpoint)
+
+
+def test_a_checkpoint_that_somebody_else_signed_proves_nothing(log: Path, tmp_path: Path) -> None:
+    other = AuditLog.open(tmp_path / "other" / "events.jsonl", redact=plain)
+    other.close()
+    result = verify(log, checkpoint=head_path(other.path))
+    assert result.findings[0].path == head_path(other.path)
+    assert "not signed by the log's key" in result.findings[0].what
+    assert "is not in the log" in result.findings[1].what
+
+
+def test_a_damaged_head_file_is_a_finding(log: Path) -> None:
+    head_path(log).write_bytes(b"nonsense\n")
+    (finding,) = verify(log).findings
+    assert finding.path == head_path(log) and "the head file is damaged" in finding.what
+
+
+def test_a_file_full_of_damage_is_given_up_after_a_hundred_findings(log: Path) -> None:
+    result = rewritten(log, [*content(log), *[b"nonsense\n"] * 500])
+    assert len(result.findings) == 100
+
+
+def test_the_beginning_of_a_log_stands_at_its_beginning_only(log: Path) -> None:
+    lines = content(log)
+    result = rewritten(log, [*lines, lines[0]])
+    assert "a log-start line stands in the middle of a file" in [finding.what for finding in result.findings]
+
+
+def _rotated(open_log: Open, **options: object) -> list[Path]:
+    log = open_log(checkpoint_every=20, **options)
+    for part in range(3):
+        for number in range(5):
+            log.write(request(5 * part + number))
+        if part < 2:
+            asyncio.run(log.rotate())
+    log.close()
+    return [*rotated_parts(log.path).values(), log.path]
+
+
+def test_one_part_is_verified_with_those_before_it(open_log: Open) -> None:
+    first, second, log = _rotated(open_log, compress_parts=False)
+    assert verify(second).files == [first, second]
+    assert verify(second).intact and verify(second, only_this_file=True).files == [second]
+    second.write_bytes(second.read_bytes().replace(b"reporting-agent", b"reporting-smith", 1))
+    assert not verify(second).intact and not verify(log).intact
+    assert verify(first).intact
+
+
+def test_a_part_of_another_log_and_one_that_is_no_archive(open_log: Open, tmp_path: Path) -> None:
+    first, second, log = _rotated(open_log, compress_parts=False)
+    shutil.copy(log.with_name(log.name + ".key"), tmp_path / "other.jsonl.key")
+    (tmp_path / "other").mkdir()
+    for suffix in (".key", ".pub"):
+        shutil.copy2(log.with_name(log.name + suffix), tmp_path / "other" / f"events.jsonl{suffix}")
+    other = AuditLog.open(tmp_path / "other" / "events.jsonl", redact=plain)
+    other.close()
+    kept = second.read_bytes()
+    second.write_bytes(other.path.read_bytes())
+    assert "this part belongs to another log (chain)" in [finding.what for finding in verify(log).findings]
+    second.write_bytes(kept)
+    archive = first.with_name(first.name + ".gz")
+    archive.write_bytes(gzip.compress(first.read_bytes())[:-20])
+    first.unlink()
+    result = verify(log)
+    assert "cannot be read further" in result.findings[0].what and result.findings[0].path == archive
+
+
+def test_a_log_that_claims_to_begin_later_than_its_first_event(log: Path) -> None:
+    key = LogKey.load_or_make(log)
+    first = json.loads(content(log)[0])
+    for name in ("crc", "signature"):
+        first.pop(name)
+    result = rewritten(log, [seal(first | {"seq": 5}, key.sign) + b"\n"])
+    assert "the log begins at event 5: lines before are missing" in [finding.what for finding in result.findings]
+
+
+def test_the_exact_bytes_of_one_line(open_log: Open) -> None:
+    first, second, log = _rotated(open_log)
+    assert {first.suffix, second.suffix} <= {".gz", ".jsonl"}
+    everything = [json.loads(raw_line(log, number)) for number in range(1, verify(log).last + 1)]
+    assert [line["seq"] for line in everything] == list(range(1, len(everything) + 1))
+    assert hashlib.sha256(raw_line(log, 3)).hexdigest() == everything[3]["prev"]
+    with pytest.raises(ConfigurationError, match="there is no event 999"):
+        raw_line(log, 999)
