@@ -13,6 +13,7 @@ hash and the time. The CRC protects nothing against a forger; it says *which* li
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import zlib
 from dataclasses import dataclass
@@ -65,7 +66,11 @@ class Line:
         if not self.signed:
             return False
         content = self.raw[: -_CRC_BYTES - _SIGNATURE_BYTES]
-        return key.verifies(base64.b64decode(self.fields["signature"]), content)
+        try:
+            signature = base64.b64decode(self.fields["signature"], validate=True)
+        except binascii.Error:  # whoever changed the line could write anything there
+            return False
+        return key.verifies(signature, content)
 
 
 def line_hash(raw: bytes) -> str:

@@ -210,7 +210,7 @@ class _Walk:
                 )
 
     def _line(self, path: Path, number: int, raw: bytes) -> None:
-        if not raw.endswith(b"\n"):
+        if not raw.endswith(b"\n") and len(raw) <= MAX_LINE:  # an endless line is cut by its reader, and no torn one
             self._find(path, number, "the last line is cut short (the next start of the gateway moves it aside)")
             self._damaged_before = self.result.torn = True
             return

@@ -182,3 +182,16 @@ def test_an_unreachable_collector_is_said_without_its_credentials() -> None:
         ship_syslog([], "tcp://127.0.0.1:1")
     with pytest.raises(UsageError, match="no syslog target"):
         ship_syslog([], "gopher://127.0.0.1")
+
+
+def test_an_event_without_a_time_and_with_odd_values_is_exported_all_the_same() -> None:
+    event = {"kind": "request", "secret": True, "count": 3, "duration_ms": 1.5, "client": "agent", "time": "never"}
+    (record,) = otlp([event])["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
+    assert record["timeUnixNano"] == "0"
+    assert {each["key"]: each["value"] for each in record["attributes"]} == {
+        "mcpsec.kind": {"stringValue": "request"},
+        "mcpsec.secret": {"boolValue": True},
+        "mcpsec.count": {"intValue": "3"},
+        "mcpsec.duration_ms": {"doubleValue": 1.5},
+        "mcpsec.client": {"stringValue": "agent"},
+    }

@@ -13,10 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mcpsec.errors import ConfigurationError
 from mcpsec.telemetry import AuditLog, Event, LogUnavailable
+from mcpsec.telemetry.chain import seal
 from mcpsec.telemetry.head import head_path
+from mcpsec.telemetry.keys import LogKey, key_paths
 from mcpsec.telemetry.options import LogOptions
 from mcpsec.telemetry.verify import verify
 from tests.telemetry.conftest import plain, request
@@ -523,3 +528,230 @@ def test_a_number_that_json_cannot_say_keeps_the_chain(open_log: Open) -> None:
     log.write(request())
     log.close()
     assert verify(log.path).intact
+
+
+def _sealed(log: AuditLog, line: bytes, **changes: object) -> bytes:
+    """The line with changes, signed by the log's own key."""
+    fields = json.loads(line)
+    for name in ("crc", "signature"):
+        fields.pop(name, None)
+    return seal(fields | changes, LogKey.load_or_make(log.path).sign) + b"\n"
+
+
+def test_a_first_line_that_another_key_signed_is_refused(open_log: Open, tmp_path: Path) -> None:
+    log = open_log()
+    log.close()
+    (tmp_path / "other").mkdir()
+    other = AuditLog.open(tmp_path / "other" / "events.jsonl", redact=plain)
+    other.close()
+    log.path.write_bytes(other.path.read_bytes())
+    head_path(log.path).unlink()
+    with pytest.raises(ConfigurationError, match="not one that this log's key signed"):
+        open_log()
+
+
+def test_a_signature_at_the_end_that_is_not_good_is_refused(open_log: Open) -> None:
+    log = open_log()
+    log.write(request())
+    log.close()
+    first, *between, last = log.path.read_bytes().splitlines(keepends=True)
+    signature = json.loads(first)["signature"]
+    fields = {name: value for name, value in json.loads(last).items() if name not in {"crc", "signature"}}
+    log.path.write_bytes(b"".join([first, *between, seal(fields | {"signature": signature}) + b"\n"]))
+    with pytest.raises(ConfigurationError, match="the signature of event 3 is not good"):
+        open_log()
+
+
+def test_a_log_whose_first_line_tells_no_time_goes_on(open_log: Open) -> None:
+    log = open_log()
+    log.close()
+    first = log.path.read_bytes().splitlines(keepends=True)[0]
+    log.path.write_bytes(_sealed(log, first, time="some day"))
+    head_path(log.path).unlink()
+    again = open_log(rotate_seconds=60)
+    assert again.sequence == 1
+    again.close()
+
+
+def test_the_last_signed_line_is_found_however_far_back(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcpsec.telemetry.tail._WINDOW", 700)
+    log = open_log(checkpoint_every=1000)
+    for number in range(20):
+        log.write(request(number))
+    log.flush()
+    log._abandon()  # as after a kill: nothing signs the end
+    again = open_log()
+    assert again.sequence == 21
+    again.close()
+    assert verify(again.path).intact
+
+
+def test_a_log_with_no_whole_line_begins_anew(open_log: Open, tmp_path: Path) -> None:
+    log = open_log()
+    log.close()
+    head_path(log.path).unlink()
+    log.path.write_bytes(b'{"schema":"mcpsec.event/1","se')
+    open_log().close()
+    assert verify(log.path).intact
+    assert [path.read_bytes() for path in tmp_path.glob("events.jsonl.torn-*")] == [b'{"schema":"mcpsec.event/1","se']
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda key, public: key.write_bytes(b"nonsense"), "not an Ed25519 private key"),
+        (lambda key, public: key.write_bytes(_pem(ec.generate_private_key(ec.SECP256R1()))), "not an Ed25519 private"),
+        (lambda key, public: public.write_bytes(b"nonsense"), "not an Ed25519 public key"),
+        (lambda key, public: (key.unlink(), key.mkdir()), "cannot be used"),
+        (lambda key, public: key.write_bytes(_pem(Ed25519PrivateKey.generate())), "not that of its private key"),
+    ],
+)
+def test_a_key_that_is_none_or_another_is_refused(
+    spoil: Callable[[Path, Path], object], said: str, open_log: Open
+) -> None:
+    log = open_log()
+    log.close()
+    spoil(*key_paths(log.path))
+    with pytest.raises(ConfigurationError, match=said):
+        open_log()
+
+
+def _pem(key: ec.EllipticCurvePrivateKey | Ed25519PrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def test_a_key_is_made_on_a_file_system_without_links(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr("mcpsec.telemetry.keys.os.link", no_links)
+    log = open_log()
+    log.close()
+    assert [path.stat().st_mode & 0o777 for path in key_paths(log.path)] == [0o600, 0o644]
+    assert verify(log.path).intact and not list(log.path.parent.glob("*.tmp"))
+
+
+def test_a_key_that_another_process_made_first_is_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "events.jsonl"
+    first = _pem(Ed25519PrivateKey.generate())
+
+    def overtaken(partial: Path, path: Path) -> None:
+        path.write_bytes(first)
+        path.chmod(0o600)
+        raise FileExistsError(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mcpsec.telemetry.keys.os.link", overtaken)
+        with pytest.raises(ConfigurationError):  # the public half is refused: the same stand-in wrote a private one
+            LogKey.load_or_make(log)
+    key_paths(log)[1].unlink()
+    LogKey.load_or_make(log)
+    assert key_paths(log)[0].read_bytes() == first
+
+
+def test_a_log_where_nothing_can_be_written_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="cannot be written: File exists"):
+        AuditLog.open(tmp_path / "file" / "events.jsonl", redact=plain)
+    (tmp_path / "events.jsonl").mkdir()
+    with pytest.raises(ConfigurationError, match="cannot be written: Is a directory"):
+        AuditLog.open(tmp_path / "events.jsonl", redact=plain)
+
+    def no_locks(_: int) -> bool:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("mcpsec.telemetry.lock.try_lock", no_locks)
+    with pytest.raises(ConfigurationError, match="No locks available"):
+        AuditLog.open(tmp_path / "elsewhere.jsonl", redact=plain)
+
+
+def test_events_are_safe_one_by_one_and_a_failing_disk_is_told(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = open_log(fsync="event")
+    log.write(request())
+    fsync = os.fsync
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("mcpsec.telemetry.spool.os.fsync", broken)
+    log.write(request(1))
+    assert not log.available and log.trouble == os.strerror(errno.EIO)
+    asyncio.run(log.maintain())
+    assert not log.available  # forgiven only when the disk takes it
+    monkeypatch.setattr("mcpsec.telemetry.spool.os.fsync", fsync)
+    asyncio.run(log.maintain())
+    assert log.available
+    log.close()
+    assert verify(log.path).intact
+
+
+def test_a_head_file_that_can_not_be_written_is_tried_again(open_log: Open) -> None:
+    log = open_log(checkpoint_seconds=0)
+    asyncio.run(log.maintain())
+    head_path(log.path).unlink()
+    head_path(log.path).mkdir()
+    log.write(request())
+    asyncio.run(log.maintain())
+    assert log.available and head_path(log.path).is_dir()
+    head_path(log.path).rmdir()
+    asyncio.run(log.maintain())
+    assert json.loads(head_path(log.path).read_bytes())["seq"] == log.sequence
+
+
+def test_a_log_that_is_never_synced_still_says_how_far_it_goes(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = open_log(fsync="never", checkpoint_seconds=0)
+    monkeypatch.setattr("mcpsec.telemetry.log.os.fsync", lambda _: pytest.fail("synced"))
+    log.write(request())
+    asyncio.run(log.maintain())
+    monkeypatch.undo()
+    assert json.loads(head_path(log.path).read_bytes())["seq"] == log.sequence
+
+
+def test_what_a_crash_left_of_a_compression_goes(open_log: Open) -> None:
+    log = open_log(compress_parts=False)
+    log.write(request())
+    asyncio.run(log.rotate())
+    log.close()
+    left = log.path.with_name("events.000001.jsonl.gz.tmp")
+    left.write_bytes(b"half")
+    again = open_log(compress_parts=False)
+    again.close()
+    assert not left.exists() and verify(log.path).intact
+    assert [path.suffix for path in log.path.parent.glob("events.000001.*")] == [".jsonl"]
+
+
+def test_a_disk_that_is_full_at_the_turn_of_a_part_keeps_the_part(
+    open_log: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_log(keep_parts=0)
+    disk = FullDisk(room=1 << 30)
+    monkeypatch.setattr("mcpsec.telemetry.spool.os.write", disk)
+    log.write(request())
+    disk.room = 0
+    asyncio.run(log.rotate())
+    asyncio.run(log.maintain())
+    assert not log.available and not list(log.path.parent.glob("events.0*"))
+    disk.room = 1 << 30
+    asyncio.run(log.rotate())
+    log.close()
+    assert [each["kind"] for each in lines(log.path)][:2] == ["log-part", "log-retention"]
+
+
+def test_nothing_is_deleted_before_its_deletion_is_written(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = open_log(keep_parts=0, compress_parts=False)
+    log.write(request())
+    log.flush()
+    disk = FullDisk(room=1 << 30)
+    monkeypatch.setattr("mcpsec.telemetry.spool.os.write", disk)
+    turn_over = log._turn_over
+
+    def then_full() -> Path | None:
+        part = turn_over()
+        disk.room = 0
+        return part
+
+    monkeypatch.setattr(log, "_turn_over", then_full)
+    asyncio.run(log.rotate())
+    assert [path.name for path in log.path.parent.glob("events.0*")] == ["events.000001.jsonl"]
+    disk.room = 1 << 30
+    log.close()

@@ -105,3 +105,14 @@ def test_the_logs_own_figures(open_log: Any) -> None:
     assert value(metrics, "mcpsec_log_sequence") == log.sequence
     assert value(metrics, "mcpsec_log_buffered_bytes") > 0
     assert value(metrics, "mcpsec_log_available") == 1
+
+
+def test_figures_are_settled_before_they_are_read_and_other_kinds_change_no_state() -> None:
+    metrics = Metrics()
+    settled: list[int] = []
+    metrics.before_scrape(lambda: settled.append(1))
+    metrics.observe(Event("upstream", upstream="files", state="up"))
+    metrics.observe(Event("session", upstream="files", state="ended"))
+    metrics.observe(Event("breaker", upstream="files"))
+    assert metrics.exposition()[0] == 200 and settled == [1]
+    assert value(metrics, "mcpsec_upstream_up", upstream="files") == 1

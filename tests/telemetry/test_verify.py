@@ -321,3 +321,21 @@ def test_the_exact_bytes_of_one_line(open_log: Open) -> None:
     assert hashlib.sha256(raw_line(log, 3)).hexdigest() == everything[3]["prev"]
     with pytest.raises(ConfigurationError, match="there is no event 999"):
         raw_line(log, 999)
+
+
+@pytest.mark.parametrize("signature", ["!" * 88, "A" * 87 + "!", "=" * 88, "A" * 88, "A" * 86 + "==", "A" * 40, 5])
+def test_a_signature_that_is_none_is_damage_and_no_crash(signature: object, log: Path) -> None:
+    lines = content(log)
+    fields = json.loads(lines[0])
+    for name in ("crc", "signature"):
+        fields.pop(name)
+    result = rewritten(log, [seal(fields | {"signature": signature}) + b"\n", *lines[1:]])
+    assert result.findings[0].line == 1 and "signature" in result.findings[0].what
+    with pytest.raises(ConfigurationError, match="damaged"):
+        AuditLog.open(log, redact=plain)
+
+
+def test_a_line_without_end_is_damage_of_one_line(log: Path) -> None:
+    lines = content(log)
+    result = rewritten(log, [*lines[:5], b"x" * 700_000 + b"\n", *lines[5:]])
+    assert [(finding.line, "longer than" in finding.what) for finding in result.findings] == [(6, True)]
