@@ -66,10 +66,6 @@ class Configuration:
             return any(pattern.search(line) for pattern in self.lines)
         return False
 
-    def allows_path(self, path: str) -> bool:
-        """True when nothing in this file is to be reported."""
-        return any(pattern.search(path) for pattern in self.paths)
-
     def book(self, packaged: Rulebook) -> Rulebook:
         """The rules of a run under this configuration. ConfigurationError when none is left."""
         from mcpsec.errors import ConfigurationError

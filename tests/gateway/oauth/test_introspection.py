@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -112,3 +114,65 @@ async def test_an_issuer_that_does_not_answer(issuer: Issuer) -> None:
             await ask(issuer, slow, timeout=0.5)
     finally:
         gate.set()
+
+
+async def test_what_the_issuer_said_is_remembered_for_a_while_and_bounded(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcpsec.gateway.oauth.introspection._REMEMBERED", 2)
+    asked: list[str] = []
+
+    def reply(form: dict[str, str]) -> Reply:
+        asked.append(form["token"])
+        return 200, JSON, told(issuer)
+
+    issuer.replies["/introspect"] = reply
+    fetcher = Fetcher(AddressRules(), timeout=60.0)
+    config = IntrospectionConfig(client_id="gateway", client_secret=SecretRef("env", "UNUSED"), cache=10.0)
+    places = IssuerPlaces(fetcher, issuer.url, jwks_url=None, introspection_url=None)
+    now = [100.0]
+    introspection = Introspection(config, issuer.url, places, fetcher, lambda: "secret", clock=lambda: now[0])
+    for text in ("a", "a", "b", "c", "b", "a"):
+        assert (await introspection.ask(text)).client_id == "tester-app"
+    assert asked == ["a", "b", "c", "a"]  # the oldest of three was forgotten
+    now[0] += 11.0
+    await introspection.ask("a")
+    assert asked[-2:] == ["a", "a"]
+    with pytest.raises(TokenError) as refused:
+        await introspection.ask("x" * 100_000)
+    assert refused.value.rule == "token-too-large"
+    await fetcher.close()
+
+
+async def test_many_who_ask_of_one_token_make_one_question_and_too_many_questions_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mcpsec.gateway.oauth.introspection._ASKING", 2)
+    asked: list[str] = []
+    gate = asyncio.Event()
+
+    class Slow:
+        @contextlib.asynccontextmanager
+        async def deadline(self) -> AsyncIterator[None]:
+            yield
+
+        async def place(self, _: str) -> str:
+            return "https://issuer.example/introspect"
+
+        async def post(self, _url: str, form: dict[str, str], _authorization: str) -> dict[str, Any]:
+            asked.append(form["token"])
+            await gate.wait()
+            return {"active": False}
+
+    slow: Any = Slow()
+    config = IntrospectionConfig(client_id="gateway", client_secret=SecretRef("env", "UNUSED"), cache=0.0)
+    introspection = Introspection(config, "https://issuer.example", slow, slow, lambda: "secret")
+    waiting = [asyncio.ensure_future(introspection.ask(text)) for text in ("a", "a", "b")]
+    await asyncio.sleep(0.01)
+    with pytest.raises(KeysUnavailableError, match="too many tokens"):
+        await introspection.ask("c")
+    assert asked == ["a", "b"]
+    await introspection.close()
+    assert all(
+        isinstance(error, asyncio.CancelledError) for error in await asyncio.gather(*waiting, return_exceptions=True)
+    )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import ssl
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,12 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from joserfc.jwk import ECKey
+from joserfc import jws
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
+from mcpsec.errors import ConfigurationError
 from mcpsec.gateway.oauth.addresses import AddressRules, ForbiddenError
+from mcpsec.gateway.oauth.compact import TokenError, fits, public_key, read_jwt, verify_signature
 from mcpsec.gateway.oauth.fetch import DOCUMENT_BYTES, Fetcher, FetchError
 from mcpsec.gateway.oauth.issuer import Issuer as IssuerPlaces
 from mcpsec.gateway.oauth.issuer import metadata_urls
@@ -407,3 +412,100 @@ async def test_a_body_that_never_ends_has_the_same_deadline() -> None:
             await fetcher.get(f"http://127.0.0.1:{port}/")
         await fetcher.close()
         await gone.wait()
+
+
+async def test_a_defect_while_fetching_is_told_like_any_trouble_and_a_start_is_only_one() -> None:
+    told: list[str | None] = []
+
+    async def broken() -> dict[str, Any]:
+        raise ZeroDivisionError("nobody foresaw this")
+
+    keys = KeySet(broken, told=told.append)
+    keys.start()
+    keys.start()
+    with pytest.raises(KeysUnavailableError, match="internal error ZeroDivisionError"):
+        await keys.obtain("a", "ES256")
+    assert told == ["internal error ZeroDivisionError"]
+
+
+async def test_closing_gives_up_a_fetch_that_is_under_way() -> None:
+    source = Source("a")
+    source.gate = asyncio.Event()
+    keys, _ = key_set(source)
+    await keys.close()
+    keys.start()
+    await asyncio.sleep(0)
+    await keys.close()
+    source.gate.set()
+    await settled(keys)
+    assert source.asked == 1 and keys.find("a", "ES256") is None
+
+
+async def test_a_file_of_no_certificates_a_name_without_address_and_too_many_hosts(
+    issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ca.pem").write_text("nothing")
+    with pytest.raises(ConfigurationError, match="no CA certificates can be read"):
+        Fetcher(AddressRules(), timeout=1.0, ca=tmp_path / "ca.pem")
+    fetcher = Fetcher(AddressRules(), timeout=60.0)
+    try:
+        with pytest.raises(FetchError, match="has no address"):
+            await fetcher.get(f"https://{'a' * 64}.example/keys")
+        await places(issuer, fetcher).keys()
+        monkeypatch.setattr("mcpsec.gateway.oauth.fetch._MOST_CLIENTS", 1)
+        with pytest.raises(FetchError, match="too many different hosts"):
+            await fetcher.get(issuer.url.replace("127.0.0.1", "localhost") + "/keys")
+    finally:
+        await fetcher.close()
+
+
+@pytest.mark.parametrize(
+    ("document", "said"), [({}, "has no jwks_uri"), ({"jwks_uri": "https://[x"}, "is not a place")]
+)
+def test_metadata_that_names_no_place(document: dict[str, Any], said: str) -> None:
+    found = IssuerPlaces(None, "https://login.test", jwks_url=None, introspection_url=None)  # type: ignore[arg-type]
+    with pytest.raises(FetchError, match=said):
+        found._linked(document, "jwks_uri")
+
+
+def _part(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+_TWICE = base64.urlsafe_b64encode(b'{"alg":"ES256","alg":"none"}').rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("x" * 20_000, "token-too-large"),
+        ("only.two", "token-malformed"),
+        ("a b.c.d", "token-malformed"),
+        (f"{_part([1])}.{_part({})}.eA", "token-malformed"),
+        (f"{_part({})}.{_part({})}.eA", "token-malformed"),
+        (f"bm9uc2Vuc2U.{_part({})}.eA", "token-malformed"),
+        (f"{_part({'alg': 'ES256', 'kid': 'k' * 300})}.{_part({})}.eA", "token-malformed"),
+        (f"{_part({'alg': 'ES256', 'kid': 7})}.{_part({})}.eA", "token-malformed"),
+        (f"{_part({'alg': 'ES256', 'crit': ['exp']})}.{_part({})}.eA", "token-critical"),
+        (f"{_TWICE}.{_part({})}.eA", "token-malformed"),
+    ],
+)
+def test_what_is_no_token_is_not_read(text: str, rule: str) -> None:
+    with pytest.raises(TokenError) as refused:
+        read_jwt(text)
+    assert refused.value.rule == rule
+
+
+def test_small_rsa_keys_are_none_and_the_old_name_of_ed25519_is_read() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        small = RSAKey.generate_key(1024).as_dict(private=False)
+        key = OKPKey.generate_key("Ed25519")
+        text = jws.serialize_compact({"alg": "EdDSA"}, b"{}", key, algorithms=["EdDSA"])
+        other = jws.serialize_compact({"alg": "EdDSA"}, b"{}", OKPKey.generate_key("Ed25519"), algorithms=["EdDSA"])
+    assert public_key(small) is None
+    public = public_key(key.as_dict(private=False))
+    assert public is not None and fits(public, "EdDSA")
+    verify_signature(read_jwt(text), public)
+    with pytest.raises(TokenError):
+        verify_signature(read_jwt(other), public)

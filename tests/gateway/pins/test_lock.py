@@ -94,7 +94,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigurationError, match="not TOML"):
         Lock.read(tmp_path / "binary.toml")
-    with pytest.raises(ConfigurationError, match="can't be written"):
+    with pytest.raises(ConfigurationError, match="no such file"):
         lock().write(tmp_path / "missing" / "pins.toml")
     with pytest.raises(ConfigurationError, match="can't be read"):
         Lock.read(tmp_path)

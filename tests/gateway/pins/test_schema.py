@@ -98,3 +98,8 @@ def test_a_schema_that_refers_to_itself_ends() -> None:
 def test_draft_07_is_read_as_draft_07() -> None:
     schema = {"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "string"}], "type": "array"}
     assert ArgumentSchema(schema).faults([1]) == ["/0: type"]
+
+
+def test_the_faults_of_one_call_are_bounded() -> None:
+    schema = ArgumentSchema({"type": "object", "additionalProperties": {"type": "string"}})
+    assert 0 < len(schema.faults({f"a{number}": number for number in range(1000)})) < 50

@@ -113,3 +113,20 @@ def test_after_a_restart_older_ones_are_refused_unless_the_store_remembers() -> 
 def test_a_short_secret_is_refused() -> None:
     with pytest.raises(SecretError, match="31 bytes"):
         ConfirmationKey(b"s" * 31, 60)
+
+
+def test_keys_of_one_secret_are_one_and_confirmations_outlive_a_change_of_the_key() -> None:
+    assert ConfirmationKey(SECRET, 60.0) == KEY and hash(KEY) == hash(ConfirmationKey(SECRET, 60.0))
+    other = ConfirmationKey(b"t" * 32, 3600.0)
+    assert other != KEY and KEY != SECRET
+    now = [NOW]
+    desk = Confirmations(KEY, MemoryState(), clock=lambda: now[0])
+    assert desk.digest(*ABOUT) == DIGEST
+    code = KEY.make(DIGEST, 600.0, NOW).encode()
+    desk.renew(other, overlap=60.0)
+    assert desk.digest(*ABOUT) == other.digest(*ABOUT) != DIGEST
+    changed = Confirmations(ConfirmationKey(b"t" * 32, 30.0), MemoryState(), before=desk, clock=lambda: now[0])
+    assert desk.presented(code, *ABOUT) is not None
+    assert changed.presented(code, *ABOUT) is None  # the file allows less time now, for the former key, too
+    now[0] += 61.0
+    assert desk.presented(code, *ABOUT) is None

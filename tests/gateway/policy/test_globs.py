@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpsec.gateway.policy.globs import Glob, ResourceGlob, has_dot_segment
+from mcpsec.gateway.policy.globs import Glob, ResourceGlob, has_dot_segment, plain_form
 
 
 @settings(max_examples=500, deadline=None)
@@ -80,3 +80,16 @@ def test_encoding_beyond_need_counts_as_a_dot_segment() -> None:
     assert has_dot_segment("/%" + "25" * 7 + "41/x")
     assert has_dot_segment("%41" * 10_000)
     assert not has_dot_segment("A" * 10_000)
+
+
+def test_a_name_that_is_encoded_without_end_is_undone_only_so_often() -> None:
+    name = "resource:a"
+    for _ in range(3):
+        name = name.replace("%", "%25").replace("a", "%61")
+    assert plain_form(name) == "resource:a"
+    endless = "resource:%" + "25" * 500 + "61"
+    assert plain_form(endless).startswith("resource:%")
+
+
+def test_a_pattern_shows_itself() -> None:
+    assert repr(Glob("files/*")) == "Glob('files/*')" and repr(ResourceGlob("files/*")) == "ResourceGlob('files/*')"
