@@ -89,7 +89,8 @@ def _texts(upstream: str, pins: UpstreamPins) -> Iterator[str]:
     table: dict[str, Any] = {"server": pins.server}
     if pins.instructions is not None:
         table["instructions"] = pins.instructions
-    yield "\n" + tomli_w.dumps({"upstreams": {upstream: table}}, multiline_strings=True)
+    readably = "\r" not in f"{pins.server}{pins.instructions}"  # TOML reads no carriage return in a text of many lines
+    yield "\n" + tomli_w.dumps({"upstreams": {upstream: table}}, multiline_strings=readably)
     for kind in KINDS:
         entries = pins.definitions.get(kind, {})
         for name in sorted(entries):

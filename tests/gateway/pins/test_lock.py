@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mcpsec.errors import ConfigurationError
@@ -30,6 +30,7 @@ def lock(**tools: dict[str, Any]) -> Lock:
     )
 
 
+@example(name="b", extra=None, words="Be kind.\r\nBe quick.\r")
 @given(
     name=st.text(st.characters(codec="utf-8"), min_size=1),
     extra=JSON,
