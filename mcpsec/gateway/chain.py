@@ -103,6 +103,8 @@ class Chain:
             return self._go_on(exchange, way, place + 1, outcome)
         if way.whole is way:
             remember_way(exchange, way)
+        else:
+            exchange.alike = way.alike
         return self._enter(exchange)
 
     async def _go_on(self, exchange: Exchange, way: Way, begin: int, waited: Awaitable[Outcome]) -> Outcome:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mcpsec.deployment.model import Limits
-    from mcpsec.gateway.message import Headers
+    from mcpsec.gateway.message import Head, Headers
 
     Handler = Callable[[Request, Peer], Awaitable[Answer | StreamAnswer]]
 
@@ -41,6 +41,7 @@ _LINGER_SECONDS = 2.0
 _CLOSE_SECONDS = 2.0
 _PIECE = 256 * 1024
 """A large answer is written in pieces: TLS takes a write of any size at once, and nobody sees that it isn't read."""
+_FIELD_LINE = b"%b: %b\r\n".__mod__
 _NO_BODY = frozenset({202, 204, 304})
 _PARSE_ERROR, _INVALID_REQUEST = -32700, -32600
 
@@ -100,9 +101,9 @@ class Connection(Reading):
     """One client's connection. Requests are served one after the other, pipelined ones wait their turn."""
 
     __slots__ = (
-        "_body", "_body_bytes", "_continue", "_deadline", "_drained", "_endless", "_head_bytes", "_identify", "_loop",
-        "_lost", "_parser", "_part", "_paused", "_queue", "_registry", "_request", "_state", "_task", "_transport",
-        "_url", "_waiter", "made", "peer",
+        "_body", "_body_bytes", "_continue", "_deadline", "_drained", "_endless", "_head_bytes", "_identify", "_known",
+        "_loop", "_lost", "_parser", "_part", "_paused", "_queue", "_registry", "_request", "_state", "_task",
+        "_transport", "_url", "_waiter", "made", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -123,6 +124,7 @@ class Connection(Reading):
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._endless = False
+        self._known: Head | None = None
         self._state = "idle"  # idle → head → body → busy → idle; or linger / closing at the end
         self._part = ""  # "head" or "body" of the message being read: while busy, that is the next request already
         self._head_bytes = 0
@@ -158,8 +160,9 @@ class Connection(Reading):
             return
         idle = state == "idle"
         if idle:
-            request = self._registry.heads.request(data)
+            request = self._registry.heads.request(data, self._known)
             if request is not None:
+                self._known = request.known
                 self._enqueue(request)
                 return
             self._state = "head"
@@ -368,9 +371,7 @@ class Connection(Reading):
 
     def _head(self, status: int, headers: Headers, *, keep_alive: bool) -> list[bytes]:
         line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status  # an upstream may have numbers of its own
-        parts = [line, self._registry.date, b"x-content-type-options: nosniff\r\n"]
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
+        parts = [line, self._registry.date, b"x-content-type-options: nosniff\r\n", *map(_FIELD_LINE, headers)]
         if not keep_alive:
             parts.append(b"connection: close\r\n")
         return parts

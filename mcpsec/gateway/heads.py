@@ -25,8 +25,11 @@ _LONGEST = 4096
 _PROVING = (
     b"authorization", b"dpop", b"signature", b"signature-input", b"x-nonce", b"x-signature", b"x-timestamp",
 )  # fmt: skip
+_DIGITS = 9
+_PLAIN_TEXT = rb"[!-~]++(?: ++[!-~]++)*+"
+_VALUE = re.compile(_PLAIN_TEXT)
 _VARYING = re.compile(
-    rb"\r\n(?:(?i:content-length): ?([1-9]\d{0,8})|((?i:%b)): ?([!-~]++(?: ++[!-~]++)*+))(?=\r\n)" % b"|".join(_PROVING)
+    rb"\r\n(?:(?i:content-length): ?([1-9]\d{0,8})|((?i:%b)): ?(%b))(?=\r\n)" % (b"|".join(_PROVING), _PLAIN_TEXT)
 )
 """A line whose value may differ: a length that is sure to be plain digits, or a text that any parser reads alike.
 
@@ -47,8 +50,15 @@ class KnownHeads:
         self._limits = limits
         self._heads: dict[tuple[bytes, ...], Head] = {}
 
-    def request(self, data: bytes) -> Request | None:
-        """The request that ``data`` is, when it is exactly one with a known head; else None."""
+    def request(self, data: bytes, last: Head | None = None) -> Request | None:
+        """The request that ``data`` is, when it is exactly one with a known head; else None.
+
+        ``last`` is the head of the request before it on the connection: mostly it is the same again.
+        """
+        if last is not None and last.book is self:
+            request = self._repeated(data, last)
+            if request is not None:
+                return request
         end = data.find(b"\r\n\r\n", 0, _LONGEST)
         if end <= 0:
             return None
@@ -58,16 +68,35 @@ class KnownHeads:
             return None
         if length > self._limits.body_bytes or end > self._limits.header_bytes:
             return None
-        request = Request(head, data[end + 4 :])
-        if proofs:
-            request.headers, request.fields = headers, fields = head.headers.copy(), head.fields.copy()
-            for place, (_, value) in zip(head.proofs, proofs, strict=True):
-                name = headers[place][0]
-                headers[place] = (name, value)
-                fields[name] = value
-            fields[b"content-length"] = digits = b"%d" % length  # a signature may cover it
-            headers.append((b"content-length", digits))
-        return request
+        return _request(head, [value for _, value in proofs], data[end + 4 :])
+
+    def _repeated(self, data: bytes, head: Head) -> Request | None:
+        """The request that ``data`` is, when its head is this one in all but what may vary."""
+        at, length = 0, 0
+        proofs: list[bytes] = []
+        for piece, proves in head.frame:
+            if not data.startswith(piece, at):
+                return None
+            at += len(piece)
+            end = data.find(b"\r", at)
+            if proves:
+                if _VALUE.fullmatch(data, at, end) is None:
+                    return None
+                proofs.append(data[at:end])
+            else:
+                digits = data[at:end]
+                if not digits.isdigit() or len(digits) > _DIGITS:
+                    return None
+                length = int(digits)
+                if not length or digits.startswith(b"0"):
+                    return None
+            at = end
+        if not data.startswith(head.tail, at):
+            return None
+        at += len(head.tail)
+        if len(data) - at != length or length > self._limits.body_bytes or at - 4 > self._limits.header_bytes:
+            return None
+        return _request(head, proofs, data[at:])
 
     def remember(self, data: bytes, request: Request) -> None:
         """Keep the head of a request that the parser has read from ``data`` and from nothing else."""
@@ -82,7 +111,23 @@ class KnownHeads:
             return
         if len(self._heads) >= _HEADS:
             del self._heads[next(iter(self._heads))]
-        self._heads[pieces] = request.head(_PROVING)
+        self._heads[pieces] = head = request.head(_PROVING)
+        proving = [found.lastindex != 1 for found in _VARYING.finditer(data, 0, end + 2)]
+        head.book, head.frame, head.tail = self, list(zip(pieces[:-1], proving, strict=True)), pieces[-1] + b"\r\n\r\n"
+
+
+def _request(head: Head, proofs: list[bytes], body: bytes) -> Request:
+    """A request with a known head, and with the values that prove it."""
+    request = Request(head, body)
+    if proofs:
+        request.headers, request.fields = headers, fields = head.headers.copy(), head.fields.copy()
+        for place, value in zip(head.proofs, proofs, strict=True):
+            name = headers[place][0]
+            headers[place] = (name, value)
+            fields[name] = value
+        fields[b"content-length"] = digits = b"%d" % len(body)  # a signature may cover it
+        headers.append((b"content-length", digits))
+    return request
 
 
 def _taken_apart(data: bytes, end: int) -> tuple[tuple[bytes, ...], list[tuple[bytes, bytes]], int]:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from mcpsec.protocol.eras import Era
     from mcpsec.protocol.headers import Agreement
     from mcpsec.protocol.jsonrpc import Message
+    from mcpsec.telemetry.counts import Series
     from mcpsec.telemetry.events import Decision
+    from mcpsec.telemetry.likeness import Likeness
 
 __all__ = ["Answer", "Exchange", "Head", "Headers", "Peer", "Refusal", "Request", "StreamAnswer", "json_answer"]
 
@@ -53,13 +55,17 @@ class Head:
 
     ``headers`` and ``fields`` lack Content-Length: it frames the message, and the same head may stand before another
     body. The values of the fields in ``proving`` are left out too; ``proofs`` are their places among the headers.
+    ``frame`` has the bytes before each value that varies, and whether that one proves; ``tail`` those behind the last
+    (``KnownHeads`` keeps it so, and ``book`` is which).
+    ``signing`` has what a signature is verified over, as text, the names of its own fields, and the headers it covers.
+    ``sent`` is what an upstream gets of it, by the lane ``sent_by``.
     ``passed`` is the step of HTTP hygiene that it has passed; the others are None until somebody asks. ``ways`` has,
     by client, the shortened way of requests that repeat one with this head.
     """
 
     __slots__ = (
-        "agreement", "fields", "forwarded", "headers", "mcp_headers", "method", "passed", "path", "proofs", "query",
-        "ways",
+        "agreement", "book", "fields", "forwarded", "frame", "headers", "mcp_headers", "method", "passed", "path",
+        "proofs", "query", "sent", "sent_by", "signing", "tail", "ways",
     )  # fmt: skip
 
     def __init__(
@@ -72,10 +78,16 @@ class Head:
         self.proofs = [place for place, (name, _) in enumerate(kept) if name in proving]
         self.headers = [(name, b"" if name in proving else value) for name, value in kept]
         self.fields = dict(reversed(self.headers))
+        self.book: object = None
+        self.frame: list[tuple[bytes, bool]] = []
+        self.tail = b""
         self.passed: object = None
         self.agreement: Agreement | None = None
         self.mcp_headers: dict[str, str] | None = None
         self.forwarded: bytes | None = None
+        self.sent = b""
+        self.sent_by: object = None
+        self.signing: tuple[tuple[str, str, str, str], tuple[bytes, ...], Headers] | None = None
         self.ways: dict[str, Way] = {}
 
 
@@ -181,6 +193,8 @@ class Exchange:
     """A request, what the steps have learned about it, and what became of it (the audit event is made from this)."""
 
     # What nobody has found out yet. These stand in the class, so that a new exchange has but five values to set.
+    alike: dict[tuple[Any, ...], tuple[Likeness, Series]] | None = None
+    """What the recorder knows of others that took the same shortened way."""
     answer_bytes: int = 0
     arguments: Any = None
     claimed: str = ""

@@ -39,6 +39,8 @@ _KINDS: dict[int, Any] = {
     504: "timeout",
 }
 _LIKENESSES = 1024
+_ALIKE = 64
+"""Of the requests of one shortened way."""
 _WAITING = 8
 """Finished requests whose events are made together: one after the other they cost a third of what each costs alone."""
 _SMALL = 16 * 1024
@@ -161,6 +163,21 @@ class Recorder:
 
     def _like(self, exchange: Exchange) -> tuple[Likeness, Series] | None:
         """What this request's event has in common with others, and its metrics; None when it must be written whole."""
+        alike = exchange.alike
+        if alike is None:
+            return self._look_up(exchange)
+        # What else an event is made of is the same in all requests that came this way.
+        key = exchange.status, exchange.peer.address, exchange.rule, exchange.decision, exchange.identified_by
+        known = alike.get(key)
+        if known is None:
+            known = self._look_up(exchange)
+            if known is not None:
+                if len(alike) >= _ALIKE:
+                    alike.clear()
+                alike[key] = known
+        return known
+
+    def _look_up(self, exchange: Exchange) -> tuple[Likeness, Series] | None:
         client, message, peer, session = exchange.client, exchange.message, exchange.peer, exchange.session
         key = (
             exchange.resource,

@@ -8,7 +8,7 @@ over to the full steps from its own on, and nothing is done twice or left out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcpsec.protocol.eras import Era
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mcpsec.deployment.model import Client
     from mcpsec.gateway.message import Exchange, Head
     from mcpsec.gateway.steps import Repeated, Step
+    from mcpsec.telemetry.counts import Series
+    from mcpsec.telemetry.likeness import Likeness
 
 __all__ = ["Way", "remember_way", "way_of"]
 
@@ -31,10 +33,10 @@ class Way:
     """What a request has to pass: ``parts`` are steps, or parts of them, each with the place of its step.
 
     ``whole`` is the way with all steps in full. ``client`` is whose requests may take a shortened one; ``changes``
-    counts how often it had to be made anew.
+    counts how often it had to be made anew. ``alike`` is the recorder's: what these requests have in common in the log.
     """
 
-    __slots__ = ("changes", "client", "parts", "whole")
+    __slots__ = ("alike", "changes", "client", "parts", "whole")
 
     def __init__(
         self, parts: tuple[tuple[int, Repeated], ...], whole: Way | None = None, client: Client | None = None
@@ -43,6 +45,7 @@ class Way:
         self.whole = whole or self
         self.client = client
         self.changes = 0
+        self.alike: dict[tuple[Any, ...], tuple[Likeness, Series]] = {}
 
     @classmethod
     def of(cls, steps: Iterable[Step]) -> Way:

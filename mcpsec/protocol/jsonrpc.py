@@ -154,7 +154,9 @@ def parse(body: bytes, *, max_depth: int = MAX_DEPTH) -> Message:
 def _call(value: JsonObject, method: object, body: bytes) -> Message:
     """A request or notification: told apart by the presence of ``id`` (JSON-RPC 2.0, section 4.1)."""
     if "id" in value:
-        kind, members, ident = Kind.REQUEST, _REQUEST_MEMBERS, _checked_id(value["id"])
+        kind, members, ident = Kind.REQUEST, _REQUEST_MEMBERS, value["id"]
+        if type(ident) is not int:
+            ident = _checked_id(ident)
     else:
         kind, members, ident = Kind.NOTIFICATION, _NOTIFICATION_MEMBERS, None
     if type(method) is not str or not 0 < len(method) <= MAX_METHOD_LENGTH:
@@ -168,7 +170,8 @@ def _call(value: JsonObject, method: object, body: bytes) -> Message:
         name not in _DECISIVE and name.casefold() in _FOLDED for name in params
     ):
         raise _refused(INVALID_REQUEST, "params has a member that is a known name in other letters", ident)
-    return Message(kind, ident, method, params, body)
+    # As Message(…) does it, without the call in between: every request comes here.
+    return tuple.__new__(Message, (kind, ident, method, params, body, None, None))
 
 
 def _response(value: JsonObject, body: bytes) -> Message:

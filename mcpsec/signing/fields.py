@@ -23,7 +23,10 @@ _NONCE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=
 _MOST_BYTES = 128
 
 
-def collect(headers: Sequence[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], list[tuple[bytes, bytes]]]:
+Collected = tuple[dict[bytes, bytes], list[tuple[bytes, bytes]]]
+
+
+def collect(headers: Sequence[tuple[bytes, bytes]]) -> Collected:
     """Split out, in one pass, the signature's own fields and the headers that it must cover (sorted by name).
 
     Raises:

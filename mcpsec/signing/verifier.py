@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from hmac import HMAC
 
+    from mcpsec.signing.fields import Collected
     from mcpsec.signing.keys import VerificationKey
     from mcpsec.signing.message import SignedMessage
     from mcpsec.signing.replay import ReplayStore
@@ -123,19 +124,29 @@ class Verifier:
         now: float | None = None,
         owner: str | None = None,
         certificate_keys: Mapping[str, VerificationKey] = _NO_KEYS,
+        collected: Collected | None = None,
     ) -> Claim | Refusal:
-        """Everything but the replay store: a claim to make there, or a refusal; never raises."""
+        """Everything but the replay store: a claim to make there, or a refusal; never raises.
+
+        ``collected`` is what ``fields.collect`` gives for the message's headers, from whoever has it at hand.
+        """
         try:
-            return self._check(message, time.time() if now is None else now, owner, certificate_keys)
+            at = time.time() if now is None else now
+            return self._check(message, at, owner, certificate_keys, collected or collect(message.headers))
         except RefusedSignature as refused:
             return refused.refusal
         except Exception as error:  # a request that no rule foresaw is refused like the others
             return Refusal("message-malformed", f"the request can't be read: {type(error).__name__}")
 
     def _check(
-        self, message: SignedMessage, now: float, owner: str | None, certificate_keys: Mapping[str, VerificationKey]
+        self,
+        message: SignedMessage,
+        now: float,
+        owner: str | None,
+        certificate_keys: Mapping[str, VerificationKey],
+        collected: Collected,
     ) -> Claim:
-        own, covered = collect(message.headers)
+        own, covered = collected
         if b"signature" in own or b"signature-input" in own:
             if b"x-signature" in own:
                 raise RefusedSignature("signature-ambiguous", "the request is signed by two schemes at once")

@@ -130,6 +130,15 @@ async def test_limits_hold_for_known_heads_too() -> None:
     before = registry.heads
     registry.use(Limits(header_bytes=64))
     assert registry.heads is not before  # a head that was let pass before may be too large now
+    connection = Connection(registry, "192.0.2.1")
+    registry.use(Limits())
+    connection.connection_made(Wire())
+    connection.data_received(GOOD)
+    (known,) = registry.heads._heads.values()
+    assert registry.heads.request(GOOD, known) is not None
+    registry.use(Limits(header_bytes=64))
+    assert registry.heads.request(GOOD, known) is None, "the head before was let pass under other limits"
+    connection.connection_lost(None)
 
 
 PROVING = ["Authorization", "X-Signature", "x-nonce", "X-Timestamp", "DPoP", "Signature", "Signature-Input"]

@@ -9,6 +9,8 @@ from mcpsec.gateway.message import Exchange, Request
 from mcpsec.gateway.message import Refusal as GatewayRefusal
 from mcpsec.protocol import codes
 from mcpsec.signing import Refusal, SignedMessage, Verifier, certificate_keys
+from mcpsec.signing.fields import collect
+from mcpsec.signing.outcome import RefusedSignature
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.steps import Repeated
     from mcpsec.gateway.steps.factors import Factors
     from mcpsec.signing import Claim, Verified
+    from mcpsec.signing.fields import Collected
 
 __all__ = ["SignatureCheck"]
 
@@ -58,19 +61,12 @@ class SignatureCheck:
         refused = self._failures.check(address, claimed)
         if refused is not None:
             return refused
-        message = SignedMessage(
-            request.method.decode("ascii", "replace"),
-            request.fields.get(b"host", b"").decode("latin-1").lower(),
-            request.path.decode("latin-1"),
-            request.query.decode("latin-1"),
-            request.headers,
-            request.body,
-        )
+        message, collected = _message(request)
         der = exchange.peer.der
         if client is None:
-            checked = self._verifier.check(message)
+            checked = self._verifier.check(message, collected=collected)
         elif der is None or b"signature-input" not in request.fields:
-            checked = self._verifier.check(message, owner=client.id)
+            checked = self._verifier.check(message, owner=client.id, collected=collected)
         else:  # the key of the connection's own certificate may sign too
             checked = self._verifier.check(message, owner=client.id, certificate_keys=_keys_of(der, client.id))
         if isinstance(checked, Refusal):
@@ -112,6 +108,34 @@ class SignatureCheck:
         exchange.proven("signature")
         self._failures.succeeded(address, claimed)
         return None
+
+
+def _message(request: Request) -> tuple[SignedMessage, Collected | None]:
+    """What the signature covers; of a head that came before, texts and names are those of then.
+
+    Only the values that prove differ under a known head, and no header that a signature must cover is one of them.
+    """
+    known = request.known
+    if known is None:
+        return SignedMessage(*_texts(request), request.headers, request.body), None
+    if known.signing is None:
+        try:
+            own, covered = collect(request.headers)
+        except RefusedSignature:  # the verifier says so itself
+            return SignedMessage(*_texts(request), request.headers, request.body), None
+        known.signing = _texts(request), tuple(own), covered
+    texts, names, covered = known.signing
+    fields = request.fields
+    return SignedMessage(*texts, request.headers, request.body), ({name: fields[name] for name in names}, covered)
+
+
+def _texts(request: Request) -> tuple[str, str, str, str]:
+    return (
+        request.method.decode("ascii", "replace"),
+        request.fields.get(b"host", b"").decode("latin-1").lower(),
+        request.path.decode("latin-1"),
+        request.query.decode("latin-1"),
+    )
 
 
 def _claimed(request: Request) -> str:

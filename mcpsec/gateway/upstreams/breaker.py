@@ -51,6 +51,7 @@ class Breaker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
+        self._slow_call = config.slow_call
         self._changed = changed
         self.clock = clock
         self.state = "closed"
@@ -80,6 +81,9 @@ class Breaker:
     ) -> None:
         """Count how a call ended."""
         if period != self._period or not self._config.enabled:
+            return
+        if failed is False and self._slow_call is None and not permit.probe:
+            self._count(self.clock(), failed=False, slow=False)  # nearly always
             return
         if permit.probe:
             self._probing -= 1

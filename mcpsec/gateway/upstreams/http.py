@@ -163,6 +163,13 @@ class HttpUpstream:
 
     def _request_bytes(self, exchange: Exchange, lane: Lane) -> bytes:
         request = exchange.request
+        known = request.known
+        if known is not None and exchange.session is None and exchange.message is not None:
+            if known.sent_by is not lane:
+                target = b"%b %b HTTP/1.1\r\n" % (request.method, self._target)
+                known.sent, known.sent_by = target + lane.head + forwarded(request), lane
+            body = exchange.message.raw
+            return b"%bcontent-length: %d\r\n\r\n%b" % (known.sent, len(body), body)
         parts = [request.method, b" ", self._target, b" HTTP/1.1\r\n", lane.head, forwarded(request)]
         if exchange.session is not None:
             parts += (b"mcp-session-id: ", exchange.session.state.id, b"\r\n")
