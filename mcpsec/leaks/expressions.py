@@ -21,8 +21,8 @@ __all__ = ["cache_directory", "compiled", "expression", "keep", "read_cache", "t
 
 FORMAT = 9
 """Counts changes of what the caches hold."""
-_AMPLE = 1 << 20
-"""Bytes of kept expressions, far more than one version has: what this run did not use is of others, and let go."""
+_AMPLE = 12 << 20
+"""Bytes of kept expressions, twice what all rules of one version need; what this run did not use is then let go."""
 _OLD_SECONDS = 30 * 86_400
 """A cache file written so long ago is made again when it is missed, so that files of old versions don't pile up."""
 
@@ -157,11 +157,12 @@ def expression(source: AnyStr) -> re.Pattern[AnyStr]:
 
 
 def keep() -> None:
-    """Remember what this run had to compile, for the next process."""
+    """Remember what this run had to compile, for the next process, beside what others have written meanwhile."""
     if _codes.fresh and _codes.rows is not None:
-        packed = marshal.dumps(_codes.rows)
+        rows = _read() | _codes.rows
+        packed = marshal.dumps(rows)
         if len(packed) > _AMPLE:
-            packed = marshal.dumps({key: row for key, row in _codes.rows.items() if key in _codes.used})
+            packed = marshal.dumps({key: row for key, row in rows.items() if key in _codes.used})
         write_cache(f"patterns-{tag()}", packed)
         _codes.fresh = False
 

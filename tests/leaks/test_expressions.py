@@ -51,6 +51,17 @@ def test_what_others_used_goes_when_it_is_too_much(cache: Path, monkeypatch: pyt
     assert expressions._read().keys() == {"new", "newer"}
 
 
+def test_processes_that_end_together_keep_what_each_has_compiled(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expressions.compiled("shared")
+    expressions.keep()
+    for name in ("one", "other"):
+        another_process(monkeypatch)
+        monkeypatch.setattr(expressions._codes, "rows", {})  # as it was before the other wrote
+        expressions.compiled(name)
+        expressions.keep()
+    assert expressions._read().keys() == {"shared", "one", "other"}
+
+
 def test_files_of_old_versions_are_deleted(cache: Path) -> None:
     cache.mkdir(mode=0o700)
     for name, days in (("hyperscan-old", 40), ("hyperscan-recent", 20), ("patterns-old", 40), ("other", 40)):
