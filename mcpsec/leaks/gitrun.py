@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["PREFIX", "GitFailed", "environment", "output"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["PREFIX", "GitFailed", "environment", "output", "together"]
 
 SETTINGS = (
     # No program that a repository's configuration names is run: a directory to scan may be somebody else's whole.
@@ -47,7 +51,35 @@ def output(*arguments: str, cwd: str | None = None) -> bytes:
     return done.stdout
 
 
+def together(
+    commands: Iterable[tuple[str, ...]], meanwhile: Callable[[], None], cwd: str | None = None
+) -> list[bytes | GitFailed]:
+    """Run git several times at once, and something here besides: each one's output, or why there is none."""
+    prefix = [*PREFIX, *(("-C", cwd) if cwd else ())]
+    if not hasattr(os, "posix_spawnp"):
+        meanwhile()
+        return [_tried(lambda command=command: output(*command, cwd=cwd)) for command in commands]  # type: ignore[misc]
+    running = [_begin([*prefix, *command]) for command in commands]
+    try:
+        meanwhile()
+    finally:
+        answers = [_tried(lambda each=each: _end(*each)) for each in running]  # type: ignore[misc]
+    return answers
+
+
+def _tried(run: Callable[[], bytes]) -> bytes | GitFailed:
+    try:
+        return run()
+    except GitFailed as error:
+        return error
+
+
 def _spawn(command: list[str]) -> bytes:
+    return _end(*_begin(command))
+
+
+def _begin(command: list[str]) -> tuple[int, int, int]:
+    """Start git; its number, and where its output and its errors come out."""
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
     actions = [
@@ -65,6 +97,10 @@ def _spawn(command: list[str]) -> bytes:
         ) from error
     os.close(out_write)
     os.close(err_write)
+    return pid, out_read, err_read
+
+
+def _end(pid: int, out_read: int, err_read: int) -> bytes:
     out, err = _drain(out_read, err_read)
     _, status = os.waitpid(pid, 0)
     if status:

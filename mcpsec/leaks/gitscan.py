@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from mcpsec.leaks.files import Problem, is_binary
-from mcpsec.leaks.gitrun import GitFailed, output
+from mcpsec.leaks.gitrun import GitFailed, output, together
 from mcpsec.leaks.patches import added
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from mcpsec.leaks.findings import Finding
@@ -133,51 +135,77 @@ def _unknown(new: str) -> tuple[str, ...]:
 def _history(request: Request, scanner: Scanner, directory: str) -> None:
     from mcpsec.leaks import history, parallel
 
-    groups, missing = history.blobs(directory)
-    if missing:
-        scanner.result.problems.append(Problem(directory, f"{missing} objects are missing: {PARTIAL}"))
-    if output("rev-parse", "--is-shallow-repository", cwd=directory).strip() == b"true":
+    log, refs, shallow, partial = together(
+        (history.LOG, history.REFS, history.SHALLOW, history.PARTIAL), lambda: scanner.prepare(0), directory
+    )
+    if isinstance(log, GitFailed):
+        raise log
+    more, absent = _besides(directory, refs, partial)
+    if shallow == b"true\n":
         scanner.result.problems.append(Problem(directory, "the clone is shallow: older history is not there"))
+    groups = history.blobs(log, more, absent)
     versions = sum(len(names) for _, names in groups)
     scanner.prepare(versions * 8192)
     jobs = request.jobs or parallel.cores()
-    if versions < 200 or not parallel.can_fork():
-        jobs = 1
-    shares: list[list[tuple[str, list[str]]]] = [[] for _ in range(jobs)]
-    loads = [0] * jobs
-    for path, names in groups:
-        lightest = loads.index(min(loads))
-        shares[lightest].append((path, names))
-        loads[lightest] += len(names)
     limit = request.max_size << 20
-
-    def work(number: int) -> object:
-        if jobs > 1:
-            scanner.result = type(scanner.result)()  # what was found before the fork is the parent's to report
-        return _versions(scanner, directory, shares[number], limit)
-
     rows: list[tuple[str, Any]] = []
+    missing = len(absent)
+    if versions < 200 or jobs <= 1 or not parallel.can_fork():
+        rows, missing_here, _ = _versions(scanner, directory, groups, limit)
+        missing += missing_here
+    else:
+        portions = history.batches(groups)
+
+        def work(taken: Iterator[str]) -> object:
+            scanner.result = type(scanner.result)()  # what was found before the fork is the parent's to report
+            return _versions(scanner, directory, (group for number in taken for group in portions[int(number)]), limit)
+
+        numbers = map(str, range(len(portions)))
+        for hits, missing_there, packed in parallel.hand_out(numbers, work, jobs, at_once=1):
+            scanner.result.add(packed, scanner.book)
+            rows += hits
+            missing += missing_there
+    if missing:
+        scanner.result.problems.append(Problem(directory, f"{missing} objects are missing: {PARTIAL}"))
     from mcpsec.leaks.findings import Finding
 
-    for hits, packed in parallel.share(work, jobs):
-        if jobs > 1:
-            scanner.result.add(packed, scanner.book)
-        rows += hits
     found = [(name, Finding.unpack(row, scanner.book)) for name, row in rows]
-    scanner.result.findings += _attributed(directory, found)
+    scanner.result.findings += _attributed(directory, log, found)
 
 
-def _versions(scanner: Scanner, directory: str, groups: list[tuple[str, list[str]]], limit: int) -> object:
-    """Scan the versions of some paths; answers with hits by object name, and the counts."""
+def _besides(directory: str, refs: bytes | GitFailed, partial: bytes | GitFailed) -> tuple[bytes, set[str]]:
+    """What the log does not tell: the files of refs that name no commit, and which objects a partial clone lacks.
+
+    Git itself would fetch each of these when asked for it.
+    """
+    from mcpsec.leaks.history import listed
+
+    if isinstance(refs, GitFailed):
+        raise refs
+    kinds = (line.partition(b" ") for line in refs.splitlines())
+    others = [os.fsdecode(ref) for kind, _, ref in kinds if kind not in (b"commit", b"tagcommit")]
+    more = listed(directory, *others) if others else b""
+    absent: set[str] = set()
+    if not isinstance(partial, GitFailed):  # it ends with an error when no setting has such a name
+        absent = {line[1:].decode() for line in listed(directory, "--all").splitlines() if line.startswith(b"?")}
+    return more, absent
+
+
+def _versions(
+    scanner: Scanner, directory: str, groups: Iterable[tuple[str, list[str]]], limit: int
+) -> tuple[list[tuple[str, Any]], int, Any]:
+    """Scan the versions of some paths; answers with hits by object name, how many were missing, and the counts."""
     from mcpsec.leaks import history
 
     result = scanner.result
+    missing = 0
 
     def skip(reason: str) -> None:
-        if reason:
-            result.problems.append(Problem(directory, reason))
+        nonlocal missing
+        if reason == "missing":
+            missing += 1
         else:
-            result.skipped.add(f"larger than {limit >> 20} MB")
+            result.skipped.add(reason)
 
     hits = []
     kept = result.findings
@@ -188,23 +216,23 @@ def _versions(scanner: Scanner, directory: str, groups: list[tuple[str, list[str
             finding.line += whole.count(b"\n", 0, offset)
             hits.append((name, finding.pack()))
     result.findings = kept
-    return hits, result.pack()
+    return hits, missing, result.pack()
 
 
-def _attributed(directory: str, found: list[tuple[str, Finding]]) -> list[Finding]:
+def _attributed(directory: str, log: bytes, found: list[tuple[str, Finding]]) -> list[Finding]:
     """Give each finding its first commit; one finding for each value and path."""
     if not found:
         return []
     from mcpsec.leaks import history
 
-    origins = history.attribute(directory, {name for name, _ in found})
+    origins = history.attribute(directory, log, {name for name, _ in found})
     first: dict[tuple[str, str], tuple[int, Finding]] = {}
     for name, finding in found:
-        age = -1
+        age = sys.maxsize
         if name in origins:
             finding.commit, finding.author, finding.email, finding.date, finding.path, age = origins[name]
         key = (finding.fingerprint, finding.path)
         known = first.get(key)
-        if known is None or age > known[0]:
+        if known is None or age < known[0]:
             first[key] = (age, finding)
     return [finding for _, finding in first.values()]

@@ -1,68 +1,124 @@
 """Every version of every file in a repository's history, each blob once, and who brought a secret in.
 
-Blobs are grouped by path, so that of each version only what differs from its neighbour is scanned; hits alone are
-attributed, with one pass over the log.
+One pass over the log, oldest commit first, says which blob came with which commit and at which path. Blobs are grouped
+by path, so that of each version only what differs from its neighbour is scanned.
 """
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
-from itertools import accumulate
+from itertools import accumulate, islice
 
 from mcpsec.leaks.files import is_binary, uninteresting
 from mcpsec.leaks.gitrun import PREFIX, GitFailed, environment, output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import IO
 
-__all__ = ["Attribution", "attribute", "blobs", "contents", "slices"]
+__all__ = ["LOG", "PARTIAL", "REFS", "SHALLOW", "Attribution", "attribute", "batches", "blobs", "contents", "slices"]
 
+LOG = (
+    # A merge is compared with all its parents at once: what one of them already had came with a commit of its own.
+    "log", "--all", "--reverse", "--raw", "--no-abbrev", "--no-renames", "--diff-merges=combined", "-z",
+    "--format=%x00%H",
+)  # fmt: skip
+REFS = ("for-each-ref", "--format=%(objecttype)%(*objecttype) %(refname)")
+SHALLOW = ("rev-parse", "--is-shallow-repository")
+PARTIAL = ("config", "--name-only", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$")
 STEP = 4096
 MARGIN = 1024
 PARAGRAPH = b"\n\n"
 MOST_SEEN = 500_000
 """Paragraphs of one path that are remembered; beyond, the next version counts as new."""
 BUFFER = 1 << 20
+AHEAD = 64
+"""Objects asked for before the answers to those before are read: fewer than a pipe's buffer holds the names of."""
+BATCH = 128
+"""Versions that a process takes at once."""
+NOT_A_FILE = (b"000000", b"160000")
+"""The modes of what was deleted, and of a submodule's commit."""
+SHOWN = 500
 Attribution = tuple[str, str, str, str, str, int]
-"""Commit, author, e-mail address, date (ISO 8601), path, place in the log (the larger the older)."""
+"""Commit, author, e-mail address, date (ISO 8601), path, place in the log (the smaller the older)."""
 
 
-def blobs(directory: str) -> tuple[list[tuple[str, list[str]]], int]:
-    """All paths of all refs with the object names of their versions, oldest first; how many objects are missing.
+class _Log:
+    """Reads the log: which blob came, at which path, with which commit."""
 
-    Raises GitFailed.
+    def __init__(self) -> None:
+        self._dull: dict[bytes, bool] = {}
+
+    def rows(self, log: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """Commit, path and blob of each change to a file that is looked at, oldest first."""
+        dull = self._dull
+        commit = b""
+        # Paths may hold any byte but NUL: what a field is, its place among the others says.
+        fields = iter(log.split(b"\0"))
+        for field in fields:
+            if field.startswith((b"\n:", b":")):
+                path = next(fields, b"")
+                words = field.split(b" ")
+                if path not in dull:
+                    dull[path] = bool(uninteresting(path.rpartition(b"/")[2].decode("utf-8", "surrogateescape")))
+                if not dull[path] and words[field.count(b":")] not in NOT_A_FILE:
+                    yield commit, path, words[-2]
+            elif field:
+                commit = field
+
+
+def blobs(log: bytes, more: bytes, absent: set[str]) -> list[tuple[str, list[str]]]:
+    """All paths of the log, and of objects listed besides, with the names of their versions, oldest first.
+
+    A blob is listed once, at the path where it was first; what is absent is left out.
     """
-    listing = output(
-        "rev-list", "--objects", "--all", "--missing=print", "--filter=object:type=blob",
-        "--filter-provided-objects", cwd=directory,
-    )  # fmt: skip
     groups: dict[bytes, list[str]] = {}
-    missing = 0
-    for line in listing.split(b"\n"):
-        name, _, path = line.partition(b" ")
-        if name.startswith(b"?"):
-            missing += 1
-        elif path:
-            groups.setdefault(path, []).append(name.decode())
-    found = []
-    for path, names in groups.items():
-        text = path.decode("utf-8", "surrogateescape")
-        if not uninteresting(text.rpartition("/")[2]):
-            names.reverse()
-            found.append((text, names))
-    return found, missing
+    seen: set[bytes] = {name.encode() for name in absent}
+    for _, path, blob in _Log().rows(log):
+        if blob not in seen:
+            seen.add(blob)
+            groups.setdefault(path, []).append(blob.decode())
+    for line in more.split(b"\n"):
+        blob, _, path = line.partition(b" ")
+        if path and blob not in seen and not uninteresting(path.rpartition(b"/")[2].decode("utf-8", "surrogateescape")):
+            seen.add(blob)
+            groups.setdefault(path, []).append(blob.decode())
+    return [(path.decode("utf-8", "surrogateescape"), names) for path, names in groups.items()]
 
 
-def contents(  # noqa: PLR0912
-    directory: str, groups: list[tuple[str, list[str]]], max_size: int, skip: Callable[[str], None]
+def listed(directory: str, *what: str) -> bytes:
+    """Blobs and their paths, a line each; those that are missing begin with a question mark. Raises GitFailed."""
+    return output(
+        "rev-list", "--objects", "--missing=print", "--filter=object:type=blob", "--filter-provided-objects", *what,
+        cwd=directory,
+    )  # fmt: skip
+
+
+def batches(groups: list[tuple[str, list[str]]]) -> list[list[tuple[str, list[str]]]]:
+    """The groups in portions of about the same number of versions, the largest group first; none is divided."""
+    portions: list[list[tuple[str, list[str]]]] = []
+    room = 0
+    for path, names in sorted(groups, key=lambda group: -len(group[1])):
+        if room < len(names):
+            portions.append([])
+            room = BATCH
+        portions[-1].append((path, names))
+        room -= len(names)
+    return portions
+
+
+def contents(
+    directory: str, groups: Iterable[tuple[str, list[str]]], max_size: int, skip: Callable[[str], None]
 ) -> Iterator[tuple[str, str, bytes]]:
-    """Path, object name and content of each blob, in the order of the groups."""
+    """Path, object name and content of each blob, in the order of the groups.
+
+    ``skip`` is called for each that is left out: with its size in words, or with "missing".
+    """
     import subprocess
 
-    command = [*PREFIX, "-C", directory, "cat-file", "--batch", "--buffer"]
+    command = [*PREFIX, "-C", directory, "cat-file", "--batch"]
     with subprocess.Popen(
         command,
         bufsize=BUFFER,
@@ -73,40 +129,44 @@ def contents(  # noqa: PLR0912
     ) as child:
         if child.stdin is None or child.stdout is None:
             raise GitFailed("git cat-file gave no pipes")
-        writer = os.fork() if hasattr(os, "fork") else -1
-        if writer == 0:
-            try:
-                for _, names in groups:
-                    child.stdin.write("".join(f"{name}\n" for name in names).encode())
-                child.stdin.close()
-            finally:
-                os._exit(0)
-        if writer < 0:
-            import threading
-
-            threading.Thread(target=_feed, args=(child.stdin, groups), daemon=True).start()
-        else:
-            child.stdin.close()
+        versions = ((path, name) for path, names in groups for name in names)
         stream = child.stdout
-        for path, names in groups:
-            for name in names:
-                header = stream.readline().split()
-                if len(header) != 3:
-                    if not header:
-                        raise GitFailed("git cat-file ended early: the repository may be damaged")
-                    skip(f"{path}: object {name[:12]} is missing")
-                    continue
-                size = int(header[2])
-                if size > max_size:
-                    _pass_over(stream, size + 1)
-                    skip("")
-                    continue
-                data = stream.read(size)
-                if len(data) < size or not stream.read(1):
-                    raise GitFailed("git cat-file ended early: the repository may be damaged")
-                yield path, name, data
-        if writer > 0:
-            os.waitpid(writer, 0)
+        ahead = _ask(child.stdin, versions)
+        while ahead:
+            current, ahead = ahead, _ask(child.stdin, versions)
+            for path, name in current:
+                data = _answer(stream, max_size, skip)
+                if data is not None:
+                    yield path, name, data
+
+
+def _ask(stream: IO[bytes], versions: Iterator[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Ask git for the next few objects, and say which; when there are no more, that these were all."""
+    wanted = list(islice(versions, AHEAD))
+    if wanted:
+        with suppress(BrokenPipeError):  # git has ended; that it does not answer says so
+            os.write(stream.fileno(), "".join(f"{name}\n" for _, name in wanted).encode())
+    else:
+        stream.close()
+    return wanted
+
+
+def _answer(stream: IO[bytes], max_size: int, skip: Callable[[str], None]) -> bytes | None:
+    header = stream.readline().split()
+    if len(header) != 3:
+        if not header:
+            raise GitFailed("git cat-file ended early: the repository may be damaged")
+        skip("missing")
+        return None
+    size = int(header[2])
+    if size > max_size:
+        _pass_over(stream, size + 1)
+        skip(f"larger than {max_size >> 20} MB")
+        return None
+    data = stream.read(size)
+    if len(data) < size or not stream.read(1):
+        raise GitFailed("git cat-file ended early: the repository may be damaged")
+    return data
 
 
 def _pass_over(stream: IO[bytes], size: int) -> None:
@@ -116,13 +176,6 @@ def _pass_over(stream: IO[bytes], size: int) -> None:
         if not chunk:
             raise GitFailed("git cat-file ended early: the repository may be damaged")
         size -= len(chunk)
-
-
-def _feed(stream: IO[bytes], groups: list[tuple[str, list[str]]]) -> None:
-    with suppress(BrokenPipeError):  # git has ended: whoever reads its answers says so
-        for _, names in groups:
-            stream.write("".join(f"{name}\n" for name in names).encode())
-        stream.close()
 
 
 def changed(old: bytes, new: bytes) -> tuple[int, int]:
@@ -206,22 +259,28 @@ def slices(versions: Iterator[tuple[str, str, bytes]]) -> Iterator[tuple[str, st
         last_path, last = path, data
 
 
-def attribute(directory: str, names: set[str]) -> dict[str, Attribution]:
-    """The oldest commit that brought each of these objects in."""
-    log = output(
-        "log", "--all", "--raw", "--no-abbrev", "--no-renames", "-m", "--diff-filter=ACMRT", "-z",
-        "--format=%x00%H%x00%an%x00%ae%x00%aI", cwd=directory,
-    )  # fmt: skip
-    found: dict[str, Attribution] = {}
-    # Names and paths may hold any byte but NUL: what a field is, its place among the others says.
-    fields = iter(log.split(b"\0"))
-    for place, name in enumerate(filter(None, fields)):
-        commit, author, email, date = (
-            field.decode("utf-8", "replace") for field in (name, *(next(fields, b"") for _ in range(3)))
+def attribute(directory: str, log: bytes, names: set[str]) -> dict[str, Attribution]:
+    """The oldest commit that brought each of these objects in. Raises GitFailed."""
+    wanted = {name.encode() for name in names}
+    origins: dict[str, tuple[str, str, int]] = {}
+    for place, (commit, path, blob) in enumerate(_Log().rows(log)):
+        if blob in wanted:
+            wanted.discard(blob)
+            origins[blob.decode()] = (commit.decode(), path.decode("utf-8", "surrogateescape"), place)
+    who = _people(directory, sorted({commit for commit, _, _ in origins.values()}))
+    return {
+        blob: (commit, *who.get(commit, ("", "", "")), path, place) for blob, (commit, path, place) in origins.items()
+    }
+
+
+def _people(directory: str, commits: list[str]) -> dict[str, tuple[str, str, str]]:
+    """Author, e-mail address and date of commits."""
+    who = {}
+    for first in range(0, len(commits), SHOWN):
+        shown = output(
+            "show", "-s", "--format=%H%x00%an%x00%ae%x00%aI%x00", *commits[first : first + SHOWN], cwd=directory
         )
-        while (row := next(fields, b"").removeprefix(b"\n")).startswith(b":"):
-            path = next(fields, b"").decode("utf-8", "surrogateescape")
-            blob = row.split(b" ")[3].decode()
-            if blob in names:
-                found[blob] = (commit, author, email, date, path, place)
-    return found
+        fields = iter(shown.decode("utf-8", "replace").split("\0"))
+        for commit in fields:
+            who[commit.strip()] = (next(fields, ""), next(fields, ""), next(fields, ""))
+    return who

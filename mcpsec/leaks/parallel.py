@@ -83,7 +83,9 @@ def share(work: Callable[[int], Any], jobs: int, begun: Callable[[], None] | Non
                 continue
 
 
-def hand_out(names: Iterable[str], work: Callable[[Iterator[str]], Any], jobs: int) -> Iterator[Any]:
+def hand_out(
+    names: Iterable[str], work: Callable[[Iterator[str]], Any], jobs: int, at_once: int = NAMES
+) -> Iterator[Any]:
     """Run ``work`` in so many processes, each with the file names it takes as it gets to them; yield their answers.
 
     The names are still being looked for here while the first are worked on. Needs :func:`can_fork`.
@@ -104,20 +106,20 @@ def hand_out(names: Iterable[str], work: Callable[[Iterator[str]], Any], jobs: i
     def deal() -> None:
         reader.close()
         with writer, suppress(BrokenPipeError, ConnectionResetError):  # all have died: their missing answers say so
-            for message in _messages(names):
+            for message in _messages(names, at_once):
                 writer.send(message)
 
     with reader, writer:
         yield from share(child, jobs, deal)
 
 
-def _messages(names: Iterable[str]) -> Iterator[bytes]:
+def _messages(names: Iterable[str], at_once: int) -> Iterator[bytes]:
     parts: list[bytes] = []
     size = 0
     for name in names:
         parts.append(os.fsencode(name))
         size += len(parts[-1])
-        if len(parts) == NAMES or size > MESSAGE // 2:
+        if len(parts) == at_once or size > MESSAGE // 2:
             yield b"\0".join(parts)
             parts, size = [], 0
     if parts:

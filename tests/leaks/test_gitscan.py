@@ -113,6 +113,54 @@ def test_only_new_paragraphs_of_a_version_are_looked_at():
     ]  # fmt: skip
 
 
+def test_each_blob_is_somebodys_whatever_was_merged_renamed_or_only_tagged(repo, capsys):
+    def made(name, text):
+        (repo / name).write_text(text)
+        git(repo, "add", ".")
+        git(repo, "commit", "-qm", name)
+        return git(repo, "rev-parse", "HEAD")
+
+    made("a.txt", "nothing\n")
+    git(repo, "checkout", "-qb", "side")
+    wanted = {"side.env": made("side.env", ENV)}
+    git(repo, "mv", "side.env", "later.env")
+    git(repo, "commit", "-qm", "renamed")
+    git(repo, "checkout", "-q", "main")
+    made("b.txt", "nothing else\n")
+    git(repo, "merge", "-q", "--no-commit", "side")
+    (repo / "merge.env").write_text(f"API_TOKEN={OPAQUE}\n")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "merged, and more")
+    wanted["merge.env"] = git(repo, "rev-parse", "HEAD")
+    (repo / "tagged.env").write_text(f"OTHER_TOKEN={OPAQUE[::-1]}\n")
+    git(repo, "add", ".")
+    git(repo, "tag", "-am", "x", "snapshot", git(repo, "write-tree"))
+    git(repo, "rm", "-q", "--cached", "tagged.env")
+    _, document, _ = run(capsys, "--history")
+    assert {f["path"]: f.get("commit") for f in document["findings"]} == wanted | {"tagged.env": None}
+
+
+def test_processes_that_share_a_history_find_what_one_finds(repo, capsys):
+    for number in range(260):
+        (repo / f"{number}.env").write_text(f"X={number}\n" + (ENV if number % 40 == 7 else ""))
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "x")
+    one, two = (run(capsys, "--history", "--jobs", jobs)[1] for jobs in ("1", "2"))
+    assert len(one["findings"]) == 7
+    assert one["findings"] == two["findings"]
+    assert one["summary"]["files"] == two["summary"]["files"] == 260
+
+
+def test_a_blob_that_is_not_there_is_counted_and_the_rest_scanned(repo, capsys):
+    commit(repo, "a.env", ENV)
+    commit(repo, "b.txt", "gone\n")
+    name = git(repo, "rev-parse", "HEAD:b.txt")
+    (repo / ".git/objects" / name[:2] / name[2:]).unlink()
+    code, document, error = run(capsys, "--history")
+    assert (code, [f["path"] for f in document["findings"]]) == (1, ["a.env"])
+    assert "1 objects are missing" in error
+
+
 def test_since(repo, capsys):
     (repo / "old.env").write_text(ENV)
     git(repo, "add", ".")
