@@ -28,12 +28,15 @@ LOG = (
 REFS = ("for-each-ref", "--format=%(objecttype)%(*objecttype) %(refname)")
 SHALLOW = ("rev-parse", "--is-shallow-repository")
 PARTIAL = ("config", "--name-only", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$")
-STEP = 4096
-MARGIN = 1024
+STEP = 256
+MARGIN = 512
+LONG = 8192
+"""From this length on paragraphs are cut."""
 PARAGRAPH = b"\n\n"
 MOST_SEEN = 500_000
 """Paragraphs of one path that are remembered; beyond, the next version counts as new."""
 BUFFER = 1 << 20
+PIPE = 1 << 18
 AHEAD = 64
 """Objects asked for before the answers to those before are read: fewer than a pipe's buffer holds the names of."""
 BATCH = 128
@@ -129,6 +132,7 @@ def contents(
     ) as child:
         if child.stdin is None or child.stdout is None:
             raise GitFailed("git cat-file gave no pipes")
+        _widen(child.stdout)
         versions = ((path, name) for path, names in groups for name in names)
         stream = child.stdout
         ahead = _ask(child.stdin, versions)
@@ -138,6 +142,14 @@ def contents(
                 data = _answer(stream, max_size, skip)
                 if data is not None:
                     yield path, name, data
+
+
+def _widen(stream: IO[bytes]) -> None:
+    """Let git write on for a while when nobody reads."""
+    with suppress(ImportError, AttributeError, OSError):  # neither everywhere nor beyond a user's share
+        import fcntl
+
+        fcntl.fcntl(stream.fileno(), fcntl.F_SETPIPE_SZ, PIPE)
 
 
 def _ask(stream: IO[bytes], versions: Iterator[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -178,22 +190,32 @@ def _pass_over(stream: IO[bytes], size: int) -> None:
         size -= len(chunk)
 
 
-def changed(old: bytes, new: bytes) -> tuple[int, int]:
-    """The stretch of ``new`` that is not in ``old`` at the same distance from either end, with a margin, whole lines."""  # noqa: E501
+def changed(old: bytes, new: bytes) -> tuple[int, int, bool]:
+    """The stretch of ``new`` that is not in ``old`` at the same distance from either end.
+
+    Whole paragraphs, with a known one before them; of long ones whole lines, with a margin. True when it begins with a
+    known one.
+    """
     limit = min(len(old), len(new))
     head = _alike(old, new, limit)
-    limit -= head
-    tail = 0
-    old_size, new_size = len(old), len(new)
-    while (
-        tail + STEP <= limit
-        and old[old_size - tail - STEP : old_size - tail] == new[new_size - tail - STEP : new_size - tail]
-    ):
-        tail += STEP
-    begin = new.rfind(b"\n", 0, max(0, head - MARGIN)) + 1 if head > MARGIN else 0
-    end = new_size - tail + MARGIN
-    end = new_size if end >= new_size else (new.find(b"\n", end) + 1 or new_size)
-    return begin, end
+    tail = _alike_from_behind(old, new, limit - head)
+    end = len(new) - tail
+    stop = new.find(PARAGRAPH, end, end + LONG)
+    if stop < 0:
+        stop = new.find(b"\n", end + MARGIN) + 1 or len(new)
+    begin = _paragraph(new, _paragraph(new, head) - len(PARAGRAPH))
+    if begin > 0:
+        return begin, stop, True
+    return (new.rfind(b"\n", 0, head - MARGIN) + 1 if head > LONG else 0), stop, False
+
+
+def _paragraph(data: bytes, before: int) -> int:
+    """Where the last paragraph begins that begins before an offset and not far from it; else 0."""
+    # line feeds are taken in pairs from the first of a row, as when all of the text is split
+    at = data.rfind(PARAGRAPH, max(0, before - LONG), before) if before > 0 else 0
+    while at > 0 and data[at - 1] == 10:
+        at -= 1
+    return at + len(PARAGRAPH) if at > 0 else 0
 
 
 def _alike(old: bytes, new: bytes, limit: int) -> int:
@@ -208,29 +230,46 @@ def _alike(old: bytes, new: bytes, limit: int) -> int:
     return head
 
 
-def fresh(seen: set[int], data: bytes, begin: int, end: int) -> list[tuple[int, int]]:
+def _alike_from_behind(old: bytes, new: bytes, limit: int) -> int:
+    """The same at the end."""
+    tail, stride = 0, STEP
+    old_end, new_end = len(old), len(new)
+    while stride >= STEP:
+        if tail + stride <= limit and old.endswith(new[new_end - stride : new_end], 0, old_end):
+            tail += stride
+            old_end -= stride
+            new_end -= stride
+            stride *= 2
+        else:
+            stride //= 2
+    return tail
+
+
+def fresh(seen: set[int], data: bytes, begin: int, end: int, known: bool = False) -> list[tuple[int, int]]:
     """What of a stretch no earlier version had: paragraphs beside which another stood, with a margin, whole lines.
 
-    A file is changed in many places over the years; between two of them most text is known.
+    A file is changed in many places over the years; between two of them most text is known. The first paragraph may be
+    known to stand where it stood.
     """
     paragraphs = data[begin:end].split(PARAGRAPH)
     marks = [*map(hash, zip((b"", *paragraphs), paragraphs, strict=False))]
-    unknown = [number for number, mark in enumerate(marks) if mark not in seen]
+    unknown = [number for number, mark in enumerate(marks) if mark not in seen and not (known and not number)]
     if len(seen) > MOST_SEEN:
         seen.clear()
     seen.update(marks)
     if not unknown:
         return []
     stops = [*accumulate(len(paragraph) + len(PARAGRAPH) for paragraph in paragraphs)]
+    size = len(data)
     stretches: list[tuple[int, int]] = []
     for number in unknown:
-        first = max(begin, begin + (stops[number - 1] if number else 0) - MARGIN)
-        last = min(end, begin + stops[number] + MARGIN)
+        first = max(0, begin + (stops[number - 1] if number else 0) - MARGIN)
+        last = min(size, begin + stops[number] + MARGIN)
         if stretches and first <= stretches[-1][1]:
             stretches[-1] = (stretches[-1][0], last)
         else:
             stretches.append((first, last))
-    return [(_line_start(data, first, begin), _line_end(data, last, end)) for first, last in stretches]
+    return [(_line_start(data, first, 0), _line_end(data, last, size)) for first, last in stretches]
 
 
 def _line_start(data: bytes, at: int, lowest: int) -> int:
@@ -249,12 +288,12 @@ def slices(versions: Iterator[tuple[str, str, bytes]]) -> Iterator[tuple[str, st
     for path, name, data in versions:
         if is_binary(data):
             continue
-        begin, end = 0, len(data)
+        begin, end, known = 0, len(data), False
         if path != last_path:
             seen.clear()
         elif last:
-            begin, end = changed(last, data)
-        for first, stop in fresh(seen, data, begin, end):
+            begin, end, known = changed(last, data)
+        for first, stop in fresh(seen, data, begin, end, known):
             yield path, name, data[first:stop], first, data
         last_path, last = path, data
 

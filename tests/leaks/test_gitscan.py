@@ -113,6 +113,22 @@ def test_only_new_paragraphs_of_a_version_are_looked_at():
     ]  # fmt: skip
 
 
+def test_blank_lines_in_rows_and_long_paragraphs_hide_no_change():
+    from mcpsec.leaks.history import slices
+
+    spaced = b"\n\n\n".join(b"def function_%d" % n + b"x" * 300 for n in range(60)) + b"\n"
+    long = b"".join(b"line %d is one of very many\n" % n for n in range(3000))
+    for old in (spaced, long, b"short\n"):
+        for at in (0, 1, len(old) // 2, len(old) - 1, len(old)):
+            for cut in (0, 1, min(700, len(old) - at)):
+                new = old[:at] + b"NEW" + old[at + cut :]
+                parts = [
+                    part for _, name, part, _, _ in slices(iter([("a", "1", old), ("a", "2", new)])) if name == "2"
+                ]
+                assert any(b"NEW" in part for part in parts), (old[:9], at, cut)
+                assert sum(map(len, parts)) < 4000
+
+
 def test_each_blob_is_somebodys_whatever_was_merged_renamed_or_only_tagged(repo, capsys):
     def made(name, text):
         (repo / name).write_text(text)
