@@ -212,8 +212,11 @@ def _versions(
     for path, name, text, offset, whole in history.slices(history.contents(directory, groups, limit, skip)):
         result.findings = []
         result.files += 1
-        for finding in scanner.text(text, path):
-            finding.line += whole.count(b"\n", 0, offset)
+        findings, lines = scanner.text(text, path), whole.count(b"\n", 0, offset)
+        if len(text) < len(whole) and any(b"\n" in text[each.start : each.end] for each in findings):
+            findings, lines = scanner.text(whole, path), 0  # a part of a version may hold half of a key
+        for finding in findings:
+            finding.line += lines
             hits.append((name, finding.pack()))
     result.findings = kept
     return hits, missing, result.pack()

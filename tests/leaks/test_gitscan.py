@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import json
 import os
 import re
@@ -127,6 +129,16 @@ def test_blank_lines_in_rows_and_long_paragraphs_hide_no_change():
                 ]
                 assert any(b"NEW" in part for part in parts), (old[:9], at, cut)
                 assert sum(map(len, parts)) < 4000
+
+
+def test_a_change_beside_a_key_makes_no_other_key_of_its_half(repo, capsys):
+    lines = base64.encodebytes(hashlib.shake_256(b"x").digest(1600)).decode()
+    key = f"-----BEGIN {'RSA'} PRIVATE KEY-----\n{lines}-----END {'RSA'} PRIVATE KEY-----\n"
+    commit(repo, "a.txt", "before\n\n" + key)
+    for line in ("after\n", "after\n\nlater\n"):
+        commit(repo, "a.txt", "before\n\n" + key + line)
+        commit(repo, "a.txt", "changed\n\n" + key + line)
+    assert [f["line"] for f in run(capsys, "--history")[1]["findings"]] == [3]
 
 
 def test_each_blob_is_somebodys_whatever_was_merged_renamed_or_only_tagged(repo, capsys):
