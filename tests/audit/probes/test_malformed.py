@@ -16,7 +16,10 @@ NONE = "nothing is answered to us"
 WRONG_KIND = b'"capabilities": 7'
 
 
-def strict(asked, *, to=error(400)):
+NO = error(400)
+
+
+def strict(asked, *, to=NO):
     """A good greeting is answered, everything else by ``to``."""
     good = asked.rpc and asked.body.count(b'"method"') == 1 and b'audit": ' not in asked.body
     bad = not good or b"NaN" in asked.body or b'"id": null' in asked.body or WRONG_KIND in asked.body
