@@ -78,9 +78,6 @@ def read(subject: Subject) -> list[Section]:
                 latest = section
                 defaults[section.name] = section
         elif not sections:
-            if words[0] in SECTIONS:
-                sections.append(Section(words[0], words[1] if len(words) > 1 else "", number))
-                continue
             raise Malformed("a statement outside of every section", number)
         else:
             sections[-1].lines.append(Line(words, number, len(raw) - len(raw.lstrip()) + 1))
