@@ -56,7 +56,7 @@ SECRETS = [
     (".mcp.json", entry(url="https://h.example/", apiKey=WORD), "SEC001", "fail", "apiKey is written out"),
     (".mcp.json", entry(command="docker", args=["run", "-e", f"API_KEY={WORD}", "i"]), "SEC001", "fail", "API_KEY"),
     (".mcp.json", entry(command="x", env={"DB_URL": f"pg://me:{WORD}@h/db"}), "SEC001", "fail", "a URL with a password"),
-    ("compose.yaml", service("build: {context: ., args: {API_TOKEN: %s}}" % WORD), "SEC001", "fail", "API_TOKEN"),
+    ("compose.yaml", service(f"build: {{context: ., args: {{API_TOKEN: {WORD}}}}}"), "SEC001", "fail", "API_TOKEN"),
     ("compose.yaml", service("environment: {API_TOKEN: '${T}'}"), "SEC002", "fail", "comes by environment"),
     ("x.yaml", pod(f"env: [{{name: API_KEY, value: {WORD}}}]"), "SEC001", "fail", "API_KEY is written out"),
     ("x.yaml", f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: {{api_key: {WORD}}}\n", "SEC001", "fail", "api_key"),
