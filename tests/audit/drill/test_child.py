@@ -45,8 +45,11 @@ class Spoken:
 def spoken(tmp_path: Path) -> Any:
     made = Spoken(tmp_path / "record.jsonl")
     yield made
-    made.process.kill()
-    made.process.communicate()
+    try:
+        made.process.communicate(timeout=10)  # its input ends, and so does it
+    except subprocess.TimeoutExpired:
+        made.process.kill()
+        made.process.communicate()
 
 
 def test_a_client_finds_the_one_tool_and_a_call_without_a_fault_is_answered(spoken: Spoken) -> None:
