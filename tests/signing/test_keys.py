@@ -85,3 +85,39 @@ def test_one_of_secret_and_key() -> None:
         VerificationKey("k", "agent")
     with pytest.raises(ConfigurationError):
         SigningKey("k")
+
+
+def pem(key: object) -> tuple[bytes, bytes]:
+    from cryptography.hazmat.primitives import serialization as form
+
+    private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())  # type: ignore[attr-defined]
+    spki = form.PublicFormat.SubjectPublicKeyInfo
+    return private, key.public_key().public_bytes(form.Encoding.PEM, spki)  # type: ignore[attr-defined]
+
+
+def test_a_key_of_another_kind_signs_and_verifies_nothing(tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    for content, read, error in zip(
+        pem(ec.generate_private_key(ec.SECP384R1())),
+        (load_private_key, load_public_key),
+        (SecretError, ConfigurationError),
+        strict=True,
+    ):
+        (tmp_path / "key.pem").write_bytes(content)
+        with pytest.raises(error, match="only ECDSA P-256 and Ed25519 keys"):
+            read(tmp_path / "key.pem")
+
+
+def test_what_can_not_be_read_or_written_is_named(tmp_path: Path) -> None:
+    for read in (load_secret, load_public_key, load_private_key):
+        with pytest.raises(SecretError, match="can't be read: No such file"):
+            read(tmp_path / "none")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="its directory can't be made"):
+        write_private(tmp_path / "file" / "below" / "key", b"x")
+    with pytest.raises(UsageError, match="can't be written: File name too long"):
+        write_private(tmp_path / ("k" * 300), b"x")
+    with pytest.raises(UsageError, match="exists already"):
+        write_private(tmp_path / "file", b"x")
+    assert (tmp_path / "file").read_text() == ""
