@@ -101,3 +101,23 @@ def test_a_file_that_everybody_may_change(config: Path) -> None:
     assert found(config) == [(1, "everybody on this machine can change this file, and with it who may do what")]
     config.chmod(0o644)
     assert found(config) == []
+
+
+def test_an_account_that_this_machine_has_not(config: Path) -> None:
+    text = '[upstreams.a]\ncommand = ["sh"]\n[upstreams.a.sandbox]\nuser = "mcpsec-no-such-account"\n'
+    config.write_text(config.read_text() + text)
+    assert found(config) == [
+        (
+            line_of(config, 'user = "mcpsec'),
+            "upstreams.a.sandbox.user: this machine has no account mcpsec-no-such-account",
+        )
+    ]
+
+
+def test_a_file_that_changed_since_it_was_loaded_costs_only_the_lines(config: Path) -> None:
+    (config.parent / "pki/client-ca.crl").unlink()
+    loaded = load(config)
+    (told,) = files.check(loaded)
+    config.write_text("[")
+    (again,) = files.check(loaded)
+    assert (again.message, again.line) == (told.message, 1) and told.line != 1
