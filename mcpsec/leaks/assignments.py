@@ -74,9 +74,11 @@ _QUOTED = expression(
 )
 _BARE = expression(rb"[^\s\"'`<>]{1,2048}")
 _CODE_MARKS = expression(rb"[,:][A-Za-z_$\"'{(\[!]|[(){}\[\]]|=>|&&|\|\|")
-_WRAPPER = expression(rb"(?:(?:new )?[A-Za-z_][\w.:]{0,40}\([ \t]{0,2}|ConvertTo-SecureString (?:-String )?)(?=[\"'])")
+_WRAPPER = expression(
+    rb"(?:(?:new )?(?:\[\])?[A-Za-z_][\w.:]{0,40}\([ \t]{0,2}|ConvertTo-SecureString (?:-String )?)(?=[\"'])"
+)
 _SAFE_WRAPPERS = expression(
-    rb"(?i)secretstr|securestring|string|bytes|decode|quote|protect|password|credential|secret|buffer\.from|encode|key|token"
+    rb"(?i)secretstr|securestring|string|byte|decode|quote|protect|password|credential|secret|buffer\.from|encode|key|token"
 )
 
 _FOREIGN = "|".join(k.decode() for k in KEYWORDS if not k.isascii())
@@ -106,7 +108,7 @@ _FORMS = (
     r"[ \t]+@?[\"'][^\s\"']{4}",
 )
 """Rarer ways from a name to its value, one expression as they count nothing: of its own each would be woken by every ``key``."""  # noqa: E501
-_OPENING = r"(?:[bru@$fl]{0,2}(?:\\?[\"'`]|&quot;)+|[A-Za-z_][\w.: ]*\([ \t]*[\"'])"
+_OPENING = r"(?:[bru@$fl]{0,2}(?:\\?[\"'`]|&quot;)+|(?:\[\])?[A-Za-z_][\w.: ]*\([ \t]*[\"'])"
 _TANGLED = r"(?:[\w./:,-]*[^\w\s\"'`./:,-]){5}"
 _QUOTED_OPAQUE = rf"[^\s\"'`0-9]*[0-9]|[A-Za-z+/=_.-]{{20}}|{_TANGLED}"
 _BARE_OPAQUE = r"[^\s\"'`<>(){}0-9]*[0-9]"

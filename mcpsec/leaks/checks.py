@@ -56,7 +56,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, crc32
 
 from mcpsec.leaks.expressions import expression
-from mcpsec.leaks.secrecy import LOW, is_weak_password, password_strength
+from mcpsec.leaks.secrecy import LOW, is_weak_password, password_strength, spells_its_name
 from mcpsec.leaks.urlquote import unquote
 from mcpsec.leaks.values import entropy, is_filler, is_placeholder, is_reference, looks_random, randomness, wordiness
 
@@ -388,10 +388,18 @@ def mixed(value: str) -> Verdict:
 
 def strong(value: str) -> Verdict:
     """Three character kinds, or twenty characters."""
+    if is_reference(value):  # %PASSWORD% of cmd.exe is no percent encoding
+        return False
     value = unquote(value)
     kinds = [any(map(test, value)) for test in (str.islower, str.isupper, str.isdigit)]
     kinds.append(not value.isalnum())
-    if is_weak_password(value) or is_placeholder(value) or is_reference(value) or _ADDRESS.match(value):
+    if (
+        is_weak_password(value)
+        or is_placeholder(value)
+        or is_reference(value)
+        or _ADDRESS.match(value)
+        or spells_its_name(value)
+    ):
         return False
     if password_strength(value) == LOW:
         return None  # words, however many

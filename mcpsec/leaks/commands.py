@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
-from mcpsec.leaks.secrecy import HIGH, MEDIUM, is_code, password_strength
+from mcpsec.leaks.secrecy import MEDIUM, is_code, password_strength
 from mcpsec.leaks.values import is_placeholder, is_reference
 
 TYPE_CHECKING = False
@@ -24,6 +24,9 @@ REACH = 640
 _QUOTED = r"[\"'](?P<quoted>[^\"'\r\n]{4,128})[\"']"
 _VALUE = rf"(?:{_QUOTED}|(?P<bare>[^\s\"'`<>|;&$(){{}},]{{4,128}}))"
 _USER = r"[\"'][^\"'\r\n:]{1,64}[\"'][ \t]*,[ \t]*"
+_BARE = r"(?P<bare>[^\s\"'`<>|;&$(){},]{4,128})"
+_WORD = r"(?P<bare>[A-Za-z][\w$#]{3,127})"
+_CERTAIN = r"[\"']?[^\s\"'-][^\s\"']{0,80}[\"']?[ \t]+"
 _NAME = r"\w{0,40}(?:pass|secret|token|key|auth|cred)\w{0,24}"
 _OPTION, _SQL = "command-line-credentials", "generic-password"
 
@@ -32,6 +35,19 @@ IDIOMS = (
     ("sshpass", rf"sshpass[ \t]+-p[ \t]?{_VALUE}", _OPTION),
     ("login", rf"login\b[^\n|;(]{{0,120}}?[ \t](?:-p|--password)[ \t=]{{1,2}}{_VALUE}", _OPTION),
     ("psexec", rf"psexec(?:64)?(?:\.exe)?\b[^\n]{{0,160}}?[ \t][-/]p[ \t]+{_VALUE}", _OPTION),
+    (" -u ", rf" -u[ \t]+{_CERTAIN}-p[ \t]?{_VALUE}", _OPTION),
+    ("sqlcmd", rf"sqlcmd\b[^\n|;]{{0,160}}?[ \t](?-i:-P)[ \t]?{_VALUE}", _OPTION),
+    (" -u ", rf" (?-i:-U)[ \t]+{_CERTAIN}(?-i:-P)[ \t]?{_VALUE}", _OPTION),
+    (" -u ", rf" (?-i:-U)[ \t]+[\"']?[^\s\"'%]{{1,80}}%{_BARE}", _OPTION),
+    (" -pw", rf" -pw[ \t]+{_VALUE}", _OPTION),
+    ("ldap", rf"ldap(?:search|add|modify|delete|passwd|whoami)\b[^\n|;]{{0,200}}?[ \t](?-i:-w)[ \t]?{_VALUE}", _OPTION),
+    ("lftp", rf"lftp\b[^\n|;]{{0,80}}?[ \t]-u[ \t]+[^\s,]{{1,64}},{_VALUE}", _OPTION),
+    ("nmcli", rf"nmcli\b[^\n|;]{{0,160}}?[ \t]password[ \t]+{_VALUE}", _OPTION),
+    ("rabbitmqctl", rf"rabbitmqctl[^\n|;]{{0,60}}?[ \t](?:add_user|change_password)[ \t]+{_CERTAIN}{_VALUE}", _OPTION),
+    ("mosquitto_", rf"mosquitto_[a-z]{{2,6}}\b[^\n|;]{{0,200}}?[ \t](?-i:-P)[ \t]+{_VALUE}", _OPTION),
+    ("/u:", rf"/u:\S{{1,64}}[ \t]+(?:/d:\S{{1,64}}[ \t]+)?/p:{_VALUE}", _OPTION),
+    ("/ru ", rf"/ru[ \t]+{_CERTAIN}/rp[ \t]+{_VALUE}", _OPTION),
+    ("exec.py", rf"exec\.py[^\n]{{0,80}}?[ \t][\"']?[\w.-]{{1,40}}/[^\s:@\"']{{1,64}}:{_BARE}@[\w.-]{{2}}", _OPTION),
     ("htpasswd", rf"htpasswd[ \t]+-[a-z]{{0,6}}b[a-z]{{0,6}}[ \t]+(?:[^\s-]\S{{0,80}}[ \t]+){{1,2}}{_VALUE}", _OPTION),
     ("redis-cli", rf"redis-cli\b[^\n|;]{{0,120}}?[ \t](?:-a|--pass)[ \t]+{_VALUE}", _OPTION),
     ("openssl", rf"openssl[ \t]+(?:enc|aes)[^\n|;]{{0,160}}?[ \t]-k[ \t]+{_VALUE}", _OPTION),
@@ -40,6 +56,15 @@ IDIOMS = (
     ("net use", rf"net use[^\n]{{0,120}}?\\\\\S{{1,80}}[ \t]+{_VALUE}[ \t]+/user", _OPTION),
     (" /user:", rf" /user:\S{{1,64}}[ \t]+{_VALUE}", _OPTION),
     ("identified", rf"identified[ \t]+(?:by|with[ \t]+\S{{1,40}}[ \t]+by)[ \t]+(?:password[ \t]+)?{_QUOTED}", _SQL),
+    ("identified", rf"identified[ \t]+by[ \t]+{_WORD}(?:;|[ \t]+(?:using[ \t]+'|default[ \t]+tablespace))", _SQL),
+    ("plainauth(", rf"plainauth\([ \t]*[\"'][^\"'\n]{{0,64}}[\"'][ \t]*,[ \t]*{_USER}{_QUOTED}", _SQL),
+    ("pdo(", rf"pdo\([ \t]*[\"'][^\"'\n]{{1,160}}[\"'][ \t]*,[ \t]*{_USER}{_QUOTED}", _SQL),
+    ("basic_auth", rf"basic_auth[ \t(]{{1,3}}{_USER}{_QUOTED}", _SQL),
+    ("wifi.begin(", rf"wifi\.begin\([ \t]*[\"'][^\"'\n]{{1,64}}[\"'][ \t]*,[ \t]*{_QUOTED}", _SQL),
+    ("psk", rf"psk[ \t]*=[ \t]*{_QUOTED}", _SQL),
+    ("input password", rf"input password[ \t]{{2,8}}\S{{1,80}}[ \t]{{2,8}}{_VALUE}", _SQL),
+    ("jwt.", rf"jwt\.(?:sign|encode|verify|decode)\([^\n(),\"']{{1,60}},[ \t]*{_QUOTED}", "generic-secret"),
+    ("secretkeyspec(", rf"secretkeyspec\([ \t]*{_QUOTED}\.getbytes", "generic-secret"),
     ("login(", rf"login\([ \t]*{_USER}{_QUOTED}", _SQL),
     ("auth", rf"auth[ \t]{{0,2}}[=:(,][ \t]{{0,2}}\(?[ \t]{{0,2}}{_USER}{_QUOTED}[ \t]{{0,2}}\)", _SQL),
     ("credential", rf"credentials?\([ \t]*{_USER}{_QUOTED}", _SQL),
@@ -54,12 +79,15 @@ IDIOMS = (
     ("rootpw", rf"rootpw[ \t]+(?:--plaintext[ \t]+)?{_VALUE}", _SQL),
     ("bindpw", rf"bindpw[ \t]+{_VALUE}", _SQL),
     ("machine", rf"machine\s{{1,4}}\S{{1,120}}\s{{1,4}}login\s{{1,4}}\S{{1,80}}\s{{1,4}}password\s{_VALUE}", _SQL),
+    ("default login", rf"default[ \t]+login[ \t]+\S{{1,80}}[ \t]+password[ \t]+{_VALUE}", _SQL),
     ("password", rf"password[\"'][^<>]{{0,200}}?\svalue=[ \t]?{_QUOTED}", _SQL),
 )  # fmt: skip
 """The word that begins the idiom, the idiom (in any case), and the rule that reports it."""
 
 GATES = tuple(f"(?i){source}" for _, source, _ in IDIOMS)
 _TABLE = [(word.encode(), expression(f"(?i){source}".encode()), rule) for word, source, rule in IDIOMS]
+_PORTS = expression(r"^\d{1,5}(?:[:/-]\w{1,5})*$")
+"""What `-p` also takes: ``-p 8080:80``, ``-p 53/udp``."""
 _FORM = expression(rb"(?i)<input\b[^<>]{0,200}type=[\"']$")
 
 
@@ -87,5 +115,7 @@ def _judge(value: str, *, bare: bool) -> int | None:
         return None
     if any(map(str.isspace, value)) or (bare and value.startswith(("-", "/", "\\", "*"))):
         return None
+    if bare and _PORTS.match(value):
+        return None
     strength = password_strength(value)
-    return None if strength is None else min(strength, MEDIUM) if strength == HIGH else strength
+    return None if strength is None else min(strength, MEDIUM)

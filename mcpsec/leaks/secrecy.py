@@ -98,6 +98,8 @@ _FIXED = expression(
 )
 """Dates, names of algorithms and of variables, and hashes: never what a person keeps secret."""
 _NAMED_PART = expression(r"^[A-Za-z_]{2,20}=[^=]")
+_NUMBER_AT_END = expression(r"[a-z_]{6}\d{3,6}$")
+"""``lantern_willow2382``: names of variables are not numbered into the hundreds, passwords of people are."""
 _DIGEST_NAME = expression(r"(?i)(?:hash|hashed|digest|md5|sha\d{0,3})$")
 _DIGEST = expression(r"^(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64}|[0-9a-fA-F]{128})$")
 _UUID = expression(r"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$")
@@ -132,6 +134,8 @@ def is_code(value: str, *, quoted: bool) -> bool:
     """True when the text is an expression, a type, a pattern, a path or an address rather than a literal."""
     if is_tangled(value):
         return False
+    if quoted and value[:1] in ("!", "&") and _is_drawn(value):
+        return False
     if _REGEX.search(value) or _EXPRESSION.search(value) or _URL.match(value):
         return True
     if (
@@ -153,6 +157,14 @@ def is_code(value: str, *, quoted: bool) -> bool:
     if value.startswith(("&", "*", "!")) and value[1:2].isalpha() and wordiness(value) > 0.3:
         return True
     return bool(_IDENTIFIER.match(value)) and digits_share(value) == 0 and not is_gibberish(value)
+
+
+def _is_drawn(value: str) -> bool:
+    """True for what a generator drew, whatever it begins with; an operand is a name."""
+    return kinds(value) >= 3 and digits_share(value) > 0 and not _OPERATORS.search(value) and looks_random(value)
+
+
+_OPERATORS = expression(r"[()\[\]{}<>=|\s.]")
 
 
 def _base64like(value: str) -> bool:
@@ -241,7 +253,8 @@ _LETTERS = expression(r"[A-Z]?[a-z]+|[A-Z]+")
 _OWN_WORDS = frozenset(
     """
     pass password passwd passwort pwd pw passphrase secret token key user username admin root test proxy api auth
-    native caching sha default new old my the db database value string private public client server reader writer
+    native caching sha default new old my the dev local db database value string private public client server reader
+    writer
     """.split()  # noqa: SIM905
 )
 
@@ -302,9 +315,14 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
             return rule, LOW
         if how in ("call", "field") and value.isalpha() and size < 6:
             return rule, LOW
-        if how == "blank" or (how in ("next", "field") and value.isidentifier() and wordiness(value) > 0.2):
+        like_a_name = value.isidentifier() and wordiness(value) > 0.2 and not _NUMBER_AT_END.search(value)
+        if how == "blank" or (how in ("next", "field") and like_a_name):
             return rule, LOW
-        if how in ("prose", "cell") and (digits_share(value) == 0 or size < 6 or wordiness(value) > 0.9):
+        if how in ("prose", "cell") and (
+            digits_share(value) == 0
+            or size < 6
+            or (wordiness(value) > 0.9 and kinds(value) < 4 and not _NUMBER_AT_END.search(value))
+        ):
             return rule, LOW
         return rule, min(strength, MEDIUM) if how in CAUTIOUS else strength
     if quoted and is_tangled(value) and _TANGLED.match(value) and not _OF_EXPRESSION.search(value):

@@ -38,6 +38,10 @@ _URLS = frozenset(("url", "serverUrl", "httpUrl", "uri", "endpoint", "baseUrl", 
 _SCHEME = expression(r"(?i)(?:bearer|basic|token|apikey|api-key|key|pat|bot)[ =:]+")
 _PAIR = expression(r"(?s)(?P<dash>-{0,2})(?P<name>[A-Za-z][\w.-]{0,80}?)(?P<op>\s*[=:]\s*)(?P<value>.+)")
 _OPTION = expression(r"--?[A-Za-z][\w.-]{0,80}$")
+_SHORT_OPTION = expression(r"[A-Za-z]$")
+"""What is left of ``-k``: the letter tells nothing, so the value must."""
+_SET_BEFORE = expression(r"(?:^|\s)(?P<name>[A-Z][A-Z0-9_]{1,80})=(?P<value>[^\s\"'=:]{1,4096})(?=\s)")
+"""``API_KEY=value server --option``: what a shell gives to the program behind it."""
 _QUERY = expression(r"[?&;](?P<name>[\w.-]{1,64})=(?P<value>[^&#\s]{4,4096})")
 _USERINFO = expression(
     r"(?i)^[a-z][a-z0-9+.-]{1,30}://[^/?#\s:@]{0,128}:(?P<password>[^/?#\s]{1,256})@(?P<host>[^/?#\s:]+)"
@@ -46,6 +50,9 @@ _EXAMPLE_HOST = expression(
     r"(?i)//(?:[^/@]*@)?(?:[\w.-]*\.)?(?:example|test|invalid|localhost|your[\w-]*|my[\w-]*)(?:\.\w+)?(?:[:/?]|$)"
 )
 _HEADER_OPTIONS = frozenset(("--header", "-H", "--headers"))
+_HEADER_NAMES = frozenset(
+    "authorization cookie x-auth authorization-header authorization_header auth-header auth_header".split()  # noqa: SIM905
+)
 _ENV_OPTIONS = frozenset(("-e", "--env"))
 _FENCE = expression(rb"(?m)^[ \t>]*```[^\n]*\n([\s\S]*?)^[ \t>]*```")
 _PREFIXED = expression(r"[A-Za-z]{1,8}[-_](?P<rest>\w{3,32}$)")
@@ -193,8 +200,12 @@ def _candidates(leaf: Leaf, rest: tuple[str | int, ...]) -> Iterator[tuple[str, 
         if before in _HEADER_OPTIONS or before in _ENV_OPTIONS:
             yield from _of_pair(value, start)
         elif value.startswith("-") or _PAIR.match(value):
-            yield from _of_pair(value, start)
-            if not value.startswith("-") and _OPTION.match(before):
+            set_before = [] if value.startswith("-") else [*_SET_BEFORE.finditer(value)]
+            for pair in set_before:
+                yield from _stripped(pair["name"], pair["value"], start + pair.start("value"))
+            if not set_before:
+                yield from _of_pair(value, start)
+            if _OPTION.match(before) and (not value.startswith("-") or _is_opaque(value)):
                 yield before.lstrip("-"), value, start
         elif _OPTION.match(before):
             yield before.lstrip("-"), value, start
@@ -241,10 +252,14 @@ def _of_url(value: str, start: int) -> Iterator[tuple[str, str, int]]:
 def _judge(name: str, raw: str) -> int | None:
     """HIGH or MEDIUM for a secret, None for what surely is none, -1 for what this can't say."""
     value = _text(raw).strip()
+    if value.startswith(("{", "[")) and '"' in value and ":" in value:
+        return -1  # a document of its own, such as a table of headers
     if name == "sample" or not value or is_reference(value) or _is_sample(value):
         return None
+    if _SHORT_OPTION.match(name):
+        return MEDIUM if _is_opaque(value) else -1
     kind = kind_of(name)
-    if name.lower() in ("authorization", "cookie", "x-auth"):
+    if name.lower() in _HEADER_NAMES:
         kind = kind or "auth"
     if not kind or any(c.isspace() for c in value) or len(value) < 4:
         return -1
@@ -258,6 +273,11 @@ def _judge(name: str, raw: str) -> int | None:
     if len(value) >= 12 and kinds(value) >= 2 and digits_share(value) > 0 and wordiness(value) < 0.8:
         return MEDIUM
     return None
+
+
+def _is_opaque(value: str) -> bool:
+    """True for what can only be a key, although no name says so: long, of three kinds, drawn at random, no path."""
+    return len(value) >= 20 and kinds(value) >= 3 and value.replace("-", "").isalnum() and looks_random(value)
 
 
 def _is_sample(value: str) -> bool:
