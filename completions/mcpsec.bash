@@ -273,6 +273,7 @@ akamai-client-secret
 akamai-edgegrid-token
 akeyless-access-key
 alchemy-api-key
+alchemy-auth-token
 algolia-admin-key
 alibaba-access-key-id
 alibaba-access-key-secret
@@ -283,12 +284,14 @@ alpha-vantage-key
 amadeus-client-secret
 amazon-oauth-client-secret
 amazon-ses-smtp-password
+amp-access-token
 amplitude-secret-key
 amqp-connection-string
 anaconda-token
 anthropic-admin-api-key
 anthropic-api-key
 anthropic-oauth-token
+anthropic-session-key
 anypoint
 anyscale-api-key
 api2cart
@@ -296,6 +299,7 @@ apiflash
 apifonica
 apify-api-token
 apify-legacy
+apify-proxy-password
 apilayer-key
 apimetrics
 apitemplate
@@ -342,6 +346,7 @@ aws-bedrock-short-term-key
 aws-mws-token
 aws-secret-access-key
 aws-session-token
+axiom-token
 axonaut
 aylien
 ayrshare-api-key
@@ -371,6 +376,7 @@ azure-shared-access-key
 azure-storage-account-key
 azure-storage-annotated-key
 azure-subscription-key
+baidu-qianfan-api-key
 bamboohr-api-key
 bamboohr-hex
 bannerbear-api-key
@@ -410,9 +416,11 @@ borgbase
 box-client-secret
 braintree
 braintree-private-key
+braintrust-service-token
 brandfetch
 brave-search-api-key
 brevo-api-key
+brex-user-token
 bright-data-token
 browser-use-api-key
 browserbase-api-key
@@ -427,6 +435,7 @@ bugsnag-api-key
 buildkite-agent-session-token
 buildkite-agent-token
 buildkite-api-token
+buildkite-cluster-token
 bulbul
 buttercms
 bybit-api-secret
@@ -481,6 +490,7 @@ cloudflare-api-token
 cloudflare-global-api-key
 cloudflare-origin-ca-key
 cloudflare-prefixed-token
+cloudflare-tunnel-token
 cloudflare-turnstile-secret
 cloudinary-api-secret
 cloudinary-url
@@ -520,6 +530,7 @@ configcat-sdk-key
 confluent-api-key
 confluent-api-secret
 confluent-cloud
+confluent-prefixed-api-secret
 consul-token
 contentful-api-token
 contentful-management-token
@@ -574,6 +585,7 @@ defined-networking-api-token
 delighted-api-key
 deno-access-token
 dependency-track-key
+depot-token
 deputy
 descope-management-key
 detectify-api-key
@@ -609,6 +621,7 @@ dropbox-sign-api-key
 duffel-api-token
 duo-integration-key
 duo-secret-key
+dvc-studio-token
 dwolla-secret
 dynalist
 dynatrace-token
@@ -736,6 +749,7 @@ gitlab-workspace-token
 gitter-access-token
 glama-api-key
 glassnode
+go-mysql-dsn-password
 gocardless-access-token
 goodday
 google-api-key
@@ -781,6 +795,7 @@ heroku-legacy-api-key
 hetzner-api-token
 hetzner-dns-token
 hex-pm-key
+hex-tech-token
 heygen-api-key
 hibob
 highnote-api-key
@@ -820,6 +835,7 @@ influxdb-token
 infobip-api-key
 infracost-api-key
 infura-api-key
+inngest-signing-key
 insightly-api-key
 instabot
 instagram-access-token
@@ -857,6 +873,7 @@ juro
 kagi-api-key
 karmacrm
 keenio
+kerberos-ticket-hash
 kickbox-api-key
 kit-api-secret
 klarna-hex
@@ -865,6 +882,7 @@ klaviyo-legacy
 klaviyo-private-key
 klipfolio
 knapsack-pro-token
+kong-konnect-token
 kontent-api-key
 kontent-key
 kraken-private-key
@@ -878,6 +896,7 @@ lacework
 lambdatest-access-key
 langfuse-secret-key
 langsmith-api-key
+langsmith-legacy-api-key
 languagelayer
 laravel-app-key
 lark-app-secret
@@ -889,10 +908,12 @@ leadfeeder
 lemlist-api-key
 lemonsqueezy-api-key
 lessannoying
+letta-api-key
 lever-api-key
 lexigram
 libraries-io-api-key
 lichess-token
+lightdash-access-token
 lighton-paradigm-key
 line-channel-token
 line-notify
@@ -905,6 +926,7 @@ linkedin-client-secret-prefixed
 linkpreview
 linkup-api-key
 linode-api-token
+liveblocks-secret-key
 livechat-access-token
 livekit-api-key
 livekit-api-secret
@@ -913,6 +935,7 @@ loadmill
 lob-api-key
 locationiq-token
 logdna-ingestion-key
+logfire-token
 loggly
 loggly-token
 loginradius-secret
@@ -945,9 +968,11 @@ mandrill
 mandrill-api-key
 mandrill-legacy-api-key
 mapbox-secret-token
+mapillary-token
 mapquest-api-key
 marketstack
 mastodon-access-token
+materialize-app-password
 matomo
 matrix-access-token
 mattermost-access-token
@@ -973,6 +998,7 @@ mercury-api-token
 mergify-application-key
 mesibo
 messagebird-api-key
+meta-quest-app-credential
 metabase
 metrilo
 microsoft-teams-legacy-webhook
@@ -1004,6 +1030,7 @@ nasa-api-key
 nasdaq-data-link-key
 neon-api-key
 neon-database-password
+netbird-access-token
 netbox-token
 netlify-access-token
 netlify-legacy
@@ -1029,6 +1056,7 @@ notion-integration-token
 npm-access-token
 npm-basic-auth
 npm-legacy-auth-token
+ntfy-access-token
 nuget-api-key
 nuget-config-password
 nuget-lower
@@ -1085,6 +1113,7 @@ paddle-api-key
 paddle-webhook-secret
 pagarme-api-key
 pagerduty-api-key
+pagerduty-event-url
 pagerduty-integration-key
 pandadoc-api-key
 pandadoc-key
@@ -1094,6 +1123,7 @@ paralleldots
 parsehub
 particle-access-token
 partnerstack
+password-file-hash
 pastebin
 paydirt
 paymo
@@ -1108,6 +1138,7 @@ percy-token
 perplexity-api-key
 persona-api-key
 pexels-api-key
+pgpass-password
 pinata
 pinecone-api-key
 pinecone-legacy-api-key
@@ -1206,6 +1237,7 @@ requestfinance
 resend-api-key
 restpack
 retell-api-key
+retool-api-token
 riot-api-key
 ritekit
 roblox-security-cookie
@@ -1214,6 +1246,7 @@ rocketreach-39
 rocketreach-api-key
 rockset-api-key
 rollbar-access-token
+rootly-api-key
 route4me
 rsdigital
 rubygems-api-key
@@ -1293,6 +1326,7 @@ slack-session-token
 slack-signing-secret
 slack-user-token
 slack-webhook-url
+slack-workflow-token
 smartsheet-access-token
 smartystreets
 smithery-api-key
@@ -1301,6 +1335,7 @@ snowflake-password
 snowflake-programmatic-token
 snyk-api-token
 snyk-service-account-token
+socket-api-token
 softlayer
 softlayer-url-key
 solana-private-key
@@ -1389,13 +1424,16 @@ testrail-api-key
 the-odds-api-key
 thingsboard-device-token
 thousandeyes
+threads-access-token
 ticketmaster-api-key
 tickettailor
+tigris-secret-access-key
 tiingo-api-token
 tiktok-client-secret
 timecamp
 tines-webhook
 tinify
+tinybird-token
 tly
 tmdb-api-key
 tmetric
@@ -1413,6 +1451,7 @@ travis-ci-token
 trello-key
 trello-prefixed-token
 trello-token
+trigger-dev-key
 truenas-api-key
 truenas-websocket-key
 tumblr-secret
@@ -1473,6 +1512,7 @@ visual-crossing-key
 visualcrossing-25
 voiceflow-key
 voicegain
+volcengine-access-key-id
 vonage-api-secret
 voodoosms
 voyage-api-key
@@ -1485,6 +1525,7 @@ wakatime-prefixed-key
 walkscore-api-key
 wandb-api-key
 wandb-api-key-v1
+warp-api-key
 weatherapi-key
 weatherstack
 weatherstack-access-key
@@ -1494,6 +1535,7 @@ webflow-token
 webscraper
 wecom-webhook
 whoxy
+windows-ntlm-hash
 wireguard-private-key
 wise-api-token
 wistia
@@ -1517,9 +1559,11 @@ xero-client-secret
 yandex-api-key
 yandex-dictionary
 yandex-iam-token
+yandex-oauth-token
 yandex-static-access-key
 yelp-api-key
 ynab-token
+you-com-api-key
 yousign
 zapier-mcp-key
 zapier-mcp-server-url
@@ -1529,6 +1573,7 @@ zenkit
 zenrows-key
 zenscrape-key
 zenserp
+zep-api-key
 zeplin-token
 zeplin-token-form
 zerobounce-api-key
