@@ -160,7 +160,7 @@ def sign(
     from mcpsec.connect.exchange import Exchange
 
     context = credentials.ssl_context() if url.startswith("https:") else None
-    with Exchange(url, context, timeout=timeout, presents=credentials.certificate is not None) as exchange:
+    with Exchange(url, context, timeout=timeout, certificate=credentials.certificate) as exchange:
         session = LegacySession(exchange, signer, url)
         if tool is not None and era is Revision.legacy:
             session.open()

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from mcpsec import __version__
-from mcpsec.connect.trust import explain
+from mcpsec.connect.trust import closed_after_handshake, explain
 from mcpsec.errors import NotAssessedError, RefusedError
 from mcpsec.protocol import Kind, ProtocolError, SseParser, parse
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
     from types import TracebackType
 
     from mcpsec.protocol import Message
@@ -76,16 +77,16 @@ def _parsed(raw: bytes) -> Message | None:
 class Exchange:
     """One connection to a server, over which messages are sent exactly as they were signed.
 
-    Use as a context manager. ``timeout`` is in seconds, for connecting and between any two reads. ``presents`` says
-    whether ``context`` has a client certificate to show.
+    Use as a context manager. ``timeout`` is in seconds, for connecting and between any two reads. ``certificate`` is
+    the one that ``context`` shows.
     """
 
     def __init__(
-        self, url: str, context: ssl.SSLContext | None, *, timeout: float = 30.0, presents: bool = True
+        self, url: str, context: ssl.SSLContext | None, *, timeout: float = 30.0, certificate: Path | None = None
     ) -> None:
         self._url = httpx.URL(url)
         self._fresh = True
-        self._presents = presents
+        self._certificate = certificate
         self._client = httpx.Client(
             verify=context if context is not None else True,
             timeout=timeout,
@@ -158,12 +159,8 @@ class Exchange:
         if isinstance(error, httpx.ConnectError):
             return NotAssessedError(f"{where} can't be reached: {_words(error)}", hint="is the gateway running there?")
         if self._fresh and self._url.scheme == "https":
-            # Before TLS 1.3 this failed inside the handshake; now the server judges the certificate after it.
-            shown = "does not accept this client certificate" if self._presents else "demands a client certificate"
-            return RefusedError(
-                f"{where} closed the connection after the handshake: it seems that it {shown}",
-                hint="its audit log has the reason" if self._presents else "give --cert and --key, or -c FILE",
-            )
+            closed = closed_after_handshake(self._certificate)
+            return RefusedError(f"{where} {closed.message}", hint=closed.hint)
         return NotAssessedError(f"{where} closed the connection before it answered: {_words(error)}")
 
 

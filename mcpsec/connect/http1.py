@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import socket
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from mcpsec import __version__
-from mcpsec.connect.trust import explain
+from mcpsec.connect.trust import closed_after_handshake, explain
 from mcpsec.errors import Error
 from mcpsec.signing import SignedMessage
 
@@ -328,12 +329,8 @@ class HttpClient:
         if connecting:
             return HttpFailure(f"{where} can't be reached: {_words(error)}", delivered=False)
         if fresh and self._address.tls:
-            # A TLS 1.3 server judges the client's certificate when the client believes itself connected already.
-            shown = (
-                "does not accept this client certificate" if self._credentials.certificate else "demands a certificate"
-            )
-            said = f"{where} closed the connection after the handshake: it seems that it {shown}"
-            return HttpFailure(said, delivered=True, refused=True)
+            closed = closed_after_handshake(self._credentials.certificate)
+            return HttpFailure(f"{where} {closed.message}", delivered=True, refused=True)
         return HttpFailure(f"{where} closed the connection before it answered", delivered=True)
 
     def give_back(self, connection: _Connection, *, reusable: bool) -> None:
@@ -384,6 +381,6 @@ def _unauthorized(error: Error) -> HttpFailure:
 
 
 def _words(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
+    if isinstance(error, OSError) and error.errno:  # asyncio puts a sentence of its own where the system's should be
+        return os.strerror(error.errno).lower() if error.errno > 0 else str(error.strerror).lower()
     return str(error) or type(error).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from mcpsec.errors import ConfigurationError
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["TlsFailure", "client_context", "explain", "load_certificate"]
+__all__ = ["TlsFailure", "client_context", "closed_after_handshake", "explain", "load_certificate"]
 
 
 class TlsFailure(NamedTuple):
@@ -22,6 +23,7 @@ class TlsFailure(NamedTuple):
     hint: str
 
 
+_TIME = "%Y-%m-%d %H:%M UTC"
 # Alerts of RFC 8446 section 6.2 as OpenSSL spells them. In TLS 1.3 the server judges the client's certificate after the
 # client believes itself connected, so they arrive with the first read.
 _ALERTS = {
@@ -122,12 +124,46 @@ def explain(error: BaseException) -> TlsFailure | None:
     return None
 
 
+def closed_after_handshake(certificate: Path | None, now: datetime | None = None) -> TlsFailure:
+    """What it means that a TLS 1.3 server ended a new connection: it judges the client's ``certificate`` only then."""
+    said = "closed the connection after the handshake:"
+    if certificate is None:
+        demands = f"{said} it seems that it demands a client certificate"
+        return TlsFailure(True, demands, "give --cert and --key, or -c FILE")
+    life = _life(certificate)
+    if life is not None:
+        begins, ends = life
+        now = now or datetime.now(UTC)
+        if now >= ends:
+            ended = f"{said} this client certificate ended on {ends:{_TIME}}"
+            return TlsFailure(True, ended, "renew it: `mcpsec certs renew`")
+        if now < begins:
+            hint = "is the clock of this machine, or of the one that issued it, right?"
+            return TlsFailure(True, f"{said} this client certificate begins only on {begins:{_TIME}}", hint)
+    return TlsFailure(
+        True, f"{said} it seems that it does not accept this client certificate", "its audit log has the reason"
+    )
+
+
+def _life(certificate: Path) -> tuple[datetime, datetime] | None:
+    """From when to when a certificate is good; None when it can't be read any more."""
+    from cryptography import x509
+
+    try:
+        leaf = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+    except (OSError, ValueError):
+        return None
+    return leaf.not_valid_before_utc, leaf.not_valid_after_utc
+
+
 def _own_refusal(error: ssl.SSLCertVerificationError) -> TlsFailure:
     text = error.verify_message or "unknown reason"
     if error.verify_code in {18, 19, 20, 21}:  # X509_V_ERR_*: self-signed, or no issuer found
         hint = "give the server's CA with --ca"
     elif error.verify_code in {62, 64}:  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
         hint = "use a name that the server's certificate holds"
+    elif error.verify_code in {9, 10}:  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
+        hint = f"its operator has to renew it, unless this machine's clock ({datetime.now(UTC):{_TIME}}) is wrong"
     else:
         hint = "look at the server's certificate"
     return TlsFailure(False, f"the server's certificate is not trusted: {text}", hint)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OwnCertificate"]
 
+_TIME = "%Y-%m-%d %H:%M UTC"
+_NOBODY = "no client can connect: the gateway's certificate"
 _SETTLE_SECONDS = 2.0
 """A gateway that has just started answers first; then it looks at what may be due for weeks."""
 
@@ -50,13 +52,24 @@ class OwnCertificate:
         self._said = text
 
     def _is_due(self, now: datetime) -> bool:
-        certificate = x509.load_pem_x509_certificates(self._certificate.read_bytes())[0]
-        begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        begins, ends = self._life()
         return now >= ends - (ends - begins) / 3
+
+    def _life(self) -> tuple[datetime, datetime]:
+        certificate = x509.load_pem_x509_certificates(self._certificate.read_bytes())[0]
+        return certificate.not_valid_before_utc, certificate.not_valid_after_utc
+
+    def _out_of_life(self, now: datetime) -> str:
+        """What keeps every client away, as far as it is the certificate's times."""
+        begins, ends = self._life()
+        if now < begins:
+            return f"{_NOBODY} begins only on {begins:{_TIME}}; is the clock right?"
+        return f"{_NOBODY} ended on {ends:{_TIME}}" if now >= ends else ""
 
     def _look(self, now: datetime | None) -> str:
         """Do what is due, and say what could not be done."""
         troubles = []
+        now = now or datetime.now(UTC)
         if self._pki is not None:
             from mcpsec.certs import Pki, Purpose  # tens of milliseconds and MiB that only this needs
 
@@ -66,12 +79,16 @@ class OwnCertificate:
                 failed = [each for each in outcomes if each.error is not None and each.kind == "leaf"]
                 troubles += [f"{each.name}: {each.error}" for each in failed]
             except Error as error:  # an account without access to the PKI: somebody else has to renew in time
-                troubles += [str(error)] if self._is_due(now or datetime.now(UTC)) else []
+                troubles += [str(error)] if self._is_due(now) else []
+        dead = self._out_of_life(now)
         if troubles:
-            return f"the gateway's certificate is due and can't be renewed: {troubles[0]}"
+            due = dead or "the gateway's certificate is due"
+            return f"{due} and can't be renewed: {troubles[0]}"
+        if dead:
+            return dead
         crl = None if self._crl is None else load_crl(self._crl)
         if crl is not None and crl.due(now):
-            ends = f"{crl.next_update:%Y-%m-%d %H:%M} UTC"
+            ends = f"{crl.next_update:{_TIME}}"
             return f"the revocation list ends on {ends} and then refuses every client; sign it again: mcpsec certs crl"
         return ""
 

@@ -15,6 +15,7 @@ import pytest
 from mcpsec.deployment import load
 from mcpsec.deployment.loading import override
 from mcpsec.deployment.scaffold import create
+from mcpsec.gateway.rotation import OwnCertificate
 from mcpsec.gateway.server import Gateway
 from tests.fixtures.raw import call, request_bytes
 
@@ -101,6 +102,18 @@ def test_without_the_server_authority_the_operator_hears_of_it_once(made: Any) -
     asyncio.run(scenario())
     assert len(said) == 1
     assert "can't be renewed" in said[0]
+
+
+def test_a_certificate_out_of_its_time_is_told_whoever_issued_it(made: Any) -> None:
+    """The gateway is ready, and no client gets in: a wrong clock, or a certificate that nobody renewed."""
+    tls = load(made.directory / "mcpsec.toml").server.tls
+    (made.directory / "pki" / "pki.toml").unlink()
+    own = OwnCertificate(tls, say=lambda _: None)
+    times = (datetime(2020, 1, 1, tzinfo=UTC), None, datetime(2090, 1, 1, tzinfo=UTC))
+    early, now, late = (own._look(at) for at in times)
+    assert now == ""
+    assert "no client can connect: the gateway's certificate begins only on" in early
+    assert "no client can connect: the gateway's certificate ended on" in late
 
 
 def test_an_account_without_access_to_the_pki_is_told_only_when_it_matters(made: Any) -> None:
