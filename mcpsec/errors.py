@@ -38,6 +38,7 @@ class ExitCode(IntEnum):
     NOT_ASSESSED = 3
     INTERNAL = 4
     INTERRUPTED = 130
+    UNREAD = 141
 
 
 class Error(Exception):

@@ -1,14 +1,14 @@
-"""The front door of ``mcpsec``: a plain ``serve`` starts at once, everything else by the root command."""
+"""The front door of ``mcpsec``: a plain ``serve`` starts at once, everything else by the root command.
+
+Next to nothing is imported before ``run`` is ready for Ctrl-C, which may come while the rest is being loaded.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
-from mcpsec.cli.outcome import hoist, outcome
-from mcpsec.cli.output import out
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,7 +16,10 @@ __all__ = ["hold_standard_streams", "main", "run"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code; nothing is raised."""
+    """Run one command line and return its exit code; nothing is raised but what ends the loading of the command."""
+    from mcpsec.cli.outcome import hoist, outcome
+    from mcpsec.cli.output import out
+
     arguments = list(sys.argv[1:] if argv is None else argv)
     flags, words = hoist(arguments)
     if words[:1] == ["serve"]:
@@ -34,8 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """Entry point of the ``mcpsec`` console script."""
-    hold_standard_streams()
-    raise SystemExit(main())
+    try:
+        hold_standard_streams()
+        if sys.stdout.errors == "strict":  # a name that is no text, or an arrow in a locale that has none
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a real stream has it
+        code = main()
+    except KeyboardInterrupt:  # before anything had begun
+        code = 130
+    raise SystemExit(code)
 
 
 def hold_standard_streams() -> None:

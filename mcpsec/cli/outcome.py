@@ -38,7 +38,7 @@ def outcome(work: Callable[[], object], arguments: Sequence[str]) -> int:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         _silence_stdout()
-        return ExitCode.NO
+        return ExitCode.UNREAD
     except Exception as error:
         if isinstance(error, OSError) and (reason := _stdout_failure()) is not None:
             out.error(Error(f"standard output can't be written: {reason}"))

@@ -102,7 +102,7 @@ def root(
     """Security toolkit for Model Context Protocol servers.
 
     Exit codes: 0 all well, 1 the answer is no, 2 usage or configuration, 3 not assessed, 4 internal error,
-    130 interrupted.
+    130 interrupted, 141 nobody read the output to its end.
     """
     out.quiet, out.no_color = quiet, no_color
 

@@ -76,7 +76,9 @@ class Bridge:
                 await self._take(line)
             waiting = [task for task, message in self._tasks.items() if message.method not in _STREAMS]
             if waiting:
-                await asyncio.wait(waiting, timeout=self._drain)
+                _, unanswered = await asyncio.wait(waiting, timeout=self._drain)
+                for task in unanswered:
+                    self._note(f"{self._tasks[task].method} was not answered before the client left")
         finally:
             left = [*self._tasks]
             for task in left:

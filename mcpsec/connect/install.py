@@ -71,6 +71,8 @@ class Plan:
     after: str
     copy: Path | None = None
     """The copy whose content ``after`` is: once it is back, nobody needs the copy."""
+    spent: tuple[Path, ...] = ()
+    """Copies that later installations made of the file with an older entry in it: they go with the entry."""
     deletes: bool = False
     """Whether the file goes: an installation made it, and nothing else is in it."""
 
@@ -97,12 +99,14 @@ class Plan:
         try:
             if _content(self.file) != self.before:
                 raise ConfigurationError("the file has changed in the meantime", path=self.file, hint="try again")
-            if self.deletes:
-                self.file.unlink()
-                return None
-            if self.copy is not None:
-                write_output(self.file, self.after.encode(), PRIVATE)
-                self.copy.unlink()
+            if self.deletes or self.copy is not None:
+                if self.deletes:
+                    self.file.unlink()
+                else:
+                    write_output(self.file, self.after.encode(), PRIVATE)
+                for copy in (self.copy, *self.spent):
+                    if copy is not None:
+                        copy.unlink(missing_ok=True)
                 return None
             self.file.parent.mkdir(parents=True, exist_ok=True)
             backup = _backup(self.file) if self.file.exists() else None
@@ -198,13 +202,19 @@ def plan_removal(client: McpClient, name: str) -> Plan:
         )
     if set(entry) != set(entry_of(client, name, [])):
         return change  # its owner added to it: a copy keeps that
+    spent: list[Path] = []
+    original = client.new_file
     for copy in sorted(change.file.parent.glob(f"{glob.escape(change.file.name)}.*.bak"), reverse=True):
         before = _came_from(change, copy, name, entry)
         if before is not None:
-            return dataclasses.replace(change, after=before, copy=copy)
+            return dataclasses.replace(change, after=before, copy=copy, spent=tuple(spent))
+        if _is_earlier(change, copy, name, entry):
+            spent.append(copy)
+        elif original == client.new_file:
+            original = _without(client, copy, name)
     if _set(client, client.new_file, name, entry) == change.before:
-        return dataclasses.replace(change, after="", deletes=True)
-    return change
+        return dataclasses.replace(change, after="", deletes=True, spent=tuple(spent))
+    return dataclasses.replace(change, after=_pruned(client, change.after, original))
 
 
 def printed(client: McpClient, name: str, entry: dict[str, Any]) -> str:
@@ -253,6 +263,48 @@ def _came_from(change: Plan, copy: Path, name: str, entry: dict[str, Any]) -> st
         return text if same and _removed(client, text, name) == text else None
     except ConfigurationError:
         return None
+
+
+def _is_earlier(change: Plan, copy: Path, name: str, entry: dict[str, Any]) -> bool:
+    """Whether ``copy`` is the file with another entry of ours under that name, and differs in nothing else."""
+    client = change.client
+    try:
+        text = _content(copy)
+        same = _set(client, text, name, entry) == change.before and _removed(client, text, name) != text
+        return same and _runs_connect(client, _entry(client, text, name))
+    except ConfigurationError:
+        return False
+
+
+def _without(client: McpClient, copy: Path, name: str) -> str:
+    """The content of a copy from before the entry was there; what a new file begins with when it is no such copy."""
+    try:
+        text = _content(copy)
+        return text if _removed(client, text, name) == text else client.new_file
+    except ConfigurationError:
+        return client.new_file
+
+
+def _pruned(client: McpClient, text: str, original: str) -> str:
+    """``text`` without the tables that installing made on the way to the entry and that are empty without it."""
+    from mcpsec.clientfiles import jsonc_edit, toml_edit
+
+    if client.format == "yaml":
+        return text
+    editor = jsonc_edit if client.format == "json" else toml_edit
+    for depth in range(len(client.keys), 0, -1):
+        keys = client.keys[:depth]
+        if _at(editor.read(text), keys) != {} or _at(editor.read(original), keys) is not None:
+            break
+        text = editor.remove_member(text, keys)
+    return text
+
+
+def _at(held: Any, keys: tuple[str, ...]) -> Any:
+    """What stands there, None for nothing."""
+    for key in keys:
+        held = held.get(key) if isinstance(held, dict) else None
+    return held
 
 
 def _set(client: McpClient, text: str, name: str, entry: dict[str, Any]) -> str:

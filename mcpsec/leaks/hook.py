@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 141
     except Exception as error:
         from mcpsec.errors import Error
 
@@ -52,7 +52,10 @@ def run() -> None:
         from importlib import import_module
 
         import_module("mcpsec.cli.entry").hold_standard_streams()
-    code = main(sys.argv[1:])
+    try:
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt:  # before anything had begun
+        code = 130
     try:
         sys.stdout.flush()
         sys.stderr.flush()

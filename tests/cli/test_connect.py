@@ -105,6 +105,29 @@ def test_what_changed_since_the_installation_stays(home: Path) -> None:
     assert "mcp.example.com" not in file.read_text()
 
 
+def test_a_second_installation_leaves_no_copy_behind_either(home: Path) -> None:
+    file = home / ".cursor" / "mcp.json"
+    file.parent.mkdir()
+    for before in ("", '{"theme": "dark"}\n'):
+        file.write_text(before) if before else file.unlink(missing_ok=True)
+        connect(*ARGUMENTS, "--install", "cursor", "--yes")
+        connect(*ARGUMENTS[:-2], "--key-id", "another", "--install", "cursor", "--yes")
+        connect("--uninstall", "cursor", "--yes")
+        assert (file.read_text() if file.exists() else "") == before
+        assert list(file.parent.glob("*.bak")) == []
+
+
+@pytest.mark.parametrize(("client", "kept"), [("amp", ""), ("opencode", ""), ("opencode", '"mcp": {"other": 1},')])
+def test_tables_that_only_held_the_entry_go_with_it(client: str, kept: str, home: Path) -> None:
+    file = find_client(client).file
+    file.parent.mkdir(parents=True)
+    file.write_text(f'{{\n  {kept} "theme": "dark"\n}}\n')
+    connect(*ARGUMENTS, "--install", client, "--yes")
+    file.write_text(file.read_text().replace('"dark"', '"light"'))
+    connect("--uninstall", client, "--yes")
+    assert json.loads(file.read_text()) == {**json.loads(f"{{{kept.rstrip(',')}}}"), "theme": "light"}
+
+
 def test_what_its_owner_added_to_the_entry_is_kept_in_a_copy(home: Path) -> None:
     connect(*ARGUMENTS, "--install", "cursor", "--yes")
     file = home / ".cursor" / "mcp.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from mcpsec import __version__
-from mcpsec.cli import outcome, root
+from mcpsec.cli import entry, outcome, root
 from mcpsec.cli.root import COMMANDS, main
 from mcpsec.errors import ConfigurationError, Error, ExitCode, NotAssessedError, RefusedError, SecretError, UsageError
 
@@ -95,7 +96,7 @@ def run_raising(error: BaseException, monkeypatch: pytest.MonkeyPatch, arguments
         (RefusedError("x"), 1),
         (NotAssessedError("x"), 3),
         (KeyboardInterrupt(), 130),
-        (BrokenPipeError(), 1),
+        (BrokenPipeError(), 141),
     ],
 )
 def test_each_kind_of_failure_has_its_exit_code(
@@ -105,6 +106,39 @@ def test_each_kind_of_failure_has_its_exit_code(
         monkeypatch.setattr(outcome, "_silence_stdout", lambda: None)
     assert run_raising(error, monkeypatch, ["config", "check"]) == code
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_ctrl_c_while_a_command_is_loading_ends_it_quietly(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(entry, "main", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        entry.run()
+    assert caught.value.code == 130 and capfd.readouterr().err == ""
+
+
+def test_a_locale_without_the_letters_gets_what_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii"))
+    monkeypatch.setattr(entry, "main", lambda: print("\u2717 \udce9", flush=True) or 0)
+    with pytest.raises(SystemExit):
+        entry.run()
+    assert raw.getvalue() == b"\\u2717 \\udce9\n"
+
+
+def test_a_deployment_that_may_not_be_read_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refused)
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    assert entry.main(["serve", "-c", "somebody/mcpsec.toml"]) == 2
+    assert "mcpsec.toml" in capsys.readouterr().err
 
 
 def test_an_error_says_what_where_and_what_to_do(
