@@ -101,7 +101,7 @@ def test_what_changed_since_the_installation_stays(home: Path) -> None:
     connect(*ARGUMENTS, "--install", "cursor", "--yes")
     file.write_text(file.read_text().replace('"mcpServers"', '"theme": "dark", // new\n  "mcpServers"'))
     connect("--uninstall", "cursor", "--yes")
-    assert '"theme": "dark", // new' in file.read_text()
+    assert '"theme": "dark" // new' in file.read_text(), "the comma went with the table that only held the entry"
     assert "mcp.example.com" not in file.read_text()
 
 
