@@ -111,7 +111,7 @@ def test_a_second_installation_leaves_no_copy_behind_either(home: Path) -> None:
     for before in ("", '{"theme": "dark"}\n'):
         file.write_text(before) if before else file.unlink(missing_ok=True)
         connect(*ARGUMENTS, "--install", "cursor", "--yes")
-        connect(*ARGUMENTS[:-2], "--key-id", "another", "--install", "cursor", "--yes")
+        connect("--key-id", "another", *ARGUMENTS[2:], "--install", "cursor", "--yes")
         connect("--uninstall", "cursor", "--yes")
         assert (file.read_text() if file.exists() else "") == before
         assert list(file.parent.glob("*.bak")) == []
