@@ -39,7 +39,8 @@ def run() -> None:
     """Entry point of the ``mcpsec`` console script."""
     try:
         hold_standard_streams()
-        if sys.stdout.errors == "strict":  # a name that is no text, or an arrow in a locale that has none
+        if sys.stdout.errors == "strict" or sys.stdout.encoding.lower() != "utf-8":
+            # a name that is no text, or an arrow in a locale that has none
             sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a real stream has it
         code = main()
     except KeyboardInterrupt:  # before anything had begun

@@ -123,6 +123,10 @@ def _run(arguments: list[str]) -> object:
         return _show_usage_error(error)
     except typer.Abort:
         raise KeyboardInterrupt from None
+    except SystemExit as end:  # what the framework makes of output that nobody reads, with the code of a no
+        if isinstance(end.__context__, BrokenPipeError):
+            raise BrokenPipeError from None
+        raise
 
 
 def _show_usage_error(error: typer.TyperException) -> int:
