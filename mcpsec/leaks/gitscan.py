@@ -31,6 +31,7 @@ DIFF = (
     "--diff-filter=ACMRT",
 )
 
+UNTOLD = "every file version that is stored was scanned, without who brought it in and where"
 PARTIAL = "a partial clone lacks objects, and scanning fetches none: git fetch --refetch --no-filter"
 
 
@@ -138,12 +139,17 @@ def _history(request: Request, scanner: Scanner, directory: str) -> None:
     log, refs, shallow, partial = together(
         (history.LOG, history.REFS, history.SHALLOW, history.PARTIAL), lambda: scanner.prepare(0), directory
     )
-    if isinstance(log, GitFailed):
-        raise log
-    more, absent = _besides(directory, refs, partial)
+    if isinstance(refs, GitFailed):
+        raise refs
+    more, absent = b"", set[str]()
+    if isinstance(log, GitFailed):  # a commit or a tree is missing or damaged: the files that are there are scanned
+        scanner.result.problems.append(Problem(directory, f"{log.message}; {UNTOLD}; {_hint(log)}"))
+        log, groups = b"", history.stored(directory)
+    else:
+        more, absent = _besides(directory, refs, partial)
+        groups = history.blobs(log, more, absent)
     if shallow == b"true\n":
         scanner.result.problems.append(Problem(directory, "the clone is shallow: older history is not there"))
-    groups = history.blobs(log, more, absent)
     versions = sum(len(names) for _, names in groups)
     scanner.prepare(versions * 8192)
     jobs = request.jobs or parallel.cores()
@@ -173,15 +179,13 @@ def _history(request: Request, scanner: Scanner, directory: str) -> None:
     scanner.result.findings += _attributed(directory, log, found)
 
 
-def _besides(directory: str, refs: bytes | GitFailed, partial: bytes | GitFailed) -> tuple[bytes, set[str]]:
+def _besides(directory: str, refs: bytes, partial: bytes | GitFailed) -> tuple[bytes, set[str]]:
     """What the log does not tell: the files of refs that name no commit, and which objects a partial clone lacks.
 
     Git itself would fetch each of these when asked for it.
     """
     from mcpsec.leaks.history import listed
 
-    if isinstance(refs, GitFailed):
-        raise refs
     kinds = (line.partition(b" ") for line in refs.splitlines())
     others = [os.fsdecode(ref) for kind, _, ref in kinds if kind not in (b"commit", b"tagcommit")]
     more = listed(directory, *others) if others else b""

@@ -99,6 +99,15 @@ def listed(directory: str, *what: str) -> bytes:
     )  # fmt: skip
 
 
+def stored(directory: str) -> list[tuple[str, list[str]]]:
+    """Every blob of a repository whose history can't be walked, each by itself by its name. Raises GitFailed."""
+    told = output(
+        "cat-file", "--batch-all-objects", "--unordered", "--batch-check=%(objecttype) %(objectname)", cwd=directory
+    )
+    kinds = (line.partition(b" ") for line in told.splitlines())
+    return [(f"blob {name.decode()}", [name.decode()]) for kind, _, name in kinds if kind == b"blob"]
+
+
 def batches(groups: list[tuple[str, list[str]]]) -> list[list[tuple[str, list[str]]]]:
     """The groups in portions of about the same number of versions, the largest group first; none is divided."""
     portions: list[list[tuple[str, list[str]]]] = []

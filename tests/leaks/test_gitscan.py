@@ -189,6 +189,22 @@ def test_a_blob_that_is_not_there_is_counted_and_the_rest_scanned(repo, capsys):
     assert "1 objects are missing" in error
 
 
+def test_a_tree_that_is_not_there_is_said_and_every_file_that_is_there_scanned(repo, capsys):
+    commit(repo, "a.env", ENV)
+    (repo / "sub").mkdir()
+    commit(repo, "sub/b.env", f"API_TOKEN={OPAQUE}\n")
+    commit(repo, "later.txt", "nothing\n")
+    assert len(run(capsys, "--history")[1]["findings"]) == 2
+    name = git(repo, "rev-parse", "HEAD:sub")
+    (repo / ".git/objects" / name[:2] / name[2:]).unlink()
+    code, document, error = run(capsys, "--history")
+    blobs = [git(repo, "rev-parse", rev) for rev in ("HEAD:a.env", git(repo, "hash-object", "sub/b.env"))]
+    assert code == 1
+    assert {each["path"] for each in document["findings"]} == {f"blob {blob}" for blob in blobs}
+    assert name in error and "every file version that is stored was scanned" in error
+    assert document["summary"]["problems"]
+
+
 def test_since(repo, capsys):
     (repo / "old.env").write_text(ENV)
     git(repo, "add", ".")
