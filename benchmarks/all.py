@@ -92,7 +92,10 @@ def against(row: str, other: str, column: int) -> Callable[[str], str | None]:
 
     def read(output: str) -> str | None:
         one, two = cell(row, column)(output), cell(other, column)(output)
-        return f"{float(one) / float(two):.2f}" if one and two and float(two) else None
+        if not (one and two and float(two)):
+            return None
+        ratio = float(one) / float(two)
+        return f"{ratio:.2f}" if ratio >= 0.01 else f"{ratio:.1g}"
 
     return read
 
