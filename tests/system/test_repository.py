@@ -18,6 +18,17 @@ from tests.test_house import FLOORS
 
 ROOT = Path(__file__).parents[2]
 PEOPLE = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+TOP = {
+    ".ci", ".gitignore", ".pre-commit-hooks.yaml", "LICENSE", "action.yml", "benchmarks", "completions", "docs",
+    "hatch_build.py", "mcpsec", "packaging", "pyproject.toml", "tests", "zensical.toml", *PEOPLE,
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not in a git checkout: git clone the repository")
+def test_the_top_level_holds_what_belongs_there() -> None:
+    """A file that somebody left behind there would go to everybody who clones."""
+    listed = subprocess.run(["git", "ls-tree", "--name-only", "HEAD"], cwd=ROOT, capture_output=True, check=True)
+    assert set(os.fsdecode(listed.stdout).split()) == TOP
 
 
 def follows(schema: str, file: Path) -> None:
