@@ -5,6 +5,7 @@ Next to nothing is imported before ``run`` is ready for Ctrl-C, which may come w
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -39,9 +40,9 @@ def run() -> None:
     """Entry point of the ``mcpsec`` console script."""
     try:
         hold_standard_streams()
-        if sys.stdout.errors == "strict" or sys.stdout.encoding.lower() != "utf-8":
-            # a name that is no text, or an arrow in a locale that has none
-            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a real stream has it
+        out = sys.stdout
+        if isinstance(out, io.TextIOWrapper) and (out.errors == "strict" or out.encoding.lower() != "utf-8"):
+            out.reconfigure(errors="backslashreplace")  # a name that is no text, or an arrow in a locale that has none
         code = main()
     except KeyboardInterrupt:  # before anything had begun
         code = 130

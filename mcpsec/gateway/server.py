@@ -370,7 +370,7 @@ class Gateway:
         for signum in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # asyncio's word on Windows: no signal handlers there
                 loop.add_signal_handler(signum, self._stopping.set)
-        with contextlib.suppress(NotImplementedError, AttributeError):
+        with contextlib.suppress(NotImplementedError, AttributeError):  # nor has Windows a SIGHUP
             loop.add_signal_handler(signal.SIGHUP, self._hang_up)
 
     def request_stop(self) -> None:

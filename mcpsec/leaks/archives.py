@@ -119,6 +119,7 @@ def _zip(data: bytes, name: str, budget: _Budget, left_out: list[tuple[str, str]
                     continue
                 budget.spend(len(content))
                 yield entry.filename, content
+    # zipfile says NotImplementedError of an archive whose compression method it does not know.
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError, zlib.error, EOFError) as error:
         raise ArchiveProblem(f"broken zip: {error}") from error
 

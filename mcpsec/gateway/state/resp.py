@@ -194,8 +194,9 @@ class Resp(asyncio.Protocol):
         if isinstance(self._target, str):
             await self._loop.create_unix_connection(lambda: self, self._target)
             return
-        extra = {} if self._tls is None else {"ssl": self._tls, "server_hostname": self._target[0]}
-        await self._loop.create_connection(lambda: self, *self._target, **extra)  # type: ignore[call-overload] # a dict of its own keywords
+        host, port = self._target
+        name = None if self._tls is None else host
+        await self._loop.create_connection(lambda: self, host, port, ssl=self._tls, server_hostname=name)
 
     def _tell(self, reason: str | None) -> None:
         if reason != self._told:

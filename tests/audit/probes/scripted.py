@@ -17,8 +17,12 @@ from mcpsec.audit.probes.session import Answer, Credentials, Session
 from mcpsec.audit.subjects import Context, Subject
 
 __all__ = [
+    "ABSENT",
     "ALICE",
     "BOB",
+    "GONE",
+    "LATE",
+    "TLS_URL",
     "Asked",
     "Clock",
     "Stream",
@@ -26,12 +30,17 @@ __all__ = [
     "error",
     "greets",
     "opened",
+    "page",
     "result",
     "said",
     "told",
 ]
 
 ALICE, BOB = Credentials(token="alice", client="alice"), Credentials(token="bob", client="bob")
+GONE = Answer(failure="the connection was closed")
+LATE = Answer(failure="no answer in time")
+ABSENT = Answer(failure="connection refused", connected=False)
+TLS_URL = "https://127.0.0.1:1/mcp"
 
 
 class Asked(NamedTuple):
@@ -68,6 +77,10 @@ class Clock:
 
     def sleep(self, seconds):
         self.now += seconds
+
+
+def page(text, **headers):
+    return Answer(200, {name.replace("_", "-"): value for name, value in headers.items()}, text.encode())
 
 
 def result(value, **headers):

@@ -15,18 +15,21 @@ from mcpsec.audit.probes import (
     signatures,
 )
 from mcpsec.audit.probes.entry import welcome
-from mcpsec.audit.probes.session import Answer, Credentials
+from mcpsec.audit.probes.session import Credentials
 from mcpsec.signing import Signer, SigningKey
-from tests.audit.probes.scripted import ALICE, BOB, error, greets, opened, result, said, told
-
-GONE = Answer(failure="the connection was closed")
-LATE = Answer(failure="no answer in time")
-ABSENT = Answer(failure="connection refused", connected=False)
-TLS_URL = "https://127.0.0.1:1/mcp"
-
-
-def page(text, **headers):
-    return Answer(200, {name.replace("_", "-"): value for name, value in headers.items()}, text.encode())
+from tests.audit.probes.scripted import (
+    ALICE,
+    BOB,
+    GONE,
+    LATE,
+    error,
+    greets,
+    opened,
+    page,
+    result,
+    said,
+    told,
+)
 
 
 def legacy(asked, **methods):

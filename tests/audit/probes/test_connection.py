@@ -17,17 +17,7 @@ from mcpsec.audit.probes.entry import NOBODY
 from mcpsec.audit.probes.session import Answer, Credentials, Stopped
 from mcpsec.errors import UsageError
 from mcpsec.signing import Signer, SigningKey
-from tests.audit.probes.scripted import error, greets, opened, result, said
-
-GONE = Answer(failure="the connection was closed")
-LATE = Answer(failure="no answer in time")
-ABSENT = Answer(failure="connection refused", connected=False)
-TLS_URL = "https://127.0.0.1:1/mcp"
-
-
-def page(text, **headers):
-    return Answer(200, {name.replace("_", "-"): value for name, value in headers.items()}, text.encode())
-
+from tests.audit.probes.scripted import ABSENT, GONE, LATE, TLS_URL, error, greets, opened, page, result, said
 
 SIGNS = Credentials(signer=Signer(SigningKey("alice", secret=b"s" * 32)), client="alice")
 
