@@ -56,8 +56,8 @@ def readable_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         place = error.filename if isinstance(error.filename, str) else str(path)
         hints = {
-            errno.ENOSPC: "free some space and run the command again; nothing was left half written",
-            errno.EDQUOT: "free some space and run the command again; nothing was left half written",
+            errno.ENOSPC: "free some space and run the command again",
+            errno.EDQUOT: "free some space and run the command again",
             errno.EACCES: "run it as the account that owns it, or give this account access",
             errno.EPERM: "run it as the account that owns it, or give this account access",
             errno.ENOENT: "check the path",
