@@ -253,7 +253,7 @@ async def measure(deployment: Path, options: argparse.Namespace) -> None:
         await each.gateway.close()
 
 
-async def opcodes(gateway: Gateway, count: int = 64) -> tuple[float, list[tuple[str, float]]]:
+async def opcodes(gateway: Gateway, count: int = 192) -> tuple[float, list[tuple[str, float]]]:
     requests, counter = gateway.requests(count), Opcodes()
     for task in asyncio.all_tasks():
         frame: Any = task.get_stack(limit=1)

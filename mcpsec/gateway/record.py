@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import time
 from dataclasses import replace
+from operator import itemgetter
+from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,10 +15,10 @@ from mcpsec.gateway.guarding import guard_events
 from mcpsec.gateway.steps.trace import context_of
 from mcpsec.protocol.eras import Era
 from mcpsec.telemetry import Event, LogUnavailable
-from mcpsec.telemetry.likeness import Figures
+from mcpsec.telemetry.likeness import Figures, Finished, together
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from mcpsec.gateway.message import Exchange, Peer, Refusal
@@ -41,10 +42,10 @@ _KINDS: dict[int, Any] = {
 _LIKENESSES = 1024
 _ALIKE = 64
 """Of the requests of one shortened way."""
-_WAITING = 8
-"""Finished requests whose events are made together: one after the other they cost a third of what each costs alone."""
-_SMALL = 16 * 1024
-"""Bytes of a request's body that may wait with it; that of a larger one is let go at once."""
+_WAITING = 24
+"""Finished requests that are written together: each costs a third of what it costs alone. None is above 1 KiB."""
+_SORTED = orjson.OPT_SORT_KEYS
+_LIKENESS, _DURATION, _UPSTREAM = itemgetter(0), itemgetter(2), itemgetter(3)
 _RULE_KINDS: dict[str, Any] = {
     "authentication-failures": "authentication-failed",
     "protocol": "request",
@@ -70,8 +71,10 @@ class Recorder:
         self._metrics = metrics
         self._arguments = arguments
         self._traces = traces
+        self._whole = bool(arguments) or traces is not None
         self._known: dict[tuple[Any, ...], tuple[Likeness, Series]] = {}
-        self._waiting: list[tuple[Exchange, float, float]] = []
+        self._waiting: list[Finished] = []
+        self._most = _WAITING if log.patient else 1
         self.healthy = True
         metrics.before_scrape(self.settle)
 
@@ -84,98 +87,96 @@ class Recorder:
 
         What was refused, failed or guarded is written at once, and so is everything while the log has no time to give.
         """
-        waiting = self._waiting
-        waiting.append((exchange, time.perf_counter(), time.time()))
+        ended, alike = perf_counter(), exchange.alike
+        # What else an event is made of is the same in all requests that came this way.
+        known = None if alike is None else alike.get(
+            (exchange.status, exchange.peer.address, exchange.rule, exchange.decision, exchange.identified_by)
+        )  # fmt: skip
+        arguments, upstream_ms, waiting = exchange.arguments, exchange.upstream_ms, self._waiting
         if (
-            len(waiting) >= _WAITING
-            or exchange.decision != "allowed"
+            known is None
+            or exchange.detail
             or exchange.guarded
-            or not self._log.patient
-            or len(exchange.request.body) > _SMALL
+            or exchange.trace is not None
+            or not arguments
+            or not upstream_ms
         ):
+            return self._unusual(exchange, ended)
+        request, likeness = exchange.request, known[0]
+        duration = (ended - request.started) * 1000
+        digest = self._log.digest(orjson.dumps(arguments, None, _SORTED))
+        own = exchange.id.encode(), duration, len(request.body), exchange.answer_bytes, upstream_ms, digest.encode()
+        waiting.append(
+            tuple.__new__(Finished, (likeness, time(), duration, upstream_ms, likeness.usual % own))  # as Finished(…)
+        )
+        if len(waiting) >= self._most:
             self.settle()
+        return None
+
+    def _unusual(self, exchange: Exchange, ended: float) -> None:
+        """The same for a request of which not all is known yet, or that must not wait."""
+        unlike = self._whole or exchange.detail or exchange.redactions or exchange.guarded
+        like = None if unlike else self._look_up(exchange)
+        if like is None:
+            self.settle()
+            self._settle(exchange, ended)
+            return
+        likeness, series = like
+        likeness.series = series
+        self._waiting.append(likeness.finished(time(), self._figures(exchange, ended)))
+        if exchange.decision != "allowed" or not likeness.brief or len(self._waiting) >= self._most:
+            self.settle()
+        elif exchange.alike is not None:
+            if len(exchange.alike) >= _ALIKE:
+                exchange.alike.clear()
+            key = exchange.status, exchange.peer.address, exchange.rule, exchange.decision, exchange.identified_by
+            exchange.alike[key] = like
 
     def settle(self) -> None:
-        """Write the events of the requests that wait."""
+        """Write the events of the requests that wait, and count them."""
         waiting = self._waiting
         if not waiting:
             return
         self._waiting = []
-        if self._arguments or self._traces is not None:
-            for exchange, ended, when in waiting:
-                self._settle(exchange, ended, when)
-            return
-        alike: list[tuple[Likeness, Figures, float]] = []
-        counted: dict[Series, list[Figures]] = {}
-        for exchange, ended, when in waiting:
-            like = None if exchange.detail or exchange.redactions or exchange.guarded else self._like(exchange)
-            if like is None:
-                self._write_requests(alike)
-                alike.clear()
-                self._settle(exchange, ended, when)
-                continue
-            likeness, series = like
-            figures = self._figures(exchange, ended)
-            alike.append((likeness, figures, when))
-            if series in counted:
-                counted[series].append(figures)
-            else:
-                counted[series] = [figures]
-        self._write_requests(alike)
-        for series, of_them in counted.items():
-            series.add([each[1] for each in of_them], [each[4] for each in of_them])
+        self._write_requests(waiting)
+        self._most = _WAITING if self._log.patient else 1
+        for alike in together(waiting, list(map(_LIKENESS, waiting))):
+            series = alike[0].likeness.series
+            if series is not None:
+                series.add(list(map(_DURATION, alike)), list(map(_UPSTREAM, alike)))
 
     def _figures(self, exchange: Exchange, ended: float) -> Figures:
         request, arguments = exchange.request, exchange.arguments
         trace = exchange.trace if request.known is not None else _trace_of(exchange)
-        return tuple.__new__(  # as Figures(…) does it, without the call in between
-            Figures,
-            (
-                exchange.id,
-                (ended - request.started) * 1000,
-                len(request.body),
-                exchange.answer_bytes,
-                exchange.upstream_ms or None,
-                self._log.digest(orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS)) if arguments else None,
-                None if trace is None else trace.trace_id,
-                None if trace is None else trace.span_id,
-            ),
+        return Figures(
+            exchange.id,
+            (ended - request.started) * 1000,
+            len(request.body),
+            exchange.answer_bytes,
+            exchange.upstream_ms or None,
+            self._log.digest(orjson.dumps(arguments, None, _SORTED)) if arguments else None,
+            None if trace is None else trace.trace_id,
+            None if trace is None else trace.span_id,
         )
 
-    def _settle(self, exchange: Exchange, ended: float, when: float) -> None:
+    def _settle(self, exchange: Exchange, ended: float) -> None:
         """The event of one request, with all that may come with it."""
-        figures, trace = self._figures(exchange, ended), _trace_of(exchange)
+        figures, trace, when = self._figures(exchange, ended), _trace_of(exchange), time()
         named = self._arguments.of(exchange.resource, exchange.arguments) if self._arguments else None
-        like = None if exchange.detail or exchange.redactions else self._like(exchange)
+        like = None if exchange.detail or exchange.redactions else self._look_up(exchange)
         if like is None or named is not None:
             event = replace(_event(exchange), time=when, arguments=named, **figures._asdict())
             record = self._write(event)
         else:
             likeness, series = like
             series.add([figures.duration_ms], [figures.upstream_ms])
-            rows = self._write_requests([(likeness, figures, when)])
-            record = rows[0].record() if rows and rows[0] is not None and trace is not None else None
+            row = self._write_request(likeness, figures, when)
+            record = row.record() if row is not None and trace is not None else None
         if self._traces is not None and trace is not None and record is not None:
             self._traces.span(record, sampled=trace.sampled, parent_id=trace.parent_id)
         if exchange.guarded:
             for event in guard_events(exchange):
                 self._write(event)
-
-    def _like(self, exchange: Exchange) -> tuple[Likeness, Series] | None:
-        """What this request's event has in common with others, and its metrics; None when it must be written whole."""
-        alike = exchange.alike
-        if alike is None:
-            return self._look_up(exchange)
-        # What else an event is made of is the same in all requests that came this way.
-        key = exchange.status, exchange.peer.address, exchange.rule, exchange.decision, exchange.identified_by
-        known = alike.get(key)
-        if known is None:
-            known = self._look_up(exchange)
-            if known is not None:
-                if len(alike) >= _ALIKE:
-                    alike.clear()
-                alike[key] = known
-        return known
 
     def _look_up(self, exchange: Exchange) -> tuple[Likeness, Series] | None:
         client, message, peer, session = exchange.client, exchange.message, exchange.peer, exchange.session
@@ -252,14 +253,21 @@ class Recorder:
         name = None if path is None else path.name
         self.write(Event(kind="configuration", state=state, name=name, digest=digest, detail=detail))
 
-    def _write_requests(self, requests: list[tuple[Likeness, Figures, float]]) -> Sequence[Row | None]:
+    def _write_requests(self, requests: list[Finished]) -> None:
         try:
-            rows = self._log.write_requests(requests)
+            self._log.write_requests(requests)
             self.healthy = self._log.available
         except LogUnavailable:
             self.healthy = False
-            return ()
-        return rows
+
+    def _write_request(self, likeness: Likeness, figures: Figures, when: float) -> Row | None:
+        row = None
+        try:
+            row = self._log.write_request(likeness, figures, when)
+            self.healthy = self._log.available
+        except LogUnavailable:
+            self.healthy = False
+        return row
 
     def write(self, event: Event) -> Mapping[str, Any] | None:
         """Count and write an event; the record as it was written, None when it could not be."""
@@ -284,6 +292,7 @@ class Recorder:
             self.healthy = self._log.available
         except LogUnavailable:
             self.healthy = False
+        self._most = _WAITING if self._log.patient else 1
 
     def close(self) -> None:
         """Sign the end and close."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -46,7 +46,6 @@ _PENDING = 1000
 _SENDING = 200
 """Deliveries under way at once; with receivers that hang, what comes on top is in the log only."""
 _DAY = 86400.0
-_MINUTE = len("2026-11-28T15:07")
 _LIST_SHARES = (1 / 3, 1 / 10, 0.0)
 """What is left of a revocation list's life when an alert is due. Upkeep signs it again at one half."""
 
@@ -163,11 +162,11 @@ class AlertEngine:
         if handler is not None:
             handler(self, record)
 
-    def feed_rows(self, rows: list[Row]) -> None:
+    def feed_rows(self, rows: Sequence[Row]) -> None:
         """Look at like requests together (``AuditLog.subscribe``)."""
         last = rows[-1].record()
         allowed = last["kind"] == "request" and last.get("decision") == "allowed"
-        if allowed and rows[0].time[:_MINUTE] == last["time"][:_MINUTE]:
+        if allowed and rows[0].minute == rows[-1].minute:
             self._allowed(last, len(rows))
             return
         for row in rows:

@@ -70,8 +70,13 @@ class Series:
         """Count finished requests: of each, how long it took, and how long its upstream did of that (ms)."""
         self._requests[0] += len(durations)
         self._client[0] += len(durations)
-        self._seconds.add([each for each in durations if each is not None])
-        self._upstream_seconds.add([each for each in upstream_durations if each is not None])
+        self._seconds.add(_known(durations))
+        self._upstream_seconds.add(_known(upstream_durations))
+
+
+def _known(durations: Sequence[float | None]) -> Sequence[float]:
+    """Those that there are; mostly all."""
+    return [each for each in durations if each is not None] if None in durations else durations  # type: ignore[return-value] # no None is in them
 
 
 class RequestCounts:

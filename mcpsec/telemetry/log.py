@@ -2,7 +2,7 @@
 
 ``write`` is called for every request and does no I/O of its own but for a full buffer. What a crash (kill -9) can lose
 is what the buffer holds: the events since the last ``maintain`` (the gateway calls it every 200 ms), at most
-64 KiB while the disk takes them and ``buffer_bytes`` while it does not; nothing with ``fsync="event"``. A power cut can
+40 KiB while the disk takes them and ``buffer_bytes`` while it does not; nothing with ``fsync="event"``. A power cut can
 also lose what the operating system had not written yet: the events since the last checkpoint with
 ``fsync="checkpoint"``.
 """
@@ -15,12 +15,11 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
-from hashlib import sha256
+from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 from mcpsec.errors import ConfigurationError, Error, ExitCode
 from mcpsec.telemetry.chain import GENESIS, line_hash, seal
@@ -28,7 +27,7 @@ from mcpsec.telemetry.clean import Cleaner
 from mcpsec.telemetry.events import SCHEMA, Event, timestamp
 from mcpsec.telemetry.head import head_path, read_head, write_head
 from mcpsec.telemetry.keys import LogKey, key_paths
-from mcpsec.telemetry.likeness import Figures, Likeness, Row
+from mcpsec.telemetry.likeness import Figures, Finished, Likeness, Row, chained, numbered, together
 from mcpsec.telemetry.lock import Lock
 from mcpsec.telemetry.options import LogOptions
 from mcpsec.telemetry.parts import Compressor, expired, move_aside, part_path, rotated_parts, stamp
@@ -38,10 +37,10 @@ from mcpsec.telemetry.tail import Tail, read_tail
 __all__ = ["AuditLog", "LogUnavailable"]
 
 Subscriber = Callable[[Mapping[str, Any]], None]
-Observer = Callable[[list[Row]], None]
+Observer = Callable[[Sequence[Row]], None]
 
-_DRAIN_AT = 64 * 1024
-_PATIENT = 4 * _DRAIN_AT
+_DRAIN_AT = 40 * 1024
+_PATIENT = 256 * 1024
 _LOOK_SECONDS = 1.0
 """How often the writer makes sure that its file is still the one at its path."""
 _RETRY_SECONDS = 60.0
@@ -67,6 +66,7 @@ class AuditLog:
     ) -> None:
         self.path = path
         self._key = key
+        self._keyed = hashlib.blake2b(key=key.digest_key, digest_size=16)
         self._lock = lock
         self._cleaner = Cleaner(redact)
         self._options = options
@@ -74,8 +74,8 @@ class AuditLog:
         self._write_through = options.fsync == "event"
         self._patient = not self._write_through and options.buffer_bytes >= _PATIENT
         self._subscribers: list[tuple[Subscriber, Observer | None]] = []
-        self._alike: list[Likeness] = []
-        self._rows = 0
+        self._untold: list[Finished] = []
+        self._untold_to = 0
         self._spool = Spool(path)
         self._chain = ""
         self._part = 0
@@ -171,7 +171,9 @@ class AuditLog:
 
         Unkeyed, short arguments could be guessed from the log.
         """
-        return hashlib.blake2b(content, key=self._key.digest_key, digest_size=16).hexdigest()
+        begun = self._keyed.copy()  # taking the key in costs half of a short digest
+        begun.update(content)
+        return begun.hexdigest()
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -205,49 +207,34 @@ class AuditLog:
         """
         if self._spool.buffered >= self._options.buffer_bytes and not self._make_room():
             return None
-        return self._append_requests([(likeness, figures, time.time() if when is None else when)])[0]
+        row = Row(self._seq + 1, likeness.finished(time.time() if when is None else when, figures))
+        self._append_requests([row.request])
+        return row
 
-    def write_requests(self, requests: list[tuple[Likeness, Figures, float]]) -> list[Row | None]:
-        """``write_request`` for several at once, which costs a third of it for each; a row, or None, for each.
+    def write_requests(self, requests: list[Finished]) -> None:
+        """``write_request`` for several at once, which costs a third of it for each.
 
         Raises:
             LogUnavailable: as ``write`` does; the events from there on are lost.
         """
-        ample = (
-            self._spool.buffered < _DRAIN_AT and self._seq + len(requests) - self._signed_seq < self._checkpoint_every
-        )
-        if ample and self._patient and len(requests) <= _TOGETHER:
-            return [*self._append_requests(requests)]
-        return [self.write_request(*each) for each in requests]
+        count, spool = len(requests), self._spool
+        ample = spool.buffered < _DRAIN_AT and self._seq + count - self._signed_seq < self._checkpoint_every
+        if ample and self._patient and count <= _TOGETHER:
+            self._append_requests(requests)
+            return
+        for each in requests:
+            if spool.buffered < self._options.buffer_bytes or self._make_room():
+                self._append_requests([each])
 
-    def _append_requests(self, requests: list[tuple[Likeness, Figures, float]]) -> list[Row]:
-        """The hot loop of the log. What it does for each is ``close``, ``line_hash`` and ``Spool.append``, in place."""
-        seq, head, clock = self._seq, self._head, self._cleaner.time
-        new_row = tuple.__new__  # as Row(…) does it, without the call in between
-        rows: list[Row] = []
-        lines: list[bytes] = []
-        size = 0
-        for likeness, figures, when in requests:
-            seq += 1
-            now = clock(when)
-            body = likeness.line(seq, head, now, figures)
-            line = b'%b,"crc":"%08x"}' % (body, crc32(body))
-            head = sha256(line).hexdigest()
-            lines += (line, b"\n")
-            size += len(line) + 1
-            row: Row = new_row(Row, (likeness, seq, now, figures))
-            rows.append(row)
-            if not likeness.rows:
-                self._alike.append(likeness)
-            likeness.rows.append(row)
-        self._seq, self._head = seq, head
-        self._spool.extend(lines, size)
-        self._rows += len(rows)
-        if self._rows >= _ROWS:
+    def _append_requests(self, requests: list[Finished]) -> None:
+        lines, self._head = chained(requests, self._seq, self._head)
+        self._seq += len(requests)
+        self._spool.extend([lines], len(lines))
+        self._untold += requests
+        self._untold_to = self._seq
+        if len(self._untold) >= _ROWS:
             self._tell_rows()
-        if self._write_through or self._spool.buffered >= _DRAIN_AT or seq - self._signed_seq >= self._checkpoint_every:
-            self._written()
-        return rows
+        self._written()
 
     def _written(self) -> None:
         """A line waits in the buffer: sign, force it to the disk, or hand it on, when it is time for that."""
@@ -262,15 +249,17 @@ class AuditLog:
 
     def _tell_rows(self) -> None:
         """Hand the requests that wait to the observers, like ones together."""
-        alike, self._alike, self._rows = self._alike, [], 0
-        for likeness in alike:
-            rows, likeness.rows = likeness.rows, []
+        untold, self._untold = self._untold, []
+        if not untold:
+            return
+        rows = numbered(untold, self._untold_to - len(untold) + 1)  # no other line is between them: it would tell them
+        for alike in together(rows, list(map(itemgetter(0), untold))):
             for subscriber, batch in self._subscribers:
                 try:
                     if batch is not None:
-                        batch(rows)
+                        batch(alike)
                     else:
-                        for row in rows:
+                        for row in alike:
                             subscriber(row.record())
                 except Exception:  # noqa: S112 # an observer's defect must not cost the request or the log
                     continue
@@ -367,8 +356,7 @@ class AuditLog:
         self._seq += 1
         self._head = line_hash(line)
         self._spool.append(line)
-        if self._alike:
-            self._tell_rows()
+        self._tell_rows()
         for subscriber, _ in self._subscribers:
             try:
                 subscriber(record)

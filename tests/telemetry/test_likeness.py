@@ -204,14 +204,41 @@ def test_several_at_once_are_what_they_are_one_by_one(open_log: Open) -> None:
     alike = like(log)
     assert log.patient
     for count in (3, 70):  # together, and more than are appended at once
-        rows = log.write_requests([(alike, figures(number), 1_795_400_000.0 + number) for number in range(count)])
-        assert [row.figures.request_id for row in rows if row is not None] == [f"{n:032x}" for n in range(count)]
+        log.write_requests([alike.finished(1_795_400_000.25 + number, figures(number)) for number in range(count)])
     log.close()
     assert verify(log.path).intact
-    assert [line["time"] for line in lines(log) if line["kind"] == "request"][:2] == [
-        "2026-11-23T02:13:20.000000Z",
-        "2026-11-23T02:13:21.000000Z",
-    ]
+    written = [line for line in lines(log) if line["kind"] == "request"]
+    assert [line["request_id"] for line in written] == [f"{n:032x}" for count in (3, 70) for n in range(count)]
+    assert [line["time"] for line in written][:2] == ["2026-11-23T02:13:20.250000Z", "2026-11-23T02:13:21.250000Z"]
+
+
+def test_rows_are_the_lines_and_like_ones_come_together(open_log: Open) -> None:
+    log, batches = open_log(), []
+    log.subscribe(lambda _record: None, batch=batches.append)
+    kinds = [like(log, resource=f"files/{name}%") for name in "abc"]
+    log.write_requests([kinds[number % 3].finished(1e9 + number / 7, figures(number)) for number in range(30)])
+    log.close()
+    assert [[row.request.likeness for row in rows] for rows in batches] == [[kind] * 10 for kind in kinds]
+    written = {line["seq"]: line for line in lines(log) if line["kind"] == "request"}
+    for row in (row for rows in batches for row in rows):
+        line = written.pop(row.seq)
+        assert row.record() == {name: value for name, value in line.items() if name not in {"prev", "crc"}}
+    assert not written
+
+
+def test_a_brief_likeness_makes_no_line_above_a_kilobyte(open_log: Open) -> None:
+    log = open_log()
+    whole = figures(3, upstream_ms=1e6, arguments_digest="ab" * 16, trace_id="cd" * 16, span_id="ef" * 8)
+    longest = [like(log, resource="r" * size) for size in range(1, 240, 3)]
+    assert {each.brief for each in (*longest, like(log, resource="r" * 250, rule="x" * 250))} == {True, False}
+    for each in longest:
+        log.write_request(each, whole)
+    log.close()
+    brief = {each.common["resource"] for each in longest if each.brief}
+    assert (
+        max(len(line) for line in log.path.read_bytes().splitlines() if json.loads(line).get("resource") in brief)
+        < 1024
+    )
 
 
 def test_a_full_disk_may_cost_like_requests_too_and_they_are_counted(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mcpsec.telemetry.counts import tally
@@ -120,9 +120,9 @@ class Aggregate:
             return
         self._notable(kind, record)
 
-    def feed_rows(self, rows: list[Row]) -> None:
+    def feed_rows(self, rows: Sequence[Row]) -> None:
         """Count like requests together (``AuditLog.subscribe``)."""
-        common = rows[0].likeness.common
+        common = rows[0].request.likeness.common
         if common["kind"] != "request" or common.get("decision") != "allowed":
             for row in rows:
                 self.feed(row.record())
@@ -131,7 +131,7 @@ class Aggregate:
         if now != self._second:
             self._advance(now)
         self.recent.extend(rows)
-        self._requests(common, [row.figures.duration_ms for row in rows], len(rows))
+        self._requests(common, [each[2] for _, each in rows], len(rows))  # durations
 
     def set_certificate(self, name: str, not_before: float, not_after: float) -> None:
         """Note the life of a certificate or revocation list in use (Unix seconds).
