@@ -468,6 +468,8 @@ cicero
 circleci-legacy-token
 circleci-personal-token
 circleci-project-token
+cisco-password-hash
+cisco-type-7-password
 civo-api-key
 clarifai-pat
 clearbit-api-key
@@ -591,6 +593,7 @@ descope-management-key
 detectify-api-key
 detectlanguage
 devcycle-server-key
+device-password
 devin-api-key
 diffbot-token
 dify-app-key
@@ -688,6 +691,7 @@ fly-api-token
 formbucket
 formcraft
 formio
+fortios-encrypted-password
 foursquare-api-key
 frameio-token
 freshbooks-client-secret
@@ -807,6 +811,7 @@ honeybadger-api-key
 honeycomb-classic-key
 honeycomb-ingest-key
 html2pdf
+huawei-cipher-password
 hubspot-api-key
 hubspot-private-app-token
 huggingface-access-token
@@ -868,6 +873,8 @@ json-web-token-base64
 jumio-api-secret
 jumpcloud-api-key
 jumpcloud-named-api-key
+juniper-password-hash
+juniper-secret
 jupiterone
 juro
 kagi-api-key
@@ -1299,6 +1306,7 @@ serpapi-api-key
 serper-api-key
 serphouse
 serpstack
+session-cookie
 settlemint-access-token
 sherpadesk
 shipday

@@ -55,18 +55,20 @@ _OPERATOR = expression(
               | :?\*{1,2}:?
               | =>|:{1,3}=|={1,3}|!={1,2}|\?\?=?|\?=|\|\|=?|[.+]=|:-|::?|<-|->)
             [ \t]{0,12} (?:(?:\\|\(|>-?|\|-?)?\r?\n[ \t]{1,24})?)
-        | (?P<tag>[^<>\n]{0,40}>(?:\s{0,30}<value>)?)
+        | (?P<tag>[^<>\n]{0,40}>(?:\s{0,30}<[Vv]alue>)?)
         | (?P<call>\([ \t]{0,4}(?=["'`]))
         | (?P<next>[ \t]{0,4},[ \t]{0,4}(?:\r?\n[ \t]{1,24})?(?=\\?["'`]))
+        | (?P<ticked>[ \t]{1,3}(?:is[ ]|was[ ])?(?=`[^\s`]{6,64}`))                          # password `value`
         | (?P<space>[ \t]{1,8}(?=@?["']))
         | (?P<blank>[ \t]{1,3}(?=[A-Za-z0-9_+/=-]{20}))
-        | (?P<prose>[ \t]{1,3}(?:is|was|are)[ \t]{0,2}:?[ \t]{1,3}(?=\S))
+        | (?P<prose>(?:[ \t](?:for|of|on|to|at|in)[ \t](?:[\w.'`-]{1,30}[ \t]){1,6}|[ \t]{1,3})
+            (?:is|was|are|=)[ \t]{0,2}:?[ \t]{1,3}(?=\S))
         | (?P<line>[ \t]{1,24}(?=[^\s=:|]\S{3,127}[ \t]{0,8}(?:\r?\n|\Z)))                # ENV PASSWORD value
       )
     """
 )
 _QUOTED = expression(
-    rb"""(?x)(?:[bBrRuUfFL@$]{1,2}(?=["'`]))?
+    rb"""(?x)(?:[bBrRuUfFLN@$]{1,2}(?=["'`]))?
     (?: \"\"\"(?P<q3>[^"\r\n]{0,2048})\"\"\" | '''(?P<a3>[^'\r\n]{0,2048})'''
       | \\"(?P<eq>[^"\\\r\n]{0,2048})\\" | \\'(?P<ea>[^'\\\r\n]{0,2048})\\'
       | "(?P<q>(?:[^"\\\r\n]|\\.){0,2048})" | '(?P<a>(?:[^'\\\r\n]|\\.){0,2048})' | `(?P<b>[^`\r\n]{0,2048})`
@@ -75,14 +77,14 @@ _QUOTED = expression(
 _BARE = expression(rb"[^\s\"'`<>]{1,2048}")
 _CODE_MARKS = expression(rb"[,:][A-Za-z_$\"'{(\[!]|[(){}\[\]]|=>|&&|\|\|")
 _WRAPPER = expression(
-    rb"(?:(?:new )?(?:\[\])?[A-Za-z_][\w.:]{0,40}\([ \t]{0,2}|ConvertTo-SecureString (?:-String )?)(?=[\"'])"
+    rb"\(?(?:(?:new )?(?:\[\])?[A-Za-z_][\w.:]{0,40}\([ \t]{0,2}|ConvertTo-SecureString (?:-String )?)(?=[\"'])"
 )
 _SAFE_WRAPPERS = expression(
     rb"(?i)secretstr|securestring|string|byte|decode|quote|protect|password|credential|secret|buffer\.from|encode|key|token"
 )
 
 _FOREIGN = "|".join(k.decode() for k in KEYWORDS if not k.isascii())
-_PASSWORDS = "pass|pw|psw|senha|contrase|kennwort|parola|haslo|wachtwoord|losenord|mdp"
+_PASSWORDS = "pass|pw|psw|psk|authtok|senha|contrase|kennwort|parola|haslo|wachtwoord|losenord|mdp"
 _PLAIN = "pass|secret|token|key|auth|cred"
 """Only after these does a value stand without an operator: ``--api-key VALUE``, ``password VALUE``."""
 _PLAIN_NAME = expression(rb"(?i)[\w.$-]{0,24}(?:pass|secret|token|key|auth|cred)[\w.-]{0,24}$")
@@ -106,9 +108,13 @@ _FORMS = (
     r"[\"'][ \t]*\{",
     r"[ \t]+[A-Za-z0-9_+/=-]{20}",
     r"[ \t]+@?[\"'][^\s\"']{4}",
+    r"[ \t]+(?:is |was )?`[^\s`]{6}",
+    r"[ \t](?:for|of|on|to|at|in)[ \t][\w.'` \t-]*[ \t](?:is|was|are|=)[ \t]*:?[ \t]+[^\s]",
+    r"[ \t]+\((?:convertto-securestring|new|\[)[^\n()\"']*[\"']",
+    r"[\"']?>\s*<value>",
 )
 """Rarer ways from a name to its value, one expression as they count nothing: of its own each would be woken by every ``key``."""  # noqa: E501
-_OPENING = r"(?:[bru@$fl]{0,2}(?:\\?[\"'`]|&quot;)+|(?:\[\])?[A-Za-z_][\w.: ]*\([ \t]*[\"'])"
+_OPENING = r"(?:[bru@$fln]{0,2}(?:\\?[\"'`]|&quot;)+|(?:\[\])?[A-Za-z_][\w.: ]*\([ \t]*[\"'])"
 _TANGLED = r"(?:[\w./:,-]*[^\w\s\"'`./:,-]){5}"
 _QUOTED_OPAQUE = rf"[^\s\"'`0-9]*[0-9]|[A-Za-z+/=_.-]{{20}}|{_TANGLED}"
 _BARE_OPAQUE = r"[^\s\"'`<>(){}0-9]*[0-9]"
@@ -233,11 +239,9 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
         if b"=" in before:
             yield from _compared(book, data, kind, name, head)
         return
-    how = str(operator.lastgroup)
-    if how in ("arg", "blank") and not _PLAIN_NAME.match(name):
+    how = _way(str(operator.lastgroup), data[max(0, head - 8) : head], where, kind, name)
+    if not how or (how in ("arg", "blank") and not _PLAIN_NAME.match(name)):
         return
-    if how == "space" and name.lower() in (b"pass", b"key", b"auth"):
-        return  # words of a sentence
     at = operator.end()
     if name in (b"PASS", b"XPASS") and where == "text" and _TEST_PASSED.match(data, tail):
         return
@@ -252,6 +256,17 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
     rule = book.named(verdict[0]) if verdict else None
     if verdict and rule is not None:
         yield Match(rule, begin, stop, value, verdict[1])
+
+
+def _way(how: str, before: bytes, where: str, kind: str, name: bytes) -> str:
+    """What a way of writing amounts to, "" when it says nothing here."""
+    if how in ("space", "ticked") and name.lower() in (b"pass", b"key", b"auth"):
+        return ""  # words of a sentence
+    if how == "next" and before.endswith(_DEFINES):
+        return "assign"
+    if how == "ticked":
+        return "prose" if where != "code" and kind in ("password", "secret", "token", "apikey") else ""
+    return how
 
 
 def _stands_right(data: bytes, how: str, where: str, kind: str, head: int) -> bool:
@@ -307,6 +322,8 @@ def _compared(book: Rulebook, data: bytes, kind: str, name: bytes, head: int) ->
         yield Match(rule, *found.span("value"), value, verdict[1])
 
 
+_DEFINES = (b"define('", b'define("')
+"""PHP's way to name a constant."""
 LONGEST_COMPARED = 140
 _TEST_PASSED = expression(rb":[ \t][^\s\"'`/]{1,128}[ \t/]\S")
 """``PASS: gdb.base/break.exp: continue``, ``--- PASS: TestLogin (0.01s)``: the word is a test's verdict."""
@@ -327,7 +344,7 @@ _NO_ARGUMENT = expression(_OPERATOR.pattern.replace(rb"(?P<arg>[ \t]{1,4}(?=[^\s
 def _value(data: bytes, at: int, how: str, where: str, name: bytes, head: int) -> tuple[int, int, bool] | None:
     """Where the value stands, and whether it is quoted."""
     quoted = _QUOTED.match(data, at)
-    if quoted is None and how == "assign":
+    if quoted is None and how in ("assign", "arg"):
         wrapper = _WRAPPER.match(data, at)
         if wrapper and _SAFE_WRAPPERS.search(wrapper.group()):
             quoted = _QUOTED.match(data, wrapper.end())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from _thread import allocate_lock
 
-from mcpsec.leaks import assignments, commands, connections, decoding, keyblocks, manifests, slots
+from mcpsec.leaks import assignments, columns, commands, connections, decoding, keyblocks, manifests, slots
 from mcpsec.leaks.detection import (
     DETECTORS,
     NAMED_BEFORE,
@@ -46,6 +46,7 @@ GATES = (
     (keyblocks, keyblocks.GATE, 96),
     *((commands, gate, commands.REACH) for gate in commands.GATES),
     (manifests, manifests.GATE, manifests.REACH),
+    *((columns, gate, columns.REACH) for gate in columns.GATES),
 )
 """Detector, the expression that finds where it has something to look at, and how far before the hit's end that begins."""  # noqa: E501
 

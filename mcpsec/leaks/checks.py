@@ -37,6 +37,7 @@ Names that rules may use
 ``azure-storage-key``         base64 of exactly 64 bytes
 ``base64-32``                 base64 of exactly 32 bytes (``base64-16``, ``base64-20``, ``base64-64`` likewise)
 ``docker-auth``, ``basic``    base64 of ``user:password`` in printable text (placeholders refused)
+``cisco-type-7``              two digits of an offset, hex that the published table turns back into printable text
 ``luhn``                      decimal digits with a valid Luhn digit
 ``uuid``                      8-4-4-4-12 hex, not nil, not sequential
 ``hex``                       hexadecimal, random looking, not one repeated or counted pattern
@@ -323,6 +324,18 @@ def basic(value: str) -> Verdict:
     return True if password_strength(password) else None  # words prove little
 
 
+_TYPE_7 = b"dsfd;kfoA,.iyewrkldJKDHSUBsgvca69834ncxv9873254k;fg87"
+"""What Cisco IOS mixes into a password of type 7; public since 1995."""
+
+
+def cisco_type_7(value: str) -> Verdict:
+    offset = int(value[:2])
+    plain = bytes(
+        byte ^ _TYPE_7[(offset + place) % len(_TYPE_7)] for place, byte in enumerate(bytes.fromhex(value[2:]))
+    )
+    return plain.isascii() and plain.decode().isprintable()
+
+
 def luhn(value: str) -> Verdict:
     """ISO/IEC 7812-1 annex B."""
     digits = [int(c) for c in value if c.isdigit()]
@@ -440,6 +453,7 @@ CHECKS: dict[str, Callable[[str], Verdict]] = {
     "json-base64": json_base64,
     "jwt": jwt,
     "kubernetes-token": kubernetes_token,
+    "cisco-type-7": cisco_type_7,
     "luhn": luhn,
     "mailgun": mailgun,
     "mixed": mixed,

@@ -6,9 +6,10 @@ so each idiom is one expression with the value as its group. The judgement of th
 
 from __future__ import annotations
 
+from mcpsec.leaks import devices
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
-from mcpsec.leaks.secrecy import MEDIUM, is_code, password_strength
+from mcpsec.leaks.secrecy import LOW, MEDIUM, is_chosen_word, is_code, password_strength
 from mcpsec.leaks.values import is_placeholder, is_reference
 
 TYPE_CHECKING = False
@@ -59,7 +60,7 @@ IDIOMS = (
     ("identified", rf"identified[ \t]+by[ \t]+{_WORD}(?:;|[ \t]+(?:using[ \t]+'|default[ \t]+tablespace))", _SQL),
     ("plainauth(", rf"plainauth\([ \t]*[\"'][^\"'\n]{{0,64}}[\"'][ \t]*,[ \t]*{_USER}{_QUOTED}", _SQL),
     ("pdo(", rf"pdo\([ \t]*[\"'][^\"'\n]{{1,160}}[\"'][ \t]*,[ \t]*{_USER}{_QUOTED}", _SQL),
-    ("basic_auth", rf"basic_auth[ \t(]{{1,3}}{_USER}{_QUOTED}", _SQL),
+    ("basic_auth", rf"basic_auth[ \t(]{{1,3}}{_USER}(?:Some\([ \t]*)?{_QUOTED}", _SQL),
     ("wifi.begin(", rf"wifi\.begin\([ \t]*[\"'][^\"'\n]{{1,64}}[\"'][ \t]*,[ \t]*{_QUOTED}", _SQL),
     ("psk", rf"psk[ \t]*=[ \t]*{_QUOTED}", _SQL),
     ("input password", rf"input password[ \t]{{2,8}}\S{{1,80}}[ \t]{{2,8}}{_VALUE}", _SQL),
@@ -80,6 +81,7 @@ IDIOMS = (
     ("bindpw", rf"bindpw[ \t]+{_VALUE}", _SQL),
     ("machine", rf"machine\s{{1,4}}\S{{1,120}}\s{{1,4}}login\s{{1,4}}\S{{1,80}}\s{{1,4}}password\s{_VALUE}", _SQL),
     ("default login", rf"default[ \t]+login[ \t]+\S{{1,80}}[ \t]+password[ \t]+{_VALUE}", _SQL),
+    *devices.IDIOMS,
     ("password", rf"password[\"'][^<>]{{0,200}}?\svalue=[ \t]?{_QUOTED}", _SQL),
 )  # fmt: skip
 """The word that begins the idiom, the idiom (in any case), and the rule that reports it."""
@@ -104,13 +106,13 @@ def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequenc
                 if found and (word != b"password" or _FORM.search(data, max(0, at - 240), at)):
                     group = "quoted" if "bare" not in idiom.groupindex or found["bare"] is None else "bare"
                     value = found[group].decode("utf-8", "replace")
-                    confidence = _judge(value, bare=group == "bare")
+                    confidence = _judge(name, value, bare=group == "bare")
                     if confidence is not None:
                         yield Match(rule, *found.span(group), value, confidence)
                 at = lower.find(word, at + 1, end)
 
 
-def _judge(value: str, *, bare: bool) -> int | None:
+def _judge(rule: str, value: str, *, bare: bool) -> int | None:
     if is_reference(value) or is_placeholder(value) or is_code(value, quoted=True):
         return None
     if any(map(str.isspace, value)) or (bare and value.startswith(("-", "/", "\\", "*"))):
@@ -118,4 +120,6 @@ def _judge(value: str, *, bare: bool) -> int | None:
     if bare and _PORTS.match(value):
         return None
     strength = password_strength(value)
+    if strength == LOW and rule == _OPTION and is_chosen_word(value):
+        return MEDIUM  # where a program takes its password there is no other word
     return None if strength is None else min(strength, MEDIUM)

@@ -8,7 +8,16 @@ from __future__ import annotations
 from mcpsec.leaks import checks
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
-from mcpsec.leaks.secrecy import HIGH, LOW, MEDIUM, is_code, is_weak_password, password_strength, spells_its_name
+from mcpsec.leaks.secrecy import (
+    HIGH,
+    LOW,
+    MEDIUM,
+    hides_sample,
+    is_code,
+    is_weak_password,
+    password_strength,
+    spells_its_name,
+)
 from mcpsec.leaks.values import is_placeholder, is_reference, looks_random, wordiness
 
 TYPE_CHECKING = False
@@ -137,7 +146,7 @@ def _header(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
         return
     value = value.rstrip(".,:;")
     end = start + len(value)
-    if is_reference(value) or is_placeholder(value) or is_code(value, quoted=False):
+    if is_reference(value) or is_placeholder(value) or is_code(value, quoted=False) or hides_sample(value):
         return
     if len(value) >= 16 and looks_random(value):
         named = scheme == b"bearer" or b"uthorization" in data[max(0, at - NAMED - 13) : at]

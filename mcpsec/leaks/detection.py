@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from _bisect import bisect_left
 
-from mcpsec.leaks import assignments, commands, connections, decoding, keyblocks, manifests, slots
+from mcpsec.leaks import assignments, columns, commands, connections, decoding, keyblocks, manifests, slots
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask, merge
 from mcpsec.leaks.rulebook import SHORT_GAP, SHORTEST_LONG, SLOT_BEFORE_GAP, SLOT_GAP, SLOT_WORDS, is_common, packaged
@@ -34,7 +34,7 @@ __all__ = [
     "scan_bytes",
 ]
 
-DETECTORS = (assignments, connections, keyblocks, commands, manifests)
+DETECTORS = (assignments, connections, keyblocks, commands, manifests, columns)
 MEDIUM, HIGH = 1, 2
 KEY_SIZE = 32
 """128 bits in hex: what has this length, in a provider's form and beside its name, was put where a key belongs."""

@@ -14,6 +14,7 @@ KEYWORDS = (
     b"pass",
     b"pw",
     b"psw",
+    b"psk",
     b"secret",
     b"token",
     b"key",
@@ -44,6 +45,7 @@ KEYWORDS = (
 _STEM = expression(
     r"(?P<password>pass(?:[-_]?(?:w(?:or[dt]|d|rd)?|phrase|code|key))?|pwd|p?sswd|pswd?|psw|senha|contrase(?:n|\u00f1)a"
     r"|kennwort|parola|haslo|wachtwoord|losenord|mdp(?![a-z])|pw(?![a-z])"
+    r"|(?<![a-z])psk(?=_?\d?$)|pre[-_]?shared[-_]?key|authtok(?![a-z])"
     r"|\u043f\u0430\u0440\u043e\u043b\u044c?|\u5bc6\u7801|\u5bc6\u78bc|\ube44\ubc00\ubc88\ud638|\u30d1\u30b9\u30ef\u30fc\u30c9)"
     r"|(?P<secret>secret(?:[-_. ]?(?:access)?[-_. ]?key)?)"
     r"|(?P<token>token|jwt|bearer|(?<![a-z])pat(?![a-z]))"
@@ -183,6 +185,8 @@ def _suits(kind: str, low: str, stem: re.Match[str], after: str, before: str) ->
 
 def _goes_on(low: str, stem: re.Match[str], after: str, before: str) -> bool:
     """True for a stem that only begins a longer word: ``passenger``, ``keyboard``, ``PASSTHROUGH`` among capitals."""
+    if (stem.group() == "pass" and after[:2].lower() == "es") or low[: stem.end()].endswith("libsecret"):
+        return True  # several passes; the library
     if not after[:1].isalpha() or _JOINED_AFTER.match(low[stem.end() :]):
         return False
     return not after[0].isupper() or ((before + after).isupper() and stem.group() in ("pass", "key", "auth", "cred"))

@@ -23,6 +23,8 @@ __all__ = [
     "LOW",
     "OPAQUE_BARE",
     "OPAQUE_QUOTED",
+    "hides_sample",
+    "is_chosen_word",
     "is_code",
     "is_variable",
     "is_weak_password",
@@ -95,8 +97,16 @@ _FIXED = expression(
     r"|^@\{|\{\{|\{\w+\}$|^(?:\\u[0-9a-f]{4}){1,8}$|^@?(?-i:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)$"
     r"|^[^$]{0,40}\$(?:2[abxy]?|apr1|argon2\w*)\$|^(?:pass(?:word)?|key|token)_?\d?$"
     r"|^--?[A-Za-z][\w-]*=?$|^(?:required|nullable|sometimes|filled|confirmed|string|bail)\|"
+    r"|[^@]{1,200}@sha256:[0-9a-f]{64}$|[a-z0-9@._-]{2,60}[-_]sha-?(?:1|256|384|512)$|^\\[0-9a-f]{2,6}$|^[a-z-]{2,24}\{[a-z-]{2,32}:|^\*?u?int(?:8|16|32|64|ptr)(?:_t)?$"
+    r"|^(?:u[ft]f-?(?:8|16|32)(?:-?[bl]e)?|iso-?8859-\d{1,2}|(?:win|mac|linux|darwin|windows|osx)-?(?:x?(?:64|86|32)|arm64))$"
 )
-"""Dates, names of algorithms and of variables, and hashes: never what a person keeps secret."""
+"""Dates, digests, pinned images, style sheets, names of algorithms, encodings, platforms and variables: never what a person keeps secret."""  # noqa: E501
+_PUBLIC_KEY = expression(
+    r"^(?:MIIB[\w+/]{2}ANBgkqhkiG9w0B|MIIC[\w+/]{2}ANBgkqhkiG9w0B|MIGfMA0GCSqGSIb3DQEB|MFkwEwYHKoZIzj0C|MHYwEAYHKoZIzj0C"
+    r"|MCowBQYDK2V|MIGbMBAGByqGSM49|AAAA[BCE]3NzaC1|AAAAE2VjZHNh"
+    r"|(?i:30819f300d0609|30820122300d0609|30820222300d0609|3059301306072a86|302a300506032b65))"
+)
+"""A public key as X.509 (SubjectPublicKeyInfo, in base64 or hex) or SSH write it: RFC 5280, RFC 8410, RFC 4253."""
 _NAMED_PART = expression(r"^[A-Za-z_]{2,20}=[^=]")
 _NUMBER_AT_END = expression(r"[a-z_]{6}\d{3,6}$")
 """``lantern_willow2382``: names of variables are not numbered into the hundreds, passwords of people are."""
@@ -197,7 +207,9 @@ def password_strength(value: str) -> int | None:
     if value.isdigit():
         return MEDIUM if size >= 6 and len(set(value)) >= 4 else LOW
     if letters_only:
-        return MEDIUM if size >= 5 and is_jumbled(value) else LOW
+        return MEDIUM if size >= 5 and value.isascii() and is_jumbled(value) else LOW
+    if not value.isascii() and _is_foreign(value):
+        return LOW
     words = wordiness(value)
     if digits_share(value) == 0:
         separated = _SEPARATORS.split(value)
@@ -210,7 +222,13 @@ def password_strength(value: str) -> int | None:
     return MEDIUM if size >= 5 else LOW
 
 
-def _is_chosen_word(value: str, name: str) -> bool:
+def _is_foreign(value: str) -> bool:
+    """True for text in a script that keyboards for passwords don't have, without a digit: a translation."""
+    foreign = sum(character >= "\u0370" for character in value)
+    return foreign * 2 > len(value) and digits_share(value) == 0
+
+
+def is_chosen_word(value: str, name: str = "") -> bool:
     """True for one long word in small letters that says nothing about passwords and is no product's default.
 
     Weak, but somebody's; ``clickhouse`` beside ``CLICKHOUSE_PASSWORD`` is what the product comes with.
@@ -285,7 +303,7 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
             if kind == "password" and quoted and how == "assign" and is_passphrase(value, where)
             else None
         )
-    if not any(map(str.isalnum, value)) or _VERSION.match(value) or _FIXED.match(value):
+    if not any(map(str.isalnum, value)) or _VERSION.match(value) or _FIXED.match(value) or _PUBLIC_KEY.match(value):
         return None
     lowered = value.lower()
     named = name.lower().strip("-_.")
@@ -308,7 +326,7 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
             (where == "settings" or is_variable(name, where))
             and how == "assign"
             and strength == LOW
-            and _is_chosen_word(value, name)
+            and is_chosen_word(value, name)
         ):
             return rule, MEDIUM
         if not quoted and where == "text" and how in ("call", "tag") and strength < HIGH:
@@ -338,11 +356,28 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
         return (rule, MEDIUM) if kind not in ("key", "weak") and _is_of_key_size(value) else None
     if _UUID.match(value):
         return (rule, MEDIUM) if kind in ("secret", "token", "apikey") and looks_random(value) else None
+    if size >= 16 and hides_sample(value):
+        return rule, LOW
     if not looks_random(value):
         return (rule, LOW) if kinds(value) >= 2 and digits_share(value) > 0 else None
     if kind == "auth" and _is_weak_pair(value):
         return rule, LOW
     return rule, _opaque(kind, value, how)
+
+
+def hides_sample(value: str) -> bool:
+    """True for the base64 of words that say that it is a sample: "example-app-secret", "this is a fake token"."""
+    if not _BASE64.match(value):
+        return False
+    try:
+        text = a2b_base64(value + "=" * (-len(value) % 4)).decode("ascii")
+    except ValueError:
+        return False
+    return _WORDS.match(text) is not None and (is_filler(text) or is_weak_password(text))
+
+
+_WORDS = expression(r"^[A-Za-z][A-Za-z _.!?-]{5,160}$")
+_BASE64 = expression(r"^[A-Za-z0-9+/]{16,}={0,2}$")
 
 
 def _is_weak_pair(value: str) -> bool:

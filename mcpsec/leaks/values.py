@@ -83,6 +83,9 @@ _REFERENCE = expression(
       \$\{[A-Za-z_.!#][\w.:/?=+,@ -]*(?:\[[^\]]*\])?(?:[:?+|-].*)?\}.*   # shell, compose, VS Code inputs: ${VAR}, ${input:x}
     | \$\{\{.* | \$\([^()]*(?:\).*)?$          # workflow expression, command substitution
     | \\*\$\$?[A-Za-z_][A-Za-z0-9_]*(?:[:.\[-].*)?$   # $VAR, $env:VAR
+    | \$\{[A-Za-z_]\w*:?[-+?=]\$.*           # ${VAR:-$(cat file)}, cut off at a quote
+    | (?:\$\{?[A-Za-z_]\w*\}?[^\w$]*){2,}$    # "$VAR|$OTHER"
+    | \.\s?\$[A-Za-z_].*                     # 'password=' . $value in PHP
     | \{\{.*\}\}.* | <%.* | %\(.* | \#\{\w.* | \{%.*     # Jinja, ERB, Python, Ruby
     | %[A-Za-z_][A-Za-z0-9_]*%$              # cmd.exe
     | %-?\d{0,3}[sdqvr]$ | \{\d{0,2}\}$ | \{[A-Za-z_][\w.]*(?:![rs])?(?::[^}]*)?\}$
@@ -99,6 +102,8 @@ _REFERENCE = expression(
 )
 
 _SPLIT = expression(r"[^A-Za-z0-9\u00c0-\uffff]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
+_SEPARATED = expression(r"[^A-Za-z0-9\u00c0-\uffff]+")
+"""Words of two letters (``my``, ``su``, ``uw``) count only between separators: digits cut such pieces out of anything."""  # noqa: E501
 
 
 def entropy(text: str) -> float:
@@ -221,7 +226,8 @@ def is_filler(text: str) -> bool:
     if len(text) > 64:
         return False
     words = [w for w in _SPLIT.split(text) if w]
-    named = [w for w in words if w.lower() in PLACEHOLDER_WORDS]
+    whole = frozenset(_SEPARATED.split(text))
+    named = [w for w in words if w.lower() in PLACEHOLDER_WORDS and (len(w) > 2 or w in whole)]
     if not named:
         return False
     if sum(map(len, named)) * 4 >= len(text) - len(words) + 1 and (len(text) < 20 or digits_share(text) < 0.2):

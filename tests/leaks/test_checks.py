@@ -36,6 +36,13 @@ def test_jwt():
     assert checks.run("jwt", "eyJnonsense.x.y") is False
 
 
+def test_cisco_type_7():
+    plain, offset = "zkVm!q12", 8
+    mixed = bytes(ord(c) ^ checks._TYPE_7[offset + n] for n, c in enumerate(plain))
+    assert checks.run("cisco-type-7", f"{offset:02d}{mixed.hex()}") is True
+    assert checks.run("cisco-type-7", f"{offset:02d}{mixed[:-1].hex()}FE") is False, "no text comes out"
+
+
 def test_others():
     assert checks.run("luhn", "4539578763621486") is True
     assert checks.run("luhn", "4539578763621487") is False

@@ -5,7 +5,18 @@ import time
 
 import pytest
 
-from mcpsec.leaks import assignments, commands, connections, decoding, keyblocks, manifests, secrecy, slots, values
+from mcpsec.leaks import (
+    assignments,
+    columns,
+    commands,
+    connections,
+    decoding,
+    keyblocks,
+    manifests,
+    secrecy,
+    slots,
+    values,
+)
 from mcpsec.leaks.rulebook import packaged
 
 UNITS = (
@@ -69,7 +80,7 @@ def test_no_rule_is_quadratic():
     assert slow == []
 
 
-MODULES = (assignments, commands, connections, decoding, keyblocks, manifests, secrecy, slots, values)
+MODULES = (assignments, columns, commands, connections, decoding, keyblocks, manifests, secrecy, slots, values)
 OURS = [(m.__name__, n, p) for m in MODULES for n, p in vars(m).items() if isinstance(p, re.Pattern)]
 OURS += [(commands.__name__, f"[{word.decode()}]", idiom) for word, idiom, _ in commands._TABLE]
 
