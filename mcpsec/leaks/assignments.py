@@ -122,13 +122,16 @@ GATES = (
     rf"(?i)(?:pass|secret|token|key|auth|cred|bearer|jwt|salt|nonce|cookie|_pat){_TO_VALUE}(?:{_OPENING}(?:{_QUOTED_OPAQUE})|{_BARE_OPAQUE})",
     rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}(?:{_OPENING}[^\s\"'`][^\"'`\r\n]{{3}}|[^\s\"'`<>(){{}}][^\s\"'`<>]{{3}})",
     rf"(?i)-[\w-]{{0,24}}(?:{_PLAIN})[\w-]{{0,24}}[ \t]{{1,4}}[^\s-]",
-    rf"(?im)^[ \t]{{0,8}}(?:env[ \t]{{1,4}})?[\w.-]{{0,40}}(?:{_PLAIN}|{_PASSWORDS})[\w.-]{{0,24}}[ \t]{{1,24}}"
-    rf"[^\s=:|]\S{{3,127}}[ \t]{{0,8}}\r?$",
+    rf"(?i)env[ \t]+[\w.$-]{{0,64}}(?:{_PLAIN}|{_PASSWORDS})[\w.-]*[ \t]+[^\s=:|]\S{{3}}",
     rf"(?i)(?:{_PLAIN}|{_PASSWORDS})[\w.-]*(?:{'|'.join(_FORMS)})",
     rf"(?:{_FOREIGN})",
     rf"(?i)[\"'`][ \t]{{0,2}}[!=]={{1,2}}[ \t]{{0,2}}[\w.$]{{0,40}}(?:{_PASSWORDS}|secret|token|key)",
 )
-"""The same walk as expressions, for engines that look for all rules at once; they may find more than it does, not less."""  # noqa: E501
+"""The same walk as expressions, for engines that look for all rules at once; they may find more than it does, not less.
+
+But for a name alone at a line's beginning: that means something in settings only, which are few and small (see
+:func:`surroundings`), and looking for it everywhere would cost as much as all the others.
+"""
 
 CODE = frozenset(
     """

@@ -16,17 +16,15 @@ from mcpsec.leaks.detection import (
     DETECTORS,
     NAMED_BEFORE,
     NAMED_REACH,
-    _near_values,
     beside_slot,
     confirm,
-    direct,
     finish,
     mentions,
     resolve,
 )
 from mcpsec.leaks.expressions import read_cache, write_cache
 from mcpsec.leaks.findings import merge
-from mcpsec.leaks.rulebook import FREQUENT, SHORT_GAP, SLOT_BEFORE_GAP, SLOT_GAP, SLOT_WORDS, is_common, is_short
+from mcpsec.leaks.rulebook import FREQUENT, SLOT_BEFORE_GAP, SLOT_GAP, SLOT_WORDS, is_common, is_short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ GATES = (
     *((assignments, gate, assignments.REACH) for gate in assignments.GATES),
     (connections, connections.URL_GATE, 512),
     (connections, connections.HEADER_GATE, 64),
-    (connections, connections.AUTHORIZATION_GATE, 16),
+    (connections, connections.AUTHORIZATION_GATE, 96),
     (connections, connections.CURL_GATE, 112),
     (keyblocks, keyblocks.GATE, 96),
     *((commands, gate, commands.REACH) for gate in commands.GATES),
@@ -50,7 +48,9 @@ GATES = (
 )
 """Detector, the expression that finds where it has something to look at, and how far before the hit's end that begins."""  # noqa: E501
 
-LONGEST_NAME = 32
+_ASSIGNMENTS = DETECTORS.index(assignments)
+NAMED_BEGIN = NAMED_REACH + 32
+"""How far before the end of a provider's name what belongs to it begins."""
 BESIDE = 64
 """The most text of a hit beside an everyday name: the gap and the secret-like word."""
 RARE = 5
@@ -76,7 +76,6 @@ class Plan:
     def __init__(self, book: Rulebook) -> None:
         literals: dict[str, list[int]] = {}
         everyday: dict[str, list[int]] = {}
-        short: dict[str, list[int]] = {}
         self.sources: list[str] = []
         self.wakes: list[tuple[str, list[int]]] = []
         for index, rule in enumerate(book.rules):
@@ -88,19 +87,14 @@ class Plan:
             for keyword in rule.keywords:
                 wakes = literals
                 if rule.gate and is_common(keyword):
-                    wakes = short if is_short(keyword) else everyday
+                    wakes = everyday
                 wakes.setdefault(keyword, []).append(index)
         for keyword, indexes in literals.items():
             self._add("(?i)" + re.escape(keyword), "literal", indexes)
         self.everyday: dict[int, bytes] = {}
         for keyword, indexes in everyday.items():
             self.everyday[len(self.sources)] = keyword.encode()
-            name, words = re.escape(keyword), f"(?:{SLOT_WORDS})"
-            self._add(f"(?i){name}{SLOT_GAP}{words}|{words}{SLOT_BEFORE_GAP}{name}", "everyday", indexes)
-        if short:
-            names = "|".join(map(re.escape, short))
-            self._add(rf"(?i)[^a-z0-9](?:{names}){SHORT_GAP}(?:{SLOT_WORDS})", "short", [])
-        self.short = [(keyword.encode(), indexes) for keyword, indexes in short.items()]
+            self._add(_beside(keyword), "everyday", indexes)
         for number, (_, gate, _) in enumerate(GATES):
             self._add(gate, "detector", [number])
         for number, gate in enumerate(decoding.GATES):
@@ -163,11 +157,11 @@ class Bulk:
         plan = Plan(book)
         self._wakes = plan.wakes
         self._everyday = plan.everyday
-        self._short = plan.short
-        self._short_names = tuple(keyword for keyword, _ in plan.short)
-        kinds = [how for how, _ in plan.wakes]
-        self._short_number = kinds.index("short") if plan.short else -1
-        self._encoded_number = kinds.index("encoded")
+        self._short: dict[bytes, list[tuple[bytes, int]]] = {}
+        for number, keyword in plan.everyday.items():
+            if is_short(keyword.decode()):
+                self._short.setdefault(keyword[:2], []).append((keyword, number))
+        self._encoded_number = [how for how, _ in plan.wakes].index("encoded")
         name = plan.key()
         self._db = self._load(name)
         if self._db is None:
@@ -204,39 +198,47 @@ class Bulk:
         """The same answer as :func:`mcpsec.leaks.detection.find`."""
         hits = self._scan(data)
         self._at_beginning(data, hits)
-        if not hits:
+        where = assignments.surroundings(path)
+        if not hits and where != "settings":
             return []  # a configuration has hits: its marks are expressions too
-        book, size = self.book, len(data)
         leads = self._leads(data, hits)
+        if where == "settings":
+            leads.detections[_ASSIGNMENTS] = [(0, len(data))]
+        matches = self._direct(data, leads, path)
+        if leads.encoded:
+            matches.extend(decoding.hidden(data, lambda plain: self._plainly(plain, floor), spans=leads.encoded))
+        return finish(self.book, data, leads.lowered(data), path, matches, floor) if matches or leads.marked else []
+
+    def _direct(self, data: bytes, leads: _Leads, path: str | None) -> list[Match]:
+        """What the leads lead to in the text as it stands, overlaps and all tiers included."""
+        book, size = self.book, len(data)
         matches: list[Match] = []
         for index, spans in leads.areas.items():
             spans.sort()
             for begin, end in merge(spans, size):
                 matches.extend(confirm(book, index, data, begin, end))
-        lower = leads.lower
         if leads.detections:
-            lower, where = lower or data.lower(), assignments.surroundings(path)
+            lower, where = leads.lowered(data), assignments.surroundings(path)
             for number, spans in leads.detections.items():
                 spans.sort()
                 matches.extend(DETECTORS[number].detect(book, data, lower, where, merge(spans, size)))
-        if leads.encoded:
-            matches.extend(decoding.hidden(data, lambda plain: self._plainly(plain, floor), spans=leads.encoded))
-        return finish(book, data, lower or data.lower(), path, matches, floor) if matches or leads.marked else []
+        return matches
 
     def _plainly(self, plain: bytes, floor: int) -> list[Match]:
-        """The matches in a decoded text; most have no hit, which is told sooner than what their words might wake."""
+        """The matches in a decoded text."""
         hits = self._scan(plain)
         self._at_beginning(plain, hits)
-        return resolve(direct(self.book, plain, plain.lower(), None), floor) if hits else []
+        return resolve(self._direct(plain, self._leads(plain, hits), None), floor) if hits else []
 
     def _at_beginning(self, data: bytes, hits: list[tuple[int, int]]) -> None:
         """Add what the expressions would find at the text's beginning if they did not want a character before it."""
-        begins = data[:BESIDE].lower()
-        if begins.startswith(self._short_names):
-            for keyword, _ in self._short:
+        begun = self._short.get(data[:2].lower())
+        if begun:
+            begins = data[:BESIDE].lower()
+            for keyword, number in begun:
                 if begins.startswith(keyword) and beside_slot(begins, 0, len(keyword)):
-                    hits.append((self._short_number, len(keyword)))
-        hits.extend((self._encoded_number + gate, 0) for gate in decoding.at_beginning(data))
+                    hits.append((number, len(keyword)))
+        hits.extend([(self._encoded_number + gate, 0) for gate in decoding.at_beginning(data)])
 
     def _leads(self, data: bytes, hits: list[tuple[int, int]]) -> _Leads:
         """What to look at, from where each expression ended."""
@@ -252,40 +254,51 @@ class Bulk:
                 leads.encoded.extend(decoding.around(data, wakes[0], places))
             elif how == "mark":
                 leads.marked = True
-            elif how == "short":
-                self._wake_short(leads.lowered(data), places, leads.areas)
             elif how == "everyday":
                 beside = _ends_beside_slot(leads.lowered(data), self._everyday[number], places)
-                self._wake(wakes, how, beside, leads.areas)
+                self._wake(data, wakes, how, beside, leads.areas)
             elif how != "pattern" or mentions(leads.lowered(data), self._keywords(wakes[0])):
-                self._wake(wakes, how, places, leads.areas)
+                self._wake(data, wakes, how, places, leads.areas)
         return leads
 
     def _keywords(self, index: int) -> list[bytes]:
-        return [keyword.encode() for keyword in self.book.rules[index].keywords]
+        return [keyword.encode() for keyword in self.book.rule(index).keywords]
 
-    def _wake(self, rules: list[int], how: str, places: list[int], areas: dict[int, list[tuple[int, int]]]) -> None:
+    def _wake(
+        self, data: bytes, rules: list[int], how: str, places: list[int], areas: dict[int, list[tuple[int, int]]]
+    ) -> None:
         """Add the stretches around hits in which some rules may match."""
+        named: dict[tuple[bytes, ...], list[tuple[int, int]]] = {}
         for index in rules:
-            if self.book.rule(index).gate:
-                before, after = NAMED_REACH + LONGEST_NAME, NAMED_REACH + NAMED_BEFORE
+            rule = self.book.rule(index)
+            if rule.gate:
+                spans = named.get(rule.near)
+                if spans is None:
+                    spans = named[rule.near] = _named(data, places, rule.near)
             else:
                 before = after = self.book.pattern(index).width + 16
                 after = 64 if how == "pattern" else after
-            areas.setdefault(index, []).extend([(at - before, at + after) for at in places])
+                spans = [(at - before, at + after) for at in places]
+            if spans:
+                areas.setdefault(index, []).extend(spans)
 
-    def _wake_short(self, lower: bytes, places: list[int], areas: dict[int, list[tuple[int, int]]]) -> None:
-        """Add the stretches around hits of the one expression for providers with everyday names."""
-        spans = [
-            (begin, end)
-            for begin, end in merge(((at - NAMED_REACH, at + NAMED_BEFORE) for at in sorted(places)), len(lower))
-        ]
-        spans = [span for begin, end in spans for span in _near_values(lower, begin, end)]
-        for begin, end in merge(spans, len(lower)):
-            for keyword, indexes in self._short:
-                if lower.find(keyword, begin, end) >= 0:
-                    for index in indexes:
-                        areas.setdefault(index, []).append((begin, end))
+
+def _beside(keyword: str) -> str:
+    """The expression for an everyday name beside a secret-like word; what it finds is looked at again.
+
+    A short one has to begin a word. Each stands alone, since an automaton for all of them would see every byte.
+    """
+    name, words = re.escape(keyword), f"(?:{SLOT_WORDS})"
+    if is_short(keyword):
+        return rf"(?i)[^a-z0-9]{name}[\"']?(?:[:={{]{{1,2}}\s+\{{?)?[\w.-]*{words}"
+    return f"(?i){name}{SLOT_GAP}{words}|{words}{SLOT_BEFORE_GAP}{name}"
+
+
+def _named(data: bytes, places: list[int], near: tuple[bytes, ...]) -> list[tuple[int, int]]:
+    """The stretches behind the ends of a provider's name where one of the secret-like words is near enough."""
+    places.sort()
+    spans = merge([(at - NAMED_BEGIN, at + NAMED_REACH) for at in places], len(data))
+    return [(begin, end + NAMED_BEFORE) for begin, end in spans if not near or mentions(data[begin:end].lower(), near)]
 
 
 def _says_little(keyword: str) -> bool:

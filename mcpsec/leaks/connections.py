@@ -62,7 +62,10 @@ _LOCAL = expression(r"(?i)^(?:localhost|127\.0\.0\.1|db|\[::1\])$")
 URL_GATE = r"://[^\s:/?#\"'<>@\\`,()|]{0,128}:[^\s\"'<>`]{1,256}@"
 _SEPARATORS = r"(?:[ \t]{1,3}|\\?[\"'] ?[+.,&] ?\\?[\"']|%20|\+)"
 HEADER_GATE = rf"(?i)(?:bearer|basic|apikey|api-key|sso-key|splunk|ssws){_SEPARATORS}[A-Za-z0-9_.~+/:=|!@$%*-]{{8}}"
-AUTHORIZATION_GATE = r"(?i)authorization"
+AUTHORIZATION_GATE = (
+    rf"(?is)authorization(?:.{{0,{NAMED}}}(?:token|key|digest|bot|pat|oauth|geniekey){_SEPARATORS}[A-Za-z0-9_.~+/:=|!@$%*-]{{8}}"
+    r"|[\"'`\]\\]{0,4}[ \t]{0,4}(?:=>|:=|[:=,(])[ \t]{0,4}\\?[\"'`]?[A-Za-z0-9_.~+/=-]{16})"
+)
 CURL_GATE = r"(?:^|[\s\"'=])(?:-u|--user|--proxy-user|-U)[ \t=\"'a-zA-Z]{1,4}[^\s]{0,80}:[^\s\"'`]{3}"
 
 

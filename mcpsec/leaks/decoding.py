@@ -96,12 +96,12 @@ def around(data: bytes, gate: int, ends: Iterable[int]) -> Iterator[tuple[int, i
         yield begin, end, gate
 
 
-def at_beginning(data: bytes) -> Iterator[int]:
+def at_beginning(data: bytes) -> Sequence[int]:
     """The gates that would find something at the text's beginning if they did not want another character before it."""
-    if not data[:_SHORTEST].translate(None, _RUN_BYTES):  # few texts begin without a blank
-        for gate, begins in enumerate(_BEGINS_ENCODED):
-            if begins.match(data):
-                yield gate
+    begin = data[:_SHORTEST]
+    if b" " in begin or begin.translate(None, _RUN_BYTES):  # few texts begin without a blank
+        return ()
+    return [gate for gate, begins in enumerate(_BEGINS_ENCODED) if begins.match(data)]
 
 
 def _encoded(data: bytes, spans: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, bytes, str]]:

@@ -151,6 +151,33 @@ def test_both_engines_find_the_same():
         assert places(bulk.find(data, path="a.txt", floor=0)) == places(find(data, path="a.txt", floor=0))
 
 
+@pytest.mark.skipif(not available(), reason="no Hyperscan for this platform; install with: pip install hyperscan")
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("redis.conf", f"port 6379\n   requirepass {PASSWORD}\n"),
+        (".env", f"PASSWORD\t{PASSWORD}"),
+        ("Dockerfile", f"FROM scratch\n  env      DB_PASSWORD      {PASSWORD}\n"),
+        ("a.py", f"headers['Authorization'] = '{OPAQUE}'"),
+        ("a.log", f"Authorization  :  (of the one that asked)  Token   {OPAQUE}"),
+        ("a.js", f"authorization: 'Token' + '{OPAQUE}'"),
+        ("a.txt", f"okta: {{\n          token: '00{HEX[:40]}'"),
+        ("a.txt", f"sumo.access.key={OPAQUE}"),
+        ("a.md", f"aws keys: {b64encode(ENV.encode()).decode()}"),
+    ],
+)
+def test_both_engines_look_at_the_same_places(path, text):
+    bulk = Bulk(packaged())
+    for around in ("", "x", "\n", " "):
+        data = (around + text + around).encode()
+        places = [
+            [(m.start, m.end, m.rule.id, m.confidence) for m in engine(data, path=path, floor=0)]
+            for engine in (bulk.find, find)
+        ]
+        assert places[0] == places[1]
+    assert places[1]
+
+
 @pytest.mark.parametrize("size", [0, 1, 5, 100])
 def test_any_bytes_are_taken(size):
     scan_bytes(bytes(range(256)) * size)
