@@ -39,6 +39,8 @@ class AuthenticationFailures:
         self._names = BucketTable(rate, clock=clock)
         self._pairs = BucketTable(rate, clock=clock)
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self.succeeded_again: Callable[[tuple[str, str]], None] = self._known.move_to_end
+        """``succeeded`` for an address and a name; raises KeyError where they are not remembered."""
 
     def check(self, address: str, claimed: str) -> Refusal | None:
         """Refuse, without a look at what it shows, a caller that failed too often."""

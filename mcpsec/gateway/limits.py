@@ -44,25 +44,25 @@ class Buckets:
         """``take`` for one key and rate, for whoever takes often."""
         clock, kept, pop, size = self._clock, self._full_at, self._full_at.pop, self._size
         each = rate.seconds / rate.count
-        whole, little = each * rate.burst, _ROUNDING * each
+        whole = each * rate.burst
+        most = whole + _ROUNDING * each
         new = tuple.__new__  # as Taken(…) does it, without the call in between
 
         def take() -> Taken:
             now = clock()
-            full_at = pop(key, now)
-            if full_at < now:
-                full_at = now
-            elif full_at > now + whole:
-                full_at = now + whole
-            after = full_at + each
-            wait = after - now - whole
-            if wait > little:
-                kept[key] = full_at
-                return new(Taken, (wait, 0, full_at - now))
-            kept[key] = after
+            used = pop(key, now) - now  # seconds until it is full again: what is missing in it
+            if used < 0.0:
+                used = 0.0
+            elif used > whole:
+                used = whole
+            after = used + each
+            if after > most:
+                kept[key] = now + used
+                return new(Taken, (after - whole, 0, used))
+            kept[key] = now + after
             if len(kept) > size:
                 del kept[next(iter(kept))]
-            return new(Taken, (0.0, int((whole - after + now) / each + _ROUNDING), after - now))
+            return new(Taken, (0.0, int((most - after) / each), after))
 
         return take
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.limits import Taken
     from mcpsec.gateway.message import Exchange, Headers
 
-__all__ = ["judge", "judgement", "quota_headers"]
+__all__ = ["judge", "quota_headers", "spending"]
 
 _MESSAGES = {
     "client-rate": "rate limit exceeded",
@@ -41,32 +41,47 @@ def judge(exchange: Exchange, rule: str, rate: Rate, taken: Taken) -> Refusal | 
 
     ``rule`` is ``client-rate``, ``tool-rate`` or ``address-rate``; its first word names the policy.
     """
-    return judgement(rule, rate)(exchange, taken)
+    return _judgement(rule, rate)(exchange, taken)
 
 
 @lru_cache(maxsize=4096)
-def judgement(rule: str, rate: Rate) -> Callable[[Exchange, Taken], Refusal | None]:
+def _judgement(rule: str, rate: Rate) -> Callable[[Exchange, Taken], Refusal | None]:
     """``judge`` of one rule and rate."""
     policy, left = _policy(rule, rate), _LEFT[rule]
 
     def judge_it(exchange: Exchange, taken: Taken) -> Refusal | None:
         wait, remaining, reset = taken
         exchange.quotas.append((policy, left % (remaining, reset + 1)))
-        if wait == 0.0:
-            return None
-        seconds = max(1, math.ceil(wait))
-        return Refusal(
-            429, codes.RATE_LIMITED, _MESSAGES[rule], rule,
-            data={"retryAfter": seconds}, headers=[(b"retry-after", b"%d" % seconds)],
-        )  # fmt: skip
+        return None if wait == 0.0 else _refusal(rule, wait)
 
     return judge_it
+
+
+def spending(rule: str, rate: Rate, take: Callable[[], Taken]) -> Callable[[Exchange], Refusal | None]:
+    """``judge`` of what ``take`` says, for whoever spends often."""
+    policy, left = _policy(rule, rate), _LEFT[rule]
+
+    def spend(exchange: Exchange) -> Refusal | None:
+        wait, remaining, reset = take()
+        exchange.quotas.append((policy, left % (remaining, reset + 1)))
+        return None if wait == 0.0 else _refusal(rule, wait)
+
+    return spend
+
+
+def _refusal(rule: str, wait: float) -> Refusal:
+    seconds = max(1, math.ceil(wait))
+    return Refusal(
+        429, codes.RATE_LIMITED, _MESSAGES[rule], rule,
+        data={"retryAfter": seconds}, headers=[(b"retry-after", b"%d" % seconds)],
+    )  # fmt: skip
 
 
 def quota_headers(quotas: list[tuple[bytes, bytes]]) -> Headers:
     """The two header lines for what was counted."""
     if len(quotas) == 1:
-        return [(b"ratelimit-policy", quotas[0][0]), (b"ratelimit", quotas[0][1])]
+        ((policy, left),) = quotas
+        return [(b"ratelimit-policy", policy), (b"ratelimit", left)]
     return [
         (b"ratelimit-policy", b", ".join(policy for policy, _ in quotas)),
         (b"ratelimit", b", ".join(left for _, left in quotas)),

@@ -27,11 +27,13 @@ __all__ = [
     "Kind",
     "Message",
     "ProtocolError",
+    "checked_id",
     "encode_notification",
     "encode_request",
     "encode_result",
     "parse",
     "request_error",
+    "strict_value",
 ]
 
 JsonObject = dict[str, Any]
@@ -128,6 +130,20 @@ def parse(body: bytes, *, max_depth: int = MAX_DEPTH) -> Message:
     """
     if max_depth > _WRITER_DEPTH:
         raise ValueError(f"max_depth can be at most {_WRITER_DEPTH}")
+    value = strict_value(body, max_depth)
+    if type(value) is not dict:
+        batch = type(value) is list
+        raise _refused(INVALID_REQUEST, "a batch is not accepted" if batch else "the message is not an object")
+    if value.get("jsonrpc") != "2.0":
+        raise _refused(INVALID_REQUEST, 'the member "jsonrpc" must be "2.0"')
+    method = value.get("method")
+    if method is None:
+        return _response(value, body)
+    return _call(value, method, body)
+
+
+def strict_value(body: bytes, max_depth: int) -> Any:
+    """The JSON value that every reader finds in ``body``; raises ``ProtocolError`` as ``parse`` does."""
     openings = body.count(b"{") + body.count(b"[")
     if openings > MAX_CONTAINERS and len(_brackets(body)) > 2 * MAX_CONTAINERS:
         raise _refused(INVALID_REQUEST, "the message holds too many objects and arrays")
@@ -140,15 +156,7 @@ def parse(body: bytes, *, max_depth: int = MAX_DEPTH) -> Message:
     written = orjson.dumps(value)
     if written != body:
         _check_nothing_lost(body, written)
-    if type(value) is not dict:
-        batch = type(value) is list
-        raise _refused(INVALID_REQUEST, "a batch is not accepted" if batch else "the message is not an object")
-    if value.get("jsonrpc") != "2.0":
-        raise _refused(INVALID_REQUEST, 'the member "jsonrpc" must be "2.0"')
-    method = value.get("method")
-    if method is None:
-        return _response(value, body)
-    return _call(value, method, body)
+    return value
 
 
 def _call(value: JsonObject, method: object, body: bytes) -> Message:
@@ -156,7 +164,7 @@ def _call(value: JsonObject, method: object, body: bytes) -> Message:
     if "id" in value:
         kind, members, ident = Kind.REQUEST, _REQUEST_MEMBERS, value["id"]
         if type(ident) is not int:
-            ident = _checked_id(ident)
+            ident = checked_id(ident)
     else:
         kind, members, ident = Kind.NOTIFICATION, _NOTIFICATION_MEMBERS, None
     if type(method) is not str or not 0 < len(method) <= MAX_METHOD_LENGTH:
@@ -182,7 +190,7 @@ def _response(value: JsonObject, body: bytes) -> Message:
     if ("result" in value) == ("error" in value):
         raise _refused(INVALID_REQUEST, "the message is not exactly one of request, notification, result and error")
     if "result" in value:
-        ident, result = _checked_id(value.get("id")), value["result"]
+        ident, result = checked_id(value.get("id")), value["result"]
         if type(result) is not dict:
             raise _refused(INVALID_REQUEST, "result must be an object", ident)
         return Message(Kind.RESPONSE, ident, "", {}, body, result=result)
@@ -190,10 +198,11 @@ def _response(value: JsonObject, body: bytes) -> Message:
     error = value["error"]
     if type(error) is not dict or type(error.get("code")) is not int or type(error.get("message")) is not str:
         raise _refused(INVALID_REQUEST, "error must be an object with an integer code and a message")
-    return Message(Kind.RESPONSE, None if nameless else _checked_id(value["id"]), "", {}, body, error=error)
+    return Message(Kind.RESPONSE, None if nameless else checked_id(value["id"]), "", {}, body, error=error)
 
 
-def _checked_id(ident: object) -> str | int:
+def checked_id(ident: object) -> str | int:
+    """The id of a request or response; raises ``ProtocolError`` for what can't be one."""
     if type(ident) is int or (type(ident) is str and len(ident) <= MAX_ID_LENGTH):
         return ident
     raise _refused(INVALID_REQUEST, "the id must be an integer or a string of reasonable length")

@@ -122,9 +122,10 @@ class Site:
 
     def steps(self) -> list[Step]:
         factors, state = Factors(self.deployment), MemoryState()
+        self.failures = AuthenticationFailures(Rate(3, 3600.0, 3))
         return [
             Hygiene([HOST], []),
-            CertificateIdentity(factors, AuthenticationFailures()),
+            CertificateIdentity(factors, self.failures),
             FactorsComplete(factors, lambda _exchange: []),
             RateLimit(self.clients.values(), self.rate, state),
             Router({"demo": self.upstream}, None),
@@ -292,4 +293,30 @@ async def test_a_way_is_shorter_and_made_anew_only_so_often() -> None:
         await steady.post(HELLO)
     (head,) = steady.heads._heads.values()
     assert isinstance(head.ways["a"], Way)
-    assert len(head.ways["a"].parts) <= 7
+    assert len(head.ways["a"].parts) <= 6
+
+
+async def test_whoever_repeats_has_proven_its_name_from_wherever_it_comes() -> None:
+    """Strangers that fail in its name lock it out neither where it was known nor where it comes from now."""
+    site = Site()
+    for _ in range(3):
+        await site.post(HELLO)
+    site.peers["a"] = replace(site.peers["a"], address="192.0.2.9")
+    await site.post(HELLO)
+    for number in range(50):
+        site.failures.failed(f"198.51.100.{number}", "a")
+    assert site.failures.check("192.0.2.1", "a") is None
+    assert site.failures.check("192.0.2.9", "a") is None
+    assert site.failures.check("198.51.100.200", "a") is not None
+
+
+async def test_of_many_callers_those_that_repeat_are_remembered() -> None:
+    site = Site()
+    for number in range(10_005):  # one more than are remembered, and it comes between them all the time
+        if number % 100 == 0:
+            await site.post(HELLO)
+        site.failures.succeeded(f"2001:db8::{number:x}", "b")
+    for number in range(50):
+        site.failures.failed(f"198.51.100.{number}", "a")
+    assert site.failures.check("192.0.2.1", "a") is None
+    assert site.failures.check("2001:db8::1", "a") is not None

@@ -59,9 +59,11 @@ class FactorsComplete:
         exchange.client, exchange.claimed = None, client.id
         return self._refuse(exchange, "factor-missing", f"{', '.join(sorted(missing))} missing")
 
-    def again(self, exchange: Exchange) -> Repeated:
-        """Whether the same has been shown."""
+    def again(self, exchange: Exchange) -> Repeated | None:
+        """Whether the same has been shown: nothing where that is a certificate alone, without which none gets here."""
         shown = exchange.identified_by
+        if shown == "mtls":
+            return None
         return lambda repeated: None if repeated.identified_by == shown else CHANGED
 
     def _refuse(self, exchange: Exchange, rule: str, detail: str) -> Refusal:

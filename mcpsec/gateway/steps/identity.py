@@ -69,16 +69,24 @@ class CertificateIdentity:
         self._factors = factors
         self._failures = failures
 
-    def again(self, _exchange: Exchange) -> Repeated:
-        """The certificate's end, which comes while a connection lasts."""
-        succeeded = self._failures.succeeded
+    def again(self, exchange: Exchange) -> Repeated:
+        """The certificate's end, which comes while a connection lasts; its client is the same."""
+        client = exchange.peer.client
+        if client is None:
+            return self
+        id, failures, clock = client.id, self._failures, time.time
+        again = failures.succeeded_again
 
         def repeated(exchange: Exchange) -> Changed | None:
             peer = exchange.peer
-            if peer.client is None or peer.not_after is None or time.time() > peer.not_after:
+            until = peer.not_after
+            if until is None or clock() > until or peer.client is not client:
                 return CHANGED
             exchange.identified_by = "mtls"
-            succeeded(peer.address, peer.client.id)
+            try:
+                again((peer.address, id))
+            except KeyError:
+                failures.succeeded(peer.address, id)
             return None
 
         return repeated

@@ -15,6 +15,7 @@ from mcpsec.protocol.eras import (
     LEGACY_VERSIONS,
     Era,
 )
+from mcpsec.protocol.forms import reader_of
 from mcpsec.protocol.headers import Agreement, era_of_headers, route
 from mcpsec.protocol.jsonrpc import Kind, ProtocolError, parse
 
@@ -71,19 +72,16 @@ class ParseMessage:
         known, message = exchange.request.known, exchange.message
         if known is None or known.agreement is None or message is None:
             return self
-        holds, max_depth = known.agreement.holds, self._max_depth
-        names, meta_names = set(message.params), set(message.params["_meta"])
+        read = reader_of(message, known.agreement, max_depth=self._max_depth)
+        if read is None:
+            return self
+        modern = Era.MODERN
 
         def repeated(exchange: Exchange) -> Changed | None:
-            try:
-                message = parse(exchange.request.body, max_depth=max_depth)
-            except ProtocolError:
+            exchange.message = message = read(exchange.request.body)
+            if message is None:
                 return CHANGED
-            params = message.params
-            if not holds(message) or params.keys() != names or params["_meta"].keys() != meta_names:
-                return CHANGED
-            exchange.message = message
-            exchange.era = Era.MODERN
+            exchange.era = modern
             return None
 
         return repeated

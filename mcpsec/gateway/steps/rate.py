@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mcpsec.gateway.limits import Taken
 from mcpsec.gateway.policy.globs import Glob
-from mcpsec.gateway.quota import judge, judgement
+from mcpsec.gateway.quota import judge, spending
 from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.steps.session import store_unavailable
 
@@ -69,8 +69,7 @@ class RateLimit:
             return None
         if bucket is None:  # the buckets are in another place
             return self
-        take, judge_it = bucket("client-rate", client.id, rate), judgement("client-rate", rate)
-        return lambda repeated: judge_it(repeated, take())
+        return spending("client-rate", rate, bucket("client-rate", client.id, rate))
 
 
 class AddressRate:

@@ -10,6 +10,7 @@ from mcpsec.protocol import codes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mcpsec.gateway.steps import Repeated
     from mcpsec.gateway.upstreams.base import Upstream
 
 __all__ = ["Router"]
@@ -32,3 +33,12 @@ class Router:
         exchange.endpoint = endpoint
         exchange.upstream = endpoint.name
         return None
+
+    def again(self, exchange: Exchange) -> Repeated:
+        """To name it: a head that is repeated has the same path."""
+        endpoint, name = exchange.endpoint, exchange.upstream
+
+        def repeated(exchange: Exchange) -> None:
+            exchange.endpoint, exchange.upstream = endpoint, name
+
+        return repeated

@@ -1,0 +1,59 @@
+"""Messages that repeat one: the same strict reading of a call whose form is known from one that came before.
+
+Of a client's calls of one tool nearly all differ in id and arguments alone. What ``parse``, ``route`` and
+``Agreement.holds`` found out about the first holds for the next when that is the same method of the same target in the
+same revision, with members of the same names: each body is still read by its own bytes, and whatever is not of the
+form is left to those three.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcpsec.protocol.headers import META_CLIENT_CAPABILITIES, META_VERSION
+from mcpsec.protocol.jsonrpc import Kind, Message, ProtocolError, checked_id, strict_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mcpsec.protocol.headers import Agreement
+
+__all__ = ["reader_of"]
+
+
+def reader_of(first: Message, agreement: Agreement, *, max_depth: int) -> Callable[[bytes], Message | None] | None:
+    """Reads bodies of the form of ``first``, a message for which ``agreement`` holds; None where it names no target.
+
+    The reader gives None for a body that is of any other form, or no message at all.
+    """
+    member, named = agreement.member, agreement.named
+    if member is None or not agreement.holds(first) or type(named) is not str:
+        return None
+    method, version, request = first.method, agreement.version, Kind.REQUEST
+    names, meta_names = first.params.keys(), first.params["_meta"].keys()
+    if META_CLIENT_CAPABILITIES not in meta_names:
+        return None
+    new = tuple.__new__  # as Message(…) does it, without the call in between
+
+    def read(body: bytes) -> Message | None:
+        try:
+            value = strict_value(body, max_depth)
+            params, ident = value["params"], value["id"]
+            meta = params["_meta"]
+            if (
+                len(value) != 4
+                or value["jsonrpc"] != "2.0"
+                or value["method"] != method
+                or params.keys() != names
+                or params[member] != named
+                or meta.keys() != meta_names
+                or meta[META_VERSION] != version
+            ):
+                return None
+            if type(ident) is not int:
+                checked_id(ident)
+        except (ProtocolError, KeyError, TypeError, AttributeError, IndexError):
+            return None
+        return new(Message, (request, ident, method, params, body, None, None))
+
+    return read

@@ -1,0 +1,132 @@
+"""Bodies that repeat a call: read as ``parse`` and the agreement of headers and body read them, or left to those."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mcpsec.protocol.forms import reader_of
+from mcpsec.protocol.headers import META_CLIENT_CAPABILITIES, META_VERSION, Agreement
+from mcpsec.protocol.jsonrpc import Message, ProtocolError, parse
+
+DEPTH = 16
+META = {META_VERSION: "2026-07-28", META_CLIENT_CAPABILITIES: {}}
+PARAMS: dict[str, Any] = {"name": "echo", "arguments": {"text": "hello"}, "_meta": META}
+CALL: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": PARAMS}
+
+
+def text(**members: Any) -> bytes:
+    return json.dumps(CALL | members, separators=(",", ":")).encode()
+
+
+def params(**members: Any) -> bytes:
+    return text(params=PARAMS | members)
+
+
+def without(member: str) -> bytes:
+    return json.dumps({name: each for name, each in CALL.items() if name != member}).encode()
+
+
+BODY = text()
+OF_THE_FORM = {
+    "the same": BODY,
+    "another id": text(id="a-7"),
+    "a negative id": text(id=-3),
+    "other arguments": params(arguments={"other": [1, {"a": None}], "text": "ü"}),
+    "arguments that are none": params(arguments=[1]),  # whether a tool takes them is a later step's
+    "blanks": json.dumps(CALL, indent=2).encode(),
+    "escapes": BODY.replace(b"hello", b"h\\u00e9llo"),
+    "members in another order": json.dumps(dict(reversed(CALL.items()))).encode(),
+    "a long text": params(arguments={"text": "{[" * 5000}),
+    "many shallow objects": params(arguments={"list": [{}] * 100}),
+}
+OF_ANOTHER = {
+    "empty": b"",
+    "no JSON": BODY[:-1],
+    "something behind": BODY + b"{}",
+    "a batch": b"[" + BODY + b"]",
+    "a text": b'"tools/call"',
+    "a number": b"1",
+    "null": b"null",
+    "no id": without("id"),
+    "no params": without("params"),
+    "an id that is true": text(id=True),
+    "an id that is null": text(id=None),
+    "an id with a fraction": text(id=1.5),
+    "an id that is too long": text(id="x" * 300),
+    "an id that is a list": text(id=[1]),
+    "an id that no reader shares": BODY.replace(b'"id":1', b'"id":184467440737095516160'),
+    "another version of JSON-RPC": text(jsonrpc="1.0"),
+    "a member more": text(result={}),
+    "a member in other letters": json.dumps({**CALL, "Method": "tools/list"}).encode(),
+    "a member in the place of another": without("id").replace(b"{", b'{"iD": 1, ', 1),
+    "another method": text(method="tools/list"),
+    "a method that is a list": text(method=["tools/call"]),
+    "another target": params(name="delete"),
+    "a target that is a list": params(name=["echo"]),
+    "another revision": params(_meta=META | {META_VERSION: "2025-11-25"}),
+    "no capabilities": params(_meta={META_VERSION: "2026-07-28", "x": {}}),
+    "a member of _meta more": params(_meta=META | {"progressToken": 1}),
+    "no _meta": params(_meta=None),
+    "a _meta that is a text": params(_meta="x"),
+    "params that are a list": text(params=[PARAMS]),
+    "params that are a text": text(params="x"),
+    "a state": params(requestState="x"),
+    "a task": params(task={}),
+    "a known name in other letters": params(Name="delete"),
+    "a target twice": BODY.replace(b'"name":"echo"', b'"name":"echo","name":"delete"'),
+    "arguments twice": BODY.replace(b'"arguments":', b'"arguments":{"text":"bye"},"arguments":'),
+    "a method twice": BODY.replace(b'"method":', b'"method":"tools/list","method":'),
+    "an escaped name twice": BODY.replace(b'"name":"echo"', b'"name":"echo","n\\u0061me":"delete"'),
+    "a number out of range": params(arguments={"n": 0}).replace(b'"n":0', b'"n":98765432109876543210'),
+    "too deep": params(arguments={"text": "x"}).replace(b'"x"', b"[" * 20 + b"]" * 20),
+    "far too deep": params(arguments={"text": "x"}).replace(b'"x"', b"[" * 2000 + b"]" * 2000),
+    "too many objects": params(arguments={"text": "x"}).replace(b'"x"', b"[" + b"[]," * 200_000 + b"[]]"),
+    "no UTF-8": BODY.replace(b"hello", b"\xff\xfe"),
+    "a lone surrogate": BODY.replace(b"hello", b"\\ud800"),
+}  # fmt: skip
+
+
+def first() -> tuple[Message, Agreement]:
+    message = parse(BODY)
+    return message, Agreement.of(message, "2026-07-28")
+
+
+def read(body: bytes) -> Message | None:
+    message, agreement = first()
+    reader = reader_of(message, agreement, max_depth=DEPTH)
+    assert reader is not None
+    return reader(body)
+
+
+@pytest.mark.parametrize("name", OF_THE_FORM)
+def test_a_body_of_the_form_is_read_as_parse_reads_it(name: str) -> None:
+    body = OF_THE_FORM[name]
+    message = read(body)
+    assert message == parse(body, max_depth=DEPTH)
+    assert isinstance(message, Message)
+    assert first()[1].holds(message)
+
+
+@pytest.mark.parametrize("name", OF_ANOTHER)
+def test_whatever_else_is_left_to_the_whole_way(name: str) -> None:
+    body = OF_ANOTHER[name]
+    assert read(body) is None
+    try:
+        message = parse(body, max_depth=DEPTH)
+    except ProtocolError:
+        return
+    assert not (
+        first()[1].holds(message)
+        and message.params.keys() == PARAMS.keys()
+        and message.params["_meta"].keys() == META.keys()
+    )
+
+
+def test_no_reader_where_nothing_is_named() -> None:
+    listing = parse(text(method="tools/list", params={"_meta": META}))
+    assert reader_of(listing, Agreement.of(listing, "2026-07-28"), max_depth=DEPTH) is None
+    message, _ = first()
+    assert reader_of(message, Agreement("tools/call", "2026-07-28", "name", "other"), max_depth=DEPTH) is None
