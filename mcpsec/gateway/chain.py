@@ -13,12 +13,11 @@ from mcpsec.gateway.message import Answer, Exchange, Refusal, StreamAnswer
 from mcpsec.gateway.quota import quota_headers
 from mcpsec.gateway.repeats import Way, remember_way, way_of
 from mcpsec.gateway.steps import CHANGED
+from mcpsec.gateway.streams import recorded
 from mcpsec.protocol import codes
-from mcpsec.protocol.jsonrpc import request_error
-from mcpsec.protocol.sse import encode_event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from mcpsec.gateway.limits import InFlight
     from mcpsec.gateway.message import Peer, Request
@@ -76,7 +75,12 @@ class Chain:
         if exchange.quotas:
             answer.headers = [*answer.headers, *quota_headers(exchange.quotas)]
         if isinstance(answer, StreamAnswer):
-            return StreamAnswer(answer.status, answer.headers, self._recorded(exchange, answer.parts), answer.endless)
+            return StreamAnswer(
+                answer.status,
+                answer.headers,
+                recorded(exchange, answer.parts, self._recorder, most=self.stream_bytes),
+                answer.endless,
+            )
         exchange.let_go()
         exchange.answer_bytes = len(answer.body)
         self._recorder.request(exchange)
@@ -132,24 +136,3 @@ class Chain:
         if refusal.close:
             exchange.request.keep_alive = False
         return refusal_answer(refusal, exchange.rpc_id)
-
-    async def _recorded(self, exchange: Exchange, parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-        complete = False
-        try:
-            async for part in parts:
-                exchange.answer_bytes += len(part)
-                if exchange.answer_bytes > self.stream_bytes:
-                    exchange.decision, exchange.rule = "failed", "stream-too-large"
-                    break
-                yield part
-            else:
-                complete = True
-            if not complete and exchange.rpc_id is not None:
-                error = request_error(exchange.rpc_id, codes.ANSWER_UNUSABLE, "the answer is larger than the limit")
-                yield encode_event(error)
-        finally:
-            await parts.aclose()
-            exchange.let_go()
-            if not complete and exchange.decision == "allowed":
-                exchange.rule = "client-gone"
-            self._recorder.request(exchange)

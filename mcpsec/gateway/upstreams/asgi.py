@@ -13,8 +13,9 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcpsec.gateway.upstreams.body_stream import BodyStream
 from mcpsec.gateway.upstreams.containment import inside
-from mcpsec.gateway.upstreams.http_client import BodyStream, UpstreamFault, UpstreamResponse, UpstreamTimeout
+from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamResponse, UpstreamTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping

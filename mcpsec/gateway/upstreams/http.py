@@ -22,15 +22,16 @@ from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.lanes import Lanes
 from mcpsec.gateway.upstreams.origin import origin_of
 from mcpsec.gateway.upstreams.passing import RETURNED, forwarded, trace_headers
+from mcpsec.gateway.upstreams.relaying import LONG_LIVED, EventRelay
 from mcpsec.gateway.upstreams.timeouts import Timeouts
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import LATEST_LEGACY, LATEST_MODERN, Era, era_of
 from mcpsec.protocol.headers import encode_value
-from mcpsec.protocol.jsonrpc import Kind, ProtocolError, encode_notification, encode_request, request_error
-from mcpsec.protocol.sse import SseEvent, SseParser, encode_event, replaced
+from mcpsec.protocol.jsonrpc import ProtocolError, encode_notification, encode_request, request_error
+from mcpsec.protocol.sse import SseParser
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterator, Mapping
+    from collections.abc import Awaitable, Coroutine, Mapping
 
     from mcpsec.deployment.model import Client, Limits
     from mcpsec.deployment.model import Upstream as UpstreamConfig
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from mcpsec.gateway.message import Exchange, Headers
     from mcpsec.gateway.sessions import Session, SessionTable
     from mcpsec.gateway.state import SessionRecord
-    from mcpsec.gateway.upstreams.http_client import BodyStream, UpstreamResponse
+    from mcpsec.gateway.upstreams.body_stream import BodyStream
+    from mcpsec.gateway.upstreams.http_client import UpstreamResponse
     from mcpsec.gateway.upstreams.lanes import Lane
 
 __all__ = ["HttpUpstream"]
@@ -50,7 +52,6 @@ _WITHOUT_EFFECTS = frozenset(
         "resources/read", "prompts/list", "prompts/get", "completion/complete", "tasks/get", "tasks/list",
     }
 )  # fmt: skip
-_LONG_LIVED = frozenset({"subscriptions/listen"})
 
 
 class _Tracked:
@@ -91,6 +92,9 @@ class HttpUpstream:
         self._own_sessions: dict[str, bytes] = {}
         self._own_id = 0
         self._background: set[asyncio.Task[None]] = set()
+        self._relay = EventRelay(
+            guard, sessions, limits, self._timeouts, cancel=self._cancel_upstream, refuse=self._refuse_server_request
+        )
 
     # --- relaying --------------------------------------------------------------------------------------------------
 
@@ -204,8 +208,8 @@ class HttpUpstream:
             headers.append((b"mcp-session-id", session.id.encode()))
         if response.stream is not None:
             headers.append((b"x-accel-buffering", b"no"))
-            endless = exchange.message is None or exchange.message.method in _LONG_LIVED
-            parts = self._relay_stream(exchange, session, response.stream)
+            endless = exchange.message is None or exchange.message.method in LONG_LIVED
+            parts = self._relay.events(exchange, session, response.stream)
             return StreamAnswer(response.status, headers, parts, endless)
         if not response.body:
             return Answer(response.status, headers)
@@ -250,85 +254,6 @@ class HttpUpstream:
         parts += [b"mcp-session-id: ", tracked.id, b"\r\n\r\n"]
         with contextlib.suppress(UpstreamFault):
             _drop(await lane.pool.send(b"".join(parts), timeout=self.timeout, repeatable=True))
-
-    async def _relay_stream(
-        self, exchange: Exchange, session: Session | None, stream: BodyStream
-    ) -> AsyncGenerator[bytes, None]:
-        """Pass events on as they come; a call's deadline starts anew with each message, up to the hard maximum."""
-        loop = asyncio.get_running_loop()
-        message = exchange.message
-        waits = message is not None and message.kind is Kind.REQUEST and message.method not in _LONG_LIVED
-        hard_end = loop.time() + self._limits.stream_lifetime
-        patience = self._timeouts.of(exchange)
-        parser = SseParser(max_event_bytes=self._limits.response_bytes)
-        answered = False
-        fault: Refusal | None = None
-        if session is not None:
-            session.state.streams += 1
-        try:
-            end = min(hard_end, loop.time() + patience) if waits else hard_end
-            async with asyncio.timeout_at(end) as deadline:
-                async for piece in stream.pieces():
-                    for event in self._sealed(exchange, parser.feed(piece)):
-                        if not event.data:
-                            yield event.raw
-                            continue
-                        if waits:
-                            deadline.reschedule(min(hard_end, loop.time() + patience))
-                        out, is_answer = self._inspect_event(exchange, session, event.data, event.raw)
-                        answered = answered or is_answer
-                        if out and session is not None and self._sessions.shared is not None:
-                            out = await self._expect_elsewhere(session, out)
-                        if out:
-                            yield out
-        except TimeoutError:
-            fault = upstream_timeout("no message within the deadline") if waits else None
-            self._cancel_upstream(exchange)
-        except (UpstreamFault, ProtocolError):
-            fault = unavailable("upstream-stream-broken", "the stream broke off")
-        finally:
-            stream.close()
-            if session is not None:
-                session.state.streams -= 1
-        if fault is not None and not answered and exchange.rpc_id is not None:
-            exchange.decision, exchange.rule = "failed", fault.rule
-            yield encode_event(request_error(exchange.rpc_id, fault.code, fault.message))
-
-    async def _expect_elsewhere(self, session: Session, out: bytes) -> bytes | None:
-        """The client's response may come to any gateway: all of them know the question before the client does."""
-        asked, session.state.asked = session.state.asked, None
-        if asked is None or self._sessions.shared is None:
-            return out
-        try:
-            await self._sessions.shared.expect(session.id, asked)
-        except StoreUnavailableError:
-            self._refuse_server_request(session, asked)
-            return None
-        return out
-
-    def _sealed(self, exchange: Exchange, events: list[SseEvent]) -> Iterator[SseEvent]:
-        """The events, under ids that only this client can come back with."""
-        for event in events:
-            if event.id:
-                yield event._replace(raw=replaced(event.raw, id=self._guard.seal.seal_event(exchange, event.id)))
-            else:
-                yield event
-
-    def _inspect_event(
-        self, exchange: Exchange, session: Session | None, data: bytes, raw: bytes
-    ) -> tuple[bytes | None, bool]:
-        """What to pass on for one event, and whether it answers the call."""
-        inspected = self._guard.inspect(exchange, data)
-        if inspected.server_request is not None and session is not None:
-            # One too many is refused, too: its answer would be.
-            if inspected.data is None or len(session.state.pending) >= self._limits.in_flight_per_client:
-                self._refuse_server_request(session, inspected.server_request)
-                return None, False
-            session.state.asked = inspected.server_request
-            session.state.pending.add(inspected.server_request)
-        if inspected.data is None:
-            return None, False
-        return (raw if inspected.data is data else replaced(raw, data=inspected.data)), inspected.answers
 
     def expects_response(self, session: Session, id: Any) -> bool | Awaitable[bool]:
         """True, once, when the upstream sent the request that a client's response names."""

@@ -10,16 +10,15 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import httptools
 
 from mcpsec.gateway.reading import Reading, read_buffer
+from mcpsec.gateway.upstreams.body_stream import BodyStream
 from mcpsec.gateway.upstreams.known_answers import KnownAnswers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from mcpsec.gateway.upstreams.known_answers import AnswerHead
 
 __all__ = ["HttpPool", "UpstreamFault", "UpstreamResponse", "UpstreamTimeout"]
@@ -27,7 +26,6 @@ __all__ = ["HttpPool", "UpstreamFault", "UpstreamResponse", "UpstreamTimeout"]
 # Servers close idle connections after 5 s (uvicorn) or more: we let go first, so that no request meets a closing one.
 _IDLE_SECONDS = 4.0
 _IDLE_CONNECTIONS = 128
-_STREAM_BUFFER = 256 * 1024
 
 
 class UpstreamFault(Exception):
@@ -65,75 +63,6 @@ class UpstreamResponse:
             """The media type without parameters, in lower case."""
         else:
             self.status, self.fields, self.content_type = known.status, known.fields, known.content_type
-
-
-class StreamSource(Protocol):
-    """What a stream's pieces come from."""
-
-    def pause(self) -> None:
-        """Send nothing for a while."""
-
-    def resume(self) -> None:
-        """Go on."""
-
-    def abort(self) -> None:
-        """Nobody reads any more."""
-
-
-class BodyStream:
-    """The body of a streaming answer. Closing it before its end closes the upstream connection, which cancels there."""
-
-    def __init__(self, connection: StreamSource) -> None:
-        self._connection = connection
-        self._chunks: deque[bytes] = deque()
-        self._size = 0
-        self._ready: asyncio.Future[None] | None = None
-        self._ended = False
-        self._fault: UpstreamFault | None = None
-
-    def feed(self, data: bytes) -> None:
-        """A piece of the body has come."""
-        self._chunks.append(data)
-        self._size += len(data)
-        if self._size > _STREAM_BUFFER:
-            self._connection.pause()
-        self._wake()
-
-    def finish(self, fault: UpstreamFault | None = None) -> None:
-        """The body is complete, or broke off."""
-        self._ended = True
-        self._fault = fault
-        self._wake()
-
-    def _wake(self) -> None:
-        ready, self._ready = self._ready, None
-        if ready is not None and not ready.done():
-            ready.set_result(None)
-
-    async def next(self) -> bytes:
-        """The next piece, or ``b""`` at the end. Raises UpstreamFault when the stream breaks off."""
-        while not self._chunks:
-            if self._ended:
-                if self._fault is not None:
-                    raise self._fault
-                return b""
-            self._ready = asyncio.get_running_loop().create_future()
-            await self._ready
-        data = self._chunks.popleft()
-        self._size -= len(data)
-        if self._size <= _STREAM_BUFFER and not self._ended:  # after its end the connection may serve another request
-            self._connection.resume()
-        return data
-
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """Every piece until the end."""
-        while data := await self.next():
-            yield data
-
-    def close(self) -> None:
-        """Let go of the stream; an unfinished one takes its connection with it."""
-        if not self._ended:
-            self._connection.abort()
 
 
 class _UpstreamConnection(Reading):

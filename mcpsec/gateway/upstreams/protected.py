@@ -9,13 +9,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
+from mcpsec.gateway.streams import watched
 from mcpsec.gateway.upstreams.base import RpcError
 from mcpsec.gateway.upstreams.breaker import Breaker, Pass
 from mcpsec.gateway.upstreams.http_client import UpstreamFault
 from mcpsec.protocol import codes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from mcpsec.deployment.model import Client
     from mcpsec.deployment.model import Upstream as UpstreamConfig
@@ -57,7 +58,7 @@ class ProtectedUpstream:
         self._bound = config.in_flight
         self.running = 0
         self._answers = answers
-        self._share = share
+        self.share = share
         self._up: bool | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -85,15 +86,15 @@ class ProtectedUpstream:
             answer = await self.inner.call(exchange)
             if isinstance(answer, StreamAnswer):
                 streams = True
-                parts = self._watch(exchange, answer, permit)
+                parts = watched(self, exchange, answer, permit)
                 return StreamAnswer(answer.status, answer.headers, parts, answer.endless)
             failed = self._verdict(answer)
             if exchange.unshared:
-                await self._share(exchange)
+                await self.share(exchange)
             return answer
         finally:
             if not streams:
-                self._leave(permit, failed=failed)
+                self.leave(permit, failed=failed)
 
     async def ask(
         self, client: Client, method: str, params: dict[str, Any], session: Session | None = None
@@ -115,7 +116,7 @@ class ProtectedUpstream:
             failed = False
             return result
         finally:
-            self._leave(permit, failed=failed)
+            self.leave(permit, failed=failed)
 
     def _enter(self) -> Pass | Refusal:
         if self.running >= self._bound:
@@ -132,7 +133,8 @@ class ProtectedUpstream:
         self.running += 1
         return permit
 
-    def _leave(self, permit: Pass, *, failed: bool | None, answered_at: float | None = None) -> None:
+    def leave(self, permit: Pass, *, failed: bool | None, answered_at: float | None = None) -> None:
+        """Give a place back, and say what became of the call (None: nothing that speaks of the upstream)."""
         self.running -= 1
         permit.settle(failed=failed, answered_at=answered_at)
         if failed is not None and self._up is not (not failed):
@@ -144,23 +146,3 @@ class ProtectedUpstream:
         if isinstance(answer, Answer):
             return False
         return True if answer.rule in _FAULTS else None
-
-    async def _watch(self, exchange: Exchange, answer: StreamAnswer, permit: Pass) -> AsyncGenerator[bytes, None]:
-        """Pass a stream on. A stream that answers no call holds no place: it may stay open for hours."""
-        answered_at = self.breaker.clock()
-        holds = True
-        if answer.endless:
-            holds = False
-            self._leave(permit, failed=False, answered_at=answered_at)
-        complete = False
-        try:
-            async for part in answer.parts:
-                if exchange.unshared:
-                    await self._share(exchange)
-                yield part
-            complete = True
-        finally:
-            await answer.parts.aclose()
-            if holds:
-                failed = exchange.decision == "failed" if complete else None
-                self._leave(permit, failed=failed, answered_at=answered_at)
