@@ -211,7 +211,7 @@ def pretend() -> None:
         return Peer(address, sans=(SAN,), fingerprint="00" * 32, not_after=2**40, der=b"none", tls="TLSv1.3")
 
     async def connect(pool: Any) -> Any:
-        made: Any = http_client._UpstreamConnection(pool)
+        made: Any = http_client.UpstreamConnection(pool)
         transport = Upstream(asyncio.get_running_loop())
         transport.protocol = made
         made.connection_made(transport)

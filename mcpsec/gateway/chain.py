@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
+from mcpsec.gateway.calls import Call
 from mcpsec.gateway.connection import refusal_answer
 from mcpsec.gateway.message import Answer, Exchange, Refusal, StreamAnswer
 from mcpsec.gateway.quota import quota_headers
@@ -53,34 +54,83 @@ class Chain:
 
     async def handle(self, request: Request, peer: Peer) -> Answer | StreamAnswer:
         """Answer one request, and write its one event when it is over."""
+        exchange, outcome = self._start(request, peer)
+        return await self.complete(exchange, outcome)
+
+    def begin(self, request: Request, peer: Peer, answered: Callable[[Answer | None], None]) -> Answer | Call:
+        """``handle`` without waiting: the answer, if it is there already, or else the call that will have it.
+
+        ``answered`` hears of it as ``Call`` says, and never before this has returned.
+        """
+        exchange, outcome = self._start(request, peer)
+        if isinstance(outcome, Refusal | Answer):
+            return self._finished(exchange, outcome)
+        call = Call(self, exchange, answered)
+        if outcome is None and exchange.alike is not None:
+            begin = getattr(exchange.endpoint, "begin", None)
+            if begin is not None:
+                try:
+                    refusal = begin(exchange, call)
+                except Exception as error:
+                    return self._finished(exchange, self.broken(exchange, error))
+                if refusal is None:
+                    return call
+                if refusal is not CHANGED:
+                    return self._finished(exchange, refusal)
+        call.later(outcome)
+        return call
+
+    def _start(self, request: Request, peer: Peer) -> tuple[Exchange, Outcome | Awaitable[Outcome]]:
         self._count += 1
         exchange = Exchange(request, peer, f"{self._prefix}{self._count:08x}")
         try:
-            outcome = self._admit(exchange)
-            if outcome is not None and not isinstance(outcome, Refusal | Answer):
+            return exchange, self._admit(exchange)
+        except Exception as error:
+            return exchange, self.broken(exchange, error)
+
+    async def complete(
+        self, exchange: Exchange, outcome: Outcome | StreamAnswer | Awaitable[Outcome | StreamAnswer]
+    ) -> Answer | StreamAnswer:
+        """Wait for what is still to come, ask the upstream unless it was, and end the request."""
+        try:
+            if outcome is not None and not isinstance(outcome, Refusal | Answer | StreamAnswer):
                 outcome = await outcome
             if outcome is None:
                 outcome = await exchange.endpoint.call(exchange)
-        except BaseException as error:
-            exchange.let_go()
-            if isinstance(error, Exception):
-                self._failed(error, f"request {exchange.id}")
-                outcome = _INTERNAL
-            else:  # cancelled: the caller has gone
-                exchange.decision, exchange.rule, exchange.status = "failed", "client-gone", 499
-                self._recorder.request(exchange)
-                raise
+        except Exception as error:
+            outcome = self.broken(exchange, error)
+        except BaseException:  # cancelled
+            self.left(exchange)
+            raise
+        return self.finish(exchange, outcome)
+
+    def broken(self, exchange: Exchange, error: Exception) -> Refusal:
+        """What nobody foresaw."""
+        exchange.let_go()
+        self._failed(error, f"request {exchange.id}")
+        return _INTERNAL
+
+    def left(self, exchange: Exchange) -> None:
+        """The caller has gone."""
+        exchange.let_go()
+        exchange.decision, exchange.rule, exchange.status = "failed", "client-gone", 499
+        self._recorder.request(exchange)
+
+    def finish(self, exchange: Exchange, outcome: Refusal | Answer | StreamAnswer) -> Answer | StreamAnswer:
+        """The answer as the caller gets it; a stream's event is written at its end."""
+        if not isinstance(outcome, StreamAnswer):
+            return self._finished(exchange, outcome)
+        exchange.status = outcome.status
+        if exchange.quotas:
+            outcome.headers = [*outcome.headers, *quota_headers(exchange.quotas)]
+        parts = recorded(exchange, outcome.parts, self._recorder, most=self.stream_bytes)
+        return StreamAnswer(outcome.status, outcome.headers, parts, outcome.endless)
+
+    def _finished(self, exchange: Exchange, outcome: Refusal | Answer) -> Answer:
         answer = self._refuse(exchange, outcome) if isinstance(outcome, Refusal) else outcome
         exchange.status = answer.status
         if exchange.quotas:
             answer.headers = [*answer.headers, *quota_headers(exchange.quotas)]
-        if isinstance(answer, StreamAnswer):
-            return StreamAnswer(
-                answer.status,
-                answer.headers,
-                recorded(exchange, answer.parts, self._recorder, most=self.stream_bytes),
-                answer.endless,
-            )
         exchange.let_go()
         exchange.answer_bytes = len(answer.body)
         self._recorder.request(exchange)

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mcpsec.deployment.model import Limits
+    from mcpsec.gateway.calls import Call
     from mcpsec.gateway.message import Head, Headers
 
     Handler = Callable[[Request, Peer], Awaitable[Answer | StreamAnswer]]
+    Begin = Callable[[Request, Peer, Callable[[Answer | None], None]], Answer | Call]
 
 __all__ = ["Connection", "ConnectionRegistry", "refusal_answer"]
 
@@ -53,10 +55,14 @@ def refusal_answer(refusal: Refusal, rpc_id: Any = None) -> Answer:
 
 
 class ConnectionRegistry:
-    """Every live connection, the deadlines that a sweep enforces, and what all of them share."""
+    """Every live connection, the deadlines that a sweep enforces, and what all of them share.
 
-    def __init__(self, handler: Handler, limits: Limits) -> None:
+    ``handler`` answers requests; ``begin``, where there is one, does it for those with a known head as ``Chain`` says.
+    """
+
+    def __init__(self, handler: Handler, limits: Limits, *, begin: Begin | None = None) -> None:
         self.handler = handler
+        self.begin = begin
         self.use(limits)
         self.connections: set[Connection] = set()
         self.draining = False
@@ -101,7 +107,7 @@ class Connection(Reading):
     """One client's connection. Requests are served one after the other, pipelined ones wait their turn."""
 
     __slots__ = (
-        "_body", "_body_bytes", "_continue", "_deadline", "_drained", "_endless", "_head_bytes", "_identify", "_known",
+        "_body", "_body_bytes", "_call", "_continue", "_deadline", "_drained", "_endless", "_head_bytes", "_identify", "_known",
         "_loop", "_lost", "_parser", "_part", "_paused", "_queue", "_registry", "_request", "_state", "_task",
         "_transport", "_url", "_waiter", "made", "peer",
     )  # fmt: skip
@@ -120,7 +126,9 @@ class Connection(Reading):
         self.peer = Peer(address)
         self.made = False
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[Request | Refusal] = deque()
+        self._queue: deque[Request | Refusal | tuple[Request, Answer | Call | None]] = deque()
+        """What ``_serve`` has to do; of the first request more may be known: its answer, or the call that waits."""
+        self._call: Call | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._endless = False
@@ -151,7 +159,7 @@ class Connection(Reading):
         self._lost()
         self._state = "closed"
         self._wake_drained()
-        self._task.cancel()
+        self._give_up()
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; after a refusal the rest is thrown away."""
@@ -163,7 +171,7 @@ class Connection(Reading):
             request = self._registry.heads.request(data, self._known)
             if request is not None:
                 self._known = request.known
-                self._enqueue(request)
+                self._begin(request)
                 return
             self._state = "head"
             self._deadline = self._loop.time() + self._registry.limits.header_timeout
@@ -195,8 +203,15 @@ class Connection(Reading):
             self._queue.clear()
             self._state = "closing"
             self._deadline = self._loop.time() + _CLOSE_SECONDS
-            self._task.cancel()
+            self._give_up()
         return False
+
+    def _give_up(self) -> None:
+        """Work no longer on what is due."""
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+        self._task.cancel()
 
     def pause_writing(self) -> None:
         """The caller reads slowly: answers wait, but not for ever."""
@@ -307,9 +322,47 @@ class Connection(Reading):
             self._paused = True
             self._transport.pause_reading()
         self._queue.append(item)
+        if self._call is None:
+            self._wake()
+
+    def _wake(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+    def _begin(self, request: Request) -> None:
+        """Answer a request that repeats one, while nothing else is due: mostly that needs no task."""
+        begin = self._registry.begin
+        if begin is None:
+            self._enqueue(request)
+            return
+        self._state, self._deadline, self._request = "busy", 0.0, request
+        begun = begin(request, self.peer, self._answered)
+        if isinstance(begun, Answer):
+            self._answered(begun)
+            return
+        self._call = begun
+        if begun.awaited:
+            self._answered(None)
+
+    def _answered(self, answer: Answer | None) -> None:
+        """The answer of the call that was begun is there; None: it has to be awaited."""
+        call, request = self._call, self._request
+        if answer is None:
+            self._queue.appendleft((request, call))
+        elif request.keep_alive and not self._registry.draining and len(answer.body) <= _PIECE and not self._drained:
+            self._call = None
+            self._write(answer, keep_alive=True)
+            if self._drained is None:
+                self._next_request()
+            else:
+                self._queue.appendleft((request, None))
+            if not self._queue:
+                return
+        else:
+            self._call = None
+            self._queue.appendleft((request, answer))
+        self._wake()
 
     def _refuse(self, status: int, message: str, rule: str) -> None:
         """Answer what can't be a request, after the answers that are still due, and close."""
@@ -329,17 +382,14 @@ class Connection(Reading):
                     self._registry.refused(item, self.peer)
                     self._write(refusal_answer(item), keep_alive=False)
                     return self._linger()
-                answer = await self._registry.handler(item, self.peer)
-                keep_alive = item.keep_alive and not self._registry.draining
-                if isinstance(answer, StreamAnswer):
-                    keep_alive = await self._stream(answer, keep_alive=keep_alive)
+                if isinstance(item, Request):
+                    request: Request = item
+                    answer: Answer | StreamAnswer | None = await self._registry.handler(item, self.peer)
                 else:
-                    self._write(answer, keep_alive=keep_alive)
-                    if len(answer.body) > _PIECE:
-                        await self._write_rest(answer.body)
-                if self._drained is not None:
-                    await self._flushed()
-                if not keep_alive:
+                    request, begun = item
+                    answer = begun if begun is None or isinstance(begun, Answer) else await begun.wait()
+                self._call = None
+                if not await self._send(answer, keep_alive=request.keep_alive and not self._registry.draining):
                     return self._close()
                 self._next_request()
         except asyncio.CancelledError:
@@ -348,6 +398,18 @@ class Connection(Reading):
         except Exception:
             self.abort()
             raise
+
+    async def _send(self, answer: Answer | StreamAnswer | None, *, keep_alive: bool) -> bool:
+        """Write an answer (None: it is written) and wait until it is read; False when it was the last."""
+        if isinstance(answer, StreamAnswer):
+            keep_alive = await self._stream(answer, keep_alive=keep_alive)
+        elif answer is not None:
+            self._write(answer, keep_alive=keep_alive)
+            if len(answer.body) > _PIECE:
+                await self._write_rest(answer.body)
+        if self._drained is not None:
+            await self._flushed()
+        return keep_alive
 
     async def _write_rest(self, body: bytes) -> None:
         for start in range(_PIECE, len(body), _PIECE):

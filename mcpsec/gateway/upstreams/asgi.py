@@ -51,6 +51,9 @@ class AppPool:
         self._response_bytes = response_bytes
         self._running: set[asyncio.Task[None]] = set()
 
+    def take_idle(self) -> None:
+        """There is none: an application has no connections."""
+
     async def send(self, data: bytes, *, timeout: float, repeatable: bool) -> UpstreamResponse:
         """Have the application answer one whole request (an event stream: its head).
 

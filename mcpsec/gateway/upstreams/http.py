@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mcpsec.deployment.model import Client, Limits
     from mcpsec.deployment.model import Upstream as UpstreamConfig
     from mcpsec.gateway.answers import AnswerGuard
+    from mcpsec.gateway.calls import Call
     from mcpsec.gateway.message import Exchange, Headers
     from mcpsec.gateway.sessions import Session, SessionTable
     from mcpsec.gateway.state import SessionRecord
@@ -134,17 +135,32 @@ class HttpUpstream:
                 timeout=self._timeouts.of(exchange),
                 repeatable=method in _WITHOUT_EFFECTS,
             )
-        except UpstreamTimeout as fault:
-            self._cancel_upstream(exchange)
-            return upstream_timeout(fault.reason)
         except UpstreamFault as fault:
-            return unavailable("upstream-unavailable", fault.reason)
+            return self.failed(exchange, fault)
         finally:
             exchange.upstream_ms = (time.perf_counter() - started) * 1000
-        answer = self._answer(exchange, response, opens_session=opens_session)
+        answer = self.answered(exchange, response, opens_session=opens_session)
         if opens_session and exchange.session is not None and self._sessions.shared is not None:
             return await self._publish(exchange.session, answer)
         return answer
+
+    def begin(self, exchange: Exchange, call: Call) -> bool:
+        """Send a tool's call on a connection that is free. False when there is none: then nothing was done."""
+        lane = self._lanes.of(None if exchange.client is None else exchange.client.id)
+        data, timeout = self._request_bytes(exchange, lane), self._timeouts.of(exchange)
+        connection = lane.pool.take_idle()
+        if connection is None:
+            return False
+        call.sent(self, connection)
+        connection.request(data, timeout, call)
+        return True
+
+    def failed(self, exchange: Exchange, fault: UpstreamFault) -> Refusal:
+        """What a call gets that got no answer."""
+        if isinstance(fault, UpstreamTimeout):
+            self._cancel_upstream(exchange)
+            return upstream_timeout(fault.reason)
+        return unavailable("upstream-unavailable", fault.reason)
 
     async def _publish(
         self, session: Session, answer: Answer | StreamAnswer | Refusal
@@ -185,9 +201,10 @@ class HttpUpstream:
         parts += (b"\r\n", body)
         return b"".join(parts)
 
-    def _answer(
-        self, exchange: Exchange, response: UpstreamResponse, *, opens_session: bool
+    def answered(
+        self, exchange: Exchange, response: UpstreamResponse, *, opens_session: bool = False
     ) -> Answer | StreamAnswer | Refusal:
+        """What a request gets for the upstream's answer."""
         session: Session | None = exchange.session
         if session is not None and (response.status == 404 or (exchange.request.method == b"DELETE" and _ok(response))):
             self._sessions.close(session)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httptools
 
@@ -21,7 +21,7 @@ from mcpsec.gateway.upstreams.known_answers import KnownAnswers
 if TYPE_CHECKING:
     from mcpsec.gateway.upstreams.known_answers import AnswerHead
 
-__all__ = ["HttpPool", "UpstreamFault", "UpstreamResponse", "UpstreamTimeout"]
+__all__ = ["HttpPool", "UpstreamConnection", "UpstreamFault", "UpstreamResponse", "UpstreamTimeout", "Waiting"]
 
 # Servers close idle connections after 5 s (uvicorn) or more: we let go first, so that no request meets a closing one.
 _IDLE_SECONDS = 4.0
@@ -65,13 +65,26 @@ class UpstreamResponse:
             self.status, self.fields, self.content_type = known.status, known.fields, known.content_type
 
 
-class _UpstreamConnection(Reading):
+class Waiting(Protocol):
+    """Who waits for an answer: a future, or what behaves like one."""
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def set_result(self, result: UpstreamResponse, /) -> None:
+        """The answer."""
+
+    def set_exception(self, exception: UpstreamFault, /) -> None:
+        """Why there will be none."""
+
+
+class UpstreamConnection(Reading):
     """One connection; one request at a time."""
 
     def __init__(self, pool: HttpPool) -> None:
         self._pool = pool
         self._transport: asyncio.Transport
-        self._answer: asyncio.Future[UpstreamResponse] | None = None
+        self._answer: Waiting | None = None
         self._response = UpstreamResponse()
         self._stream: BodyStream | None = None
         self._body: list[bytes] = []
@@ -125,8 +138,8 @@ class _UpstreamConnection(Reading):
         if known is None:
             return False
         self._complete = True
-        self._resolve(UpstreamResponse(*known))
         self._pool.give_back(self)
+        self._resolve(UpstreamResponse(*known))
         return True
 
     def _remember(self, data: bytes) -> None:
@@ -209,15 +222,24 @@ class _UpstreamConnection(Reading):
         if answer is not None and not answer.done():
             answer.set_exception(fault)
 
-    def request(self, data: bytes, timeout: float) -> asyncio.Future[UpstreamResponse]:
-        """Send one request; its answer is to come (of an event stream, its head).
+    def request(self, data: bytes, timeout: float, waiting: Waiting) -> None:
+        """Send one request; its answer is to come (of an event stream, its head), to ``waiting``.
 
         Whoever waits for it in vain, or no longer, calls ``abort``: what still arrives then belongs to nobody.
         """
-        self._complete, self._untouched = False, True
-        answer = self._answer = self._pool.expect(self, timeout)
+        self._complete, self._untouched, self._answer = False, True, waiting
+        self._pool.expect(self, timeout)
         self._transport.write(data)
-        return answer
+
+    async def answer_to(self, data: bytes, timeout: float) -> UpstreamResponse:
+        """Send one request, and wait for its answer. Raises UpstreamFault or UpstreamTimeout."""
+        answer: asyncio.Future[UpstreamResponse] = asyncio.get_running_loop().create_future()
+        try:
+            self.request(data, timeout, answer)
+            return await answer
+        except BaseException:
+            self.abort()
+            raise
 
     @property
     def waits(self) -> bool:
@@ -260,8 +282,8 @@ class HttpPool:
         self.response_bytes = response_bytes
         self.header_bytes = header_bytes
         self.known = KnownAnswers(response_bytes)
-        self._idle: deque[_UpstreamConnection] = deque()
-        self._live: set[_UpstreamConnection] = set()
+        self._idle: deque[UpstreamConnection] = deque()
+        self._live: set[UpstreamConnection] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
@@ -271,23 +293,18 @@ class HttpPool:
         A kept connection may close under our hands; then a ``repeatable`` request (one without effects) is sent once
         more on a new one, any other is not. Raises UpstreamFault or UpstreamTimeout.
         """
-        kept = self._take_idle()
+        kept = self.take_idle()
         if kept is not None:
             try:
-                return await kept.request(data, timeout)
-            except BaseException as fault:
-                kept.abort()
-                if not repeatable or not isinstance(fault, UpstreamFault) or isinstance(fault, UpstreamTimeout):
+                return await kept.answer_to(data, timeout)
+            except UpstreamFault as fault:
+                if not repeatable or isinstance(fault, UpstreamTimeout):
                     raise
         connection = await self._connect()
-        try:
-            return await connection.request(data, timeout)
-        except BaseException:
-            connection.abort()
-            raise
+        return await connection.answer_to(data, timeout)
 
-    def expect(self, connection: _UpstreamConnection, timeout: float) -> asyncio.Future[UpstreamResponse]:
-        """The answer that a connection waits for, at most ``timeout`` seconds.
+    def expect(self, connection: UpstreamConnection, timeout: float) -> None:
+        """Have a connection wait for its answer at most ``timeout`` seconds.
 
         One timer serves all connections: it rings at the first deadline, and while requests keep coming with the same
         timeout that is once in a timeout, not once in a request.
@@ -299,7 +316,6 @@ class HttpPool:
         elif deadline < self._timer_at:
             self._timer.cancel()
             self._ring_at(deadline, loop)
-        return loop.create_future()
 
     def _ring_at(self, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
         self._timer_at = deadline
@@ -317,7 +333,8 @@ class HttpPool:
         if later:
             self._ring_at(min(later), loop)
 
-    def _take_idle(self) -> _UpstreamConnection | None:
+    def take_idle(self) -> UpstreamConnection | None:
+        """A kept connection, which is the taker's now; None when there is none."""
         oldest_allowed = asyncio.get_running_loop().time() - _IDLE_SECONDS
         while self._idle:
             connection = self._idle.pop()
@@ -326,7 +343,7 @@ class HttpPool:
             connection.abort()
         return None
 
-    async def _connect(self) -> _UpstreamConnection:
+    async def _connect(self) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
         extra: dict[str, Any] = {}
         if self.tls is not None:
@@ -334,7 +351,7 @@ class HttpPool:
         try:
             async with asyncio.timeout(self._connect_timeout):
                 _, connection = await loop.create_connection(
-                    lambda: _UpstreamConnection(self), self._host, self._port, **extra
+                    lambda: UpstreamConnection(self), self._host, self._port, **extra
                 )
         except TimeoutError:
             raise UpstreamTimeout("the upstream could not be reached in time", sent=False) from None
@@ -345,7 +362,7 @@ class HttpPool:
         self._live.add(connection)
         return connection
 
-    def give_back(self, connection: _UpstreamConnection) -> None:
+    def give_back(self, connection: UpstreamConnection) -> None:
         """A connection has finished its request."""
         if len(self._idle) >= _IDLE_CONNECTIONS:
             connection.abort()
@@ -353,7 +370,7 @@ class HttpPool:
         connection.idle_since = asyncio.get_running_loop().time()
         self._idle.append(connection)
 
-    def forget(self, connection: _UpstreamConnection) -> None:
+    def forget(self, connection: UpstreamConnection) -> None:
         """A connection is gone."""
         self._live.discard(connection)
         with contextlib.suppress(ValueError):

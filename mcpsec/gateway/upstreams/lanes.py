@@ -12,7 +12,7 @@ from mcpsec import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from mcpsec.gateway.upstreams.http_client import UpstreamResponse
+    from mcpsec.gateway.upstreams.http_client import UpstreamConnection, UpstreamResponse
 
 __all__ = ["Lane", "Lanes", "Pool"]
 
@@ -26,6 +26,9 @@ class Pool(Protocol):
 
     async def send(self, data: bytes, *, timeout: float, repeatable: bool) -> UpstreamResponse:
         """The answer to one request. Raises UpstreamFault or UpstreamTimeout."""
+
+    def take_idle(self) -> UpstreamConnection | None:
+        """A connection that can take a request now; it is the taker's then."""
 
     def close(self) -> None:
         """Cut everything."""

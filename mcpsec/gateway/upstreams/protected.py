@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
+from mcpsec.gateway.steps import CHANGED
 from mcpsec.gateway.streams import watched
 from mcpsec.gateway.upstreams.base import RpcError
 from mcpsec.gateway.upstreams.breaker import Breaker, Pass
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
     from mcpsec.deployment.model import Client
     from mcpsec.deployment.model import Upstream as UpstreamConfig
+    from mcpsec.gateway.calls import Call
     from mcpsec.gateway.message import Exchange
     from mcpsec.gateway.sessions import Session
+    from mcpsec.gateway.steps import Changed
     from mcpsec.gateway.upstreams.base import Upstream
 
 __all__ = ["ProtectedUpstream"]
@@ -55,6 +58,7 @@ class ProtectedUpstream:
         self.name = inner.name
         self.catalogue = inner.catalogue
         self.breaker = Breaker(config.breaker, changed=lambda *what: changed(config.name, *what))
+        self._begin: Callable[[Exchange, Call], bool] | None = getattr(inner, "begin", None)
         self._bound = config.in_flight
         self.running = 0
         self._answers = answers
@@ -80,15 +84,40 @@ class ProtectedUpstream:
         permit = self._enter()
         if isinstance(permit, Refusal):
             return permit
+        return await self.pass_on(exchange, permit, self.inner.call(exchange))
+
+    def begin(self, exchange: Exchange, call: Call) -> Refusal | Changed | None:
+        """Send a call on its way: None when that is done, ``CHANGED`` when it has to go the way of ``call``."""
+        begin = self._begin
+        if begin is None or self.breaker.state != "closed":
+            return CHANGED
+        permit = self._enter()
+        if isinstance(permit, Refusal):
+            return permit
+        sent = False
+        try:
+            sent = begin(exchange, call)
+        finally:
+            if not sent:
+                self.leave(permit, failed=None)
+        if not sent:
+            return CHANGED
+        call.passed(self, permit)
+        return None
+
+    async def pass_on(
+        self, exchange: Exchange, permit: Pass, answering: Awaitable[Answer | StreamAnswer | Refusal]
+    ) -> Answer | StreamAnswer | Refusal:
+        """An answer of the upstream, once what it says about the upstream is counted."""
         failed: bool | None = None
         streams = False
         try:
-            answer = await self.inner.call(exchange)
+            answer = await answering
             if isinstance(answer, StreamAnswer):
                 streams = True
                 parts = watched(self, exchange, answer, permit)
                 return StreamAnswer(answer.status, answer.headers, parts, answer.endless)
-            failed = self._verdict(answer)
+            failed = self.verdict(answer)
             if exchange.unshared:
                 await self.share(exchange)
             return answer
@@ -142,7 +171,8 @@ class ProtectedUpstream:
             self._answers(self.name, self._up)
 
     @staticmethod
-    def _verdict(answer: Answer | Refusal) -> bool | None:
+    def verdict(answer: Answer | Refusal) -> bool | None:
+        """Whether an answer shows the upstream to have failed; None when it says nothing about it."""
         if isinstance(answer, Answer):
             return False
         return True if answer.rule in _FAULTS else None
