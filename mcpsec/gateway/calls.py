@@ -1,9 +1,9 @@
 """A request under way without a task of its own: sent to its upstream at once, answered by a callback.
 
-Most requests repeat one and wait for nothing but their upstream. A task, its futures and the turns of the event loop
-between them cost such a request more than all steps of its way. A ``Call`` stands in the upstream's connection where a
-future would, and hands the answer to whoever began it; one that turns out to need more (a step that waits, a stream, a
-new connection) says so, and is awaited like any other.
+Most requests repeat one (``repeats``) and wait for nothing but their upstream. A task, its futures and the turns of the
+event loop between them cost such a request as much as half the steps of its way. A ``Call`` stands in the upstream's
+connection where a future would, and hands the answer to whoever began it; one that turns out to need more (a step that
+waits, a stream, a new connection) says so, and is awaited like any other.
 """
 
 from __future__ import annotations
@@ -13,17 +13,15 @@ import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from mcpsec.gateway.message import StreamAnswer
+from mcpsec.gateway.message import Answer, StreamAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mcpsec.gateway.chain import Chain
-    from mcpsec.gateway.message import Answer, Exchange, Refusal
-    from mcpsec.gateway.upstreams.breaker import Pass
-    from mcpsec.gateway.upstreams.http import HttpUpstream
+    from mcpsec.gateway.message import Exchange, Refusal
     from mcpsec.gateway.upstreams.http_client import UpstreamConnection, UpstreamFault, UpstreamResponse
-    from mcpsec.gateway.upstreams.protected import ProtectedUpstream
+    from mcpsec.gateway.upstreams.sending import Sender
 
 __all__ = ["Call"]
 
@@ -35,28 +33,23 @@ class Call:
     """
 
     __slots__ = (
-        "_answered", "_chain", "_exchange", "_outcome", "_over", "_permit", "_protected", "_sent_on", "_started",
-        "_upstream", "awaited",
+        "_answered", "_chain", "_connection", "_exchange", "_outcome", "_over", "_period", "_sender", "_started",
+        "awaited",
     )  # fmt: skip
 
     def __init__(self, chain: Chain, exchange: Exchange, answered: Callable[[Answer | None], None]) -> None:
         self._chain = chain
-        self._answered = answered
-        self._over = False
-        self._sent_on: UpstreamConnection | None = None
-        self._permit: Pass | None = None
-        self._outcome: Any = None
         self._exchange = exchange
-        self.awaited = False
-        """Whether ``wait`` is what gives the answer."""
+        self._answered = answered
+        self._over = self.awaited = False
+        self._sender: Sender | None = None
+        self._outcome: Any = None
 
-    def passed(self, protected: ProtectedUpstream, permit: Pass) -> None:
-        """The upstream's breaker and bulkhead let it pass; ``permit`` is settled when it has ended."""
-        self._protected, self._permit = protected, permit
-
-    def sent(self, upstream: HttpUpstream, connection: UpstreamConnection) -> None:
-        """It is on its way."""
-        self._upstream, self._sent_on = upstream, connection
+    def sent(self, sender: Sender, connection: UpstreamConnection, period: int) -> None:
+        """It is on its way; ``period`` is the breaker's."""
+        self._sender = sender
+        self._connection: UpstreamConnection | None = connection
+        self._period = period
         self._started = time.perf_counter()
 
     # --- what the upstream's connection asks of a future -----------------------------------------------------------
@@ -66,50 +59,63 @@ class Call:
         return self._over
 
     def set_result(self, response: UpstreamResponse) -> None:
-        """The answer has come. What has not come whole is still in the hands of the parser: it gets its turn later."""
-        if response.known is None:
+        """The answer has come. One that is not known is still in the hands of the parser: it gets its turn later."""
+        sender, known = self._sender, response.known
+        if response.stream is None:
+            self._connection = None  # it is others' again
+        if known is None or sender is None:
             asyncio.get_running_loop().call_soon(self._end, response, None)
-        else:
-            self._end(response, None)
+            return
+        exchange = self._exchange
+        exchange.upstream_ms = (time.perf_counter() - self._started) * 1000
+        try:
+            outcome = sender.pass_on(exchange, known, response.body)
+            if exchange.unshared or not isinstance(outcome, Answer):
+                self._end(response, outcome)
+                return
+            sender.ended_well(self._period)
+        except Exception as error:
+            self._over = True
+            self._settle(failed=None)
+            outcome = self._chain.broken(exchange, error)
+        self._over = True
+        self._answered(self._chain.finished(exchange, outcome))
 
     def set_exception(self, fault: UpstreamFault) -> None:
-        """No answer will come."""
-        asyncio.get_running_loop().call_soon(self._end, None, fault)
+        """No answer will come; what still does belongs to nobody."""
+        self._abort()
+        asyncio.get_running_loop().call_soon(self._end, fault, None)
 
     # --- how it ends -----------------------------------------------------------------------------------------------
 
-    def _end(self, response: UpstreamResponse | None, fault: UpstreamFault | None) -> None:
-        if self._over:
+    def _end(self, got: UpstreamResponse | UpstreamFault, outcome: Answer | StreamAnswer | Refusal | None) -> None:
+        """End it by what has come of the upstream, or by ``outcome``, what that means for the client."""
+        if self._over or self._sender is None:
             return
-        self._over = True
-        exchange, protected, permit = self._exchange, self._protected, self._permit
+        exchange, sender = self._exchange, self._sender
         exchange.upstream_ms = (time.perf_counter() - self._started) * 1000
         try:
-            if response is None:
-                self._abort()
-                outcome = self._upstream.failed(exchange, fault)
-            else:
-                if response.stream is None:
-                    self._sent_on = None  # it has gone back to where others find it
-                outcome = self._upstream.answered(exchange, response)
-            if exchange.unshared or isinstance(outcome, StreamAnswer):
-                self.later(protected.pass_on(exchange, permit, _given(outcome)))
+            if outcome is None:
+                outcome = sender.outcome(exchange, got)
+            if isinstance(outcome, StreamAnswer) or exchange.unshared:
+                self.later(sender.later(exchange, outcome, self._period, self._started))
                 self._answered(None)
                 return
-            self._permit = None
-            protected.leave(permit, failed=protected.verdict(outcome))
+            self._over = True
+            self._settle(failed=sender.verdict(outcome))
         except Exception as error:
-            self._settle()
+            self._over = True
+            self._settle(failed=None)
             outcome = self._chain.broken(exchange, error)
-        self._answered(self._chain.finish(exchange, outcome))
+        self._answered(self._chain.finished(exchange, outcome))
 
     def later(self, outcome: Awaitable[Answer | StreamAnswer | Refusal | None] | Answer | Refusal | None) -> None:
         """It has to be awaited: this is what became of it so far."""
-        self._over, self._outcome, self.awaited = False, outcome, True
+        self._outcome, self.awaited = outcome, True
 
     async def wait(self) -> Answer | StreamAnswer:
         """What ``answered`` did not get."""
-        outcome, self._outcome, self._permit, self._over = self._outcome, None, None, True
+        outcome, self._outcome, self._over = self._outcome, None, True
         return await self._chain.complete(self._exchange, outcome)
 
     def cancel(self) -> None:
@@ -117,27 +123,34 @@ class Call:
         if self._over:
             return
         self._over = True
-        if self._sent_on is not None:
+        if isinstance(self._outcome, Coroutine):
+            _begin_and_cancel(self.wait())
+            return
+        if self._sender is not None:
             self._exchange.upstream_ms = (time.perf_counter() - self._started) * 1000
             self._abort()
-        self._settle()
-        outcome, self._outcome = self._outcome, None
-        if isinstance(outcome, Coroutine):
-            outcome.close()
+            self._settle(failed=None)
         self._chain.left(self._exchange)
 
     def _abort(self) -> None:
-        """What still comes on the connection belongs to nobody."""
-        connection, self._sent_on = self._sent_on, None
+        connection, self._connection = self._connection, None
         if connection is not None:
             connection.abort()
 
-    def _settle(self) -> None:
-        """Give the place at the upstream back; what became of the call says nothing about it."""
-        permit, self._permit = self._permit, None
-        if permit is not None:
-            self._protected.leave(permit, failed=None)
+    def _settle(self, *, failed: bool | None) -> None:
+        """Give the place at the upstream back, once."""
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.settle(self._period, self._started, failed=failed)
 
 
-async def _given(outcome: Answer | StreamAnswer | Refusal) -> Answer | StreamAnswer | Refusal:
-    return outcome
+_ending: set[asyncio.Task[Any]] = set()
+
+
+def _begin_and_cancel(work: Coroutine[Any, Any, Any]) -> None:
+    """End what has not begun as any work ends that is cancelled: it gives back itself what it holds."""
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+    _ending.add(task)
+    task.add_done_callback(_ending.discard)
+    loop.call_soon(task.cancel)

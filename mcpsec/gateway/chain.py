@@ -57,34 +57,39 @@ class Chain:
         exchange, outcome = self._start(request, peer)
         return await self.complete(exchange, outcome)
 
-    def begin(self, request: Request, peer: Peer, answered: Callable[[Answer | None], None]) -> Answer | Call:
-        """``handle`` without waiting: the answer, if it is there already, or else the call that will have it.
+    def begin(self, request: Request, peer: Peer, answered: Callable[[Answer | None], None]) -> Answer | Call | None:
+        """``handle`` without waiting, for a request that repeats one: its answer, or the call that will have it.
 
-        ``answered`` hears of it as ``Call`` says, and never before this has returned.
+        None for any other request: nothing was done. ``answered`` hears of the answer as ``Call`` says, and never
+        before this has returned.
         """
-        exchange, outcome = self._start(request, peer)
+        known, client = request.known, peer.client
+        way = None if known is None or client is None else known.ways.get(client.id)
+        if way is None or way.sender is None or way.whole is not self._way or way.client is not client:
+            return None
+        exchange, outcome = self._start(request, peer, way)
         if isinstance(outcome, Refusal | Answer):
-            return self._finished(exchange, outcome)
+            return self.finished(exchange, outcome)
         call = Call(self, exchange, answered)
-        if outcome is None and exchange.alike is not None:
-            begin = getattr(exchange.endpoint, "begin", None)
-            if begin is not None:
-                try:
-                    refusal = begin(exchange, call)
-                except Exception as error:
-                    return self._finished(exchange, self.broken(exchange, error))
-                if refusal is None:
-                    return call
-                if refusal is not CHANGED:
-                    return self._finished(exchange, refusal)
-        call.later(outcome)
+        sender = exchange.sender
+        if outcome is not None or sender is None or not sender.send(exchange, call):
+            call.later(outcome)
         return call
 
-    def _start(self, request: Request, peer: Peer) -> tuple[Exchange, Outcome | Awaitable[Outcome]]:
+    def _start(
+        self, request: Request, peer: Peer, way: Way | None = None
+    ) -> tuple[Exchange, Outcome | Awaitable[Outcome]]:
+        """Take the steps of a way; no outcome means that the upstream may be asked."""
         self._count += 1
         exchange = Exchange(request, peer, f"{self._prefix}{self._count:08x}")
+        if not self._recorder.healthy:
+            return exchange, Refusal(503, codes.UPSTREAM_UNAVAILABLE, "the service is not available", "log-unavailable")
+        if way is None:
+            known, way = request.known, self._way
+            if known is not None:
+                way = way_of(exchange, known, way)
         try:
-            return exchange, self._admit(exchange)
+            return exchange, self._take(exchange, way)
         except Exception as error:
             return exchange, self.broken(exchange, error)
 
@@ -92,17 +97,19 @@ class Chain:
         self, exchange: Exchange, outcome: Outcome | StreamAnswer | Awaitable[Outcome | StreamAnswer]
     ) -> Answer | StreamAnswer:
         """Wait for what is still to come, ask the upstream unless it was, and end the request."""
+        ended: Refusal | Answer | StreamAnswer | None
         try:
-            if outcome is not None and not isinstance(outcome, Refusal | Answer | StreamAnswer):
-                outcome = await outcome
-            if outcome is None:
-                outcome = await exchange.endpoint.call(exchange)
+            ended = (
+                outcome if outcome is None or isinstance(outcome, Refusal | Answer | StreamAnswer) else await outcome
+            )
+            if ended is None:
+                ended = await exchange.endpoint.call(exchange)
         except Exception as error:
-            outcome = self.broken(exchange, error)
+            ended = self.broken(exchange, error)
         except BaseException:  # cancelled
             self.left(exchange)
             raise
-        return self.finish(exchange, outcome)
+        return self.finish(exchange, ended)
 
     def broken(self, exchange: Exchange, error: Exception) -> Refusal:
         """What nobody foresaw."""
@@ -119,14 +126,15 @@ class Chain:
     def finish(self, exchange: Exchange, outcome: Refusal | Answer | StreamAnswer) -> Answer | StreamAnswer:
         """The answer as the caller gets it; a stream's event is written at its end."""
         if not isinstance(outcome, StreamAnswer):
-            return self._finished(exchange, outcome)
+            return self.finished(exchange, outcome)
         exchange.status = outcome.status
         if exchange.quotas:
             outcome.headers = [*outcome.headers, *quota_headers(exchange.quotas)]
         parts = recorded(exchange, outcome.parts, self._recorder, most=self.stream_bytes)
         return StreamAnswer(outcome.status, outcome.headers, parts, outcome.endless)
 
-    def _finished(self, exchange: Exchange, outcome: Refusal | Answer) -> Answer:
+    def finished(self, exchange: Exchange, outcome: Refusal | Answer) -> Answer:
+        """``finish`` for an answer that is whole."""
         answer = self._refuse(exchange, outcome) if isinstance(outcome, Refusal) else outcome
         exchange.status = answer.status
         if exchange.quotas:
@@ -135,14 +143,6 @@ class Chain:
         exchange.answer_bytes = len(answer.body)
         self._recorder.request(exchange)
         return answer
-
-    def _admit(self, exchange: Exchange) -> Outcome | Awaitable[Outcome]:
-        """Take the steps; None when the upstream may be asked."""
-        if not self._recorder.healthy:
-            return Refusal(503, codes.UPSTREAM_UNAVAILABLE, "the service is not available", "log-unavailable")
-        way = self._way
-        known = exchange.request.known
-        return self._take(exchange, way if known is None else way_of(exchange, known, way))
 
     def _take(self, exchange: Exchange, way: Way, begin: int = 0) -> Outcome | Awaitable[Outcome]:
         """Take a way from one step on, for as long as nothing has to be waited for."""
@@ -158,7 +158,7 @@ class Chain:
         if way.whole is way:
             remember_way(exchange, way)
         else:
-            exchange.alike = way.alike
+            exchange.alike, exchange.sender = way.alike, way.sender
         return self._enter(exchange)
 
     async def _go_on(self, exchange: Exchange, way: Way, begin: int, waited: Awaitable[Outcome]) -> Outcome:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.message import Head, Headers
 
     Handler = Callable[[Request, Peer], Awaitable[Answer | StreamAnswer]]
-    Begin = Callable[[Request, Peer, Callable[[Answer | None], None]], Answer | Call]
+    Begin = Callable[[Request, Peer, Callable[[Answer | None], None]], Answer | Call | None]
 
 __all__ = ["Connection", "ConnectionRegistry", "refusal_answer"]
 
@@ -107,8 +107,8 @@ class Connection(Reading):
     """One client's connection. Requests are served one after the other, pipelined ones wait their turn."""
 
     __slots__ = (
-        "_body", "_body_bytes", "_call", "_continue", "_deadline", "_drained", "_endless", "_head_bytes", "_identify", "_known",
-        "_loop", "_lost", "_parser", "_part", "_paused", "_queue", "_registry", "_request", "_state", "_task",
+        "_body", "_body_bytes", "_call", "_continue", "_deadline", "_drained", "_endless", "_head_bytes", "_identify",
+        "_known", "_loop", "_lost", "_parser", "_part", "_paused", "_queue", "_registry", "_request", "_state", "_task",
         "_transport", "_url", "_waiter", "made", "peer",
     )  # fmt: skip
 
@@ -333,11 +333,11 @@ class Connection(Reading):
     def _begin(self, request: Request) -> None:
         """Answer a request that repeats one, while nothing else is due: mostly that needs no task."""
         begin = self._registry.begin
-        if begin is None:
+        begun = None if begin is None else begin(request, self.peer, self._answered)
+        if begun is None:
             self._enqueue(request)
             return
         self._state, self._deadline, self._request = "busy", 0.0, request
-        begun = begin(request, self.peer, self._answered)
         if isinstance(begun, Answer):
             self._answered(begun)
             return
@@ -431,27 +431,25 @@ class Connection(Reading):
         self._deadline = self._loop.time() + (limits.header_timeout if part == "head" else limits.body_timeout)
         self._say_continue()
 
-    def _head(self, status: int, headers: Headers, *, keep_alive: bool) -> list[bytes]:
+    def _head(self, status: int, headers: Headers, *, keep_alive: bool) -> bytes:
         line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status  # an upstream may have numbers of its own
-        parts = [line, self._registry.date, b"x-content-type-options: nosniff\r\n", *map(_FIELD_LINE, headers)]
-        if not keep_alive:
-            parts.append(b"connection: close\r\n")
-        return parts
+        close = b"" if keep_alive else b"connection: close\r\n"
+        lines = b"".join(map(_FIELD_LINE, headers))
+        return b"%b%bx-content-type-options: nosniff\r\n%b%b" % (line, self._registry.date, lines, close)
 
     def _write(self, answer: Answer, *, keep_alive: bool) -> None:
-        parts = self._head(answer.status, answer.headers, keep_alive=keep_alive)
-        if answer.body or answer.status not in _NO_BODY:
-            parts.append(b"content-length: %d\r\n" % len(answer.body))
+        head, body = self._head(answer.status, answer.headers, keep_alive=keep_alive), answer.body
+        if body or answer.status not in _NO_BODY:
+            self._transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body[:_PIECE]))
         elif answer.status == 202:
-            parts.append(b"content-length: 0\r\n")
-        parts += (b"\r\n", answer.body[:_PIECE])
-        self._transport.write(b"".join(parts))
+            self._transport.write(b"%bcontent-length: 0\r\n\r\n" % head)
+        else:
+            self._transport.write(b"%b\r\n" % head)
 
     async def _stream(self, answer: StreamAnswer, *, keep_alive: bool) -> bool:
         self._endless = answer.endless
         head = self._head(answer.status, answer.headers, keep_alive=keep_alive)
-        head.append(b"transfer-encoding: chunked\r\n\r\n")
-        self._transport.write(b"".join(head))
+        self._transport.write(head + b"transfer-encoding: chunked\r\n\r\n")
         try:
             async for part in answer.parts:
                 if part:

@@ -56,6 +56,9 @@ class KnownHeads:
         ``last`` is the head of the request before it on the connection: mostly it is the same again.
         """
         if last is not None and last.book is self:
+            whole = last.whole
+            if whole is not None and len(data) == last.size and data.startswith(whole):
+                return Request(last, data[len(whole) :])
             request = self._repeated(data, last)
             if request is not None:
                 return request
@@ -96,6 +99,8 @@ class KnownHeads:
         at += len(head.tail)
         if len(data) - at != length or length > self._limits.body_bytes or at - 4 > self._limits.header_bytes:
             return None
+        if not proofs:
+            head.whole, head.size = data[:at], len(data)
         return _request(head, proofs, data[at:])
 
     def remember(self, data: bytes, request: Request) -> None:

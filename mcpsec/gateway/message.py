@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.oauth.access import AccessToken
     from mcpsec.gateway.repeats import Way
     from mcpsec.gateway.steps.trace import TraceContext
+    from mcpsec.gateway.upstreams.sending import Sender
     from mcpsec.protocol.eras import Era
     from mcpsec.protocol.headers import Agreement
     from mcpsec.protocol.jsonrpc import Message
@@ -56,7 +57,8 @@ class Head:
     ``headers`` and ``fields`` lack Content-Length: it frames the message, and the same head may stand before another
     body. The values of the fields in ``proving`` are left out too; ``proofs`` are their places among the headers.
     ``frame`` has the bytes before each value that varies, and whether that one proves; ``tail`` those behind the last
-    (``KnownHeads`` keeps it so, and ``book`` is which).
+    (``KnownHeads`` keeps it so, and ``book`` is which). ``whole`` is it as it last came, where nothing in it proves,
+    before a request of ``size`` bytes in all.
     ``signing`` has what a signature is verified over, as text, the names of its own fields, and the headers it covers.
     ``sent`` is what an upstream gets of it, by the lane ``sent_by``.
     ``passed`` is the step of HTTP hygiene that it has passed; the others are None until somebody asks. ``ways`` has,
@@ -65,7 +67,7 @@ class Head:
 
     __slots__ = (
         "agreement", "book", "fields", "forwarded", "frame", "headers", "mcp_headers", "method", "passed", "path",
-        "proofs", "query", "sent", "sent_by", "signing", "tail", "ways",
+        "proofs", "query", "sent", "sent_by", "signing", "size", "tail", "ways", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +83,8 @@ class Head:
         self.book: object = None
         self.frame: list[tuple[bytes, bool]] = []
         self.tail = b""
+        self.whole: bytes | None = None
+        self.size = 0
         self.passed: object = None
         self.agreement: Agreement | None = None
         self.mcp_headers: dict[str, str] | None = None
@@ -214,6 +218,8 @@ class Exchange:
     redactions: int = 0
     resource: str = ""
     rule: str = ""
+    sender: Sender | None = None
+    """What sends it to its upstream, when it repeats one."""
     session: Any = None
     status: int = 0
     token: AccessToken | None = None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mcpsec.deployment.model import Client
     from mcpsec.gateway.message import Exchange, Head
     from mcpsec.gateway.steps import Repeated, Step
+    from mcpsec.gateway.upstreams.sending import Sender
     from mcpsec.telemetry.counts import Series
     from mcpsec.telemetry.likeness import Likeness
 
@@ -33,10 +34,11 @@ class Way:
     """What a request has to pass: ``parts`` are steps, or parts of them, each with the place of its step.
 
     ``whole`` is the way with all steps in full. ``client`` is whose requests may take a shortened one; ``changes``
-    counts how often it had to be made anew. ``alike`` is the recorder's: what these requests have in common in the log.
+    counts how often it had to be made anew. ``sender`` sends what has passed it, if its upstream has one. ``alike`` is
+    the recorder's: what these requests have in common in the log.
     """
 
-    __slots__ = ("alike", "changes", "client", "parts", "whole")
+    __slots__ = ("alike", "changes", "client", "parts", "sender", "whole")
 
     def __init__(
         self, parts: tuple[tuple[int, Repeated], ...], whole: Way | None = None, client: Client | None = None
@@ -45,6 +47,7 @@ class Way:
         self.whole = whole or self
         self.client = client
         self.changes = 0
+        self.sender: Sender | None = None
         self.alike: dict[tuple[Any, ...], tuple[Likeness, Series]] = {}
 
     @classmethod
@@ -56,8 +59,11 @@ class Way:
 def way_of(exchange: Exchange, known: Head, whole: Way) -> Way:
     """The way of a request with a known head: shortened, when one like it has passed before."""
     client = exchange.client
-    way = None if client is None else known.ways.get(client.id)
-    return way if way is not None and way.whole is whole and way.client is client else whole
+    if client is not None:
+        way = known.ways.get(client.id)
+        if way is not None and way.whole is whole and way.client is client:
+            return way
+    return whole
 
 
 def remember_way(exchange: Exchange, whole: Way) -> None:
@@ -79,3 +85,5 @@ def remember_way(exchange: Exchange, whole: Way) -> None:
         known.ways.clear()
     known.ways[client.id] = way = Way(tuple(parts), whole, client)
     way.changes = changes
+    sender = getattr(exchange.endpoint, "sender", None)
+    way.sender = None if sender is None else sender(exchange)

@@ -51,22 +51,24 @@ class Breaker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
-        self._slow_call = config.slow_call
+        self.slow_call = config.slow_call
         self._changed = changed
         self.clock = clock
         self.state = "closed"
-        self._period = 0  # each change of state begins one; what a call of an earlier one says no longer counts
+        self.period = 0  # each change of state begins one; what a call of an earlier one says no longer counts
         self._until = 0.0
         self._probing = 0
         self._probed = 0
         self._slot = config.window / _SLOTS
         self._slots: deque[list[float]] = deque()  # [begin, calls, failures, slow calls]
+        self._newest: list[float] = []
+        self._fresh_until = 0.0  # when the newest slot ends, or the oldest leaves the window
 
     def admit(self) -> Pass | float:
         """A pass, or the seconds to wait before asking again."""
         now = self.clock()
         if self.state == "closed" or not self._config.enabled:
-            return Pass(self, self._period, now, probe=False)
+            return Pass(self, self.period, now, probe=False)
         if self.state == "open":
             if now < self._until:
                 return self._until - now
@@ -74,15 +76,22 @@ class Breaker:
         if self._probing + self._probed >= self._config.probes:
             return 1.0
         self._probing += 1
-        return Pass(self, self._period, now, probe=True)
+        return Pass(self, self.period, now, probe=True)
+
+    def well(self, period: int) -> None:
+        """Count a call that began in this period and ended well; for ``slow_call`` is ``settled``."""
+        if self.clock() < self._fresh_until and period == self.period:
+            self._newest[1] += 1
+        elif period == self.period and self._config.enabled:
+            self._count(self.clock(), failed=False, slow=False)
 
     def settled(
         self, permit: Pass, period: int, started: float, *, failed: bool | None, answered_at: float | None
     ) -> None:
         """Count how a call ended."""
-        if period != self._period or not self._config.enabled:
+        if period != self.period or not self._config.enabled:
             return
-        if failed is False and self._slow_call is None and not permit.probe:
+        if failed is False and self.slow_call is None and not permit.probe:
             self._count(self.clock(), failed=False, slow=False)  # nearly always
             return
         if permit.probe:
@@ -106,17 +115,16 @@ class Breaker:
             self._become("closed", "trial calls went well")
 
     def _count(self, now: float, *, failed: bool, slow: bool) -> None:
+        if not failed and not slow and now < self._fresh_until:
+            self._newest[1] += 1
+            return
         slots = self._slots
-        if not failed and not slow and slots:
-            newest = slots[-1]
-            if now < newest[0] + self._slot and slots[0][0] > now - self._config.window:
-                newest[1] += 1
-                return
         while slots and slots[0][0] <= now - self._config.window:
             slots.popleft()
         if not slots or now >= slots[-1][0] + self._slot:
             slots.append([now, 0, 0, 0])
-        newest = slots[-1]
+        self._newest = newest = slots[-1]
+        self._fresh_until = min(newest[0] + self._slot, slots[0][0] + self._config.window)
         newest[1] += 1
         newest[2] += failed
         newest[3] += slow
@@ -136,7 +144,8 @@ class Breaker:
 
     def _become(self, state: str, why: str) -> None:
         previous, self.state = self.state, state
-        self._period += 1
+        self.period += 1
         self._probing = self._probed = 0
         self._slots.clear()
+        self._fresh_until = 0.0
         self._changed(state, previous, why)

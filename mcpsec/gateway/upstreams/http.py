@@ -23,6 +23,7 @@ from mcpsec.gateway.upstreams.lanes import Lanes
 from mcpsec.gateway.upstreams.origin import origin_of
 from mcpsec.gateway.upstreams.passing import RETURNED, forwarded, trace_headers
 from mcpsec.gateway.upstreams.relaying import LONG_LIVED, EventRelay
+from mcpsec.gateway.upstreams.sending import Sender
 from mcpsec.gateway.upstreams.timeouts import Timeouts
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import LATEST_LEGACY, LATEST_MODERN, Era, era_of
@@ -35,14 +36,14 @@ if TYPE_CHECKING:
 
     from mcpsec.deployment.model import Client, Limits
     from mcpsec.deployment.model import Upstream as UpstreamConfig
-    from mcpsec.gateway.answers import AnswerGuard
-    from mcpsec.gateway.calls import Call
+    from mcpsec.gateway.answers import AnswerGuard, Inspected
     from mcpsec.gateway.message import Exchange, Headers
     from mcpsec.gateway.sessions import Session, SessionTable
     from mcpsec.gateway.state import SessionRecord
     from mcpsec.gateway.upstreams.body_stream import BodyStream
     from mcpsec.gateway.upstreams.http_client import UpstreamResponse
     from mcpsec.gateway.upstreams.lanes import Lane
+    from mcpsec.gateway.upstreams.protected import ProtectedUpstream
 
 __all__ = ["HttpUpstream"]
 
@@ -81,11 +82,11 @@ class HttpUpstream:
     ) -> None:
         self.name = config.name
         self.timeout = config.timeout
-        self._timeouts = Timeouts(config)
+        self.timeouts = Timeouts(config)
         self.catalogue = Catalogue()
         self._limits = limits
         self._sessions = sessions
-        self._guard = guard
+        self.guard = guard
         self._origin = origin_of(config, limits)
         self._lanes = Lanes(self._origin.host, headers, client_headers or {}, self._origin.pool)
         self._target = self._origin.target
@@ -94,7 +95,7 @@ class HttpUpstream:
         self._own_id = 0
         self._background: set[asyncio.Task[None]] = set()
         self._relay = EventRelay(
-            guard, sessions, limits, self._timeouts, cancel=self._cancel_upstream, refuse=self._refuse_server_request
+            guard, sessions, limits, self.timeouts, cancel=self._cancel_upstream, refuse=self._refuse_server_request
         )
 
     # --- relaying --------------------------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ class HttpUpstream:
             lane = self._lanes.of(None if exchange.client is None else exchange.client.id)
             response = await lane.pool.send(
                 self._request_bytes(exchange, lane),
-                timeout=self._timeouts.of(exchange),
+                timeout=self.timeouts.of(exchange),
                 repeatable=method in _WITHOUT_EFFECTS,
             )
         except UpstreamFault as fault:
@@ -144,16 +145,13 @@ class HttpUpstream:
             return await self._publish(exchange.session, answer)
         return answer
 
-    def begin(self, exchange: Exchange, call: Call) -> bool:
-        """Send a tool's call on a connection that is free. False when there is none: then nothing was done."""
-        lane = self._lanes.of(None if exchange.client is None else exchange.client.id)
-        data, timeout = self._request_bytes(exchange, lane), self._timeouts.of(exchange)
-        connection = lane.pool.take_idle()
-        if connection is None:
-            return False
-        call.sent(self, connection)
-        connection.request(data, timeout, call)
-        return True
+    def sender(self, protected: ProtectedUpstream, exchange: Exchange) -> Sender | None:
+        """What sends calls that repeat this one, which has passed all steps; ``protected`` stands before this."""
+        if exchange.session is not None or exchange.last_event_id:
+            return None
+        return Sender(
+            protected, self, exchange, self._lanes.of(None if exchange.client is None else exchange.client.id)
+        )
 
     def failed(self, exchange: Exchange, fault: UpstreamFault) -> Refusal:
         """What a call gets that got no answer."""
@@ -181,13 +179,17 @@ class HttpUpstream:
         """Serve a session that another gateway has opened. Raises TooManySessionsError."""
         return self._sessions.adopt(id, record, _Tracked(record.upstream_id.encode("latin-1")))
 
+    def head_of(self, exchange: Exchange, lane: Lane) -> bytes:
+        """The lines of a request's head, but what belongs to a session and to a body."""
+        request = exchange.request
+        return b"%b %b HTTP/1.1\r\n%b%b" % (request.method, self._target, lane.head, forwarded(request))
+
     def _request_bytes(self, exchange: Exchange, lane: Lane) -> bytes:
         request = exchange.request
         known = request.known
         if known is not None and exchange.session is None and exchange.message is not None:
             if known.sent_by is not lane:
-                target = b"%b %b HTTP/1.1\r\n" % (request.method, self._target)
-                known.sent, known.sent_by = target + lane.head + forwarded(request), lane
+                known.sent, known.sent_by = self.head_of(exchange, lane), lane
             body = exchange.message.raw
             return b"%bcontent-length: %d\r\n\r\n%b" % (known.sent, len(body), body)
         parts = [request.method, b" ", self._target, b" HTTP/1.1\r\n", lane.head, forwarded(request)]
@@ -232,10 +234,15 @@ class HttpUpstream:
             return Answer(response.status, headers)
         if response.content_type != b"application/json":
             return self._not_json(exchange, response)
-        inspected = self._guard.inspect(exchange, response.body)
+        inspected = self.guard.inspect(exchange, response.body)
         if inspected.data is None:
-            return Refusal(503, codes.ANSWER_UNUSABLE, "the answer can't be passed on", inspected.rule)
+            return self.unusable(inspected)
         return Answer(response.status, headers, inspected.data)
+
+    @staticmethod
+    def unusable(inspected: Inspected) -> Refusal:
+        """What a call gets for an answer of which nothing can be passed on."""
+        return Refusal(503, codes.ANSWER_UNUSABLE, "the answer can't be passed on", inspected.rule)
 
     def _not_json(self, exchange: Exchange, response: UpstreamResponse) -> Answer | Refusal:
         """An answer in no form that MCP knows: its status is kept, its words are not."""
@@ -369,7 +376,7 @@ class HttpUpstream:
     ) -> dict[str, Any]:
         id = self._next_id()
         body = encode_request(id, method, params)
-        timeout, headers = self._timeouts.of_call(method, params), _session_headers(session_id, version)
+        timeout, headers = self.timeouts.of_call(method, params), _session_headers(session_id, version)
         headers += trace_headers(params.get("_meta"))
         response = await self._post(lane, body, headers, timeout, repeatable=method in _WITHOUT_EFFECTS)
         if response.status == 404 and session_id:
@@ -385,7 +392,7 @@ class HttpUpstream:
         if "name" in params:
             headers.append((b"mcp-name", encode_value(str(params["name"])).encode()))
         body = encode_request(id, method, {**params, "_meta": meta})
-        timeout = self._timeouts.of_call(method, params)
+        timeout = self.timeouts.of_call(method, params)
         response = await self._post(lane, body, headers, timeout, repeatable=method in _WITHOUT_EFFECTS)
         return await self._result_of(response, id)
 

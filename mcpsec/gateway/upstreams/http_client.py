@@ -98,11 +98,13 @@ class UpstreamConnection(Reading):
         self.deadline = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start to ask."""
         self._transport = transport  # type: ignore[assignment] # a stream protocol gets a Transport
         self.use_buffer(self._pool.buffer, tls=self._pool.tls is not None)
         self._parser = httptools.HttpResponseParser(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The upstream is gone: whoever waits hears of it."""
         self.closed = True
         self._pool.forget(self)
         if not self._complete and self._until_eof and exc is None:
@@ -111,6 +113,7 @@ class UpstreamConnection(Reading):
             self._fail(UpstreamFault("the upstream closed the connection before its answer was complete"))
 
     def data_received(self, data: bytes) -> None:
+        """Take what has come of the answer."""
         if self._complete:
             # Bytes that nobody asked for: an answer to a request we never sent must not meet the next one.
             self.abort()
@@ -149,6 +152,7 @@ class UpstreamConnection(Reading):
             self._pool.known.remember(data, got.status, got.content_type, got.fields, got.body)
 
     def on_message_begin(self) -> None:
+        """An answer starts."""
         if self._complete:  # behind the answer, in the same piece: nobody asked for it either
             self.abort()
             return
@@ -156,6 +160,7 @@ class UpstreamConnection(Reading):
         self._body, self._size, self._unread = [], 0, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """One header line, or trailer."""
         self._size += len(name) + len(value)
         if self._size > self._pool.header_bytes:
             self._fail(UpstreamFault("the upstream's answer has too large a header"))
@@ -164,6 +169,7 @@ class UpstreamConnection(Reading):
         self._response.fields.setdefault(name.lower(), value)
 
     def on_headers_complete(self) -> None:
+        """The head is whole; of a stream that is all there is to wait for."""
         response = self._response
         response.status = self._parser.get_status_code()
         if response.status < 200:
@@ -180,6 +186,7 @@ class UpstreamConnection(Reading):
             self._resolve(response)
 
     def on_body(self, data: bytes) -> None:
+        """Part of the body."""
         self._unread = -1
         if self._stream is not None:
             self._stream.feed(data)
@@ -192,6 +199,7 @@ class UpstreamConnection(Reading):
         self._body.append(data)
 
     def on_message_complete(self) -> None:
+        """The answer is whole."""
         response = self._response
         if response.status < 200 or self._complete:
             return
@@ -251,14 +259,17 @@ class UpstreamConnection(Reading):
         self._fail(UpstreamTimeout("no answer within the deadline"))
 
     def pause(self) -> None:
+        """Send nothing for a while."""
         if not self.closed:
             self._transport.pause_reading()
 
     def resume(self) -> None:
+        """Go on."""
         if not self.closed:
             self._transport.resume_reading()
 
     def abort(self) -> None:
+        """Cut it: nobody waits for what still comes."""
         self.closed = True
         self._transport.abort()
 

@@ -37,12 +37,14 @@ class Pool(Protocol):
 class Lane:
     """One credential: the head lines that every request of it has, and its pool of connections."""
 
-    __slots__ = ("head", "pool")
+    __slots__ = ("former", "head", "pool")
 
     def __init__(self, host: str, headers: Mapping[str, str], pool: Pool) -> None:
         own = {"host": host, "user-agent": f"mcpsec/{__version__}", **headers}
         self.head = "".join(f"{name}: {value}\r\n" for name, value in own.items()).encode()
         self.pool = pool
+        self.former = False
+        """Whether others have taken its place: only what runs on it runs on."""
 
 
 class Lanes:
@@ -68,6 +70,8 @@ class Lanes:
         if credentials == self._credentials:
             return
         self._credentials = credentials
+        for lane in self._all:
+            lane.former = True
         self._before += self._all
         while len(self._before) > _MOST_BEFORE:
             self._before.pop(0).pool.close()

@@ -9,7 +9,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
-from mcpsec.gateway.steps import CHANGED
 from mcpsec.gateway.streams import watched
 from mcpsec.gateway.upstreams.base import RpcError
 from mcpsec.gateway.upstreams.breaker import Breaker, Pass
@@ -21,11 +20,10 @@ if TYPE_CHECKING:
 
     from mcpsec.deployment.model import Client
     from mcpsec.deployment.model import Upstream as UpstreamConfig
-    from mcpsec.gateway.calls import Call
     from mcpsec.gateway.message import Exchange
     from mcpsec.gateway.sessions import Session
-    from mcpsec.gateway.steps import Changed
     from mcpsec.gateway.upstreams.base import Upstream
+    from mcpsec.gateway.upstreams.sending import Sender
 
 __all__ = ["ProtectedUpstream"]
 
@@ -58,8 +56,7 @@ class ProtectedUpstream:
         self.name = inner.name
         self.catalogue = inner.catalogue
         self.breaker = Breaker(config.breaker, changed=lambda *what: changed(config.name, *what))
-        self._begin: Callable[[Exchange, Call], bool] | None = getattr(inner, "begin", None)
-        self._bound = config.in_flight
+        self.bound = config.in_flight
         self.running = 0
         self._answers = answers
         self.share = share
@@ -86,24 +83,13 @@ class ProtectedUpstream:
             return permit
         return await self.pass_on(exchange, permit, self.inner.call(exchange))
 
-    def begin(self, exchange: Exchange, call: Call) -> Refusal | Changed | None:
-        """Send a call on its way: None when that is done, ``CHANGED`` when it has to go the way of ``call``."""
-        begin = self._begin
-        if begin is None or self.breaker.state != "closed":
-            return CHANGED
-        permit = self._enter()
-        if isinstance(permit, Refusal):
-            return permit
-        sent = False
-        try:
-            sent = begin(exchange, call)
-        finally:
-            if not sent:
-                self.leave(permit, failed=None)
-        if not sent:
-            return CHANGED
-        call.passed(self, permit)
-        return None
+    def sender(self, exchange: Exchange) -> Sender | None:
+        """What sends calls that repeat this one, where the upstream knows a shorter way for them."""
+        sender = getattr(self.inner, "sender", None)
+        if sender is None or self.breaker.slow_call is not None:
+            return None
+        made: Sender = sender(self, exchange)
+        return made
 
     async def pass_on(
         self, exchange: Exchange, permit: Pass, answering: Awaitable[Answer | StreamAnswer | Refusal]
@@ -148,7 +134,7 @@ class ProtectedUpstream:
             self.leave(permit, failed=failed)
 
     def _enter(self) -> Pass | Refusal:
-        if self.running >= self._bound:
+        if self.running >= self.bound:
             return Refusal(
                 429, codes.BUSY, "too many requests at once", "in-flight-upstream", headers=[(b"retry-after", b"1")]
             )
@@ -169,6 +155,14 @@ class ProtectedUpstream:
         if failed is not None and self._up is not (not failed):
             self._up = not failed
             self._answers(self.name, self._up)
+
+    def ended_well(self, period: int) -> None:
+        """``leave`` for a call of that period of the breaker's which got an answer."""
+        self.running -= 1
+        self.breaker.well(period)
+        if not self._up:
+            self._up = True
+            self._answers(self.name, True)
 
     @staticmethod
     def verdict(answer: Answer | Refusal) -> bool | None:
