@@ -54,7 +54,10 @@ class Chain:
 
     async def handle(self, request: Request, peer: Peer) -> Answer | StreamAnswer:
         """Answer one request, and write its one event when it is over."""
-        exchange, outcome = self._start(request, peer)
+        self._count += 1
+        exchange = Exchange(request, peer, f"{self._prefix}{self._count:08x}")
+        known, way = request.known, self._way
+        outcome = self._admit(exchange, way if known is None else way_of(exchange, known, way))
         return await self.complete(exchange, outcome)
 
     def begin(self, request: Request, peer: Peer, answered: Callable[[Answer | None], None]) -> Answer | Call | None:
@@ -67,7 +70,9 @@ class Chain:
         way = None if known is None or client is None else known.ways.get(client.id)
         if way is None or way.sender is None or way.whole is not self._way or way.client is not client:
             return None
-        exchange, outcome = self._start(request, peer, way)
+        self._count += 1
+        exchange = Exchange(request, peer, f"{self._prefix}{self._count:08x}")
+        outcome = self._admit(exchange, way)
         if isinstance(outcome, Refusal | Answer):
             return self.finished(exchange, outcome)
         call = Call(self, exchange, answered)
@@ -76,22 +81,14 @@ class Chain:
             call.later(outcome)
         return call
 
-    def _start(
-        self, request: Request, peer: Peer, way: Way | None = None
-    ) -> tuple[Exchange, Outcome | Awaitable[Outcome]]:
-        """Take the steps of a way; no outcome means that the upstream may be asked."""
-        self._count += 1
-        exchange = Exchange(request, peer, f"{self._prefix}{self._count:08x}")
+    def _admit(self, exchange: Exchange, way: Way) -> Outcome | Awaitable[Outcome]:
+        """Take the steps of a way; None when the upstream may be asked."""
         if not self._recorder.healthy:
-            return exchange, Refusal(503, codes.UPSTREAM_UNAVAILABLE, "the service is not available", "log-unavailable")
-        if way is None:
-            known, way = request.known, self._way
-            if known is not None:
-                way = way_of(exchange, known, way)
+            return Refusal(503, codes.UPSTREAM_UNAVAILABLE, "the service is not available", "log-unavailable")
         try:
-            return exchange, self._take(exchange, way)
+            return self._take(exchange, way)
         except Exception as error:
-            return exchange, self.broken(exchange, error)
+            return self.broken(exchange, error)
 
     async def complete(
         self, exchange: Exchange, outcome: Outcome | StreamAnswer | Awaitable[Outcome | StreamAnswer]
@@ -146,14 +143,15 @@ class Chain:
 
     def _take(self, exchange: Exchange, way: Way, begin: int = 0) -> Outcome | Awaitable[Outcome]:
         """Take a way from one step on, for as long as nothing has to be waited for."""
-        for place, part in way.parts if not begin else [each for each in way.parts if each[0] >= begin]:
+        for part in way.order if not begin else [part for place, part in way.parts if place >= begin]:
             outcome = part(exchange)
             if outcome is None:
                 continue
-            if outcome is CHANGED:
-                return self._take(exchange, way.whole, place)
             if isinstance(outcome, Refusal | Answer):
                 return outcome
+            place = way.parts[way.order.index(part)][0]
+            if outcome is CHANGED:
+                return self._take(exchange, way.whole, place)
             return self._go_on(exchange, way, place + 1, outcome)
         if way.whole is way:
             remember_way(exchange, way)

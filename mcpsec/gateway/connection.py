@@ -66,7 +66,7 @@ class ConnectionRegistry:
         self.use(limits)
         self.connections: set[Connection] = set()
         self.draining = False
-        self.date = b""
+        self.stamp()
         self.buffer = read_buffer()
         self.refused: Callable[[Refusal, Peer], None] = lambda _refusal, _peer: None
 
@@ -75,9 +75,13 @@ class ConnectionRegistry:
         self.limits = limits
         self.heads = KnownHeads(limits)
 
+    def stamp(self) -> None:
+        """Tell the time in the header lines that every answer has."""
+        self.fields = f"date: {formatdate(usegmt=True)}\r\nx-content-type-options: nosniff\r\n".encode()
+
     def sweep(self, now: float) -> None:
         """Enforce every connection's deadline; called a few times a second."""
-        self.date = f"date: {formatdate(usegmt=True)}\r\n".encode()
+        self.stamp()
         for connection in tuple(self.connections):
             connection.enforce_deadline(now)
 
@@ -347,20 +351,20 @@ class Connection(Reading):
 
     def _answered(self, answer: Answer | None) -> None:
         """The answer of the call that was begun is there; None: it has to be awaited."""
-        call, request = self._call, self._request
+        call, self._call = self._call, None
+        request = self._request
         if answer is None:
+            self._call = call
             self._queue.appendleft((request, call))
         elif request.keep_alive and not self._registry.draining and len(answer.body) <= _PIECE and not self._drained:
-            self._call = None
             self._write(answer, keep_alive=True)
             if self._drained is None:
                 self._next_request()
+                if not self._queue:
+                    return
             else:
                 self._queue.appendleft((request, None))
-            if not self._queue:
-                return
         else:
-            self._call = None
             self._queue.appendleft((request, answer))
         self._wake()
 
@@ -424,8 +428,7 @@ class Connection(Reading):
             return
         limits, part = self._registry.limits, self._part
         if not part:
-            self._state = "idle"
-            self._deadline = self._loop.time() + limits.idle_timeout
+            self._state, self._deadline = "idle", self._loop.time() + limits.idle_timeout
             return
         self._state = part  # a pipelined request has come in part
         self._deadline = self._loop.time() + (limits.header_timeout if part == "head" else limits.body_timeout)
@@ -434,17 +437,17 @@ class Connection(Reading):
     def _head(self, status: int, headers: Headers, *, keep_alive: bool) -> bytes:
         line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status  # an upstream may have numbers of its own
         close = b"" if keep_alive else b"connection: close\r\n"
-        lines = b"".join(map(_FIELD_LINE, headers))
-        return b"%b%bx-content-type-options: nosniff\r\n%b%b" % (line, self._registry.date, lines, close)
+        return b"%b%b%b%b" % (line, self._registry.fields, b"".join(map(_FIELD_LINE, headers)), close)
 
     def _write(self, answer: Answer, *, keep_alive: bool) -> None:
         head, body = self._head(answer.status, answer.headers, keep_alive=keep_alive), answer.body
-        if body or answer.status not in _NO_BODY:
-            self._transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body[:_PIECE]))
-        elif answer.status == 202:
-            self._transport.write(b"%bcontent-length: 0\r\n\r\n" % head)
+        if body:
+            data = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body if len(body) <= _PIECE else body[:_PIECE])
+        elif answer.status == 202 or answer.status not in _NO_BODY:
+            data = b"%bcontent-length: 0\r\n\r\n" % head
         else:
-            self._transport.write(b"%b\r\n" % head)
+            data = b"%b\r\n" % head
+        self._transport.write(data)
 
     async def _stream(self, answer: StreamAnswer, *, keep_alive: bool) -> bool:
         self._endless = answer.endless

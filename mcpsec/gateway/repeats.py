@@ -33,17 +33,18 @@ _CHANGES = 16
 class Way:
     """What a request has to pass: ``parts`` are steps, or parts of them, each with the place of its step.
 
-    ``whole`` is the way with all steps in full. ``client`` is whose requests may take a shortened one; ``changes``
-    counts how often it had to be made anew. ``sender`` sends what has passed it, if its upstream has one. ``alike`` is
-    the recorder's: what these requests have in common in the log.
+    ``order`` has them without their places. ``whole`` is the way with all steps in full. ``client`` is whose requests
+    may take a shortened one; ``changes`` counts how often it had to be made anew. ``sender`` sends what has passed it,
+    if its upstream has one. ``alike`` is the recorder's: what these requests have in common in the log.
     """
 
-    __slots__ = ("alike", "changes", "client", "parts", "sender", "whole")
+    __slots__ = ("alike", "changes", "client", "order", "parts", "sender", "whole")
 
     def __init__(
         self, parts: tuple[tuple[int, Repeated], ...], whole: Way | None = None, client: Client | None = None
     ) -> None:
         self.parts = parts
+        self.order = tuple(part for _, part in parts)
         self.whole = whole or self
         self.client = client
         self.changes = 0

@@ -142,7 +142,9 @@ class UpstreamConnection(Reading):
             return False
         self._complete = True
         self._pool.give_back(self)
-        self._resolve(UpstreamResponse(*known))
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_result(UpstreamResponse(*known))
         return True
 
     def _remember(self, data: bytes) -> None:
