@@ -46,7 +46,10 @@ class OwnCertificate:
         if not self._settled:
             self._settled = True
             await asyncio.sleep(_SETTLE_SECONDS)
-        text = await asyncio.to_thread(self._look, now)
+        try:
+            text = await asyncio.to_thread(self._look, now)
+        except (Error, OSError, ValueError):  # a file that is being replaced, or broken: ``TrustFiles`` speaks of those
+            return
         if text and text != self._said:
             self._say(text)
         self._said = text

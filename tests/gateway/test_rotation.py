@@ -146,3 +146,24 @@ def test_the_end_of_the_revocation_list_is_announced_and_the_client_authority_no
     asyncio.run(scenario())
     assert len(said) == 1 and "mcpsec certs crl" in said[0]
     assert crl.read_bytes() == before
+
+
+@pytest.mark.parametrize("broken", ["certificate", "crl"])
+def test_a_file_that_is_broken_for_a_while_is_no_fault_of_the_upkeep(
+    made: Any, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads it to use it says so; when it is whole again, the upkeep goes on."""
+    monkeypatch.setattr("mcpsec.gateway.rotation._SETTLE_SECONDS", 0.0)
+    said: list[str] = []
+    tls = load(made.directory / "mcpsec.toml").server.tls
+    (made.directory / "pki" / "pki.toml").unlink()
+    own, path = OwnCertificate(tls, say=said.append), getattr(tls, broken)
+    whole = path.read_bytes()
+    late = datetime(2090, 1, 1, tzinfo=UTC)
+    for content in (b"-----BEGIN", b""):
+        path.write_bytes(content)
+        asyncio.run(own.maintain(late if broken == "certificate" else datetime.now(UTC)))
+        assert said == []
+    path.write_bytes(whole)
+    asyncio.run(own.maintain(late))
+    assert len(said) == 1 and "no client can connect" in said[0]
