@@ -29,7 +29,12 @@ _BARE = r"(?P<bare>[^\s\"'`<>|;&$(){},]{4,128})"
 _WORD = r"(?P<bare>[A-Za-z][\w$#]{3,127})"
 _CERTAIN = r"[\"']?[^\s\"'-][^\s\"']{0,80}[\"']?[ \t]+"
 _NAME = r"\w{0,40}(?:pass|secret|token|key|auth|cred)\w{0,24}"
-_OPTION, _SQL = "command-line-credentials", "generic-password"
+_SNMP = r"snmp(?:walk|get|set|bulkwalk|bulkget|getnext|table|status|trap|inform|df)\b[^\n|;]{0,160}?[ \t]"
+_LOGIN = r"[ \t]+(?:@\w{1,40}[ \t]*=[ \t]*)?N?'[^'\n]{1,64}'[ \t]*,[ \t]*(?:@\w{1,40}[ \t]*=[ \t]*)?N?"
+_CHARACTERS = rf"{_QUOTED}\.tochararray"
+_EXPECT = r"ssword[^\n]{0,12}[\"'}][;\s{]{1,8}send[ \t]+(?:--[ \t]+)?\\?[\"'](?P<quoted>[^\"'\r\n\\$]{4,64})\\+r"
+_CIPHER = r"[\"'][\w-]{4,20}[\"'][ \t]*,[ \t]*"
+_OPTION, _SQL, _SECRET = "command-line-credentials", "generic-password", "generic-secret"
 
 IDIOMS = (
     ("mysql", rf"mysql(?:dump|admin|import|sh)?\b[^\n|;]{{0,160}}?[ \t]-p{_VALUE}", _OPTION),
@@ -56,6 +61,12 @@ IDIOMS = (
     ("echo", rf"echo[ \t]+(?:-[en]+[ \t]+)?{_VALUE}[ \t]*\|[ \t]*(?:sudo[ \t]+-s|(?:ch)?passwd\b|cryptsetup)", _OPTION),
     ("net use", rf"net use[^\n]{{0,120}}?\\\\\S{{1,80}}[ \t]+{_VALUE}[ \t]+/user", _OPTION),
     (" /user:", rf" /user:\S{{1,64}}[ \t]+{_VALUE}", _OPTION),
+    ("net user ", rf"net user[ \t]+[\w.-]{{1,64}}[ \t]+{_VALUE}", _OPTION),
+    ("snmp", rf"{_SNMP}(?-i:-A)[ \t]+{_VALUE}", _OPTION),
+    ("snmp", rf"{_SNMP}(?-i:-X)[ \t]+{_VALUE}", _OPTION),
+    ("zip ", rf"zip[ \t]+(?:-[a-z0-9]{{1,4}}[ \t]+){{0,3}}(?-i:-P)[ \t]*{_VALUE}", _OPTION),
+    ("7z", rf"7z[ar]?[ \t]+[^\n|;]{{1,120}}?[ \t]-p{_VALUE}", _OPTION),
+    ("ssword", _EXPECT, _OPTION),
     ("identified", rf"identified[ \t]+(?:by|with[ \t]+\S{{1,40}}[ \t]+by)[ \t]+(?:password[ \t]+)?{_QUOTED}", _SQL),
     ("identified", rf"identified[ \t]+by[ \t]+{_WORD}(?:;|[ \t]+(?:using[ \t]+'|default[ \t]+tablespace))", _SQL),
     ("plainauth(", rf"plainauth\([ \t]*[\"'][^\"'\n]{{0,64}}[\"'][ \t]*,[ \t]*{_USER}{_QUOTED}", _SQL),
@@ -64,8 +75,22 @@ IDIOMS = (
     ("wifi.begin(", rf"wifi\.begin\([ \t]*[\"'][^\"'\n]{{1,64}}[\"'][ \t]*,[ \t]*{_QUOTED}", _SQL),
     ("psk", rf"psk[ \t]*=[ \t]*{_QUOTED}", _SQL),
     ("input password", rf"input password[ \t]{{2,8}}\S{{1,80}}[ \t]{{2,8}}{_VALUE}", _SQL),
-    ("jwt.", rf"jwt\.(?:sign|encode|verify|decode)\([^\n(),\"']{{1,60}},[ \t]*{_QUOTED}", "generic-secret"),
-    ("secretkeyspec(", rf"secretkeyspec\([ \t]*{_QUOTED}\.getbytes", "generic-secret"),
+    ("authenticate(", rf"authenticate\([ \t]*{_USER}{_QUOTED}", _SQL),
+    ("passwordauthentication(", rf"passwordauthentication\([ \t]*{_USER}{_QUOTED}", _SQL),
+    ("ftp_login(", rf"ftp_login\([^,\n]{{1,40}},[ \t]*{_USER}{_QUOTED}", _SQL),
+    ("sequelize(", rf"sequelize\([ \t]*[\"'][^\"'\n]{{1,64}}[\"'][ \t]*,[ \t]*{_USER}{_QUOTED}", _SQL),
+    ("convertto-securestring", rf"convertto-securestring[ \t]+(?:-string[ \t]+)?{_QUOTED}", _SQL),
+    ("sp_addlogin", rf"sp_addlogin{_LOGIN}{_QUOTED}", _SQL),
+    ("security_credentials", rf"security_credentials[ \t]*,[ \t]*{_QUOTED}", _SQL),
+    (".load(", rf"\.load\([^()\n]{{1,60}},[ \t]*{_CHARACTERS}", _SQL),
+    ("pbekeyspec(", rf"pbekeyspec\([ \t]*{_CHARACTERS}", _SQL),
+    ("passwordprotection(", rf"passwordprotection\([ \t]*{_CHARACTERS}", _SQL),
+    ("openssl_", rf"openssl_(?:en|de)crypt\([^\n]{{1,60}}?,[ \t]*{_CIPHER}{_QUOTED}", _SECRET),
+    ("login", rf"login[ \t]*[:=][ \t]*[\w.@-]{{2,64}}[ \t]+/[ \t]+{_BARE}", _SQL),
+    ("credentials", rf"credentials[ \t]*[:=][ \t]*[\w.@-]{{2,64}}[ \t]*/[ \t]*{_BARE}", _SQL),
+    (" pw ", rf" pw[ \t]+{_BARE}", _SQL),
+    ("jwt.", rf"jwt\.(?:sign|encode|verify|decode)\([^\n(),\"']{{1,60}},[ \t]*{_QUOTED}", _SECRET),
+    ("secretkeyspec(", rf"secretkeyspec\([ \t]*{_QUOTED}\.getbytes", _SECRET),
     ("login(", rf"login\([ \t]*{_USER}{_QUOTED}", _SQL),
     ("auth", rf"auth[ \t]{{0,2}}[=:(,][ \t]{{0,2}}\(?[ \t]{{0,2}}{_USER}{_QUOTED}[ \t]{{0,2}}\)", _SQL),
     ("credential", rf"credentials?\([ \t]*{_USER}{_QUOTED}", _SQL),
