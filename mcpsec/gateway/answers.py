@@ -38,6 +38,7 @@ _LISTS = {
 _ORDINARY = frozenset({"content", "isError", "structuredContent", "resultType", "ttlMs", "_meta"})
 """Members of a tool's result about which there is nothing to judge."""
 _FRAME = frozenset({"jsonrpc", "id", "result"})
+_IDS = (int, str, type(None))
 _GREETINGS = frozenset({"initialize", "server/discover"})
 
 
@@ -79,13 +80,22 @@ class AnswerGuard:
             frame = orjson.loads(data)
         except orjson.JSONDecodeError:
             return Inspected(None, rule="answer-not-json")
+        if exchange.kind == "tool" and type(frame) is dict and _FRAME.issuperset(frame):
+            result = frame.get("result")
+            if (  # a tool's result, no error, in which ``check`` would find nothing: nearly always
+                type(result) is dict
+                and _ORDINARY.issuperset(result)
+                and result.get("isError") is not True
+                and isinstance(frame.get("id"), _IDS)
+            ):
+                cleaner = self._cleaners.get(exchange.upstream)
+                if cleaner is None or cleaner.is_clean(frame, data):
+                    return tuple.__new__(Inspected, (data, True, None, ""))  # as Inspected(…), with no call in between
         if not isinstance(frame, dict):
             return Inspected(None, rule="answer-not-a-message")
         id, has_method = frame.get("id"), "method" in frame
-        if (id is not None and not isinstance(id, (int, str))) or (has_method and not isinstance(frame["method"], str)):
+        if not isinstance(id, _IDS) or (has_method and not isinstance(frame["method"], str)):
             return Inspected(None, rule="answer-not-a-message")
-        if exchange.kind == "tool" and self._is_ordinary(exchange, frame, data):
-            return Inspected(data, answers=True)
         passed, changed = self.check(exchange, frame, data)
         request = id if has_method else None
         if not passed:
@@ -96,16 +106,6 @@ class AnswerGuard:
             except orjson.JSONEncodeError:  # it reads four times the depth that it writes
                 return Inspected(None, server_request=request, rule="answer-too-deep")
         return Inspected(data, not has_method, request)
-
-    def _is_ordinary(self, exchange: Exchange, frame: dict[str, Any], data: bytes) -> bool:
-        """Whether this is a tool's result, no error, in which ``check`` would find nothing: nearly always."""
-        result = frame.get("result")
-        if type(result) is not dict or not _FRAME.issuperset(frame) or not _ORDINARY.issuperset(result):
-            return False
-        if result.get("isError") is True:
-            return False
-        cleaner = self._cleaners.get(exchange.upstream)
-        return cleaner is None or cleaner.is_clean(frame, data)
 
     def check(self, exchange: Exchange, frame: dict[str, Any], data: bytes | None = None) -> tuple[bool, bool]:
         """Whether a message may pass, and whether it was changed in place. ``data`` is its text, if it is at hand."""

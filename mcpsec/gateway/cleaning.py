@@ -15,6 +15,7 @@ import orjson
 import re2
 
 from mcpsec.leaks import clean
+from mcpsec.leaks.redaction import holds_secret
 from mcpsec.protocol import codes
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class AnswerCleaner:
 
     def is_clean(self, frame: dict[str, Any], data: bytes) -> bool:
         """Whether a message with this text, which is no error, holds nothing to take out."""
-        return self._secrets == "pass" or not _may_hold_secret(data, frame)
+        return self._secrets == "pass" or not (_is_suspicious(data) or (b"\\" in data and _hides_secret(frame)))
 
     def clean(self, exchange: Exchange, frame: dict[str, Any], data: bytes | None = None) -> bool:
         """Clean one message; True when it was changed. ``data`` is its text, if it is at hand unchanged."""
@@ -84,7 +85,7 @@ class AnswerCleaner:
                 data = orjson.dumps(frame)
             except orjson.JSONEncodeError:  # deeper than anything that is passed on
                 return changed
-        if not _may_hold_secret(data, frame):
+        if self.is_clean(frame, data):
             return changed
         rules: list[str] = []
         for member in _MEMBERS:
@@ -100,18 +101,14 @@ class AnswerCleaner:
         return True
 
 
-def _may_hold_secret(data: bytes, frame: dict[str, Any]) -> bool:
-    """Whether a message deserves the long look: by its text, and by its words where the text hides them in escapes."""
-    if _is_suspicious(data):
-        return True
-    if b"\\" not in data:
-        return False
+def _hides_secret(frame: dict[str, Any]) -> bool:
+    """Whether a message's words deserve the long look: the text may hide them in escapes."""
     words = "\n".join(_strings([frame.get(member) for member in _MEMBERS]))
     return _is_suspicious(words.encode("utf-8", "surrogatepass"))
 
 
 def _is_suspicious(text: bytes) -> bool:
-    return bool(clean(text)[1]) or b"-----BEGIN" in text or (b"MII" in text and _certificates.search(text) is not None)
+    return holds_secret(text) or b"-----BEGIN" in text or (b"MII" in text and _certificates.search(text) is not None)
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -147,6 +147,10 @@ class _Leads:
             spans.extend([(end - reach, end) for end in places])
 
 
+def _collect(number: int, _start: int, end: int, _flags: int, hits: list[tuple[int, int]]) -> None:
+    hits.append((number, end))
+
+
 class Bulk:
     """A loaded database. Threads may share it: a lock keeps them from the scratch space while one of them scans."""
 
@@ -185,20 +189,16 @@ class Bulk:
     def _scan(self, data: bytes) -> list[tuple[int, int]]:
         """Every hit: the number of its expression and where it ends."""
         hits: list[tuple[int, int]] = []
-        append = hits.append
-
-        def collect(number: int, start: int, end: int, flags: int, context: object) -> None:
-            append((number, end))
-
         with self._lock:
-            self._db.scan(data, match_event_handler=collect)
+            self._db.scan(data, match_event_handler=_collect, context=hits)
         return hits
 
     def find(self, data: bytes, *, path: str | None, floor: int) -> list[Match]:
         """The same answer as :func:`mcpsec.leaks.detection.find`."""
         hits = self._scan(data)
-        self._at_beginning(data, hits)
-        where = assignments.surroundings(path)
+        if data[:1].isalnum():  # a JSON text, say, begins with nothing that they find
+            self._at_beginning(data, hits)
+        where = "" if path is None else assignments.surroundings(path)
         if not hits and where != "settings":
             return []  # a configuration has hits: its marks are expressions too
         leads = self._leads(data, hits)

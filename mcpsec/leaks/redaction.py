@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mcpsec.leaks.findings import Match
 
-__all__ = ["RedactingFilter", "clean", "prepare", "redact", "redact_bytes"]
+__all__ = ["RedactingFilter", "clean", "holds_secret", "prepare", "redact", "redact_bytes"]
 
 FAILED = b"[REDACTED: text could not be examined]"
 MEDIUM = 1
@@ -99,6 +99,14 @@ def clean(data: bytes) -> tuple[bytes, list[str]]:
         return b"".join(pieces), [match.rule.id for match in matches]
     except Exception:  # noqa: BLE001,RUF100 # a log line must not bring its writer down
         return FAILED, ["unexamined"]
+
+
+def holds_secret(data: bytes) -> bool:
+    """Whether ``clean`` would take anything out of ``data``. Never raises: what can't be examined may hold one."""
+    try:
+        return bool(_engine.find(data) if _engine.settled else _engine.look(data))
+    except Exception:  # noqa: BLE001,RUF100
+        return True
 
 
 def redact_bytes(data: bytes) -> bytes:

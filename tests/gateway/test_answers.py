@@ -9,6 +9,7 @@ import pytest
 
 from mcpsec.deployment.model import Client
 from mcpsec.gateway.answers import AnswerGuard
+from mcpsec.gateway.cleaning import AnswerCleaner
 from mcpsec.gateway.handles import HandleSeal
 from mcpsec.gateway.message import Exchange, Peer, Request
 from mcpsec.gateway.upstreams.base import Catalogue
@@ -41,3 +42,50 @@ async def test_a_list_that_can_be_read_but_not_written_is_refused() -> None:
     assert orjson.loads(passed.data)["result"]["tools"][0]["name"] == "t"
     refused = guard.inspect(exchange, answer(600))
     assert (refused.data, refused.rule) == (None, "answer-too-deep")
+
+
+TOKEN = "ghp_" + "wWPw5k4aXcaT4fNP0UcnZwJUVFk6LO2bVxWr"[:36]
+ORDINARY = b'{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"hello"}],"isError":false}}'
+RESULTS: dict[str, tuple[bytes, str | None]] = {
+    "an ordinary one": (ORDINARY, None),
+    "an id that is a text": (ORDINARY.replace(b'"id":1', b'"id":"a"'), None),
+    "an id that is null": (ORDINARY.replace(b'"id":1', b'"id":null'), None),
+    "a secret": (ORDINARY.replace(b"hello", TOKEN.encode()), ""),
+    "a secret in escapes": (ORDINARY.replace(b"hello", b"gh\\u0070_" + TOKEN[4:].encode()), ""),
+    "a certificate": (ORDINARY.replace(b"hello", b"-----BEGIN CERTIFICATE-----"), ""),
+    "an error with a trace": (ORDINARY.replace(b"false", b"true").replace(b"hello", b"goroutine 7 [running]"), ""),
+    "a list": (ORDINARY.replace(b'"content"', b'"tools":[{"name":"hidden"}],"x"'), ""),
+    "no JSON": (ORDINARY[:-1], "answer-not-json"),
+    "a batch": (b"[" + ORDINARY + b"]", "answer-not-a-message"),
+    "a text": (b'"result"', "answer-not-a-message"),
+    "an id that is a list": (ORDINARY.replace(b'"id":1', b'"id":[1]'), "answer-not-a-message"),
+    "an id with a fraction": (ORDINARY.replace(b'"id":1', b'"id":1.5'), "answer-not-a-message"),
+    "a method that is none": (ORDINARY.replace(b'"result"', b'"method":1,"result"'), "answer-not-a-message"),
+}
+
+
+class Nothing(Everything):
+    """A policy that shows nothing."""
+
+    def visible(self, client: str, upstream: str, kind: str, name: str) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("name", RESULTS)
+async def test_a_tools_result_is_judged_by_its_own_bytes(name: str) -> None:
+    data, rule = RESULTS[name]
+    exchange = Exchange(Request(), Peer("127.0.0.1", client=Client(id="tester")), "1")
+    exchange.endpoint, exchange.kind, exchange.upstream = Endpoint(), "tool", "demo"
+    guard = AnswerGuard(lambda: Nothing(), HandleSeal(60), {"demo": AnswerCleaner("redact", "hide")})  # type: ignore[arg-type, return-value]
+    for each in (ORDINARY, data):  # whatever came before it
+        inspected = guard.inspect(exchange, each)
+    if rule:
+        assert (inspected.data, inspected.rule) == (None, rule)
+    elif rule is None:
+        assert inspected == (data, True, None, "")
+        assert inspected.data is data
+    else:
+        assert inspected.answers
+        assert inspected.data not in (None, data)
+        shown = str(inspected.data)
+        assert not any(word in shown for word in (TOKEN, TOKEN[4:], "BEGIN", "goroutine", "hidden"))

@@ -2,7 +2,7 @@ from base64 import b64encode
 
 import pytest
 
-from mcpsec.leaks import scan_bytes
+from mcpsec.leaks import decoding, scan_bytes
 from mcpsec.leaks.bulk import Bulk, available
 from mcpsec.leaks.detection import find
 from mcpsec.leaks.rulebook import packaged
@@ -206,3 +206,14 @@ def test_a_kubernetes_secret_is_read():
 )
 def test_what_is_no_kubernetes_secret_is_left(text):
     assert found(text, "a.yaml") == []
+
+
+def test_only_a_letter_or_digit_begins_what_is_found_at_a_texts_beginning():
+    if not available():
+        pytest.skip("needs the package hyperscan: pip install hyperscan")
+    assert all(begins[:1].isalnum() for begins in Bulk(packaged())._short)
+    others = [bytes([byte]) for byte in range(256) if not bytes([byte]).isalnum()]
+    tails = (b"a" * 60, b"41" * 40, b"VGhpcyBpcyBzb21lIHRleHQgdGhhdCBpcyBsb25nIGVub3VnaA==")
+    assert decoding.at_beginning(tails[2])
+    assert decoding.at_beginning(tails[1])
+    assert not any(decoding.at_beginning(begin + tail) for begin in others for tail in tails)

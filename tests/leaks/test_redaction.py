@@ -47,6 +47,16 @@ def test_a_failure_hides_everything(monkeypatch):
     monkeypatch.setattr(redaction._engine, "find", lambda data: 1 / 0)
     assert PASSWORD not in redact(ENV)
     assert clean(ENV.encode()) == (redaction.FAILED, ["unexamined"])
+    assert redaction.holds_secret(b"plain")
+
+
+@pytest.mark.parametrize("text", [ENV, f"Authorization: Bearer {OPAQUE}", "GET /index.html 200 12ms", '{"a": 1}', ""])
+def test_whether_there_is_a_secret_is_what_taking_it_out_finds(text):
+    from mcpsec.leaks.redaction import holds_secret
+
+    assert holds_secret(text.encode()) == bool(clean(text.encode())[1])
+    prepare()
+    assert holds_secret(text.encode()) == bool(clean(text.encode())[1])
 
 
 def test_the_prepared_engine_gives_the_same_answers(monkeypatch):

@@ -160,3 +160,55 @@ def test_few_heads_are_remembered() -> None:
     assert len(known._heads) == 256
     assert known.read(answer(head=JSON + b"x-id: 1\r\n")) is None
     assert known.read(answer(head=JSON + b"x-id: 999\r\n")) is not None
+
+
+MORE = JSON + b"x-a: 1\r\n"
+FIELDS = {b"content-type": b"application/json", b"content-length": b"36"}
+ODD = {
+    "as long": answer(b"y" * 36),
+    "longer, as many digits": answer(b"z" * 99),
+    "shorter, as many digits": answer(b"z" * 10),
+    "longer, more digits": answer(b"z" * 100),
+    "shorter, fewer digits": answer(b"z" * 9),
+    "empty": answer(b""),
+    "too large": answer(b"z" * 5000),
+    "a length that is one short": answer(length=35),
+    "a length that is one long": answer(length=37),
+    "a length that is one long, more digits": answer(b"z" * 100, length=101),
+    "a length that is one short, fewer digits": answer(b"z" * 9, length=8),
+    "a length with a zero before it": answer().replace(b": 36", b": 036"),
+    "a length with a sign": answer().replace(b": 36", b": +36"),
+    "a length with a blank": answer().replace(b": 36", b": 36 "),
+    "a length in other digits": answer().replace(b": 36", ": ３６".encode()),
+    "a head in the body": answer(GOOD[: 36 - 4] + b"\r\n\r\n"),
+    "another head": answer(head=MORE),
+    "the beginning of one": GOOD[:40],
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_was_the_last_head_changes_no_reading(name: str) -> None:
+    data = ODD[name]
+    fresh, used = KnownAnswers(4096), KnownAnswers(4096)
+    for known in (fresh, used):
+        known.remember(GOOD, 200, b"application/json", FIELDS, TEXT)
+        known.remember(answer(head=MORE), 200, b"application/json", FIELDS | {b"x-a": b"1"}, TEXT)
+    assert used.read(GOOD) is not None
+    for _ in range(2):
+        expected, got = fresh.read(data), used.read(data)
+        assert (got is None) == (expected is None)
+        if got is not None and expected is not None:
+            assert (got[0].fields, got[1]) == (expected[0].fields, expected[1])
+            assert got[1] == data.partition(b"\r\n\r\n")[2]
+        fresh._last = None
+    assert used.read(GOOD) is not None
+
+
+@pytest.mark.parametrize(("before", "data"), [(answer(b"z"), answer(b"")), (answer(b"z" * 4000), answer(b"z" * 4097))])
+def test_no_length_is_taken_for_the_last_ones_sake(before: bytes, data: bytes) -> None:
+    known = KnownAnswers(4096)
+    known.remember(GOOD, 200, b"application/json", FIELDS, TEXT)
+    for each in (before, before):
+        assert known.read(each) is not None
+    assert known.read(data) is None
