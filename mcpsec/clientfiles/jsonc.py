@@ -61,13 +61,15 @@ def leaves(text: str, start: int = 0, end: int | None = None) -> Iterator[Leaf]:
         how = token.lastgroup
         if how == "space":
             if "," in token.group() and not token.group().lstrip().startswith(("//", "/*", "#")):
-                yield from _flush(stack, pending)
-                pending = None
+                if pending is not None:
+                    yield _leaf(stack, pending)
+                    pending = None
                 if stack and not stack[-1][0]:
                     stack[-1] = (False, int(stack[-1][1]) + 1)
             continue
         if how in ("double", "single", "bare"):
-            yield from _flush(stack, pending)
+            if pending is not None:
+                yield _leaf(stack, pending)
             begin, stop = token.span(how)
             raw = token.group(how)
             pending = (raw if how == "bare" else unescape(raw), begin, stop, how != "bare")
@@ -86,13 +88,14 @@ def leaves(text: str, start: int = 0, end: int | None = None) -> Iterator[Leaf]:
                     return
                 stack.append((mark == "{", "" if mark == "{" else 0))
             else:
-                yield from _flush(stack, pending)
-                pending = None
+                if pending is not None:
+                    yield _leaf(stack, pending)
+                    pending = None
                 if stack:
                     stack.pop()
-    yield from _flush(stack, pending)
-
-
-def _flush(stack: list[tuple[bool, str | int]], pending: tuple[str, int, int, bool] | None) -> Iterator[Leaf]:
     if pending is not None:
-        yield Leaf(tuple(key for _, key in stack), *pending)
+        yield _leaf(stack, pending)
+
+
+def _leaf(stack: list[tuple[bool, str | int]], pending: tuple[str, int, int, bool]) -> Leaf:
+    return Leaf(tuple([key for _, key in stack]), *pending)

@@ -149,19 +149,22 @@ SETTINGS = frozenset("env ini cfg conf cnf properties npmrc netrc".split())  # n
 """Formats that have only names and values: what stands behind a name is meant as it stands."""
 
 
+_SURROUNDINGS = {
+    **dict.fromkeys(CONFIG, "config"),
+    **dict.fromkeys(SETTINGS, "settings"),
+    **dict.fromkeys(CODE, "code"),
+}
+
+
 def surroundings(name: str | None) -> str:
     """``code``, ``settings``, ``config`` or ``text``, from a file's name."""
     if not name:
         return "text"
     base = name.replace("\\", "/").rpartition("/")[2].lower()
-    extension = base.rpartition(".")[2]
-    if extension in CODE:
-        return "code"
-    if extension in SETTINGS or base.startswith(".env"):
+    where = _SURROUNDINGS.get(base.rpartition(".")[2])
+    if where != "code" and base.startswith(".env"):
         return "settings"
-    if extension in CONFIG or base in ("dockerfile", "credentials", "config"):
-        return "config"
-    return "text"
+    return where or ("config" if base in ("dockerfile", "credentials", "config") else "text")
 
 
 def stretch(data: bytes, end: int) -> tuple[int, int]:

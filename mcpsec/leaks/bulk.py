@@ -204,12 +204,12 @@ class Bulk:
         leads = self._leads(data, hits)
         if where == "settings":
             leads.detections[_ASSIGNMENTS] = [(0, len(data))]
-        matches = self._direct(data, leads, path)
+        matches = self._direct(data, leads, where)
         if leads.encoded:
             matches.extend(decoding.hidden(data, lambda plain: self._plainly(plain, floor), spans=leads.encoded))
         return finish(self.book, data, leads.lowered(data), path, matches, floor) if matches or leads.marked else []
 
-    def _direct(self, data: bytes, leads: _Leads, path: str | None) -> list[Match]:
+    def _direct(self, data: bytes, leads: _Leads, where: str) -> list[Match]:
         """What the leads lead to in the text as it stands, overlaps and all tiers included."""
         book, size = self.book, len(data)
         matches: list[Match] = []
@@ -218,7 +218,7 @@ class Bulk:
             for begin, end in merge(spans, size):
                 matches.extend(confirm(book, index, data, begin, end))
         if leads.detections:
-            lower, where = leads.lowered(data), assignments.surroundings(path)
+            lower = leads.lowered(data)
             for number, spans in leads.detections.items():
                 spans.sort()
                 matches.extend(DETECTORS[number].detect(book, data, lower, where, merge(spans, size)))
@@ -228,7 +228,7 @@ class Bulk:
         """The matches in a decoded text."""
         hits = self._scan(plain)
         self._at_beginning(plain, hits)
-        return resolve(self._direct(plain, self._leads(plain, hits), None), floor) if hits else []
+        return resolve(self._direct(plain, self._leads(plain, hits), "text"), floor) if hits else []
 
     def _at_beginning(self, data: bytes, hits: list[tuple[int, int]]) -> None:
         """Add what the expressions would find at the text's beginning if they did not want a character before it."""

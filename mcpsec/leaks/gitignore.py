@@ -99,7 +99,12 @@ class Ignore:
         ``name`` is the last part of the path; both end with ``/`` for a directory.
         """
         for ignored, names, ends, by_name, by_path in self._groups:
-            if name in names or name.endswith(ends) or _meets(name, by_name) or _meets(relative, by_path):
+            if (
+                name in names
+                or name.endswith(ends)
+                or (by_name and _meets(name, by_name))
+                or (by_path and _meets(relative, by_path))
+            ):
                 return ignored
         return None
 

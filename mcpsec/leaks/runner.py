@@ -297,6 +297,9 @@ class Scanner:
     def _block(self, data: bytes, path: str, offset: int) -> None:
         """Scan one block of a file; later blocks begin with the end of the one before, which is not counted twice."""
         if not offset:
+            if len(data) < BLOCK:
+                self.text(data, path)
+                return
             self._lines_before = self._columns_before = 0
         before = len(self.result.findings)
         findings = self.text(data, path)
@@ -307,7 +310,7 @@ class Scanner:
                 finding.column += self._columns_before if finding.line == 1 else 0
                 finding.line += self._lines_before
             self.result.findings += fresh
-        elif len(data) >= BLOCK:
+        else:
             self.result.findings[before:] = [f for f in findings if f.start < len(data) - OVERLAP // 2]
         end = max(0, len(data) - OVERLAP)
         self._lines_before += data.count(b"\n", 0, end)
