@@ -5,7 +5,7 @@
 At the same time: calls over kept connections, calls over a new connection each, old clients that open sessions and leave
 them, malformed requests, bodies that are too large, requests that stop half-way, readers that don't read, connections that
 say nothing, callers without a certificate. Prints memory, descriptors, children and what was answered, once in thirty
-seconds, and how fast memory grew over the second half (a straight line through it).
+seconds, and whether it was flat: the slope over the second half, with its error (parts/course.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import contextlib
 import json
 import random
 import ssl
-import statistics
 import sys
 import tempfile
 import time
@@ -28,13 +27,17 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from parts.course import Course
+
 from tests.fixtures.deployments import EVERYTHING, OTHER, make_deployment
 from tests.fixtures.gateway import Gateway, start_gateway
-from tests.fixtures.http_fuzz import MUTATIONS, Case, Fuzzer
+from tests.fixtures.http_fuzz import Fuzzer, draw
 from tests.fixtures.raw import call, request_bytes
 
 SECONDS_BETWEEN_LINES = 30
-NAMES = sorted(MUTATIONS)
+AFTERWARDS = 15.0
+"""Seconds in which what is freed goes back to the system."""
+WATCHED = Path(__file__).parent / "parts" / "watched_gateway.py"
 INITIALIZE = json.dumps(
     {
         "jsonrpc": "2.0",
@@ -47,10 +50,6 @@ INITIALIZE = json.dumps(
         },
     }
 ).encode()
-
-
-def draw(dice: random.Random) -> Case:
-    return [(dice.choice(NAMES), dice.randrange(1 << 16)) for _ in range(dice.randint(1, 4))]
 
 
 class Crowd:
@@ -173,34 +172,25 @@ class Crowd:
             await reader.read()
 
 
-def slope(points: list[tuple[float, float]]) -> float:
-    """MiB a minute, by least squares."""
-    return statistics.linear_regression([x for x, _ in points], [y for _, y in points]).slope * 60
-
-
 async def soak(gateway: Gateway, seconds: float, seed: int) -> None:
-    process, crowd = psutil.Process(gateway.process.pid), Crowd(gateway, seed)
+    course, crowd = Course(psutil.Process(gateway.process.pid)), Crowd(gateway, seed)
     running = asyncio.ensure_future(crowd.run())
-    began, next_line, points = time.monotonic(), 0.0, []
+    began, next_line = time.monotonic(), 0.0
     while (passed := time.monotonic() - began) < seconds:
-        mib = process.memory_info().rss / 2**20
-        points.append((passed, mib))
+        course.sample()
         if passed >= next_line:
             next_line += SECONDS_BETWEEN_LINES
-            line = f"{passed:5.0f} s  {mib:6.1f} MiB  {process.num_fds():4} descriptors  {len(process.children())} children"
-            print(f"{line}  {sum(crowd.counts.values()):,} done", flush=True)
+            print(f"{course.line()}  {sum(crowd.counts.values()):,} done", flush=True)
         await asyncio.sleep(1)
     crowd.stop.set()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    answered = dict(
-        sorted((crowd.counts + Counter({f"malformed {s}": n for s, n in crowd.fuzzer.statuses.items()})).items())
-    )
-    half = [point for point in points if point[0] > seconds / 2]
-    print(f"answers: {answered}")
-    print(
-        f"memory over the second half: {min(y for _, y in half):.1f} to {max(y for _, y in half):.1f} MiB, {slope(half):+.2f} MiB a minute"
-    )
+    malformed = Counter({f"malformed {status}": number for status, number in crowd.fuzzer.statuses.items()})
+    print(f"answers: {dict(sorted((crowd.counts + malformed).items()))}")
+    print(f"memory, {course.verdict()}")
+    await asyncio.sleep(AFTERWARDS)
+    course.sample()
+    print(f"a quarter of a minute after the last of them: {course.line()}")
     async with crowd._connection() as (reader, writer):
         writer.write(crowd._call())
         assert b" 200 " in await crowd._answer(reader, "afterwards"), "the gateway no longer answers"
@@ -211,6 +201,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--state", help="a Redis URL; memory without it")
+    parser.add_argument("--inside", type=Path, help="a file for what the gateway itself holds, a line a minute")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         made = make_deployment(Path(directory), {"demo": {"builtin": "demo"}})
@@ -219,7 +210,8 @@ def main() -> None:
         if options.state:
             made.document["state"] = {"url": options.state}
         made.write()
-        gateway = start_gateway(made, expected=(r"SSL connection is closed",))
+        under = (sys.executable, str(WATCHED), str(options.inside), "60") if options.inside else ()
+        gateway = start_gateway(made, expected=(r"SSL connection is closed",), under=under)
         try:
             asyncio.run(soak(gateway, options.minutes * 60, options.seed))
         finally:

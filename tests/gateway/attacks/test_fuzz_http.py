@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from tests.fixtures.deployments import EVERYTHING, OTHER, make_deployment
 from tests.fixtures.gateway import Gateway, start_gateway
-from tests.fixtures.http_fuzz import MUTATIONS, Case, Fuzzer
+from tests.fixtures.http_answers import Answers, Stray, token
+from tests.fixtures.http_fuzz import MUTATIONS, Fuzzer, Train
 from tests.fixtures.processes import wait_until
 
 CASES = st.lists(st.tuples(st.sampled_from(sorted(MUTATIONS)), st.integers(0, 2**16)), min_size=1, max_size=4)
+TRAINS = st.lists(st.lists(CASES, min_size=1, max_size=3), min_size=1, max_size=3)
 BATCH = 12
 
 
@@ -42,15 +44,15 @@ def fuzzer(running: Gateway) -> Fuzzer:
 @settings(
     max_examples=30, phases=[Phase.explicit, Phase.generate, Phase.shrink], suppress_health_check=[HealthCheck.too_slow]
 )
-@given(st.lists(CASES, min_size=BATCH, max_size=BATCH))
-@example([[(name, number)] for name in MUTATIONS for number in range(3)])
-def test_no_request_harms_the_gateway_or_another_client(fuzzer: Fuzzer, cases: list[Case]) -> None:
-    asyncio.run(fuzzer.fire(cases))
+@given(st.lists(TRAINS, min_size=BATCH, max_size=BATCH))
+@example([[[[(name, number)]]] for name in MUTATIONS for number in range(3)])
+def test_no_request_harms_the_gateway_or_another_client(fuzzer: Fuzzer, trains: list[Train]) -> None:
+    asyncio.run(fuzzer.fire(trains))
 
 
 def test_nothing_is_left_of_it(running: Gateway, fuzzer: Fuzzer) -> None:
     """The twin is answered, refusals were met, and every connection is gone."""
-    asyncio.run(fuzzer.fire([[("flip", 0)]] * 40))
+    asyncio.run(fuzzer.fire([[[[("flip", 0)]]]] * 40))
     asyncio.run(fuzzer.serve_bystander())
     assert fuzzer.statuses.get(400, 0) > 0
     process, port = psutil.Process(running.process.pid), running.address[1]
@@ -60,3 +62,57 @@ def test_nothing_is_left_of_it(running: Gateway, fuzzer: Fuzzer) -> None:
 
     wait_until(lambda: open_connections() == 0, "the end of every connection")
     assert process.is_running()
+
+
+def _answer(body: bytes, fields: bytes = b"") -> bytes:
+    return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n%b\r\n%b" % (len(body), fields, body)
+
+
+_LAST = b"connection: close\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        _answer(token(9)),
+        _answer(token(2)) + _answer(token(1)),
+        _answer(token(1), _LAST) + b"H",
+        _answer(token(1), _LAST) + _answer(token(2)),
+        b"HTTP/1.0 200 OK\r\n",
+        b"HTTP/1.1 200 OK\ncontent-length: 0\r\n\r\n",
+        _answer(b"") + token(1),
+        CHUNKED + b"5\r\nhello",
+    ],
+    ids=[
+        "of another",
+        "out of turn",
+        "a byte behind",
+        "one behind",
+        "version",
+        "bare newline",
+        "no head",
+        "chunk behind",
+    ],
+)
+def test_the_fuzzer_sees_what_is_not_owed(received: bytes) -> None:
+    for pieces in ([received], [received[at : at + 1] for at in range(len(received))]):
+        answers = Answers()
+        answers.own = {1, 2}
+        with pytest.raises(Stray):
+            for piece in pieces:
+                answers.feed(piece)
+
+
+def test_the_fuzzer_takes_what_is_owed() -> None:
+    """In pieces of any size, with interim answers, and with a token that a mutation made of the client's own."""
+    changed = token(1)[:-1] + (b"0" if token(1)[-1:] != b"0" else b"1")
+    received = (
+        b"HTTP/1.1 100 Continue\r\n\r\n" + CHUNKED + _answer(token(1)) + _answer(changed) + _answer(token(2), _LAST)
+    )
+    for size in (1, 7, len(received)):
+        answers = Answers()
+        answers.own = {1, 2}
+        for at in range(0, len(received), size):
+            answers.feed(received[at : at + size])
+        assert answers.statuses == [200] * 4 and answers.last and answers.whole
