@@ -78,7 +78,7 @@ class Plan:
         everyday: dict[str, list[int]] = {}
         self.sources: list[str] = []
         self.wakes: list[tuple[str, list[int]]] = []
-        for index, rule in enumerate(book.rules):
+        for index, rule in enumerate(book.passing()):
             if not rule.pattern:
                 continue
             if not rule.gate and any(_says_little(k) for k in rule.keywords):

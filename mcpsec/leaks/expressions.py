@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import re  # at run time it costs a hook as much as the interpreter's own start, and is needed to compile only
     from typing import Any, AnyStr
 
-__all__ = ["cache_directory", "compiled", "expression", "keep", "read_cache", "tag", "write_cache"]
+__all__ = ["cache_directory", "compiled", "expression", "keep", "let_go", "read_cache", "tag", "write_cache"]
 
 FORMAT = 9
 """Counts changes of what the caches hold."""
@@ -28,12 +28,13 @@ _OLD_SECONDS = 30 * 86_400
 
 
 class _Codes:
-    """The cache of this process: expression to packed code; ``fresh`` when something was added."""
+    """The cache of this process: expression to packed code; ``fresh`` when one was added, ``asked`` when needed."""
 
     def __init__(self) -> None:
         self.rows: dict[str | bytes, bytes] | None = None
         self.used: set[str | bytes] = set()
         self.fresh = False
+        self.asked = False
 
 
 _codes = _Codes()
@@ -121,18 +122,20 @@ def tag() -> str:
 
 def compiled(source: str | bytes) -> tuple[re.Pattern[Any], int]:
     """The expression, and the width of the longest text that it can match (a million for unbounded ones)."""
-    if _codes.rows is None:
-        _codes.rows = _read()
+    rows = _codes.rows  # another thread may let go of them
+    if rows is None:
+        rows = _codes.rows = _read()
+    _codes.asked = True
     _codes.used.add(source)
-    row = _codes.rows.get(source)
+    row = rows.get(source)
     if row is not None:
         try:
             all_flags, code, groups, index, names, width = marshal.loads(row)  # noqa: S302 # only what this user wrote
             return _sre.compile(source, all_flags, code, groups, index, names), width
         except (RuntimeError, TypeError, OverflowError, ValueError, EOFError):
-            _codes.rows.pop(source)
+            rows.pop(source, None)
     made, plain = _compile(source)
-    _codes.rows[source] = marshal.dumps(plain)
+    rows[source] = marshal.dumps(plain)
     _codes.fresh = True
     return made, plain[-1]
 
@@ -165,6 +168,19 @@ def keep() -> None:
             packed = marshal.dumps({key: row for key, row in rows.items() if key in _codes.used})
         write_cache(f"patterns-{tag()}", packed)
         _codes.fresh = False
+
+
+def let_go() -> bool:
+    """Forget the kept code unless something was made of it since the last call; True when that frees memory.
+
+    For a process that runs on: all rules' code is several MiB, and each expression is made once. What is needed later
+    is read again.
+    """
+    asked, _codes.asked = _codes.asked, False
+    if asked or _codes.rows is None:
+        return False
+    _codes.rows, _codes.fresh = None, False
+    return True
 
 
 def _read() -> dict[str | bytes, bytes]:

@@ -17,7 +17,7 @@ from mcpsec.leaks.expressions import FORMAT, compiled, expression, read_cache, t
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from mcpsec.leaks.linear import ByteExpression
@@ -351,6 +351,11 @@ class Rulebook:
         """The rule with an id; None where a configuration left it out."""
         index = self.ids.get(name)
         return None if index is None else self.rule(index)
+
+    def passing(self) -> Iterator[Rule]:
+        """All of them, in order, for somebody who looks once: what was not made before is not kept."""
+        for made, row in zip(self._made, self._rows, strict=True):
+            yield made or Rule(marshal.loads(row))  # noqa: S302 # our own dumps
 
     @property
     def rules(self) -> list[Rule]:

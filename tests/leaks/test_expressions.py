@@ -35,6 +35,19 @@ def test_what_was_compiled_is_there_for_the_next(cache: Path, monkeypatch: pytes
     assert found is not None and found["digits"] == b"42"
 
 
+def test_a_process_that_runs_on_forgets_what_it_does_not_need(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expressions.compiled("first")
+    expressions.compiled("second")
+    expressions.keep()
+    another_process(monkeypatch)
+    expressions.compiled("first")
+    assert not expressions.let_go(), "it was used just now"
+    assert expressions.let_go()
+    assert not expressions.let_go(), "there is nothing left to forget"
+    monkeypatch.setattr(expressions, "_compile", lambda *_: pytest.fail("compiled again"))
+    assert expressions.compiled("second")[0].search("a second")
+
+
 def test_what_others_used_goes_when_it_is_too_much(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(20):
         expressions.compiled(f"old-{number}-[a-z]+")
