@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import cast
 
@@ -234,6 +233,8 @@ def _resources(parts: Parts, report: Report) -> Iterator[tuple[KeyPath, str]]:
 def _known(at: KeyPath, what: str, name: str, names: list[str], report: Report) -> None:
     if name in names:
         return
+    from difflib import get_close_matches
+
     close = get_close_matches(name, names, 1)
     defined = f"defined here: {', '.join(names)}" if names else f"no {what} is defined in this file"
     report.add(at, f"there is no {what} {name}", f"did you mean {close[0]}?" if close else defined)

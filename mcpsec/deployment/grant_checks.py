@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 
 from mcpsec.clientfiles.toml import KeyPath
 from mcpsec.deployment.checks import Parts
@@ -60,6 +59,8 @@ def _check_upstream(
     at: KeyPath, member: str, kind: str, name: str, upstreams: dict[str, Upstream], report: Report
 ) -> None:
     if name not in upstreams:
+        from difflib import get_close_matches
+
         close = get_close_matches(name, upstreams, 1)
         known = f"defined here: {', '.join(upstreams)}" if upstreams else "no upstream is defined in this file"
         report.add(at, f"there is no upstream {name}", f"did you mean {close[0]}?" if close else known)

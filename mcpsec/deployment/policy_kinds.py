@@ -8,7 +8,6 @@ from ipaddress import ip_network
 from math import isfinite
 from os.path import normpath
 from typing import Any, ClassVar
-from zoneinfo import ZoneInfo
 
 from mcpsec.clientfiles.toml import KeyPath
 from mcpsec.deployment.kinds import Text
@@ -229,6 +228,8 @@ class Window(Scalar):
 
     def parse(self, value: Any, base: Any) -> str:
         """Accept day, local times and a time zone of the IANA database."""
+        from zoneinfo import ZoneInfo
+
         match = isinstance(value, str) and re.fullmatch(self.pattern, value)
         if not match:
             raise Wrong(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Any, cast
 
 from mcpsec.clientfiles.toml import KeyPath
@@ -333,6 +332,8 @@ def text_of(value: object) -> str:
 
 def closest(name: str, known: list[str]) -> str:
     """Return the known name that was probably meant, or the empty string."""
+    from difflib import get_close_matches
+
     return next(iter(get_close_matches(name.lower(), known, 1, 0.6)), "")
 
 

@@ -6,7 +6,6 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
@@ -138,6 +137,8 @@ def _refuse_unknown(table: Mapping[str, object]) -> None:
     known = [*SOURCES, "prefix", "encoding"]
     for key in table:
         if key not in known:
+            from difflib import get_close_matches
+
             close = get_close_matches(key, known, 1)
             raise SecretError(
                 "a secret reference has an unknown key" if len(key) > 32 else f"a secret reference has no key {key!r}",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gzip
 import os
 import re
 import shutil
@@ -50,12 +49,16 @@ def rotated_parts(log: Path) -> dict[int, Path]:
 def open_part(path: Path) -> IO[bytes]:
     """Open a part for reading, compressed or not."""
     if path.suffix == ".gz":
+        import gzip
+
         return cast("IO[bytes]", gzip.open(path, "rb"))
     return path.open("rb")
 
 
 def compress(path: Path) -> Path:
     """Replace ``path`` by its gzip form; a crash on the way leaves the original."""
+    import gzip
+
     target = path.with_name(path.name + ".gz")
     partial = target.with_name(target.name + ".tmp")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

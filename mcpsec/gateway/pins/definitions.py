@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from difflib import unified_diff
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -70,6 +69,8 @@ def changes(
 
 def diff(change: Change) -> list[str]:
     """The lines of a unified diff of one change."""
+    from difflib import unified_diff
+
     before, after = (
         [] if each is None else (each if isinstance(each, str) else readable(each)).splitlines()
         for each in (change.before, change.after)

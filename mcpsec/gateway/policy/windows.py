@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, time
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING
 
 from mcpsec.errors import ConfigurationError
 from mcpsec.frozen import dataclass
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 __all__ = ["Window"]
 
@@ -32,6 +35,8 @@ class Window:
     @classmethod
     def parse(cls, text: str) -> Window:
         """Read a window. Raises ``ConfigurationError`` for anything that isn't one."""
+        from zoneinfo import ZoneInfo
+
         match = _FORM.fullmatch(text)
         try:
             if match is None:

@@ -10,7 +10,6 @@ import urllib.parse
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mcpsec.gateway.upstreams.base import RpcError
 from mcpsec.gateway.upstreams.local import LocalServer, json_text, text_result
@@ -46,6 +45,8 @@ def _echo(text: str) -> str:
 
 
 def _time_now(zone: str = "UTC") -> str:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
     try:
         place = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):

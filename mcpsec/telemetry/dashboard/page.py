@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import cache
-from importlib import resources
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
@@ -114,6 +113,8 @@ class Dashboard:
 
 @cache
 def _file(name: str, prefix: str) -> bytes:
+    from importlib import resources
+
     content = resources.files(__package__).joinpath(f"data/{name}").read_bytes()
     return content.replace(b"{prefix}", prefix.encode()) if name == "index.html" else content
 
