@@ -10,6 +10,7 @@ and nothing more, comes with it; anything else goes through the parser.
 from __future__ import annotations
 
 import re
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from mcpsec.gateway.message import Head, Request
@@ -28,6 +29,8 @@ _PROVING = (
 _DIGITS = 9
 _PLAIN_TEXT = rb"[!-~]++(?: ++[!-~]++)*+"
 _VALUE = re.compile(_PLAIN_TEXT)
+_VALUES = re.compile(rb"[!-~]++(?: [!-~]++)*+")
+"""Several, with a blank between: none of them begins or ends with one, or has two."""
 _VARYING = re.compile(
     rb"\r\n(?:(?i:content-length): ?([1-9]\d{0,8})|((?i:%b)): ?(%b))(?=\r\n)" % (b"|".join(_PROVING), _PLAIN_TEXT)
 )
@@ -56,9 +59,15 @@ class KnownHeads:
         ``last`` is the head of the request before it on the connection: mostly it is the same again.
         """
         if last is not None and last.book is self:
-            whole = last.whole
-            if whole is not None and len(data) == last.size and data.startswith(whole):
-                return Request(last, data[len(whole) :])
+            if len(data) == last.size:
+                whole = last.whole
+                if whole is not None:
+                    if data.startswith(whole):
+                        return Request(last, data[len(whole) :])
+                else:
+                    request = self._same_layout(data, last)
+                    if request is not None:
+                        return request
             request = self._repeated(data, last)
             if request is not None:
                 return request
@@ -73,10 +82,25 @@ class KnownHeads:
             return None
         return _request(head, [value for _, value in proofs], data[end + 4 :])
 
+    @staticmethod
+    def _same_layout(data: bytes, head: Head) -> Request | None:
+        """The request that ``data`` is, when each value in its head is as long as the one before it was."""
+        layout = head.layout
+        if layout is None:
+            return None
+        parts = layout.unpack_from(data)
+        if parts[::2] != head.pieces or _VALUES.fullmatch(b" ".join(parts[1::2])) is None:
+            return None
+        proofs = list(parts[1::2])
+        if proofs.pop(head.place) != b"%d" % (len(data) - layout.size):
+            return None
+        return _request(head, proofs, data[layout.size :])
+
     def _repeated(self, data: bytes, head: Head) -> Request | None:
         """The request that ``data`` is, when its head is this one in all but what may vary."""
         at, length = 0, 0
         proofs: list[bytes] = []
+        lengths: list[int] = []
         for piece, proves in head.frame:
             if not data.startswith(piece, at):
                 return None
@@ -93,14 +117,18 @@ class KnownHeads:
                 length = int(digits)
                 if not length or digits.startswith(b"0"):
                     return None
+            lengths += (len(piece), end - at)
             at = end
         if not data.startswith(head.tail, at):
             return None
         at += len(head.tail)
         if len(data) - at != length or length > self._limits.body_bytes or at - 4 > self._limits.header_bytes:
             return None
-        if not proofs:
-            head.whole, head.size = data[:at], len(data)
+        head.size = len(data)
+        if proofs:
+            head.layout = Struct("".join(f"{each}s" for each in (*lengths, len(head.tail))))
+        else:
+            head.whole = data[:at]
         return _request(head, proofs, data[at:])
 
     def remember(self, data: bytes, request: Request) -> None:
@@ -119,19 +147,19 @@ class KnownHeads:
         self._heads[pieces] = head = request.head(_PROVING)
         proving = [found.lastindex != 1 for found in _VARYING.finditer(data, 0, end + 2)]
         head.book, head.frame, head.tail = self, list(zip(pieces[:-1], proving, strict=True)), pieces[-1] + b"\r\n\r\n"
+        head.pieces, head.place = (*pieces[:-1], head.tail), proving.index(False)
 
 
 def _request(head: Head, proofs: list[bytes], body: bytes) -> Request:
     """A request with a known head, and with the values that prove it."""
     request = Request(head, body)
     if proofs:
-        request.headers, request.fields = headers, fields = head.headers.copy(), head.fields.copy()
-        for place, value in zip(head.proofs, proofs, strict=True):
-            name = headers[place][0]
-            headers[place] = (name, value)
-            fields[name] = value
-        fields[b"content-length"] = digits = b"%d" % len(body)  # a signature may cover it
-        headers.append((b"content-length", digits))
+        length = (b"content-length", b"%d" % len(body))  # a signature may cover it
+        request.headers = headers = [*head.headers, length]
+        lines = list(zip(head.proving, proofs, strict=True))
+        for place, line in zip(head.proofs, lines, strict=True):
+            headers[place] = line
+        request.fields = {**head.fields, **dict(lines), b"content-length": length[1]}
     return request
 
 

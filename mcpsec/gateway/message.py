@@ -13,6 +13,7 @@ from mcpsec.protocol.headers import mcp_headers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Mapping
+    from struct import Struct
 
     from mcpsec.deployment.model import Client, MethodClass
     from mcpsec.gateway.limits import InFlight
@@ -55,10 +56,11 @@ class Head:
     """The head of a request that came before, with what was found out about it alone; never changed.
 
     ``headers`` and ``fields`` lack Content-Length: it frames the message, and the same head may stand before another
-    body. The values of the fields in ``proving`` are left out too; ``proofs`` are their places among the headers.
-    ``frame`` has the bytes before each value that varies, and whether that one proves; ``tail`` those behind the last
-    (``KnownHeads`` keeps it so, and ``book`` is which). ``whole`` is it as it last came, where nothing in it proves,
-    before a request of ``size`` bytes in all.
+    body. The values of the fields in ``proving`` are left out too; ``proofs`` are their places among the headers, and
+    ``proving`` then their names. ``KnownHeads`` keeps ``book``, which says that it is its own, and the bytes: ``frame``
+    has those before each value that varies, and whether that one proves; ``tail`` those behind the last. ``size`` are
+    the bytes of the request that last came with it: ``whole`` is the head as it was then, where nothing in it proves,
+    else ``layout`` has the lengths of its ``pieces`` and of the values between them, Content-Length at ``place``.
     ``signing`` has what a signature is verified over, as text, the names of its own fields, and the headers it covers.
     ``sent`` is what an upstream gets of it, by the lane ``sent_by``.
     ``passed`` is the step of HTTP hygiene that it has passed; the others are None until somebody asks. ``ways`` has,
@@ -66,8 +68,9 @@ class Head:
     """
 
     __slots__ = (
-        "agreement", "book", "fields", "forwarded", "frame", "headers", "mcp_headers", "method", "passed", "path",
-        "proofs", "query", "sent", "sent_by", "signing", "size", "tail", "ways", "whole",
+        "agreement", "book", "fields", "forwarded", "frame", "headers", "layout", "mcp_headers", "method", "passed",
+        "path", "pieces", "place", "proofs", "proving", "query", "sent", "sent_by", "signing", "size", "tail", "ways",
+        "whole",
     )  # fmt: skip
 
     def __init__(
@@ -78,12 +81,16 @@ class Head:
         self.query = query
         kept = [(name, value) for name, value in headers if name != b"content-length"]
         self.proofs = [place for place, (name, _) in enumerate(kept) if name in proving]
+        self.proving = [kept[place][0] for place in self.proofs]
         self.headers = [(name, b"" if name in proving else value) for name, value in kept]
         self.fields = dict(reversed(self.headers))
         self.book: object = None
         self.frame: list[tuple[bytes, bool]] = []
         self.tail = b""
         self.whole: bytes | None = None
+        self.layout: Struct | None = None
+        self.pieces: tuple[bytes, ...] = ()
+        self.place = 0
         self.size = 0
         self.passed: object = None
         self.agreement: Agreement | None = None

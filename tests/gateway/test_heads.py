@@ -228,3 +228,22 @@ async def test_what_is_kept_is_bounded_and_never_changed() -> None:
     again = heads.request(data)
     assert again is not None
     assert (again.fields[b"mcp-method"], len(again.headers)) == (b"tools/call", len(again.fields))
+
+
+@pytest.mark.parametrize("name", ["X-Nonce", "X-Signature"])
+async def test_values_as_long_as_those_before_are_read_no_less_strictly(name: str) -> None:
+    good = with_header(f"{name}: abcdefgh12")
+    length = b"Content-Length: %d" % len(BODY)
+    assert (await both([good, good, good, with_header(f"{name}: 21hgfedcba")])).known == 3
+    for value in ("abc efgh12", "abc  fgh12", " bcdefgh12", "abcdefgh1 ", "abcdefgh1\t", "abcd\tfgh12", "abcdefg\x7f12",
+                  "abcdefg\x0012", "abcdefgé1", "abcdefgh\r\n", "abc\r\nX: 12", "abcdefgh\n1"):  # fmt: skip
+        await both([good, good, good, with_header(f"{name}: {value}"), good])
+    for digits in (
+        b"0%d" % (len(BODY) % 100),
+        b"+%d" % (len(BODY) % 100),
+        b"%d" % (len(BODY) - 1),
+        b"%d" % (len(BODY) + 1),
+    ):
+        await both([good, good, good, good.replace(length, b"Content-Length: %b" % digits), good])
+    for other in (name.upper(), name.lower(), f"{name[:-1]}_"):
+        await both([good, good, good, with_header(f"{other}: abcdefgh12"), good])
