@@ -97,7 +97,7 @@ def hand_out(
 
     def taken() -> Iterator[str]:
         while message := reader.recv(2 * MESSAGE):
-            yield from map(os.fsdecode, message.split(b"\0"))
+            yield from os.fsdecode(message).split("\0")
 
     def child(number: int) -> Any:
         writer.close()
@@ -114,16 +114,16 @@ def hand_out(
 
 
 def _messages(names: Iterable[str], at_once: int) -> Iterator[bytes]:
-    parts: list[bytes] = []
+    parts: list[str] = []
     size = 0
     for name in names:
-        parts.append(os.fsencode(name))
-        size += len(parts[-1])
-        if len(parts) == at_once or size > MESSAGE // 2:
-            yield b"\0".join(parts)
+        parts.append(name)
+        size += len(name)
+        if len(parts) == at_once or size > MESSAGE // 4:  # a character has four bytes at most
+            yield os.fsencode("\0".join(parts))
             parts, size = [], 0
     if parts:
-        yield b"\0".join(parts)
+        yield os.fsencode("\0".join(parts))
 
 
 def _child(work: Callable[[int], Any], number: int, writer: int) -> None:
