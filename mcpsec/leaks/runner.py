@@ -113,10 +113,7 @@ def execute(request: Request) -> Result:
 
         gitscan.scan(request, scanner)
     elif request.discover:
-        from mcpsec.clientfiles.clients import configurations
-
-        for _client, path in configurations():
-            _paths_of(request, scanner, [path])
+        _discovered(request, scanner)
     elif not request.stdin or request.paths:
         _paths(request, scanner)
     result.findings.sort(key=lambda f: (f.path, f.line, f.column, f.rule.id))
@@ -125,6 +122,18 @@ def execute(request: Request) -> Result:
     result.seconds = perf_counter() - started
     keep()
     return result
+
+
+def _discovered(request: Request, scanner: Scanner) -> None:
+    """What was asked for is the clients' configurations: where there is none, nothing of it was scanned."""
+    from mcpsec.clientfiles.clients import configurations
+
+    found = list(configurations())
+    for _client, path in found:
+        _paths_of(request, scanner, [path])
+    if not found:
+        home = os.path.expanduser("~")  # noqa: PTH111 # pathlib costs a hook 4 ms
+        scanner.result.problems.append(Problem(home, "no MCP client's configuration is there"))
 
 
 def _update_baseline(request: Request, result: Result) -> None:

@@ -52,6 +52,15 @@ def test_discover_takes_no_other_source(tmp_path, capsys, monkeypatch):
     for other in (".", "--staged", "--stdin", "--history"):
         assert main(["scan-secrets", "--discover", other]) == 2
         assert "home directory" in capsys.readouterr().err
+
+
+def test_discover_says_when_there_was_nothing_to_scan(tmp_path, capsys, monkeypatch):
+    """As ``audit --discover`` does: what was asked for is not there, and nobody may take that for clean."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["scan-secrets", "--discover"]) == 3
+    assert "no MCP client's configuration is there" in capsys.readouterr().err
+    (tmp_path / ".cursor").mkdir()
+    (tmp_path / ".cursor/mcp.json").write_text('{"mcpServers": {}}')
     assert main(["scan-secrets", "--discover"]) == 0
 
 

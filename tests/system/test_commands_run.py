@@ -675,6 +675,7 @@ def test_scanning(tmp_path: Path) -> None:
         Meanwhile("git init -q -b main . && git config user.name a && git config user.email a@example.com"),
         Meanwhile("echo home > .gitignore && git add .gitignore && git commit -q -m one"),
         Meanwhile("git update-ref refs/remotes/origin/main HEAD && git commit -q --allow-empty -m two"),
+        Meanwhile("""mkdir ~/.cursor && echo '{"mcpServers": {}}' > ~/.cursor/mcp.json"""),
     )
     for name in ("staged.txt", "build.log", "server.log"):
         (scene.here / name).write_text(f"GITHUB_TOKEN={token}\n")
