@@ -11,18 +11,24 @@ if TYPE_CHECKING:
 __all__ = ["document", "render"]
 
 TOOL = "mcpsec scan-secrets"
+STDIN = "<stdin>"
 
 
 def render(name: str, result: Result) -> str:
-    """The whole document in the format of that name."""
+    """The whole document in the format of that name.
+
+    SARIF and GitLab's reports name a file from the top of its repository, wherever the run was started: code hosts know
+    no other name for it.
+    """
     if name == "json":
         import json
 
         return json.dumps(document(result), indent=2, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n"
     from mcpsec import __version__
 
-    entries = [_entry(finding) for finding in result.findings]
-    problems = [(problem.path, problem.reason) for problem in result.problems]
+    hosted = name in ("sarif", "gitlab") and not result.from_git
+    entries = [_entry(finding, _hosted(finding.path) if hosted else finding.path) for finding in result.findings]
+    problems = [(_hosted(each.path) if hosted else each.path, each.reason) for each in result.problems]
     if name == "sarif":
         from mcpsec.report import sarif
 
@@ -46,7 +52,13 @@ def render(name: str, result: Result) -> str:
     return csvfile.render(entries)
 
 
-def _entry(finding: Finding) -> Entry:
+def _hosted(path: str) -> str:
+    from mcpsec.report.repository import path_within
+
+    return path if path == STDIN else path_within(path)
+
+
+def _entry(finding: Finding, path: str) -> Entry:
     from mcpsec.report.entry import Entry, Topic
 
     rule = finding.rule
@@ -55,7 +67,7 @@ def _entry(finding: Finding) -> Entry:
         topic=Topic(rule.id, rule.title, f"{rule.risk} {rule.rotate}", rule.source, ("secret",)),
         message=f"{rule.title}: {finding.redacted}{inside}",
         severity={"high": "critical", "medium": "high", "low": "low"}[finding.confidence],
-        path=finding.path,
+        path=path,
         line=finding.line,
         column=finding.column,
         fingerprint=finding.fingerprint,

@@ -48,6 +48,8 @@ class Result:
         self.suppressed = 0
         self.warnings: list[str] = []
         self.for_baseline: list[tuple[str, str, str, str]] = []
+        self.from_git = False
+        """Paths are those of commits, which begin at the repository's top; else where the run was started."""
 
     def pack(self) -> object:
         """Plain values for another process."""
@@ -111,6 +113,7 @@ def execute(request: Request) -> Result:
     if in_git:
         from mcpsec.leaks import gitscan
 
+        result.from_git = True
         gitscan.scan(request, scanner)
     elif request.discover:
         _discovered(request, scanner)

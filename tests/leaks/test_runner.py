@@ -1,5 +1,6 @@
 import json
 import os
+import subprocess
 import sys
 
 import pytest
@@ -27,6 +28,23 @@ def test_contract(tmp_path, capsys):
     assert {"rule", "path", "line", "column", "confidence", "fingerprint", "redacted"} <= set(document["findings"][0])
     assert {"files", "bytes", "seconds"} <= set(document["summary"])
     assert PASSWORD not in json.dumps(document)
+
+
+def test_code_hosts_are_told_paths_from_the_top_of_the_repository(tmp_path, capsys, monkeypatch):
+    """Wherever in it the scan was started, and of a commit as of a tree; the console's are those that one can open."""
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/a.env").write_text(f"API_TOKEN={OPAQUE}\n")
+    subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path / "sub")
+    for what in (".", "a.env", str(tmp_path), "--staged"):
+        hook.main([what, "--format", "sarif"])
+        (found,) = json.loads(capsys.readouterr().out)["runs"][0]["results"]
+        assert found["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "sub/a.env"
+        hook.main([what, "--format", "gitlab"])
+        (found,) = json.loads(capsys.readouterr().out)["vulnerabilities"]
+        assert found["location"]["file"] == "sub/a.env"
+    assert run(capsys, ".")[1]["findings"][0]["path"] == "a.env"
 
 
 def test_gitignore_vendored_and_binary(tmp_path, capsys):
