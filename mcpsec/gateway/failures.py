@@ -38,6 +38,7 @@ class AuthenticationFailures:
         self._addresses = BucketTable(rate, clock=clock)
         self._names = BucketTable(rate, clock=clock)
         self._pairs = BucketTable(rate, clock=clock)
+        self._failed = self._pairs.keys
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.succeeded_again: Callable[[tuple[str, str]], None] = self._known.move_to_end
         """``succeeded`` for an address and a name; raises KeyError where they are not remembered."""
@@ -57,6 +58,11 @@ class AuthenticationFailures:
             429, codes.RATE_LIMITED, "too many failed attempts", "authentication-failures",
             headers=[(b"retry-after", str(seconds).encode())],
         )  # fmt: skip
+
+    def is_proven(self, address: str, name: str) -> bool:
+        """Whether this address has proven this name, so that ``check`` would not refuse the two of them."""
+        known = (address, name) in self._known
+        return known and (not self._failed or self._pairs.wait_for(f"{address} {name}") <= 0.0)
 
     def failed(self, address: str, claimed: str) -> None:
         """Count one failure."""

@@ -35,6 +35,8 @@ class Buckets:
         self._size = size
         self._clock = clock
         self._full_at: dict[str, float] = {}
+        self.keys = self._full_at.keys()
+        """Those whose buckets may not be full."""
 
     def take(self, key: str, rate: Rate) -> Taken:
         """Take a token, if there is one."""
@@ -80,6 +82,7 @@ class BucketTable:
     def __init__(self, rate: Rate, *, size: int = 10_000, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate
         self._buckets = Buckets(size=size, clock=clock)
+        self.keys = self._buckets.keys
 
     def wait_for(self, key: str) -> float:
         """Seconds until one token is there; 0 when it is."""

@@ -77,3 +77,8 @@ class RotatingVerifier:
             return checked
         again = self._previous.check(message, **options)
         return checked if isinstance(again, Refusal) else again
+
+    @property
+    def current(self) -> Verifier:
+        """The verifier of the keys of the moment; another one when any of them may have changed."""
+        return self._current

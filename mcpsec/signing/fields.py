@@ -10,7 +10,16 @@ from mcpsec.signing.outcome import RefusedSignature
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["SIGNATURE_FIELDS", "check_window", "collect", "key_id_of", "nonce_of", "signature_of", "timestamp_of"]
+__all__ = [
+    "NONCE_CHARACTERS",
+    "SIGNATURE_FIELDS",
+    "check_window",
+    "collect",
+    "key_id_of",
+    "nonce_of",
+    "signature_of",
+    "timestamp_of",
+]
 
 SIGNATURE_FIELDS = frozenset(
     (b"x-signature", b"x-timestamp", b"x-key-id", b"x-nonce", b"signature", b"signature-input", b"content-digest")
@@ -19,7 +28,7 @@ SIGNATURE_FIELDS = frozenset(
 
 _HEX = b"0123456789abcdef"
 _DIGITS = b"0123456789"
-_NONCE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=:"
+NONCE_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=:"
 _MOST_BYTES = 128
 
 
@@ -100,7 +109,7 @@ def nonce_of(own: Mapping[bytes, bytes]) -> bytes:
     value = own.get(b"x-nonce")
     if value is None:
         raise RefusedSignature("nonce-missing", "the request has no x-nonce header")
-    if not 0 < len(value) <= _MOST_BYTES or value.translate(None, _NONCE):
+    if not 0 < len(value) <= _MOST_BYTES or value.translate(None, NONCE_CHARACTERS):
         raise RefusedSignature("nonce-malformed", "x-nonce is not 1 to 128 letters, digits or -._~+/=:")
     return value
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from mcpsec.signing.message import SignedMessage
 
-__all__ = ["VERSION_LINE", "article_string", "canonical_string", "keyed", "mac", "matches"]
+__all__ = ["VERSION_LINE", "article_string", "canonical_string", "keyed", "mac", "matches", "surroundings"]
 
 VERSION_LINE = b"mcpsec-hmac-sha256-v1"
 
@@ -47,20 +47,22 @@ def canonical_string(
     Raises:
         RefusedSignature: ``message-malformed``, a field holds a line feed or is not Latin-1.
     """
-    authority = message.authority.lower().removesuffix(":443")
-    lines = [
-        VERSION_LINE,
-        key_id,
-        timestamp,
-        nonce,
-        f"{message.method}\n{authority}\n{message.path}\n{message.query}".encode("latin-1"),
-        *map(b":".join, covered),
-        hashlib.sha256(message.body).hexdigest().encode(),
-    ]
-    text = b"\n".join(lines)
+    before, behind = surroundings(message, key_id, covered)
+    digest = hashlib.sha256(message.body).hexdigest().encode()
+    text = b"%b%b\n%b%b%b" % (before, timestamp, nonce, behind, digest)
     if text.count(b"\n") != 8 + len(covered):
         raise RefusedSignature("message-malformed", "a signed part of the request holds a line feed")
     return text
+
+
+def surroundings(message: SignedMessage, key_id: bytes, covered: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
+    """What stands before the timestamp in ``canonical_string``, and what between nonce and digest.
+
+    The same for all requests with one key and head. Raises UnicodeEncodeError for a field that is not Latin-1.
+    """
+    authority = message.authority.lower().removesuffix(":443")
+    head = f"{message.method}\n{authority}\n{message.path}\n{message.query}".encode("latin-1")
+    return b"%b\n%b\n" % (VERSION_LINE, key_id), b"\n".join((b"", head, *map(b":".join, covered), b""))
 
 
 def article_string(message: SignedMessage, timestamp: bytes) -> bytes:

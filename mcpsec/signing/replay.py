@@ -77,31 +77,34 @@ class MemoryReplayStore:
         mark = hash(f"{key_id}\n{nonce}")
         second = int(expires_at) + 1
         with self._lock:
-            self._forget()
-            if mark in self._seen:
+            if self._forgotten < int(self._clock()):
+                self._forget()
+            seen = self._seen
+            if mark in seen:
                 return False
             if second <= self._forgotten:
                 raise ReplayStoreError("the message is older than the replay store's memory")
-            number = self._number(key_id)
-            if len(self._seen) >= self._capacity or self._key_counts[number] >= self._per_key:
+            number, counts = self._key_numbers.get(key_id), self._key_counts
+            if number is None:
+                number = self._number(key_id)
+            if len(seen) >= self._capacity or counts[number] >= self._per_key:
                 raise ReplayStoreError("the replay store is full")
             bucket = self._seconds.get(second)
             if bucket is None:
                 bucket = self._seconds[second] = _Second()
             bucket.hashes.append(mark)
             bucket.owners.append(number)
-            self._seen.add(mark)
-            self._key_counts[number] += 1
+            seen.add(mark)
+            counts[number] += 1
             return True
 
     def _number(self, key_id: str) -> int:
-        number = self._key_numbers.get(key_id)
-        if number is None:
-            number = len(self._key_counts)
-            if number >= self._MOST_KEYS:
-                raise ReplayStoreError("the replay store has seen too many keys")
-            self._key_numbers[key_id] = number
-            self._key_counts.append(0)
+        """The number of a key that is seen for the first time."""
+        number = len(self._key_counts)
+        if number >= self._MOST_KEYS:
+            raise ReplayStoreError("the replay store has seen too many keys")
+        self._key_numbers[key_id] = number
+        self._key_counts.append(0)
         return number
 
     def _forget(self) -> None:

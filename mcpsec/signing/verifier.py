@@ -7,12 +7,12 @@ import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mcpsec.signing import hmac_sha256
+from mcpsec.signing import hmac_sha256, repeats
 from mcpsec.signing.fields import check_window, collect, key_id_of, nonce_of, signature_of, timestamp_of
 from mcpsec.signing.outcome import Claim, Refusal, RefusedSignature, Verified
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from hmac import HMAC
 
     from mcpsec.signing.fields import Collected
@@ -137,6 +137,21 @@ class Verifier:
             return refused.refusal
         except Exception as error:  # a request that no rule foresaw is refused like the others
             return Refusal("message-malformed", f"the request can't be read: {type(error).__name__}")
+
+    def again(
+        self, message: SignedMessage, owner: str, collected: Collected
+    ) -> Callable[[Mapping[bytes, bytes], bytes, float], float | None] | None:
+        """What ``repeats.again`` makes for requests with the head of ``message``, which ``check`` has let pass.
+
+        None where each has to be checked in full: another scheme than ``hmac-sha256``, or a key that ends.
+        """
+        own, covered = collected
+        if own.keys() != repeats.FIELDS or "hmac-sha256" not in self._schemes:
+            return None
+        found = self._hmac_keys.get(own[b"x-key-id"].decode("ascii", "replace"))
+        if found is None or found[0].owner != owner or found[0].not_after is not None:
+            return None
+        return repeats.again(message, covered, *found, max_age=self._max_age, future_skew=self._future_skew)
 
     def _check(
         self,

@@ -24,6 +24,8 @@ class MemoryState:
         self.tasks: SharedTasks | None = None
         self.patterns: SharedPatterns | None = None
         self._replay = MemoryReplayStore()
+        self.claim_at_once = self._replay.claim
+        """``claim`` for whoever claims often."""
         self._buckets = Buckets()
 
     async def start(self) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mcpsec.gateway.message import Exchange, Request
 from mcpsec.gateway.message import Refusal as GatewayRefusal
+from mcpsec.gateway.steps import CHANGED
 from mcpsec.protocol import codes
-from mcpsec.signing import Refusal, SignedMessage, Verifier, certificate_keys
+from mcpsec.signing import Refusal, ReplayStoreError, SignedMessage, Verifier, certificate_keys
 from mcpsec.signing.fields import collect
 from mcpsec.signing.outcome import RefusedSignature
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.failures import AuthenticationFailures
     from mcpsec.gateway.rotating import RotatingVerifier
     from mcpsec.gateway.state import State
-    from mcpsec.gateway.steps import Repeated
+    from mcpsec.gateway.steps import Changed, Repeated
     from mcpsec.gateway.steps.factors import Factors
     from mcpsec.signing import Claim, Verified
     from mcpsec.signing.fields import Collected
@@ -80,9 +82,41 @@ class SignatureCheck:
         return self._await_claim(exchange, checked, first, claimed)
 
     def again(self, exchange: Exchange) -> Repeated | None:
-        """All of it, where there is or has to be a signature."""
-        unsigned = exchange.request.fields.keys().isdisjoint(_SIGNED)
-        return None if unsigned and not self._factors.needed("signature", exchange.client) else self
+        """All that proves it, where there is or has to be a signature; what the head alone says was looked at."""
+        request, client = exchange.request, exchange.peer.client
+        if request.fields.keys().isdisjoint(_SIGNED) and not self._factors.needed("signature", exchange.client):
+            return None
+        claim = getattr(self._state, "claim_at_once", None)
+        message, collected = _message(request)
+        current, verifier = _current(self._verifier), self._verifier
+        if claim is None or collected is None or client is None or exchange.identified_by != "mtls+signature":
+            return self
+        verify = current.again(message, client.id, collected)
+        if verify is None:
+            return self
+        id, key_id = client.id, collected[0][b"x-key-id"].decode("ascii")
+        is_proven, clock = self._failures.is_proven, time.time
+
+        def repeated(exchange: Exchange) -> Changed | None:
+            request = exchange.request
+            if (
+                exchange.identified_by != "mtls"
+                or _current(verifier) is not current
+                or not is_proven(exchange.peer.address, id)
+            ):
+                return CHANGED
+            expires = verify(request.fields, request.body, clock())
+            if expires is None:
+                return CHANGED
+            try:
+                if not claim(key_id, request.fields[b"x-nonce"].decode("ascii"), expires):
+                    return CHANGED  # the whole step says so: a nonce that was claimed stays claimed
+            except ReplayStoreError:
+                return CHANGED
+            exchange.identified_by = "mtls+signature"
+            return None
+
+        return repeated
 
     async def _await_claim(
         self, exchange: Exchange, claim: Claim, first: Awaitable[bool], claimed: str
@@ -108,6 +142,10 @@ class SignatureCheck:
         exchange.proven("signature")
         self._failures.succeeded(address, claimed)
         return None
+
+
+def _current(verifier: Verifier | RotatingVerifier) -> Verifier:
+    return verifier if isinstance(verifier, Verifier) else verifier.current
 
 
 def _message(request: Request) -> tuple[SignedMessage, Collected | None]:
