@@ -18,7 +18,7 @@ from pathlib import Path
 
 OURS = os.path.join(os.path.dirname(sys.executable), "mcpsec-scan-secrets")
 SAMPLES = re.compile(
-    r"(?i)(?:^|[/_.-])(?:tests?|testing|testdata|specs?|fixtures?|docs?|documentation|guides?|examples?|samples?"
+    r"(?i)(?:^|[/_.-])(?:tests?|testing|test-?(?:data|cases?|utils?|box)|(?:docker|int|integration)-?tests?|specs?|fixtures?|docs?|documentation|guides?|examples?|samples?"
     r"|smoke[-_]?tests?|reg-tests|it|e2e|mocks?|integration)(?:[/_.-]|$)|(?:Test|Tests|IT|Spec)\.\w+$|\.(?:md|rst|adoc)$"
 )
 TIERS = ("high", "medium", "low")

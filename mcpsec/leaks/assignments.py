@@ -9,7 +9,7 @@ from __future__ import annotations
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 from mcpsec.leaks.names import KEYWORDS, kind_of
-from mcpsec.leaks.secrecy import is_variable, judge
+from mcpsec.leaks.secrecy import MEDIUM, is_variable, judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -261,7 +261,15 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterat
     verdict = _judged(kind, value, quoted or _is_literal(kind, how, where, name), how, where, name)
     rule = book.named(verdict[0]) if verdict else None
     if verdict and rule is not None:
-        yield Match(rule, begin, stop, value, verdict[1])
+        yield Match(rule, begin, stop, value, min(MEDIUM, verdict[1]) if _is_shown(data, head, where) else verdict[1])
+
+
+def _is_shown(data: bytes, head: int, where: str) -> bool:
+    """True in a comment that documents a program, or behind an interpreter's prompt: it is an example."""
+    if where != "code":
+        return False
+    line = data[data.rfind(b"\n", max(0, head - 200), head) + 1 : head].lstrip()
+    return line.startswith((b"* ", b"///", b"//!", b"#  ", b">>> ", b"iex> "))
 
 
 def _way(how: str, before: bytes, where: str, kind: str, name: bytes) -> str:

@@ -217,3 +217,12 @@ def test_only_a_letter_or_digit_begins_what_is_found_at_a_texts_beginning():
     assert decoding.at_beginning(tails[2])
     assert decoding.at_beginning(tails[1])
     assert not any(decoding.at_beginning(begin + tail) for begin in others for tail in tails)
+
+
+def test_examples_in_documentation_comments_are_medium_at_most():
+    line = b"secret = 'kz81Mvnwq20xkQ8zjf7Lp'\n"
+    for before in (b" * ", b"/// ", b"//! ", b"#   ", b">>> ", b"iex> "):
+        assert [f.confidence for f in scan_bytes(before + line, path="a.py")] == ["medium"], before
+    for before in (b"", b"    ", b"# ", b"// "):
+        assert [f.confidence for f in scan_bytes(before + line, path="a.py")] == ["high"], before
+    assert [f.confidence for f in scan_bytes(b"* " + line, path="a.ini")] == ["high"]
