@@ -164,6 +164,11 @@ class Connection(Reading):
         self._state = "closed"
         self._wake_drained()
         self._give_up()
+        self._task.add_done_callback(self._release)
+
+    def _release(self, _task: asyncio.Task[None]) -> None:
+        """Nothing is done with it any more: a cycle would keep what TLS had buffered until the next collection."""
+        del self._parser, self._transport, self._task
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; after a refusal the rest is thrown away."""

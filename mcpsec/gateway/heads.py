@@ -22,7 +22,9 @@ __all__ = ["KnownHeads"]
 
 _HEADS = 512
 _LONGEST = 4096
-"""Bytes of a head worth remembering: all of them are at most a few MiB."""
+"""Bytes of a head worth remembering."""
+_FIELDS = 48
+"""Lines of a head worth remembering: as objects they take many times their bytes, all heads some 20 MiB at most."""
 _PROVING = (
     b"authorization", b"dpop", b"signature", b"signature-input", b"x-nonce", b"x-signature", b"x-timestamp",
 )  # fmt: skip
@@ -134,7 +136,12 @@ class KnownHeads:
     def remember(self, data: bytes, request: Request) -> None:
         """Keep the head of a request that the parser has read from ``data`` and from nothing else."""
         end = data.find(b"\r\n\r\n", 0, _LONGEST)
-        if end <= 0 or not request.keep_alive or not _NEVER.isdisjoint(request.fields):
+        if (
+            end <= 0
+            or len(request.headers) > _FIELDS
+            or not request.keep_alive
+            or not _NEVER.isdisjoint(request.fields)
+        ):
             return
         # What the parser took for the head is what was cut out here: as many lines, and the body that comes behind.
         if data.count(b"\r\n", 0, end) != len(request.headers) or data[end + 4 :] != request.body:

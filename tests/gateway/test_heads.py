@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 from typing import Any
 
@@ -247,3 +248,27 @@ async def test_values_as_long_as_those_before_are_read_no_less_strictly(name: st
         await both([good, good, good, good.replace(length, b"Content-Length: %b" % digits), good])
     for other in (name.upper(), name.lower(), f"{name[:-1]}_"):
         await both([good, good, good, with_header(f"{other}: abcdefgh12"), good])
+
+
+async def test_a_head_of_very_many_fields_is_not_kept() -> None:
+    many = "\r\n".join(f"a{number}: 1" for number in range(60))
+    assert (await both([with_header(many)] * 3)).known == 0
+    few = "\r\n".join(f"a{number}: 1" for number in range(20))
+    assert (await both([with_header(few)] * 3)).known == 2
+
+
+async def test_a_connection_that_is_lost_is_freed_at_once() -> None:
+    def alive() -> int:
+        return sum(type(each) is Connection for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        for pieces in ([GOOD, GOOD], [GOOD[:40]], [b"NO REQUEST\r\n\r\n"], []):
+            await talk(pieces, remember=True)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert alive() == before
+    finally:
+        gc.enable()
