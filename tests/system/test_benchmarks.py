@@ -100,15 +100,18 @@ fastmcp proxy                9000.1    250.0       90     0.01    11.01   8010.0
                           1 connections
 mcpsec, mutual TLS            190.1      1.0     5000      1.0    0.201    200.1      1.0     4800      1.0    3.101    175.0      1.0     4900      1.0    9.101     80.0
 mcp-proxy                     900.1     4.73      900     0.18    1.101    800.4      4.0     1200     0.25    9.101    750.0     4.29     1300     0.27   40.101     90.0
+supergateway                  700.1     3.68     1000     0.20    1.001    400.2      2.0     2400     0.50    4.101    350.0     2.00     2500     0.51   20.101     85.0
 """
 
 
 def test_figures_are_read_from_where_they_stand(everything: ModuleType) -> None:
     ratios = {each.what + "/" + each.beside: each.read(GATEWAY) for each in everything.BENCHMARKS["gateway"].ratios}
-    assert list(ratios.values()) == ["2.41", "3.41", "1.60", "0.01", "0.45", "0.25", "4.00"]
-    without_peers = GATEWAY.replace("haproxy", "another").replace("mcp-proxy", "other")
+    assert list(ratios.values()) == ["2.41", "3.41", "1.60", "0.01", "0.45", "0.25", "4.00", "0.50", "2.00"]
+    without_peers = (
+        GATEWAY.replace("haproxy", "another").replace("mcp-proxy", "other").replace("supergateway", "nothing")
+    )
     left = [each.read(without_peers) for each in everything.BENCHMARKS["gateway"].ratios]
-    assert left == ["2.41", "3.41", None, "0.01", "0.45", None, None]
+    assert left == ["2.41", "3.41", None, "0.01", "0.45", None, None, None, None]
     (telemetry,) = everything.BENCHMARKS["telemetry"].ratios
     assert telemetry.read("throughput on/off   0.79\nCPU off/on          0.80\n") == "0.79"
 
