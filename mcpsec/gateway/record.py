@@ -92,23 +92,19 @@ class Recorder:
         known = None if alike is None else alike.get(
             (exchange.status, exchange.peer.address, exchange.rule, exchange.decision, exchange.identified_by)
         )  # fmt: skip
-        arguments, upstream_ms, waiting = exchange.arguments, exchange.upstream_ms, self._waiting
-        if (
-            known is None
-            or exchange.detail
-            or exchange.guarded
-            or exchange.trace is not None
-            or not arguments
-            or not upstream_ms
-        ):
+        upstream_ms: float | None = exchange.upstream_ms
+        arguments, waiting = exchange.arguments, self._waiting
+        if known is None or exchange.detail or exchange.guarded or exchange.trace is not None or not arguments:
             return self._unusual(exchange, ended)
         request, likeness = exchange.request, known[0]
         duration = (ended - request.started) * 1000
         digest = self._log.digest(orjson.dumps(arguments, None, _SORTED))
-        own = exchange.id.encode(), duration, len(request.body), exchange.answer_bytes, upstream_ms, digest.encode()
-        waiting.append(
-            tuple.__new__(Finished, (likeness, time(), duration, upstream_ms, likeness.usual % own))  # as Finished(…)
-        )
+        own = exchange.id.encode(), duration, len(request.body), exchange.answer_bytes
+        if upstream_ms:
+            text = likeness.usual % (*own, upstream_ms, digest.encode())
+        else:  # it took none: a server of the gateway's own
+            upstream_ms, text = None, likeness.own % (*own, digest.encode())
+        waiting.append(tuple.__new__(Finished, (likeness, time(), duration, upstream_ms, text)))  # as Finished(…)
         if len(waiting) >= self._most:
             self.settle()
         return None

@@ -87,11 +87,11 @@ class Row(NamedTuple):
 class Likeness:
     """``common`` are the cleaned members that a line has beside its frame and figures.
 
-    ``usual`` makes most requests' ``Finished.text`` of the first six ``Figures``; ``series`` is what they add to in the
-    metrics. A ``brief`` one makes no line of more than 1 KiB.
+    ``usual`` makes most requests' ``Finished.text`` of the first six ``Figures``, ``own`` that of those without the
+    upstream's time; ``series`` is what they add to in the metrics. A ``brief`` one makes no line of more than 1 KiB.
     """
 
-    __slots__ = ("_forms", "_text", "brief", "common", "series", "usual")
+    __slots__ = ("_forms", "_text", "brief", "common", "own", "series", "usual")
 
     def __init__(self, common: Mapping[str, Any]) -> None:
         self.common = dict(common)
@@ -99,6 +99,7 @@ class Likeness:
         self.brief = len(text) <= _BRIEF
         self._text = text.replace(b"%", b"%%")
         self.usual = self._form(no_upstream=False, no_digest=False, no_trace=True)
+        self.own = self._form(no_upstream=True, no_digest=False, no_trace=True)
         self._forms: dict[tuple[bool, ...], bytes] = {}
         self.series: Series | None = None
 
