@@ -208,7 +208,7 @@ def test_requests_behind_a_repeated_call_wait_for_their_turn(
 def test_the_bulkhead_and_the_breaker_hold_for_repeated_calls(
     start: Callable[..., Gateway], server: FaultyServer
 ) -> None:
-    breaker = {"minimum_calls": 3, "failure_ratio": 0.1, "open_for": "1s", "probes": 1}
+    breaker = {"minimum_calls": 3, "failure_ratio": 0.05, "open_for": "1s", "probes": 1}
     running, slow = start(in_flight=1, timeout="30s", breaker=breaker), Slow()
     with RawClient(running) as first, RawClient(running) as second:
         repeat(first)
