@@ -70,14 +70,16 @@ class Call:
         exchange.upstream_ms = (time.perf_counter() - self._started) * 1000
         try:
             outcome = sender.pass_on(exchange, known, response.body)
-            if exchange.unshared or not isinstance(outcome, Answer):
-                self._end(response, outcome)
-                return
-            sender.ended_well(self._period)
+            ordinary = isinstance(outcome, Answer) and not exchange.unshared
+            if ordinary:
+                sender.ended_well(self._period)
         except Exception as error:
-            self._over = True
+            ordinary = True
             self._settle(failed=None)
             outcome = self._chain.broken(exchange, error)
+        if not ordinary:
+            self._end(response, outcome)
+            return
         self._over = True
         self._answered(self._chain.finished(exchange, outcome))
 
