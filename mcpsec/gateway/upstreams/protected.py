@@ -157,12 +157,15 @@ class ProtectedUpstream:
             self._answers(self.name, self._up)
 
     def ended_well(self, period: int) -> None:
-        """``leave`` for a call of that period of the breaker's which got an answer."""
-        self.running -= 1
+        """``leave`` for a call of that period of the breaker's which got an answer.
+
+        The place is given back at the very end: whoever meets an exception here still has it, and leaves with ``leave``.
+        """
         self.breaker.well(period)
         if not self._up:
             self._up = True
             self._answers(self.name, True)
+        self.running -= 1
 
     @staticmethod
     def verdict(answer: Answer | Refusal) -> bool | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mcpsec.deployment.model import Breaker as Config
 from mcpsec.gateway.upstreams.breaker import Breaker, Pass
+from mcpsec.gateway.upstreams.protected import ProtectedUpstream
 from tests.fixtures.deployments import fixture_command
 from tests.fixtures.processes import wait_until
 from tests.fixtures.raw import RawClient, Response, call
@@ -234,3 +236,29 @@ async def test_a_bulkhead_refuses_at_once_what_is_too_much(deployment: Any, gate
     finally:
         for client in clients:
             client.close()
+
+
+@pytest.mark.parametrize("listener_fails", [False, True])
+def test_a_place_is_given_back_once_whatever_happens_on_the_way_out(listener_fails: bool) -> None:
+    """A repeated call ends while somebody who hears of the upstream's health fails: its place is not given back twice."""
+    heard: list[bool] = []
+
+    def answers(_name: str, up: bool) -> None:
+        heard.append(up)
+        if listener_fails:
+            raise RuntimeError("a gauge that is broken")
+
+    async def share(_exchange: Any) -> None:
+        raise AssertionError("nothing to share")
+
+    inner: Any = SimpleNamespace(name="web", catalogue=None)
+    config: Any = SimpleNamespace(name="web", breaker=Config(**BASE), in_flight=2)
+    protected = ProtectedUpstream(inner, config, changed=lambda *_: None, answers=answers, share=share)
+    others = protected._enter()
+    own = protected._enter()
+    assert isinstance(others, Pass) and isinstance(own, Pass) and protected.running == 2
+    try:
+        protected.ended_well(protected.breaker.period)
+    except RuntimeError:
+        protected.leave(own, failed=None)  # as ``Call`` does
+    assert heard == [True] and protected.running == 1
