@@ -11,7 +11,7 @@ from mcpsec.cli.output import examples, out
 from mcpsec.errors import ExitCode
 
 if TYPE_CHECKING:
-    from mcpsec.deployment import Problem
+    from mcpsec.deployment import Deployment, Problem
     from mcpsec.errors import SecretError
     from mcpsec.secretrefs import SecretRef
 
@@ -34,34 +34,48 @@ def config() -> None:
 def check(config: ConfigOption = CONFIG, format: RenderingOption = Rendering.CONSOLE) -> None:
     """Find every mistake in the file, and every file it names that is missing or unsafe.
 
-    Exit code 0 when there is none, 2 otherwise.
+    Certificates and keys are looked into: what keeps clients away is an error, what soon will, or some of them, a
+    warning. Exit code 0 when there is no error, 2 otherwise.
     """
-    from mcpsec.deployment import examine, files
+    from mcpsec.deployment import examine
 
     deployment, problems = examine(config)
     if deployment:
-        problems = files.check(deployment)
+        problems = _problems_on_disk(deployment)
+    errors = sum(problem.severity == "error" for problem in problems)
     if format is Rendering.JSON:
         out.json(
             {
                 "schema": "mcpsec.config-check/1",
                 "file": str(config.absolute()),
-                "ok": not problems,
+                "ok": not errors,
                 "problems": [_document(problem) for problem in problems],
             }
         )
     elif problems:
         for problem in problems:
-            out.result(f"{problem.where}: {problem.message}")
+            warning = "warning: " * (problem.severity == "warning")
+            out.result(f"{problem.where}: {warning}{problem.message}")
             if problem.hint:
                 out.result(f"    {problem.hint}")
-        out.note(f"{len(problems)} problem{'s' * (len(problems) > 1)}")
+        counts = [(errors, "problem"), (len(problems) - errors, "warning")]
+        out.note(", ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in counts if count))
     else:
         assert deployment is not None
         upstreams, clients = len(deployment.upstreams), len(deployment.clients)
         out.result(f"{config}: no problems (upstreams: {upstreams}, clients: {clients})")
-    if problems:
+    if errors:
         raise typer.Exit(ExitCode.USAGE)
+
+
+def _problems_on_disk(deployment: Deployment) -> list[Problem]:
+    from mcpsec.deployment import files
+    from mcpsec.gateway.preflight import judge_certificates
+
+    problems = files.check(deployment)
+    if not any(problem.key.startswith(("server.tls", "server.admin")) for problem in problems):
+        problems += judge_certificates(deployment)  # of files that can be read
+    return sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
 
 
 @app.command(epilog=examples("mcpsec config show", "mcpsec config show --format json | jq .clients"))
@@ -149,6 +163,7 @@ def _document(problem: Problem) -> dict[str, Any]:
         "line": problem.line,
         "column": problem.column,
         "key": problem.key,
+        "severity": problem.severity,
         "message": problem.message,
         "hint": problem.hint,
     }

@@ -19,7 +19,7 @@ from mcpsec.deployment.problems import Problem, Report, dotted
 from mcpsec.errors import SecretError
 from mcpsec.secretrefs import FileSource, SecretRef
 
-__all__ = ["check"]
+__all__ = ["check", "report_on"]
 
 
 def check(deployment: Deployment) -> list[Problem]:
@@ -28,9 +28,8 @@ def check(deployment: Deployment) -> list[Problem]:
     Certificates, keys, CA and CRL files, the log's directory, programs, and secrets in files. Nothing is decrypted, no
     command run, no environment variable looked at: those are the running gateway's.
     """
-    report = Report(deployment.path, deployment.path.parent if deployment.path else Path.cwd())
+    report = report_on(deployment)
     if deployment.path:
-        _locate(deployment.path, report)
         _check_writable(deployment.path, report)
     for at, kind, value in DEPLOYMENT.leaves(deployment, ()):
         if isinstance(value, SecretRef):
@@ -43,11 +42,16 @@ def check(deployment: Deployment) -> list[Problem]:
     return report.sorted()
 
 
-def _locate(path: Path, report: Report) -> None:
-    try:
-        report.locations = locate(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        report.locations = {}  # changed since it was loaded: the findings hold, only their lines are lost
+def report_on(deployment: Deployment) -> Report:
+    """A report on a deployment that was loaded, with the places of its keys."""
+    path = deployment.path
+    report = Report(path, path.parent if path else Path.cwd())
+    if path:
+        try:
+            report.locations = locate(path.read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError, RecursionError):
+            report.locations = {}  # changed since it was loaded: the findings hold, only their lines are lost
+    return report
 
 
 def _check_writable(path: Path, report: Report) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from mcpsec.clientfiles.toml import KeyPath, Location
 from mcpsec.deployment.literals import looks_secret
@@ -43,7 +44,10 @@ def _key(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault: what is wrong, what to do about it, and where (``line`` and ``column`` count from 1)."""
+    """One fault: what is wrong, what to do about it, and where (``line`` and ``column`` count from 1).
+
+    A ``warning`` keeps nothing from working today.
+    """
 
     message: str
     hint: str | None = None
@@ -51,6 +55,7 @@ class Problem:
     line: int | None = None
     column: int | None = None
     key: str = ""
+    severity: Literal["error", "warning"] = "error"
 
     def error(self, others: int = 0) -> ConfigurationError:
         """Return the problem as an error; ``others`` is how many more the same file has."""
@@ -81,12 +86,19 @@ class Report:
 
     def add(self, at: KeyPath, message: str, hint: str | None = None) -> Invalid:
         """Report a fault at a key path, or at the nearest table around it that is written in the file."""
+        self._note(at, message, hint, "error")
+        self._wrong.add(at)
+        return INVALID
+
+    def warn(self, at: KeyPath, message: str, hint: str | None = None) -> None:
+        """Report what is no fault yet; what follows from the key is judged all the same."""
+        self._note(at, message, hint, "warning")
+
+    def _note(self, at: KeyPath, message: str, hint: str | None, severity: Literal["error", "warning"]) -> None:
         location = next((self.locations[at[:end]] for end in range(len(at), 0, -1) if at[:end] in self.locations), None)
         line = location.line if location else (1 if self.path else None)
         column = location.column if location else None
-        self.problems.append(Problem(message, hint, self.path, line, column, dotted(at)))
-        self._wrong.add(at)
-        return INVALID
+        self.problems.append(Problem(message, hint or None, self.path, line, column, dotted(at), severity))
 
     def touched(self, at: KeyPath) -> bool:
         """True when something at or below this key path was reported: what follows from it is not worth saying."""

@@ -52,9 +52,7 @@ class AdminListener:
         self._refused = refused
         self._trust: TrustFiles | None = None
         if admin.administrators:
-            other_ca = admin.client_ca is not None and admin.client_ca != tls.client_ca
-            own = replace(tls, client_ca=admin.client_ca or tls.client_ca, crl=None if other_ca else tls.crl)
-            self._trust = TrustFiles(own, certificates="required")
+            self._trust = TrustFiles(administrators_tls(admin, tls), certificates="required")
         listening = listening or bind(admin.listen, option="--admin-listen")
         host, port = listening.getsockname()[:2]
         bound = str(Address(host, port))
@@ -101,6 +99,12 @@ class AdminListener:
         if not (valid and known):
             self._refused(peer.address, "admin: not an administrator's certificate")
         return valid and known
+
+
+def administrators_tls(admin: Admin, tls: Tls) -> Tls:
+    """The files that the listener works with when administrators have to show a certificate."""
+    other_ca = admin.client_ca is not None and admin.client_ca != tls.client_ca
+    return replace(tls, client_ca=admin.client_ca or tls.client_ca, crl=None if other_ca else tls.crl)
 
 
 def _names(tls: Tls) -> list[str]:

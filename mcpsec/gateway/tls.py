@@ -59,8 +59,9 @@ def _load_own_certificate(context: ssl.SSLContext, tls: Tls) -> None:
         ) from None
     except (ssl.SSLError, OSError) as error:
         reason = getattr(error, "reason", None) or error.strerror or "unreadable"
+        foreign = reason == "KEY_VALUES_MISMATCH"
         raise ConfigurationError(
-            f"certificate and key can't be used: {reason}",
+            "the key is another certificate's" if foreign else f"certificate and key can't be used: {reason}",
             path=tls.certificate,
             hint=f"the key belongs in {tls.key}; `mcpsec certs verify {tls.certificate}` says more",
         ) from None

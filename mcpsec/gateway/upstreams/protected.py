@@ -159,7 +159,7 @@ class ProtectedUpstream:
     def ended_well(self, period: int) -> None:
         """``leave`` for a call of that period of the breaker's which got an answer.
 
-        The place is given back at the very end: whoever meets an exception here still has it, and leaves with ``leave``.
+        The place is given back at the very end: whoever meets an exception here still has it, and ``leave``s.
         """
         self.breaker.well(period)
         if not self._up:
