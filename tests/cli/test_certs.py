@@ -2,6 +2,7 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from mcpsec.certs import Pki, Purpose
 from mcpsec.cli.root import main
+from mcpsec.deployment.scaffold import create
 from tests.certs.helpers import openssl_verify, server_context, tls_server
 from tests.fixtures.terminal import Terminal, terminal
 
@@ -538,3 +540,41 @@ def test_a_typed_passphrase_guards_the_keys_and_a_fleet_shows_its_progress(tmp_p
     with _at_a_terminal("list", tmp_path) as screen:
         screen.wait_for("ended=0")
     assert b"\x1b[32mvalid" in screen.seen
+
+
+def test_the_pki_of_a_deployment_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MCPSEC_CERTS_DIR")
+    config = create(tmp_path / "d" / "gate").config
+    code, out, _ = run("list", "-c", config)
+    assert code == 0 and "agent" in out and "gateway" in out
+    assert run("-c", config, "check")[0] == run("check", "--config", config)[0] == 0
+    code, _, err = run("list")
+    assert code == 2 and "pki" in err
+    monkeypatch.setenv("MCPSEC_CONFIG", str(config))
+    assert run("list")[1] == out and _json(run, "inspect", "agent")["inspected"]
+    # The directory and what is typed come first.
+    assert run("--dir", tmp_path / "mine", "init")[0] == run("init")[0] == 0
+    assert (tmp_path / "mine" / "pki.toml").is_file() and (tmp_path / "pki" / "pki.toml").is_file()
+    assert run("list", "--dir", "mine")[1] == run("list", "-d", "pki")[1] != out
+    monkeypatch.setenv("MCPSEC_CERTS_DIR", "mine")
+    assert run("list")[1] != out and run("list", "-c", config)[1] == out
+    monkeypatch.delenv("MCPSEC_CERTS_DIR")
+    monkeypatch.delenv("MCPSEC_CONFIG")
+    assert run("list")[1] != out  # ./pki
+    monkeypatch.chdir(config.parent)
+    shutil.move("pki", "elsewhere")
+    config.write_text(config.read_text().replace('"pki/', '"elsewhere/'))
+    assert run("list")[1] == out
+
+
+def test_a_deployment_file_without_a_pki_is_told(run: Run, tmp_path: Path) -> None:
+    config = create(tmp_path / "gate").config
+    (config.parent / "pki" / "pki.toml").unlink()
+    for words, said in [
+        (("list", "-c", config), "not kept by mcpsec certs"),
+        (("list", "-c", config, "--dir", "pki"), "exclude each other"),
+        (("init", "-c", config), "where --dir says"),
+        (("list", "-c", tmp_path / "none.toml"), "there is no such file"),
+    ]:
+        code, out, err = run(*words)
+        assert (code, out) == (2, "") and said in err, words

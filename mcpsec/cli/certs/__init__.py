@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from mcpsec.cli.certs import authority, checking, leaves, looking, upkeep
-from mcpsec.cli.certs.context import CertsContext, CertsGroup
+from mcpsec.cli.certs.context import DEFAULT, CertsContext, CertsGroup
 from mcpsec.cli.output import examples
+from mcpsec.errors import UsageError
 
 __all__ = ["app"]
 
@@ -24,6 +25,7 @@ app = typer.Typer(
         "mcpsec certs issue reporting --client --san spiffe://example.com/agent/reporting",
         "mcpsec certs issue gateway --server --san mcp.example.com --san 192.0.2.10",
         "mcpsec certs check --warn 30d",
+        "mcpsec certs check -c /etc/mcpsec/mcpsec.toml",
     ),
 )
 
@@ -33,8 +35,21 @@ def certs(
     ctx: typer.Context,
     *,
     directory: Annotated[
-        Path, typer.Option("--dir", "-d", envvar="MCPSEC_CERTS_DIR", metavar="DIR", help="The PKI's directory.")
-    ] = Path("pki"),
+        Path | None,
+        typer.Option(
+            "--dir", "-d", envvar="MCPSEC_CERTS_DIR", metavar="DIR", help="The PKI's directory [default: pki]."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            envvar="MCPSEC_CONFIG",
+            metavar="FILE",
+            help="A deployment file instead, whose certificates are in the PKI.",
+        ),
+    ] = None,
     passphrase_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File with the passphrase of encrypted keys (mode 0600).")
     ] = None,
@@ -50,7 +65,20 @@ def certs(
 
     The options below may also stand after the subcommand.
     """
-    ctx.obj = CertsContext(directory, passphrase_file, passphrase_env, passphrase_ref, passphrase_prompt)
+    if _typed(ctx, "config"):
+        if _typed(ctx, "directory"):
+            raise UsageError("--dir and --config exclude each other", hint="the deployment file says where its PKI is")
+        if ctx.invoked_subcommand == "init":
+            raise UsageError("init makes a PKI where --dir says", hint="mcpsec init makes one with a deployment file")
+        directory = None  # what is typed comes before what the environment says
+    elif ctx.invoked_subcommand == "init":
+        directory = directory or DEFAULT
+    ctx.obj = CertsContext(directory, config, passphrase_file, passphrase_env, passphrase_ref, passphrase_prompt)
+
+
+def _typed(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 app.command(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from typer.core import TyperGroup
 
-from mcpsec.errors import SecretError, UsageError
+from mcpsec.cli.options import CONFIG
+from mcpsec.errors import ConfigurationError, SecretError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,13 +19,17 @@ if TYPE_CHECKING:
 
     from mcpsec.certs import Pki, Purpose
 
-__all__ = ["CertsContext", "CertsGroup", "Format", "context", "purpose_of"]
+__all__ = ["DEFAULT", "CertsContext", "CertsGroup", "Format", "context", "purpose_of"]
 
 Format = Literal["text", "json"]
+DEFAULT = Path("pki")
+"""The PKI when nothing names one."""
 
 _SHARED = {
     "--dir": 1,
     "-d": 1,
+    "--config": 1,
+    "-c": 1,
     "--passphrase-file": 1,
     "--passphrase-env": 1,
     "--passphrase-ref": 1,
@@ -56,13 +62,29 @@ class CertsGroup(TyperGroup):
 
 @dataclass(frozen=True, slots=True)
 class CertsContext:
-    """The group's options."""
+    """The group's options: where the PKI is, by ``named`` or by the deployment file ``config``; None for neither."""
 
-    directory: Path
+    named: Path | None
+    config: Path | None = None
     passphrase_file: Path | None = None
     passphrase_env: str | None = None
     passphrase_ref: str | None = None
     passphrase_prompt: bool = False
+
+    @property
+    def directory(self) -> Path:
+        """The PKI's directory: the one named, that of the deployment file, ``./pki``, that of ``./mcpsec.toml``.
+
+        Raises:
+            ConfigurationError: the deployment file can't be read, or names no certificate of a PKI.
+        """
+        if self.named is not None:
+            return self.named
+        if self.config is not None:
+            return _pki_of_deployment(self.config)
+        if (DEFAULT / "pki.toml").exists() or not CONFIG.is_file():
+            return DEFAULT
+        return _pki_of_deployment(CONFIG)
 
     @property
     def has_passphrase(self) -> bool:
@@ -132,6 +154,20 @@ class CertsContext:
         from mcpsec.certs import Pki
 
         return Pki.open(self.directory, passphrase=passphrase or (self.passphrase() if self.has_passphrase else None))
+
+
+@cache
+def _pki_of_deployment(config: Path) -> Path:
+    from mcpsec.audit.readers.deployment import pki_of
+    from mcpsec.deployment import load
+
+    tls = load(config).server.tls
+    found = next((pki for file in (tls.certificate, tls.client_ca) if (pki := pki_of(file)) is not None), None)
+    if found is None:
+        raise ConfigurationError(
+            "its certificates are not kept by mcpsec certs", path=config, hint="--dir DIR names a PKI that is elsewhere"
+        )
+    return found
 
 
 def context(ctx: typer.Context) -> CertsContext:
