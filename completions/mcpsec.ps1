@@ -13,24 +13,24 @@ Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
         'mcpsec config secrets' = @{ Commands = @(); Options = @('--config', '--format', '--help'); Kind = 'none' }
         'mcpsec config schema' = @{ Commands = @(); Options = @('--help'); Kind = 'none' }
         'mcpsec config reference' = @{ Commands = @(); Options = @('--help'); Kind = 'none' }
-        'mcpsec certs' = @{ Commands = @('init', 'issue', 'list', 'show', 'renew', 'revoke', 'crl', 'check', 'verify', 'lint', 'inspect', 'fingerprint', 'rotate-ca', 'schedule', 'request', 'export', 'ledger'); Options = @('--dir', '--help', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'none' }
-        'mcpsec certs init' = @{ Commands = @(); Options = @('--ca-days', '--client-crl-url', '--crl-days', '--encrypt', '--external-key', '--format', '--help', '--key', '--organization', '--permit-client', '--permit-server', '--root-days', '--server-crl-url', '--trust-domain', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'none' }
-        'mcpsec certs issue' = @{ Commands = @(); Options = @('--batch', '--client', '--csr', '--days', '--format', '--help', '--key', '--key-passphrase-file', '--profile', '--replace', '--san', '--server', '--skip-existing', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'certificate' }
-        'mcpsec certs list' = @{ Commands = @(); Options = @('--all', '--client', '--format', '--help', '--server', '--state', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'none' }
-        'mcpsec certs show' = @{ Commands = @(); Options = @('--client', '--format', '--help', '--pem', '--server', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'certificate' }
-        'mcpsec certs renew' = @{ Commands = @(); Options = @('--all-due', '--client', '--csr', '--days', '--format', '--help', '--hook', '--interval', '--key', '--reuse-key', '--server', '--watch', '--within', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'certificate' }
-        'mcpsec certs revoke' = @{ Commands = @(); Options = @('--client', '--format', '--help', '--reason', '--server', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'certificate' }
-        'mcpsec certs crl' = @{ Commands = @(); Options = @('--client', '--format', '--help', '--if-due', '--server', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'none' }
-        'mcpsec certs check' = @{ Commands = @(); Options = @('--client', '--exit-on', '--fail', '--format', '--help', '--output', '--server', '--warn', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'file' }
-        'mcpsec certs verify' = @{ Commands = @(); Options = @('--at', '--ca', '--cert', '--client', '--crl', '--format', '--help', '--host', '--key', '--server', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'file' }
-        'mcpsec certs lint' = @{ Commands = @(); Options = @('--fail-on', '--format', '--help', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'file' }
-        'mcpsec certs inspect' = @{ Commands = @(); Options = @('--format', '--help', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'file' }
-        'mcpsec certs fingerprint' = @{ Commands = @(); Options = @('--format', '--help', '--spki', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'file' }
-        'mcpsec certs rotate-ca' = @{ Commands = @(); Options = @('--days', '--encrypt', '--external-key', '--format', '--help', '--key', '--retire', '--root-key', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'words:client server root' }
-        'mcpsec certs schedule' = @{ Commands = @(); Options = @('--format', '--help', '--hook', '--image', '--user', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'words:systemd cron kubernetes' }
-        'mcpsec certs request' = @{ Commands = @(); Options = @('--format', '--help', '--key', '--key-passphrase-file', '--out', '--san', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'none' }
-        'mcpsec certs export' = @{ Commands = @(); Options = @('--bundle-passphrase-file', '--client', '--format', '--help', '--out', '--server', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'certificate' }
-        'mcpsec certs ledger' = @{ Commands = @(); Options = @('--help', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'none' }
+        'mcpsec certs' = @{ Commands = @('init', 'issue', 'list', 'show', 'renew', 'revoke', 'crl', 'check', 'verify', 'lint', 'inspect', 'fingerprint', 'rotate-ca', 'schedule', 'request', 'export', 'ledger'); Options = @('--config', '--dir', '--help', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'none' }
+        'mcpsec certs init' = @{ Commands = @(); Options = @('--ca-days', '--client-crl-url', '--crl-days', '--encrypt', '--external-key', '--format', '--help', '--key', '--organization', '--permit-client', '--permit-server', '--root-days', '--server-crl-url', '--trust-domain', '--config', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'none' }
+        'mcpsec certs issue' = @{ Commands = @(); Options = @('--batch', '--client', '--csr', '--days', '--format', '--help', '--key', '--key-passphrase-file', '--profile', '--replace', '--san', '--server', '--skip-existing', '--config', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'certificate' }
+        'mcpsec certs list' = @{ Commands = @(); Options = @('--all', '--client', '--format', '--help', '--server', '--state', '--config', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'none' }
+        'mcpsec certs show' = @{ Commands = @(); Options = @('--client', '--format', '--help', '--pem', '--server', '--config', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'certificate' }
+        'mcpsec certs renew' = @{ Commands = @(); Options = @('--all-due', '--client', '--csr', '--days', '--format', '--help', '--hook', '--interval', '--key', '--reuse-key', '--server', '--watch', '--within', '--config', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'certificate' }
+        'mcpsec certs revoke' = @{ Commands = @(); Options = @('--client', '--format', '--help', '--reason', '--server', '--config', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'certificate' }
+        'mcpsec certs crl' = @{ Commands = @(); Options = @('--client', '--format', '--help', '--if-due', '--server', '--config', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'none' }
+        'mcpsec certs check' = @{ Commands = @(); Options = @('--client', '--exit-on', '--fail', '--format', '--help', '--output', '--server', '--warn', '--config', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'file' }
+        'mcpsec certs verify' = @{ Commands = @(); Options = @('--at', '--ca', '--cert', '--client', '--crl', '--format', '--help', '--host', '--key', '--server', '--config', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'file' }
+        'mcpsec certs lint' = @{ Commands = @(); Options = @('--fail-on', '--format', '--help', '--config', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'file' }
+        'mcpsec certs inspect' = @{ Commands = @(); Options = @('--format', '--help', '--config', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'file' }
+        'mcpsec certs fingerprint' = @{ Commands = @(); Options = @('--format', '--help', '--spki', '--config', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'file' }
+        'mcpsec certs rotate-ca' = @{ Commands = @(); Options = @('--days', '--encrypt', '--external-key', '--format', '--help', '--key', '--retire', '--root-key', '--config', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'words:client server root' }
+        'mcpsec certs schedule' = @{ Commands = @(); Options = @('--format', '--help', '--hook', '--image', '--user', '--config', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'words:systemd cron kubernetes' }
+        'mcpsec certs request' = @{ Commands = @(); Options = @('--format', '--help', '--key', '--key-passphrase-file', '--out', '--san', '--config', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'none' }
+        'mcpsec certs export' = @{ Commands = @(); Options = @('--bundle-passphrase-file', '--client', '--format', '--help', '--out', '--server', '--config', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'certificate' }
+        'mcpsec certs ledger' = @{ Commands = @(); Options = @('--help', '--config', '--dir', '--passphrase-env', '--passphrase-file', '--passphrase-prompt', '--passphrase-ref'); Kind = 'none' }
         'mcpsec sign' = @{ Commands = @('verify', 'keygen'); Options = @('--arg', '--body-file', '--ca', '--cert', '--client', '--config', '--era', '--format', '--header', '--help', '--key', '--key-file', '--key-id', '--method', '--nonce', '--scheme', '--secret-file', '--send', '--tamper', '--timeout', '--timestamp', '--tool', '--url'); Kind = 'none' }
         'mcpsec sign verify' = @{ Commands = @(); Options = @('--at', '--body-file', '--format', '--headers-file', '--help', '--key-file', '--key-id', '--max-age', '--method', '--scheme', '--secret-file', '--url'); Kind = 'none' }
         'mcpsec sign keygen' = @{ Commands = @(); Options = @('--help', '--kind'); Kind = 'file' }
@@ -268,37 +268,73 @@ Register-ArgumentCompleter -Native -CommandName mcpsec -ScriptBlock {
         'mcpsec audit --write-baseline' = 'file'
         'mcpsec audit -c' = 'file'
         'mcpsec audit -o' = 'file'
+        'mcpsec certs --config' = 'file'
         'mcpsec certs --passphrase-file' = 'file'
+        'mcpsec certs -c' = 'file'
+        'mcpsec certs check --config' = 'file'
         'mcpsec certs check --output' = 'file'
         'mcpsec certs check --passphrase-file' = 'file'
+        'mcpsec certs check -c' = 'file'
+        'mcpsec certs crl --config' = 'file'
         'mcpsec certs crl --passphrase-file' = 'file'
+        'mcpsec certs crl -c' = 'file'
         'mcpsec certs export --bundle-passphrase-file' = 'file'
+        'mcpsec certs export --config' = 'file'
         'mcpsec certs export --out' = 'file'
         'mcpsec certs export --passphrase-file' = 'file'
+        'mcpsec certs export -c' = 'file'
+        'mcpsec certs fingerprint --config' = 'file'
         'mcpsec certs fingerprint --passphrase-file' = 'file'
+        'mcpsec certs fingerprint -c' = 'file'
+        'mcpsec certs init --config' = 'file'
         'mcpsec certs init --passphrase-file' = 'file'
+        'mcpsec certs init -c' = 'file'
+        'mcpsec certs inspect --config' = 'file'
         'mcpsec certs inspect --passphrase-file' = 'file'
+        'mcpsec certs inspect -c' = 'file'
         'mcpsec certs issue --batch' = 'file'
+        'mcpsec certs issue --config' = 'file'
         'mcpsec certs issue --csr' = 'file'
         'mcpsec certs issue --key-passphrase-file' = 'file'
         'mcpsec certs issue --passphrase-file' = 'file'
+        'mcpsec certs issue -c' = 'file'
+        'mcpsec certs ledger --config' = 'file'
         'mcpsec certs ledger --passphrase-file' = 'file'
+        'mcpsec certs ledger -c' = 'file'
+        'mcpsec certs lint --config' = 'file'
         'mcpsec certs lint --passphrase-file' = 'file'
+        'mcpsec certs lint -c' = 'file'
+        'mcpsec certs list --config' = 'file'
         'mcpsec certs list --passphrase-file' = 'file'
+        'mcpsec certs list -c' = 'file'
+        'mcpsec certs renew --config' = 'file'
         'mcpsec certs renew --csr' = 'file'
         'mcpsec certs renew --passphrase-file' = 'file'
+        'mcpsec certs renew -c' = 'file'
+        'mcpsec certs request --config' = 'file'
         'mcpsec certs request --key-passphrase-file' = 'file'
         'mcpsec certs request --passphrase-file' = 'file'
+        'mcpsec certs request -c' = 'file'
+        'mcpsec certs revoke --config' = 'file'
         'mcpsec certs revoke --passphrase-file' = 'file'
+        'mcpsec certs revoke -c' = 'file'
+        'mcpsec certs rotate-ca --config' = 'file'
         'mcpsec certs rotate-ca --passphrase-file' = 'file'
         'mcpsec certs rotate-ca --root-key' = 'file'
+        'mcpsec certs rotate-ca -c' = 'file'
+        'mcpsec certs schedule --config' = 'file'
         'mcpsec certs schedule --passphrase-file' = 'file'
+        'mcpsec certs schedule -c' = 'file'
+        'mcpsec certs show --config' = 'file'
         'mcpsec certs show --passphrase-file' = 'file'
+        'mcpsec certs show -c' = 'file'
         'mcpsec certs verify --ca' = 'file'
         'mcpsec certs verify --cert' = 'file'
+        'mcpsec certs verify --config' = 'file'
         'mcpsec certs verify --crl' = 'file'
         'mcpsec certs verify --key' = 'file'
         'mcpsec certs verify --passphrase-file' = 'file'
+        'mcpsec certs verify -c' = 'file'
         'mcpsec config check --config' = 'file'
         'mcpsec config check -c' = 'file'
         'mcpsec config secrets --config' = 'file'

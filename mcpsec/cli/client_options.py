@@ -43,12 +43,12 @@ CertificateOption = Annotated[
 ]
 KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key (PEM).")]
 CaOption = Annotated[
-    Path | None, typer.Option("--ca", metavar="FILE", help="CA of the server's certificate. [default: system]")
+    Path | None, typer.Option("--ca", metavar="FILE", help="CA of the server's certificate (default: system).")
 ]
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", metavar="FILE", envvar="MCPSEC_CONFIG", help="Take what is not given from here."),
 ]
 ClientOption = Annotated[
-    str | None, typer.Option("--client", metavar="NAME", help="The file's client to be. [default: its first]")
+    str | None, typer.Option("--client", metavar="NAME", help="The file's client to be (default: its first).")
 ]

@@ -47,7 +47,7 @@ app = application(group=False)
 )
 def connect(
     url: Annotated[
-        str | None, typer.Argument(metavar="[URL]", help="The server's endpoint. [default: the deployment's]")
+        str | None, typer.Argument(metavar="[URL]", help="The server's endpoint (default: the deployment's).")
     ] = None,
     *,
     cert: CertificateOption = None,
@@ -61,7 +61,7 @@ def connect(
     client: ClientOption = None,
     oauth_client_id: Annotated[
         str | None,
-        typer.Option("--oauth-client-id", metavar="ID", help="The client that is registered. [default: register one]"),
+        typer.Option("--oauth-client-id", metavar="ID", help="The client that is registered (default: register one)."),
     ] = None,
     oauth_client_secret_file: Annotated[
         Path | None, typer.Option("--oauth-client-secret-file", metavar="FILE", help="Its secret; no browser then.")
@@ -73,17 +73,17 @@ def connect(
     oauth_grant: Annotated[Grant, typer.Option("--oauth-grant", help="How to get a token.")] = Grant.auto,
     oauth_binding: Annotated[Binding, typer.Option("--oauth-binding", help="What a token is bound to.")] = Binding.auto,
     oauth_scope: Annotated[
-        str | None, typer.Option("--oauth-scope", metavar="WORDS", help="Scopes. [default: what the server names]")
+        str | None, typer.Option("--oauth-scope", metavar="WORDS", help="Scopes (default: what the server names).")
     ] = None,
     oauth_issuer: Annotated[
         str | None, typer.Option("--oauth-issuer", metavar="URL", help="Accept no other authorization server.")
     ] = None,
     oauth_ca: Annotated[
-        Path | None, typer.Option("--oauth-ca", metavar="FILE", help="CA of its certificate. [default: system]")
+        Path | None, typer.Option("--oauth-ca", metavar="FILE", help="CA of its certificate (default: system).")
     ] = None,
     oauth_port: Annotated[
         int | None,
-        typer.Option("--oauth-port", metavar="PORT", min=1, max=65535, help="Of the redirect. [default: a free one]"),
+        typer.Option("--oauth-port", metavar="PORT", min=1, max=65535, help="Of the redirect (default: a free one)."),
     ] = None,
     oauth_store: Annotated[Keep, typer.Option("--oauth-store", help="Where tokens are kept.")] = Keep.auto,
     no_browser: Annotated[

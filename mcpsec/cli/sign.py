@@ -82,9 +82,9 @@ def sign(
     key_file: SigningKeyOption = None,
     key_id: KeyIdOption = None,
     timestamp: Annotated[
-        int | None, typer.Option("--timestamp", metavar="MS", help="Unix time in milliseconds. [default: now]")
+        int | None, typer.Option("--timestamp", metavar="MS", help="Unix time in milliseconds (default: now).")
     ] = None,
-    nonce: Annotated[str | None, typer.Option("--nonce", metavar="N", help="Used once. [default: random]")] = None,
+    nonce: Annotated[str | None, typer.Option("--nonce", metavar="N", help="Used once (default: random).")] = None,
     method: MethodOption = "POST",
     url: Annotated[str | None, typer.Option("--url", metavar="URL", help="Where the request goes.")] = None,
     header: Annotated[
@@ -242,7 +242,7 @@ def verify(
     max_age: Annotated[float, typer.Option("--max-age", metavar="SECONDS", min=0, help="Oldest signature.")] = 300.0,
     at: Annotated[
         int | None,
-        typer.Option("--at", metavar="MS", help="Judge as at this Unix time in milliseconds. [default: now]"),
+        typer.Option("--at", metavar="MS", help="Judge as at this Unix time in milliseconds (default: now)."),
     ] = None,
     format_: Annotated[str, typer.Option("--format", metavar="text|json", help="How to print.")] = "text",
 ) -> None:

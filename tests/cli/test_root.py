@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.text import Text
 
 from mcpsec import __version__
 from mcpsec.cli import entry, outcome, root
@@ -213,3 +214,20 @@ def test_a_report_into_a_link_or_device_does_not_replace_it(tmp_path: Path) -> N
     shown = subprocess.run([*command[:-1], "/dev/stdout"], cwd=tmp_path, capture_output=True, text=True)
     assert Path("/dev/stdout").is_symlink()
     assert "{" in shown.stdout, shown.stderr
+
+
+def test_no_help_loses_words_to_markup() -> None:
+    """Rich takes ``[default: now]`` for a style that it doesn't know, and shows nothing of it."""
+    lost = []
+
+    def walk(command: Any, path: str) -> None:
+        for text in (command.help, command.epilog, *(getattr(each, "help", None) for each in command.params)):
+            words = re.sub(r"\[/?bold\]", "", text or "").replace("\\[", "[")
+            if Text.from_markup(text or "").plain != words:
+                lost.append(f"{path}: {text}")
+        for name, each in getattr(command, "commands", {}).items():
+            walk(each, f"{path} {name}")
+
+    for name in COMMANDS:
+        walk(root.load(name), f"mcpsec {name}")
+    assert lost == []

@@ -37,7 +37,7 @@ def certs(
     directory: Annotated[
         Path | None,
         typer.Option(
-            "--dir", "-d", envvar="MCPSEC_CERTS_DIR", metavar="DIR", help="The PKI's directory [default: pki]."
+            "--dir", "-d", envvar="MCPSEC_CERTS_DIR", metavar="DIR", help="The PKI's directory (default: pki)."
         ),
     ] = None,
     config: Annotated[

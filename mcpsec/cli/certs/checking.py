@@ -28,10 +28,10 @@ def check(
     ] = None,
     warn: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Due when less is left: 30d, 12h, 33% [default: a third of the life]."),
+        typer.Option(metavar="TIME", help="Due when less is left: 30d, 12h, 33% (default: a third of the life)."),
     ] = None,
     fail: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Late when less is left [default: a tenth of the life].")
+        str | None, typer.Option(metavar="TIME", help="Late when less is left (default: a tenth of the life).")
     ] = None,
     client: Annotated[bool, typer.Option("--client", help="Of the PKI: only the client authority.")] = False,
     server: Annotated[bool, typer.Option("--server", help="Of the PKI: only the server authority.")] = False,

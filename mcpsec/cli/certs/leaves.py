@@ -48,9 +48,9 @@ def issue(
         typer.Option(metavar="VALUE", help="A URI, DNS name, address or e-mail address as it is (repeat)."),
     ] = None,
     days: Annotated[
-        float | None, typer.Option(metavar="DAYS", help="Lifetime [default: 90, or the profile's].")
+        float | None, typer.Option(metavar="DAYS", help="Lifetime (default: 90, or the profile's).")
     ] = None,
-    key: Annotated[KeyOption | None, typer.Option(help="Kind of key [default: p256, or the profile's].")] = None,
+    key: Annotated[KeyOption | None, typer.Option(help="Kind of key (default: p256, or the profile's).")] = None,
     profile: Annotated[str | None, typer.Option(metavar="NAME", help="A profile of pki.toml.")] = None,
     csr: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Sign this request; its key never comes here.")

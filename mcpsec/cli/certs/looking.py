@@ -192,9 +192,9 @@ def verify(
     ],
     client: Annotated[bool, typer.Option("--client", help="As a TLS client.")] = False,
     server: Annotated[bool, typer.Option("--server", help="As a TLS server.")] = False,
-    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="Trusted CAs [default: the PKI's own root].")] = None,
+    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="Trusted CAs (default: the PKI's own root).")] = None,
     crl: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="CRL [default: the PKI's, if it is the issuer].")
+        Path | None, typer.Option(metavar="FILE", help="CRL (default: the PKI's, if it is the issuer).")
     ] = None,
     host: Annotated[str | None, typer.Option(metavar="NAME", help="The name a server has to bear.")] = None,
     cert: Annotated[Path | None, typer.Option(metavar="FILE", help="For HOST:PORT: present this certificate …")] = None,

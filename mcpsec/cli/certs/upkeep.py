@@ -177,7 +177,7 @@ def rotate_ca(
         Literal["p256", "p384", "rsa3072"] | None, typer.Option(help="Another kind of key than before.")
     ] = None,
     days: Annotated[
-        float | None, typer.Option(metavar="DAYS", help="Life of the new CA [default: 1825, root 3650].")
+        float | None, typer.Option(metavar="DAYS", help="Life of the new CA (default: 1825, root 3650).")
     ] = None,
     external_key: Annotated[
         str | None, typer.Option(metavar="REFERENCE", help="The new CA's key is held elsewhere, e.g. transit:KEY.")
