@@ -38,8 +38,8 @@ class Peer:
     """Who is at the other end of a connection, read once after the handshake.
 
     ``der`` is the verified client certificate, ``sans`` are its subject alternative names as plain text,
-    ``fingerprint`` is the lower-case hex SHA-256 of ``der``. All are empty without a certificate. ``not_after`` is in
-    epoch seconds; ``tls`` and ``cipher`` name what the connection is protected with.
+    ``fingerprint`` is the lower-case hex SHA-256 of ``der``. All are empty without a certificate. ``not_before``
+    and ``not_after`` are in epoch seconds; ``tls`` and ``cipher`` name what the connection is protected with.
     """
 
     address: str
@@ -50,6 +50,7 @@ class Peer:
     client: Client | None = None
     tls: str | None = None
     cipher: str | None = None
+    not_before: float | None = None
 
 
 class Head:

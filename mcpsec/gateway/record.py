@@ -236,6 +236,7 @@ class Recorder:
                 tls_version=peer.tls,
                 certificate=peer.fingerprint,
                 certificate_name=peer.sans[0] if peer.sans else None,
+                certificate_days_left=_days_left(peer, time()),
                 detail=peer.cipher,
             )
         )
@@ -294,6 +295,14 @@ class Recorder:
         """Sign the end and close."""
         self.settle()
         self._log.close()
+
+
+def _days_left(peer: Peer, now: float) -> float | None:
+    """How long a peer's certificate still lives, once its renewal is due: when a third of its life is left."""
+    if peer.not_before is None or peer.not_after is None:
+        return None
+    left = peer.not_after - now
+    return round(left / 86400, 3) if left <= (peer.not_after - peer.not_before) / 3 else None
 
 
 def _trace_of(exchange: Exchange) -> TraceContext | None:

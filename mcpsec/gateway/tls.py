@@ -109,4 +109,5 @@ def peer_of(address: str, connection: ssl.SSLObject | None) -> Peer:
         der=der,
         tls=connection.version(),
         cipher=(connection.cipher() or (None,))[0],
+        not_before=ssl.cert_time_to_seconds(str(facts["notBefore"])),
     )

@@ -34,7 +34,7 @@ RULES: dict[str, str] = {
     "breaker-open": "The circuit breaker of an upstream opened.",
     "upstream-down": "An upstream stopped answering.",
     "pin-changed": "A tool's definition is not the one that was pinned.",
-    "certificate-due": "A certificate in use ends soon.",
+    "certificate-due": "A certificate in use, the gateway's or a client's, ends soon.",
     "revocation-list-due": "The clients' revocation list ends soon; every client is refused from then on.",
     "log-trouble": "The audit log could not be written, lost events, or was found damaged.",
     "test": "Sent by `mcpsec alerts test`.",
@@ -315,11 +315,11 @@ class AlertEngine:
         name = str(record.get("resource") or record.get("upstream"))
         self.raise_alert("pin-changed", "critical", name, f"the definition of {name} is not the pinned one", record)
 
-    def _certificate(self, record: Mapping[str, Any]) -> None:
-        days = record.get("certificate_days_left")
-        name = str(record.get("certificate_name") or record.get("name"))
+    def _handshake(self, record: Mapping[str, Any]) -> None:
+        days, certificate = record.get("certificate_days_left"), str(record.get("certificate"))
         if isinstance(days, int | float):
-            self._certificate_days(name, days, record)
+            name = f"of client {record.get('client') or record.get('certificate_name') or certificate}"
+            self._certificate_days(name, days, record, certificate)
 
     def _own_trouble(self, record: Mapping[str, Any]) -> None:
         summary = f"the audit log: {record.get('detail', record['kind'])}"
@@ -345,12 +345,14 @@ class AlertEngine:
         severity: Severity = "high" if min(passed) == max(_LIST_SHARES) else "critical"
         self.raise_alert("revocation-list-due", severity, f"client/{min(passed):.2f}/{ends:.0f}", summary)
 
-    def _certificate_days(self, name: str, days: float, record: Mapping[str, Any]) -> None:
-        """Alert once per threshold passed, not once per cool-down."""
+    def _certificate_days(
+        self, name: str, days: float, record: Mapping[str, Any], certificate: str | None = None
+    ) -> None:
+        """Alert once per threshold passed, not once per cool-down; ``certificate`` is what tells it from its next."""
         passed = [limit for limit in self._thresholds.certificate_days if days <= limit]
         if not passed:
             return
-        key = ("certificate", f"{name}/{min(passed)}")
+        key = ("certificate", f"{certificate or name}/{min(passed)}")
         if key in self._fired:
             return
         _remember(self._fired, key, [self._clock(), 0.0])
@@ -379,7 +381,7 @@ _HANDLERS: dict[str, Callable[[AlertEngine, Mapping[str, Any]], None]] = {
     "breaker": AlertEngine._breaker,
     "upstream": AlertEngine._upstream,
     "pin": AlertEngine._pin,
-    "certificate": AlertEngine._certificate,
+    "handshake": AlertEngine._handshake,
     "log-gap": AlertEngine._own_trouble,
     "log-recovered": AlertEngine._own_trouble,
 }

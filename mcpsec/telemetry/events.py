@@ -93,6 +93,7 @@ class Event:
     certificate_name: str | None = None
     """A subject alternative name."""
     certificate_days_left: float | None = None
+    """Of a client that connects: how long its certificate lives, once no more than a third of its life is left."""
     key_id: str | None = None
     duration_ms: float | None = None
     upstream_ms: float | None = None

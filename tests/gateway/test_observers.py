@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
+from datetime import timedelta
 from typing import Any
 
+from tests.fixtures.deployments import TESTER
 from tests.fixtures.gateway import Gateway
+from tests.fixtures.pki import Authority
+from tests.fixtures.processes import wait_until
 from tests.fixtures.raw import RawClient, call
 
 ECHO = call("echo", {"text": "hello"})
@@ -57,3 +61,29 @@ def test_repeated_failures_raise_one_alert(deployment: Any, gateway: Any) -> Non
             break
         time.sleep(0.1)
     assert names.count("authentication-failures") == 1, names
+
+
+def test_a_client_whose_certificate_ends_soon_is_told_of(deployment: Any, gateway: Any) -> None:
+    """Once a third of its life is left, and only then: the other certificate has as little time left, of a short life."""
+    made = deployment({"demo": {"builtin": "demo"}})
+    clients = Authority(made.directory / "pki" / "clients")
+    made.document["server"]["tls"]["client_ca"] = str(clients.certificate)
+    made.write()
+    trusts = made.client.ca
+    late = clients.client("late", TESTER, trusts=trusts, left=timedelta(hours=11))  # of 35
+    fresh = clients.client("fresh", TESTER, trusts=trusts, left=timedelta(hours=13))  # of 37
+    running: Gateway = gateway(made)
+    for identity in (fresh, late):
+        with RawClient(running, identity) as client:
+            assert client.post(ECHO).status == 200
+
+    def alerts() -> list[str]:
+        raised = [
+            event for event in made.events() if (event["kind"], event.get("name")) == ("alert", "certificate-due")
+        ]
+        return [event["detail"] for event in raised if "of client" in event["detail"]]
+
+    (alert,) = wait_until(alerts, "an alert")
+    shaken = [event for event in made.events() if event["kind"] == "handshake"]
+    assert "certificate_days_left" not in shaken[0] and 0.4 < shaken[1]["certificate_days_left"] < 11 / 24
+    assert "of client tester ends in 0.5 days" in alert

@@ -250,7 +250,7 @@ def test_what_names_nobody_is_no_alert_and_a_persons_own_doing_neither() -> None
         Event("pin", state="changed", resource="files/tool"),
         Event("breaker", upstream="files", state="open"),
         Event("upstream", upstream="files", state="down"),
-        Event("certificate", name="server", certificate_days_left=0.5),
+        Event("handshake", client="ops", certificate_days_left=0.5),
     ]
     assert [watch(event) for event in loud] == [
         ["authentication-failures"],
@@ -260,6 +260,23 @@ def test_what_names_nobody_is_no_alert_and_a_persons_own_doing_neither() -> None
         ["upstream-down"],
         ["certificate-due"],
     ]
+
+
+def test_the_end_of_a_clients_certificate_is_told_once_for_each_threshold_and_certificate() -> None:
+    watch = Watch()
+
+    def connects(days: float | None, certificate: str = "aa", client: str | None = "ops") -> list[str]:
+        told = Event("handshake", client=client, certificate=certificate * 32, certificate_days_left=days)
+        return watch(told, seconds=1000)
+
+    assert connects(None) == connects(31.0) == []  # nothing is due, or not soon
+    assert connects(29.0) == ["certificate-due"] and connects(28.0) == []
+    assert connects(6.0) == ["certificate-due"] and connects(5.9) == []
+    assert connects(None, "bb") == [] and connects(6.0, "bb") == ["certificate-due"]  # the next one, much later
+    watch.now += 1000
+    watch.engine.feed(_cleaner.record(Event("handshake", certificate="cc", certificate_days_left=0.5), 1, ""))
+    (alert,) = watch.engine.take()
+    assert (alert.severity, alert.summary) == ("critical", "the certificate of client cc ends in 0.5 days")
 
 
 class Hanging:
