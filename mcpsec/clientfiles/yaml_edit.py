@@ -15,7 +15,7 @@ import yaml
 from mcpsec.clientfiles.editing import checked, unsafe
 from mcpsec.errors import ConfigurationError
 
-__all__ = ["read", "remove_entry", "set_entry", "written"]
+__all__ = ["read", "remove_empty", "remove_entry", "set_entry", "written"]
 
 
 _PLAIN = re.compile(r"(?!(?i:true|false|yes|no|on|off|null|y|n)$)[A-Za-z_][A-Za-z0-9_-]*")
@@ -98,6 +98,23 @@ def remove_entry(text: str, key: str, name: str, *, items: bool = False) -> str:
         colon = edited.index(":", holder[0].end_mark.index) + 1
         edited = f"{edited[:colon]} {'[]' if items else '{}'}{edited[colon:at]}{edited[at:]}"
     return checked(read, edited, expected)
+
+
+def remove_empty(text: str, key: str) -> str:
+    """``text`` without the line of the top-level ``key``, whose collection is empty; as it was when it holds more.
+
+    Raises:
+        ConfigurationError: the text is not YAML, or has a shape that can't be edited safely.
+    """
+    before = read(text)
+    holder = _holder(text, key)
+    if holder is None or before[key] not in ({}, []):
+        return text
+    start = text.rfind("\n", 0, holder[0].start_mark.index) + 1
+    end = _line_end(text, holder[1].end_mark.index)
+    if text[start:end].strip() != text[holder[0].start_mark.index : holder[1].end_mark.index]:
+        return text  # a comment is its owner's
+    return checked(read, text[:start] + text[end:], {name: value for name, value in before.items() if name != key})
 
 
 def written(value: Any, column: int = 0) -> str:

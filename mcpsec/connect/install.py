@@ -287,10 +287,11 @@ def _without(client: McpClient, copy: Path, name: str) -> str:
 
 def _pruned(client: McpClient, text: str, original: str) -> str:
     """``text`` without the tables that installing made on the way to the entry and that are empty without it."""
-    from mcpsec.clientfiles import jsonc_edit, toml_edit
+    from mcpsec.clientfiles import jsonc_edit, toml_edit, yaml_edit
 
     if client.format == "yaml":
-        return text
+        key = client.keys[0]
+        return text if key in yaml_edit.read(original) else yaml_edit.remove_empty(text, key)
     editor = jsonc_edit if client.format == "json" else toml_edit
     for depth in range(len(client.keys), 0, -1):
         keys = client.keys[:depth]

@@ -128,6 +128,35 @@ def test_tables_that_only_held_the_entry_go_with_it(client: str, kept: str, home
     assert json.loads(file.read_text()) == {**json.loads(f"{{{kept.rstrip(',')}}}"), "theme": "light"}
 
 
+@pytest.mark.parametrize("client", ["goose", "continue"])
+@pytest.mark.parametrize("copies", [True, False])
+def test_blocks_of_yaml_that_only_held_the_entry_go_with_it(client: str, copies: bool, home: Path) -> None:
+    known = find_client(client)
+    known.file.parent.mkdir(parents=True)
+    text = "# mine\ntheme: dark # too\n"
+    known.file.write_text(text)
+    connect(*ARGUMENTS, "--install", client, "--yes")
+    known.file.write_text(known.file.read_text().replace("dark", "light") + "\n# behind\nlast: 1\n")
+    if not copies:
+        for copy in known.file.parent.glob("*.bak"):
+            copy.unlink()
+    connect("--uninstall", client, "--yes")
+    assert known.file.read_text() == text.replace("dark", "light") + "\n# behind\nlast: 1\n"
+
+
+@pytest.mark.parametrize("block", ["extensions: {}\n", "extensions:\n  other: {cmd: x}\n", "extensions:  # mine\n"])
+def test_blocks_of_yaml_that_were_there_before_stay(block: str, home: Path) -> None:
+    known = find_client("goose")
+    known.file.parent.mkdir(parents=True)
+    known.file.write_text(f"theme: dark\n{block}")
+    connect(*ARGUMENTS, "--install", "goose", "--yes")
+    known.file.write_text(known.file.read_text().replace("dark", "light"))
+    connect("--uninstall", "goose", "--yes")
+    before = yaml.safe_load(f"theme: light\n{block}")
+    assert yaml.safe_load(known.file.read_text()) == {**before, "extensions": before["extensions"] or {}}
+    assert ("# mine" in known.file.read_text()) == ("# mine" in block)
+
+
 def test_what_its_owner_added_to_the_entry_is_kept_in_a_copy(home: Path) -> None:
     connect(*ARGUMENTS, "--install", "cursor", "--yes")
     file = home / ".cursor" / "mcp.json"
