@@ -18,8 +18,9 @@ __all__ = ["is_literal_secret", "query_secret", "refers", "secret_name", "url_pa
 _KINDS = {"password", "secret", "token", "apikey", "key", "auth"}
 _REFERENCE = re.compile(
     r"\$\{?[\w:.-]+|\$\(|\{\{|%[A-Za-z_]\w*%|<[^>]*>|^(?:op|vault|aws|gcp|azurekv|sops|keyring|file|env|ref|doppler|bws)[:+]"
-    r"|^!(?:vault|secret|env)|^/run/secrets/|^/(?:etc|var|run|mnt|vault)/|\binput:|^__.*__$|^@\w+"
+    r"|^!(?:vault|secret|env)|^/run/secrets/|^/(?:etc|var|run|mnt|vault)/|\binput:|^__.*__$|^@\w+|@[A-Z][A-Z0-9_]{3,}@"
 )
+"""Also ``@NAME@`` inside a value, as autoconf, CMake and Maven write what is put in by a build or a test."""
 _HARMLESS = re.compile(
     r"(?i)true|false|yes|no|on|off|none|null|auto|default|required|optional|disabled?|enabled?|\d{1,5}"
 )

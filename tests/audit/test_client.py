@@ -298,3 +298,24 @@ def test_what_runs_unasked_and_what_deceives(name, tmp_path):
     good = of_text(tmp_path, ".mcp.json", json.dumps({"mcpServers": good_servers, **good_file}))
     assert [result.check for result in failing(bad, check)] == [check]
     assert failing(good, check) == []
+
+
+EMBEDDED = """
+[[cases]]
+text = '''
+[mcp_servers.x]
+password: %s
+'''
+"""
+
+
+@pytest.mark.parametrize(
+    "value", ["@PASSWORD@", "Ag@SEALED@", "pre-@DB_PASSWORD@", "@DB_PASSWORD@-post", "${DB_PASSWORD}", "%DB_PASSWORD%"]
+)
+def test_a_place_for_a_secret_in_a_template_is_none(value, tmp_path):
+    assert failing(of_text(tmp_path, "cases.toml", EMBEDDED % value), "SEC001") == []
+
+
+@pytest.mark.parametrize("value", ["Gh7kLm92xQ", "P@SSw@rd7Kq", "x9@AB@Lm2Qt7", "kx@Home@99Lq"])
+def test_a_secret_in_a_file_without_a_server_is_told_once(value, tmp_path):
+    assert len(failing(of_text(tmp_path, "cases.toml", EMBEDDED % value), "SEC001")) == 1

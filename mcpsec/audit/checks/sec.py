@@ -23,7 +23,7 @@ from mcpsec.audit.readers.dockerfile import Stage
 from mcpsec.audit.readers.kubernetes import Object, at
 from mcpsec.audit.registry import examines
 from mcpsec.audit.subjects import At, Context, Subject
-from mcpsec.clientfiles.positions import Document, Malformed
+from mcpsec.clientfiles.positions import Document
 from mcpsec.leaks.detection import find
 
 if TYPE_CHECKING:
@@ -415,14 +415,3 @@ def _reference(subject: Subject, path: KeyPath, reference: dict[str, Any]) -> Fi
         return subject.fail("SEC005", path, f"{label}: the file's mode is {mode:04o}", severity="high", key=label)
     text = f"{label} is a private file ({mode:04o}) on this machine, kept by no manager"
     return subject.fail("SEC005", path, text, severity="low", key=label)
-
-
-@examines("client")
-def malformed_guard(subject: Subject, context: Context) -> Iterator[Finding]:
-    """A client file without a server is judged for secrets all the same."""
-    try:
-        empty = not subject.model
-    except Malformed:
-        return
-    if empty:
-        yield from scan_text(subject)
