@@ -74,23 +74,32 @@ class AnswerGuard:
         self._cleaners = cleaners or {}
         self._tasks = tasks or TaskTable()
 
+    def ordinary(self, upstream: str) -> Callable[[bytes], bool]:
+        """What tells whether a message of that upstream is a clean result of a tool, in which nothing has to change.
+
+        Nearly all answers to a tool's call are. Of any other ``inspect`` has to say what becomes of it.
+        """
+        cleaner, loads = self._cleaners.get(upstream), orjson.loads
+
+        def is_ordinary(data: bytes) -> bool:
+            try:
+                frame = loads(data)
+            except orjson.JSONDecodeError:
+                return False
+            return _is_ordinary(frame) and (cleaner is None or cleaner.is_clean(frame, data))
+
+        return is_ordinary
+
     def inspect(self, exchange: Exchange, data: bytes) -> Inspected:
         """Inspect one message as bytes; when nothing had to change, ``data`` of the result is the very same object."""
         try:
             frame = orjson.loads(data)
         except orjson.JSONDecodeError:
             return Inspected(None, rule="answer-not-json")
-        if exchange.kind == "tool" and type(frame) is dict and _FRAME.issuperset(frame):
-            result = frame.get("result")
-            if (  # a tool's result, no error, in which ``check`` would find nothing: nearly always
-                type(result) is dict
-                and _ORDINARY.issuperset(result)
-                and result.get("isError") is not True
-                and isinstance(frame.get("id"), _IDS)
-            ):
-                cleaner = self._cleaners.get(exchange.upstream)
-                if cleaner is None or cleaner.is_clean(frame, data):
-                    return tuple.__new__(Inspected, (data, True, None, ""))  # as Inspected(…), with no call in between
+        if exchange.kind == "tool" and _is_ordinary(frame):
+            cleaner = self._cleaners.get(exchange.upstream)
+            if cleaner is None or cleaner.is_clean(frame, data):
+                return Inspected(data, answers=True)
         if not isinstance(frame, dict):
             return Inspected(None, rule="answer-not-a-message")
         id, has_method = frame.get("id"), "method" in frame
@@ -201,6 +210,19 @@ class AnswerGuard:
             each for each in listed if isinstance(each, dict) and self._tasks.tools_of(exchange, each.get("taskId"))
         ]
         return True
+
+
+def _is_ordinary(frame: Any) -> bool:
+    """Whether a message is a tool's result, no error, in which ``check`` would find nothing: nearly always."""
+    if type(frame) is not dict or not _FRAME.issuperset(frame):
+        return False
+    result = frame.get("result")
+    return (
+        type(result) is dict
+        and _ORDINARY.issuperset(result)
+        and result.get("isError") is not True
+        and isinstance(frame.get("id"), _IDS)
+    )
 
 
 def _greeting(pins: PinWatch, result: dict[str, Any]) -> bool:

@@ -9,18 +9,20 @@ waits, a stream, a new connection) says so, and is awaited like any other.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Coroutine
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.gateway.message import Answer, StreamAnswer
+from mcpsec.gateway.upstreams.http_client import UpstreamResponse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mcpsec.gateway.chain import Chain
     from mcpsec.gateway.message import Exchange, Refusal
-    from mcpsec.gateway.upstreams.http_client import UpstreamConnection, UpstreamFault, UpstreamResponse
+    from mcpsec.gateway.upstreams.http_client import UpstreamConnection, UpstreamFault
+    from mcpsec.gateway.upstreams.known_answers import AnswerHead
     from mcpsec.gateway.upstreams.sending import Sender
 
 __all__ = ["Call"]
@@ -30,27 +32,23 @@ class Call:
     """``answered`` gets the answer, once; or None when the call has to be awaited (``wait``) for it.
 
     Whoever began it calls ``cancel`` when the client goes away, unless ``wait`` is running: that is cancelled then.
+    ``sender`` says, when it sends it, when that was and on what ``connection``; ``period`` is the breaker's.
     """
 
     __slots__ = (
-        "_answered", "_chain", "_connection", "_exchange", "_outcome", "_over", "_period", "_sender", "_started",
-        "awaited",
+        "_answered", "_chain", "_exchange", "_outcome", "_over", "awaited", "connection", "period", "sender", "started",
     )  # fmt: skip
+    connection: UpstreamConnection | None
+    period: int
+    started: float
 
     def __init__(self, chain: Chain, exchange: Exchange, answered: Callable[[Answer | None], None]) -> None:
         self._chain = chain
         self._exchange = exchange
         self._answered = answered
         self._over = self.awaited = False
-        self._sender: Sender | None = None
+        self.sender: Sender | None = None
         self._outcome: Any = None
-
-    def sent(self, sender: Sender, connection: UpstreamConnection, period: int) -> None:
-        """It is on its way; ``period`` is the breaker's."""
-        self._sender = sender
-        self._connection: UpstreamConnection | None = connection
-        self._period = period
-        self._started = time.perf_counter()
 
     # --- what the upstream's connection asks of a future -----------------------------------------------------------
 
@@ -58,49 +56,45 @@ class Call:
         """Whether nobody waits any more."""
         return self._over
 
-    def set_result(self, response: UpstreamResponse) -> None:
-        """The answer has come. One that is not known is still in the hands of the parser: it gets its turn later."""
-        sender, known = self._sender, response.known
-        if response.stream is None:
-            self._connection = None  # it is others' again
-        if known is None or sender is None:
-            asyncio.get_running_loop().call_soon(self._end, response, None)
-            return
-        exchange = self._exchange
-        exchange.upstream_ms = (time.perf_counter() - self._started) * 1000
+    def set_known(self, head: AnswerHead, body: bytes) -> None:
+        """The answer has come, with a head that came before. Nearly always there is nothing to it."""
+        self.connection = None  # it is others' again
+        sender, exchange = self.sender, self._exchange
         try:
-            outcome = sender.pass_on(exchange, known, response.body)
-            ordinary = isinstance(outcome, Answer) and not exchange.unshared
-            if ordinary:
-                sender.ended_well(self._period)
-        except Exception as error:
-            ordinary = True
-            self._settle(failed=None)
-            outcome = self._chain.broken(exchange, error)
-        if not ordinary:
-            self._end(response, outcome)
+            ordinary = sender is not None and sender.is_ordinary(body)
+        except Exception:
+            ordinary = False  # the long way meets it again, and says so
+        if sender is None or not ordinary:
+            self._end(UpstreamResponse(head, body))
             return
+        exchange.upstream_ms = (perf_counter() - self.started) * 1000
+        sender.ended_well(self.period)
         self._over = True
-        self._answered(self._chain.finished(exchange, outcome))
+        self._answered(self._chain.finished(exchange, Answer(head.status, [], body, head.lines)))
+
+    def set_result(self, response: UpstreamResponse) -> None:
+        """The answer has come; it is still in the hands of the parser, so it gets its turn later."""
+        if response.stream is None:
+            self.connection = None  # it is others' again
+        asyncio.get_running_loop().call_soon(self._end, response)
 
     def set_exception(self, fault: UpstreamFault) -> None:
         """No answer will come; what still does belongs to nobody."""
         self._abort()
-        asyncio.get_running_loop().call_soon(self._end, fault, None)
+        asyncio.get_running_loop().call_soon(self._end, fault)
 
     # --- how it ends -----------------------------------------------------------------------------------------------
 
-    def _end(self, got: UpstreamResponse | UpstreamFault, outcome: Answer | StreamAnswer | Refusal | None) -> None:
-        """End it by what has come of the upstream, or by ``outcome``, what that means for the client."""
-        if self._over or self._sender is None:
+    def _end(self, got: UpstreamResponse | UpstreamFault) -> None:
+        """End it by what has come of the upstream."""
+        if self._over or self.sender is None:
             return
-        exchange, sender = self._exchange, self._sender
-        exchange.upstream_ms = (time.perf_counter() - self._started) * 1000
+        exchange, sender = self._exchange, self.sender
+        exchange.upstream_ms = (perf_counter() - self.started) * 1000
         try:
-            if outcome is None:
-                outcome = sender.outcome(exchange, got)
+            outcome = sender.outcome(exchange, got)
             if isinstance(outcome, StreamAnswer) or exchange.unshared:
-                self.later(sender.later(exchange, outcome, self._period, self._started))
+                self.later(sender.later(exchange, outcome, self.period, self.started))
                 self._answered(None)
                 return
             self._over = True
@@ -128,22 +122,22 @@ class Call:
         if isinstance(self._outcome, Coroutine):
             _begin_and_cancel(self.wait())
             return
-        if self._sender is not None:
-            self._exchange.upstream_ms = (time.perf_counter() - self._started) * 1000
+        if self.sender is not None:
+            self._exchange.upstream_ms = (perf_counter() - self.started) * 1000
             self._abort()
             self._settle(failed=None)
         self._chain.left(self._exchange)
 
     def _abort(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self.connection = self.connection, None
         if connection is not None:
             connection.abort()
 
     def _settle(self, *, failed: bool | None) -> None:
         """Give the place at the upstream back, once."""
-        sender, self._sender = self._sender, None
+        sender, self.sender = self.sender, None
         if sender is not None:
-            sender.settle(self._period, self._started, failed=failed)
+            sender.settle(self.period, self.started, failed=failed)
 
 
 _ending: set[asyncio.Task[Any]] = set()

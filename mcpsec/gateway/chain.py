@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from mcpsec.gateway.calls import Call
 from mcpsec.gateway.connection import refusal_answer
 from mcpsec.gateway.message import Answer, Exchange, Refusal, StreamAnswer
-from mcpsec.gateway.quota import quota_headers
+from mcpsec.gateway.quota import quota_headers, quota_lines
 from mcpsec.gateway.repeats import Way, remember_way, way_of
-from mcpsec.gateway.steps import CHANGED
+from mcpsec.gateway.steps import Changed
 from mcpsec.gateway.streams import recorded
 from mcpsec.protocol import codes
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Chain"]
 
+_WHOLE = (Refusal, Answer)
 _INTERNAL = Refusal(500, codes.INTERNAL_ERROR, "internal error", "internal-error")
 
 
@@ -73,7 +74,7 @@ class Chain:
         self._count += 1
         exchange = Exchange(request, peer, f"{self._prefix}{self._count:08x}")
         outcome = self._admit(exchange, way)
-        if isinstance(outcome, Refusal | Answer):
+        if isinstance(outcome, _WHOLE):
             return self.finished(exchange, outcome)
         call = Call(self, exchange, answered)
         sender = exchange.sender
@@ -82,11 +83,15 @@ class Chain:
         return call
 
     def _admit(self, exchange: Exchange, way: Way) -> Outcome | Awaitable[Outcome]:
-        """Take the steps of a way; None when the upstream may be asked."""
+        """Take the steps of a way, for as long as nothing has to be waited for; None when the upstream may be asked."""
         if not self._recorder.healthy:
             return Refusal(503, codes.UPSTREAM_UNAVAILABLE, "the service is not available", "log-unavailable")
         try:
-            return self._take(exchange, way)
+            for part in way.order:
+                outcome = part(exchange)
+                if outcome is not None:
+                    return self._held_up(exchange, way, way.parts[way.order.index(part)][0], outcome)
+            return self._enter(exchange, way)
         except Exception as error:
             return self.broken(exchange, error)
 
@@ -135,29 +140,33 @@ class Chain:
         answer = self._refuse(exchange, outcome) if isinstance(outcome, Refusal) else outcome
         exchange.status = answer.status
         if exchange.quotas:
-            answer.headers = [*answer.headers, *quota_headers(exchange.quotas)]
-        exchange.let_go()
+            answer.lines += quota_lines(exchange.quotas)
+        held = exchange.held
+        if held is not None:  # ``let_go``
+            exchange.held = None
+            held.running -= 1
         exchange.answer_bytes = len(answer.body)
         self._recorder.request(exchange)
         return answer
 
-    def _take(self, exchange: Exchange, way: Way, begin: int = 0) -> Outcome | Awaitable[Outcome]:
-        """Take a way from one step on, for as long as nothing has to be waited for."""
-        for part in way.order if not begin else [part for place, part in way.parts if place >= begin]:
-            outcome = part(exchange)
-            if outcome is None:
-                continue
-            if isinstance(outcome, Refusal | Answer):
-                return outcome
-            place = way.parts[way.order.index(part)][0]
-            if outcome is CHANGED:
-                return self._take(exchange, way.whole, place)
-            return self._go_on(exchange, way, place + 1, outcome)
-        if way.whole is way:
-            remember_way(exchange, way)
-        else:
-            exchange.alike, exchange.sender = way.alike, way.sender
-        return self._enter(exchange)
+    def _take(self, exchange: Exchange, way: Way, begin: int) -> Outcome | Awaitable[Outcome]:
+        """Take a way from one step on."""
+        for place, part in way.parts:
+            if place >= begin:
+                outcome = part(exchange)
+                if outcome is not None:
+                    return self._held_up(exchange, way, place, outcome)
+        return self._enter(exchange, way)
+
+    def _held_up(
+        self, exchange: Exchange, way: Way, place: int, outcome: Refusal | Answer | Changed | Awaitable[Outcome]
+    ) -> Outcome | Awaitable[Outcome]:
+        """The step at ``place`` did not just let the request pass."""
+        if isinstance(outcome, Refusal | Answer):
+            return outcome
+        if isinstance(outcome, Changed):
+            return self._take(exchange, way.whole, place)
+        return self._go_on(exchange, way, place + 1, outcome)
 
     async def _go_on(self, exchange: Exchange, way: Way, begin: int, waited: Awaitable[Outcome]) -> Outcome:
         outcome = await waited
@@ -166,14 +175,22 @@ class Chain:
             outcome = following if following is None or isinstance(following, Refusal | Answer) else await following
         return outcome
 
-    def _enter(self, exchange: Exchange) -> Refusal | None:
-        """Take a place among the client's running requests."""
-        client_id, in_flight = "" if exchange.client is None else exchange.client.id, self._in_flight
-        if not in_flight.enter(client_id):
+    def _enter(self, exchange: Exchange, way: Way) -> Refusal | None:
+        """All steps were passed: take a place among the client's running requests."""
+        in_flight, place = self._in_flight, way.place
+        if way.whole is way:
+            remember_way(exchange, way)
+            place = in_flight.place("" if exchange.client is None else exchange.client.id)
+        else:
+            exchange.alike, exchange.sender = way.alike, way.sender
+            if place is None:
+                place = way.place = in_flight.place("" if way.client is None else way.client.id)
+        if place.running >= in_flight.bound:
             return Refusal(
                 429, codes.BUSY, "too many requests at once", "in-flight-client", headers=[(b"retry-after", b"1")]
             )
-        exchange.held = client_id, in_flight
+        place.running += 1
+        exchange.held = place
         return None
 
     def _refuse(self, exchange: Exchange, refusal: Refusal) -> Answer:

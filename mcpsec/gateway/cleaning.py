@@ -73,7 +73,11 @@ class AnswerCleaner:
 
     def is_clean(self, frame: dict[str, Any], data: bytes) -> bool:
         """Whether a message with this text, which is no error, holds nothing to take out."""
-        return self._secrets == "pass" or not (_is_suspicious(data) or (b"\\" in data and _hides_secret(frame)))
+        if self._secrets == "pass":
+            return True
+        if holds_secret(data) or b"-----BEGIN" in data or (b"MII" in data and _certificates.search(data) is not None):
+            return False
+        return b"\\" not in data or not _hides_secret(frame)
 
     def clean(self, exchange: Exchange, frame: dict[str, Any], data: bytes | None = None) -> bool:
         """Clean one message; True when it was changed. ``data`` is its text, if it is at hand unchanged."""

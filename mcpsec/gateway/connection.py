@@ -43,6 +43,7 @@ _LINGER_SECONDS = 2.0
 _CLOSE_SECONDS = 2.0
 _PIECE = 256 * 1024
 """A large answer is written in pieces: TLS takes a write of any size at once, and nobody sees that it isn't read."""
+_REPEATED = b"HTTP/1.1 200 OK\r\n%b%bcontent-length: %d\r\n\r\n%b"
 _FIELD_LINE = b"%b: %b\r\n".__mod__
 _NO_BODY = frozenset({202, 204, 304})
 _PARSE_ERROR, _INVALID_REQUEST = -32700, -32600
@@ -173,8 +174,6 @@ class Connection(Reading):
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; after a refusal the rest is thrown away."""
         state = self._state
-        if state in {"linger", "closing", "closed"}:
-            return
         idle = state == "idle"
         if idle:
             request = self._registry.heads.request(data, self._known)
@@ -184,6 +183,8 @@ class Connection(Reading):
                 return
             self._state = "head"
             self._deadline = self._loop.time() + self._registry.limits.header_timeout
+        elif state in {"linger", "closing", "closed"}:
+            return
         before = self._progress()
         try:
             self._parser.feed_data(data)
@@ -361,7 +362,12 @@ class Connection(Reading):
         if answer is None:
             self._call = call
             self._queue.appendleft((request, call))
-        elif request.keep_alive and not self._registry.draining and len(answer.body) <= _PIECE and not self._drained:
+        elif (
+            request.keep_alive
+            and not self._drained
+            and len(answer.body) <= _PIECE
+            and not self._registry.draining
+        ):
             self._write(answer, keep_alive=True)
             if self._drained is None:
                 self._next_request()
@@ -439,16 +445,21 @@ class Connection(Reading):
         self._deadline = self._loop.time() + (limits.header_timeout if part == "head" else limits.body_timeout)
         self._say_continue()
 
-    def _head(self, status: int, headers: Headers, *, keep_alive: bool) -> bytes:
+    def _head(self, status: int, headers: Headers, lines: bytes, *, keep_alive: bool) -> bytes:
         line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status  # an upstream may have numbers of its own
         close = b"" if keep_alive else b"connection: close\r\n"
-        return b"%b%b%b%b" % (line, self._registry.fields, b"".join(map(_FIELD_LINE, headers)), close)
+        return b"%b%b%b%b%b" % (line, self._registry.fields, b"".join(map(_FIELD_LINE, headers)), lines, close)
 
     def _write(self, answer: Answer, *, keep_alive: bool) -> None:
-        head, body = self._head(answer.status, answer.headers, keep_alive=keep_alive), answer.body
+        status, headers, body = answer.status, answer.headers, answer.body
+        if status == 200 and keep_alive and not headers and 0 < len(body) <= _PIECE:  # of a call that repeats one
+            data = _REPEATED % (self._registry.fields, answer.lines, len(body), body)
+            self._transport.write(data)
+            return
+        head = self._head(status, headers, answer.lines, keep_alive=keep_alive)
         if body:
             data = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body if len(body) <= _PIECE else body[:_PIECE])
-        elif answer.status == 202 or answer.status not in _NO_BODY:
+        elif status == 202 or status not in _NO_BODY:
             data = b"%bcontent-length: 0\r\n\r\n" % head
         else:
             data = b"%b\r\n" % head
@@ -456,7 +467,7 @@ class Connection(Reading):
 
     async def _stream(self, answer: StreamAnswer, *, keep_alive: bool) -> bool:
         self._endless = answer.endless
-        head = self._head(answer.status, answer.headers, keep_alive=keep_alive)
+        head = self._head(answer.status, answer.headers, b"", keep_alive=keep_alive)
         self._transport.write(head + b"transfer-encoding: chunked\r\n\r\n")
         try:
             async for part in answer.parts:

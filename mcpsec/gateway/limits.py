@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from mcpsec.deployment.model import Rate
 
-__all__ = ["BucketTable", "Buckets", "InFlight", "Taken"]
+__all__ = ["BucketTable", "Buckets", "InFlight", "Place", "Taken"]
 
 _ROUNDING = 1e-6  # of a token: what adding up fractions of seconds may lose
 
@@ -40,17 +40,16 @@ class Buckets:
 
     def take(self, key: str, rate: Rate) -> Taken:
         """Take a token, if there is one."""
-        return self.bucket(key, rate)()
+        return Taken(*self.bucket(key, rate)())
 
-    def bucket(self, key: str, rate: Rate) -> Callable[[], Taken]:
-        """``take`` for one key and rate, for whoever takes often."""
+    def bucket(self, key: str, rate: Rate) -> Callable[[], tuple[float, int, float]]:
+        """``take`` for one key and rate, for whoever takes often: what it gives are the members of ``Taken``."""
         clock, kept, pop, size = self._clock, self._full_at, self._full_at.pop, self._size
         each = rate.seconds / rate.count
         whole = each * rate.burst
         most = whole + _ROUNDING * each
-        new = tuple.__new__  # as Taken(…) does it, without the call in between
 
-        def take() -> Taken:
+        def take() -> tuple[float, int, float]:
             now = clock()
             used = pop(key, now) - now  # seconds until it is full again: what is missing in it
             if used < 0.0:
@@ -60,11 +59,11 @@ class Buckets:
             after = used + each
             if after > most:
                 kept[key] = now + used
-                return new(Taken, (after - whole, 0, used))
+                return after - whole, 0, used
             kept[key] = now + after
             if len(kept) > size:
                 del kept[next(iter(kept))]
-            return new(Taken, (0.0, int((most - after) / each), after))
+            return 0.0, int((most - after) / each), after
 
         return take
 
@@ -93,28 +92,28 @@ class BucketTable:
         return self._buckets.take(key, self._rate).wait
 
 
+class Place:
+    """How many requests of one client run now."""
+
+    __slots__ = ("running",)
+
+    def __init__(self) -> None:
+        self.running = 0
+
+
 class InFlight:
-    """How many requests run at once for each key, with one bound for all keys."""
+    """How many requests run at once for each client of the deployment, with one bound for all of them."""
 
     def __init__(self, bound: int) -> None:
         self.bound = bound
-        self._running: dict[str, int] = {}
+        self._places: dict[str, Place] = {}
 
     def __len__(self) -> int:
-        return sum(self._running.values())
+        return sum(place.running for place in self._places.values())
 
-    def enter(self, key: str) -> bool:
-        """Count one more; False (and not counted) when the bound is reached."""
-        running = self._running.get(key, 0)
-        if running >= self.bound:
-            return False
-        self._running[key] = running + 1
-        return True
-
-    def leave(self, key: str) -> None:
-        """Count one less."""
-        running = self._running[key] - 1
-        if running:
-            self._running[key] = running
-        else:
-            del self._running[key]
+    def place(self, key: str) -> Place:
+        """The count of one client, the same each time: whoever adds to it looks at ``bound`` before."""
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = Place()
+        return place

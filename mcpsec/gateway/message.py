@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from struct import Struct
 
     from mcpsec.deployment.model import Client, MethodClass
-    from mcpsec.gateway.limits import InFlight
+    from mcpsec.gateway.limits import Place
     from mcpsec.gateway.oauth.access import AccessToken
     from mcpsec.gateway.repeats import Way
     from mcpsec.gateway.steps.trace import TraceContext
@@ -103,6 +103,9 @@ class Head:
         self.ways: dict[str, Way] = {}
 
 
+_OF_HEAD = frozenset({"fields", "headers", "method", "path", "query"})
+
+
 class Request:
     """One HTTP request as it stood on the wire: header names in lower case, everything else untouched.
 
@@ -120,9 +123,14 @@ class Request:
             self.method = self.path = self.query = b""
             self.headers: Headers = []
             self.fields: dict[bytes, bytes] = {}
-        else:
-            self.method, self.path, self.query = known.method, known.path, known.query
-            self.headers, self.fields = known.headers, known.fields
+
+    def __getattr__(self, name: str) -> Any:
+        """What a known head says, taken over when it is first asked for: most of it never is."""
+        if name not in _OF_HEAD or self.known is None:
+            raise AttributeError(name)
+        value = getattr(self.known, name)
+        setattr(self, name, value)
+        return value
 
     def head(self, proving: Collection[bytes] = ()) -> Head:
         """What may be remembered of it: not the values of the fields in ``proving``."""
@@ -142,6 +150,8 @@ class Request:
 
     def replace_headers(self, headers: Headers) -> None:
         """Hand on other header lines; what is known of the head that came holds no longer."""
+        for name in _OF_HEAD:
+            getattr(self, name)
         self.headers = headers
         self.known = None
 
@@ -178,11 +188,12 @@ class Refusal:
 
 @dataclass(slots=True)
 class Answer:
-    """A complete answer."""
+    """A complete answer. ``lines`` are header lines as they are written, behind those of ``headers``."""
 
     status: int
     headers: Headers
     body: bytes = b""
+    lines: bytes = b""
 
 
 @dataclass(slots=True)
@@ -204,7 +215,7 @@ _MOST_GUARDED = 16
 class Exchange:
     """A request, what the steps have learned about it, and what became of it (the audit event is made from this)."""
 
-    # What nobody has found out yet. These stand in the class, so that a new exchange has but five values to set.
+    # What nobody has found out yet. These stand in the class, so that a new exchange has but four values to set.
     alike: dict[tuple[Any, ...], tuple[Likeness, Series]] | None = None
     """What the recorder knows of others that took the same shortened way."""
     answer_bytes: int = 0
@@ -216,13 +227,15 @@ class Exchange:
     era: Era | None = None
     guarded: Mapping[tuple[str, str], int] = MappingProxyType({})
     """What the guard took out of the answer: reason and rule, how often."""
-    held: tuple[str, InFlight] | None = None
-    """The place among the running requests: whose, and in what table."""
+    held: Place | None = None
+    """The place among the running requests."""
     identified_by: str = ""
     kind: str = ""
     last_event_id: bytes = b""
     message: Message | None = None
     method_class: MethodClass | Literal[""] = ""
+    quotas: tuple[tuple[bytes, bytes], ...] = ()
+    """What the answer tells of the limits that counted it."""
     redactions: int = 0
     resource: str = ""
     rule: str = ""
@@ -244,14 +257,13 @@ class Exchange:
         self.peer = peer
         self.id = id
         self.client: Client | None = peer.client
-        self.quotas: list[tuple[bytes, bytes]] = []
 
     def let_go(self) -> None:
         """Give back the place among the running requests, once."""
         held = self.held
         if held is not None:
             self.held = None
-            held[1].leave(held[0])
+            held.running -= 1
 
     def guard(self, reason: str, rule: str) -> None:
         """Note that something was taken out of the answer; of many different rules only the first have their names."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.limits import Taken
     from mcpsec.gateway.message import Exchange, Headers
 
-__all__ = ["judge", "quota_headers", "spending"]
+__all__ = ["judge", "quota_headers", "quota_lines", "spending"]
 
 _MESSAGES = {
     "client-rate": "rate limit exceeded",
@@ -51,19 +51,21 @@ def _judgement(rule: str, rate: Rate) -> Callable[[Exchange, Taken], Refusal | N
 
     def judge_it(exchange: Exchange, taken: Taken) -> Refusal | None:
         wait, remaining, reset = taken
-        exchange.quotas.append((policy, left % (remaining, reset + 1)))
+        exchange.quotas = (*exchange.quotas, (policy, left % (remaining, reset + 1)))
         return None if wait == 0.0 else _refusal(rule, wait)
 
     return judge_it
 
 
-def spending(rule: str, rate: Rate, take: Callable[[], Taken]) -> Callable[[Exchange], Refusal | None]:
+def spending(
+    rule: str, rate: Rate, take: Callable[[], tuple[float, int, float]]
+) -> Callable[[Exchange], Refusal | None]:
     """``judge`` of what ``take`` says, for whoever spends often."""
     policy, left = _policy(rule, rate), _LEFT[rule]
 
     def spend(exchange: Exchange) -> Refusal | None:
         wait, remaining, reset = take()
-        exchange.quotas.append((policy, left % (remaining, reset + 1)))
+        exchange.quotas = (*exchange.quotas, (policy, left % (remaining, reset + 1)))
         return None if wait == 0.0 else _refusal(rule, wait)
 
     return spend
@@ -77,11 +79,15 @@ def _refusal(rule: str, wait: float) -> Refusal:
     )  # fmt: skip
 
 
-def quota_headers(quotas: list[tuple[bytes, bytes]]) -> Headers:
-    """The two header lines for what was counted."""
+def quota_lines(quotas: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """``quota_headers`` as they are written."""
     if len(quotas) == 1:
-        ((policy, left),) = quotas
-        return [(b"ratelimit-policy", policy), (b"ratelimit", left)]
+        return b"ratelimit-policy: %b\r\nratelimit: %b\r\n" % quotas[0]
+    return b"".join(map(b"%b: %b\r\n".__mod__, quota_headers(quotas)))
+
+
+def quota_headers(quotas: tuple[tuple[bytes, bytes], ...]) -> Headers:
+    """The two header lines for what was counted."""
     return [
         (b"ratelimit-policy", b", ".join(policy for policy, _ in quotas)),
         (b"ratelimit", b", ".join(left for _, left in quotas)),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mcpsec.deployment.model import Client
+    from mcpsec.gateway.limits import Place
     from mcpsec.gateway.message import Exchange, Head
     from mcpsec.gateway.steps import Repeated, Step
     from mcpsec.gateway.upstreams.sending import Sender
@@ -34,11 +35,12 @@ class Way:
     """What a request has to pass: ``parts`` are steps, or parts of them, each with the place of its step.
 
     ``order`` has them without their places. ``whole`` is the way with all steps in full. ``client`` is whose requests
-    may take a shortened one; ``changes`` counts how often it had to be made anew. ``sender`` sends what has passed it,
-    if its upstream has one. ``alike`` is the recorder's: what these requests have in common in the log.
+    may take a shortened one, ``place`` that client's among the running requests; ``changes`` counts how often it had to
+    be made anew. ``sender`` sends what has passed it, if its upstream has one. ``alike`` is the recorder's: what these
+    requests have in common in the log.
     """
 
-    __slots__ = ("alike", "changes", "client", "order", "parts", "sender", "whole")
+    __slots__ = ("alike", "changes", "client", "order", "parts", "place", "sender", "whole")
 
     def __init__(
         self, parts: tuple[tuple[int, Repeated], ...], whole: Way | None = None, client: Client | None = None
@@ -49,6 +51,7 @@ class Way:
         self.client = client
         self.changes = 0
         self.sender: Sender | None = None
+        self.place: Place | None = None
         self.alike: dict[tuple[Any, ...], tuple[Likeness, Series]] = {}
 
     @classmethod

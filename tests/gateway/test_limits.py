@@ -104,15 +104,11 @@ def test_never_more_than_burst_and_rate_times_time(rate: Rate, visits: list[tupl
     assert wait < 1e-6
 
 
-def test_in_flight_counts_each_key_and_gives_back() -> None:
+def test_in_flight_counts_each_client_apart() -> None:
     running = InFlight(2)
-    assert [running.enter("a") for _ in range(3)] == [True, True, False]
-    assert running.enter("b")
+    one, other = running.place("a"), running.place("b")
+    assert running.place("a") is one
+    one.running, other.running = 2, 1
     assert len(running) == 3
-    running.leave("a")
-    assert running.enter("a")
-    for key in ("a", "a", "b"):
-        running.leave(key)
-    assert len(running) == 0
-    with pytest.raises(KeyError):
-        running.leave("a")
+    one.running -= 2
+    assert len(running) == 1

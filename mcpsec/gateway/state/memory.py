@@ -41,7 +41,7 @@ class MemoryState:
         """Take a token."""
         return self._buckets.take(f"{kind} {key}", rate)
 
-    def bucket(self, kind: str, key: str, rate: Rate) -> Callable[[], Taken]:
+    def bucket(self, kind: str, key: str, rate: Rate) -> Callable[[], tuple[float, int, float]]:
         """``take`` for one key and rate, for whoever takes often."""
         return self._buckets.bucket(f"{kind} {key}", rate)
 

@@ -61,8 +61,8 @@ class Breaker:
         self._probed = 0
         self._slot = config.window / _SLOTS
         self._slots: deque[list[float]] = deque()  # [begin, calls, failures, slow calls]
-        self._newest: list[float] = []
-        self._fresh_until = 0.0  # when the newest slot ends, or the oldest leaves the window
+        self.newest: list[float] = []
+        self.fresh_until = 0.0  # when the newest slot ends, or the oldest leaves the window
 
     def admit(self) -> Pass | float:
         """A pass, or the seconds to wait before asking again."""
@@ -80,9 +80,7 @@ class Breaker:
 
     def well(self, period: int) -> None:
         """Count a call that began in this period and ended well; for ``slow_call`` is ``settled``."""
-        if self.clock() < self._fresh_until and period == self.period:
-            self._newest[1] += 1
-        elif period == self.period and self._config.enabled:
+        if period == self.period and self._config.enabled:
             self._count(self.clock(), failed=False, slow=False)
 
     def settled(
@@ -115,16 +113,16 @@ class Breaker:
             self._become("closed", "trial calls went well")
 
     def _count(self, now: float, *, failed: bool, slow: bool) -> None:
-        if not failed and not slow and now < self._fresh_until:
-            self._newest[1] += 1
+        if not failed and not slow and now < self.fresh_until:
+            self.newest[1] += 1
             return
         slots = self._slots
         while slots and slots[0][0] <= now - self._config.window:
             slots.popleft()
         if not slots or now >= slots[-1][0] + self._slot:
             slots.append([now, 0, 0, 0])
-        self._newest = newest = slots[-1]
-        self._fresh_until = min(newest[0] + self._slot, slots[0][0] + self._config.window)
+        self.newest = newest = slots[-1]
+        self.fresh_until = min(newest[0] + self._slot, slots[0][0] + self._config.window)
         newest[1] += 1
         newest[2] += failed
         newest[3] += slow
@@ -147,5 +145,5 @@ class Breaker:
         self.period += 1
         self._probing = self._probed = 0
         self._slots.clear()
-        self._fresh_until = 0.0
+        self.fresh_until = 0.0
         self._changed(state, previous, why)

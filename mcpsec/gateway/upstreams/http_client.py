@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import ssl
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +21,8 @@ from mcpsec.gateway.upstreams.body_stream import BodyStream
 from mcpsec.gateway.upstreams.known_answers import KnownAnswers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mcpsec.gateway.upstreams.known_answers import AnswerHead
 
 __all__ = ["HttpPool", "UpstreamConnection", "UpstreamFault", "UpstreamResponse", "UpstreamTimeout", "Waiting"]
@@ -74,8 +78,19 @@ class Waiting(Protocol):
     def set_result(self, result: UpstreamResponse, /) -> None:
         """The answer."""
 
+    def set_known(self, head: AnswerHead, body: bytes, /) -> None:
+        """The answer, when its head came before; the connection is others' again."""
+
     def set_exception(self, exception: UpstreamFault, /) -> None:
         """Why there will be none."""
+
+
+class _Awaited(asyncio.Future[UpstreamResponse]):
+    """An answer that is awaited."""
+
+    def set_known(self, head: AnswerHead, body: bytes) -> None:
+        """The answer, when its head came before."""
+        self.set_result(UpstreamResponse(head, body))
 
 
 class UpstreamConnection(Reading):
@@ -137,14 +152,15 @@ class UpstreamConnection(Reading):
 
     def _read_known(self, data: bytes) -> bool:
         """Take a whole answer whose head came before; False when it is not one, and nothing was taken."""
-        known = None if self.closed else self._pool.known.read(data)
+        pool = self._pool
+        known = None if self.closed else pool.known.read(data)
         if known is None:
             return False
         self._complete = True
-        self._pool.give_back(self)
+        pool.give_back(self)
         answer, self._answer = self._answer, None
         if answer is not None and not answer.done():
-            answer.set_result(UpstreamResponse(*known))
+            answer.set_known(*known)
         return True
 
     def _remember(self, data: bytes) -> None:
@@ -238,12 +254,15 @@ class UpstreamConnection(Reading):
         Whoever waits for it in vain, or no longer, calls ``abort``: what still arrives then belongs to nobody.
         """
         self._complete, self._untouched, self._answer = False, True, waiting
-        self._pool.expect(self, timeout)
+        pool = self._pool
+        self.deadline = deadline = pool.now() + timeout
+        if deadline < pool.rings_at:
+            pool.ring_at(deadline)
         self._transport.write(data)
 
     async def answer_to(self, data: bytes, timeout: float) -> UpstreamResponse:
         """Send one request, and wait for its answer. Raises UpstreamFault or UpstreamTimeout."""
-        answer: asyncio.Future[UpstreamResponse] = asyncio.get_running_loop().create_future()
+        answer = _Awaited()
         try:
             self.request(data, timeout, answer)
             return await answer
@@ -298,7 +317,13 @@ class HttpPool:
         self._idle: deque[UpstreamConnection] = deque()
         self._live: set[UpstreamConnection] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self.rings_at = math.inf
+        """When the one timer of all connections rings next: at the first deadline that it was told of.
+
+        While requests keep coming with the same timeout that is once in a timeout, not once in a request.
+        """
+        self.now: Callable[[], float] = time.monotonic
+        """The clock of the event loop, once there is a connection."""
 
     async def send(self, data: bytes, *, timeout: float, repeatable: bool) -> UpstreamResponse:
         """Send a whole request and return its answer.
@@ -316,27 +341,16 @@ class HttpPool:
         connection = await self._connect()
         return await connection.answer_to(data, timeout)
 
-    def expect(self, connection: UpstreamConnection, timeout: float) -> None:
-        """Have a connection wait for its answer at most ``timeout`` seconds.
-
-        One timer serves all connections: it rings at the first deadline, and while requests keep coming with the same
-        timeout that is once in a timeout, not once in a request.
-        """
-        loop = asyncio.get_running_loop()
-        connection.deadline = deadline = loop.time() + timeout
-        if self._timer is None:
-            self._ring_at(deadline, loop)
-        elif deadline < self._timer_at:
+    def ring_at(self, deadline: float) -> None:
+        """Have the timer ring at this deadline, the first of all."""
+        if self._timer is not None:
             self._timer.cancel()
-            self._ring_at(deadline, loop)
+        self.rings_at = deadline
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._expire)
 
-    def _ring_at(self, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer_at = deadline
-        self._timer = loop.call_at(deadline, self._expire, loop)
-
-    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = None
-        now, due = loop.time(), []
+    def _expire(self) -> None:
+        self._timer, self.rings_at = None, math.inf
+        now, due = self.now(), []
         for connection in self._live:
             if connection.waits:
                 due.append(connection.deadline)
@@ -344,20 +358,21 @@ class HttpPool:
                     connection.expire()
         later = [deadline for deadline in due if deadline > now]
         if later:
-            self._ring_at(min(later), loop)
+            self.ring_at(min(later))
 
     def take_idle(self) -> UpstreamConnection | None:
         """A kept connection, which is the taker's now; None when there is none."""
-        oldest_allowed = asyncio.get_running_loop().time() - _IDLE_SECONDS
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.closed and connection.idle_since >= oldest_allowed:
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
+            if connection.idle_since + _IDLE_SECONDS >= self.now() and not connection.closed:
                 return connection
             connection.abort()
         return None
 
     async def _connect(self) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
+        self.now = loop.time
         extra: dict[str, Any] = {}
         if self.tls is not None:
             extra = {"ssl": self.tls, "server_hostname": self._host, "ssl_handshake_timeout": self._connect_timeout}
@@ -380,7 +395,7 @@ class HttpPool:
         if len(self._idle) >= _IDLE_CONNECTIONS:
             connection.abort()
             return
-        connection.idle_since = asyncio.get_running_loop().time()
+        connection.idle_since = self.now()
         self._idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
@@ -393,6 +408,6 @@ class HttpPool:
         """Cut everything."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self.rings_at = None, math.inf
         for connection in tuple(self._live):
             connection.abort()

@@ -26,15 +26,19 @@ _NEVER = frozenset({b"connection", b"content-encoding", b"mcp-session-id", b"set
 
 
 class AnswerHead:
-    """What an answer's head says, Content-Length left out; never changed. ``returned`` are the headers passed on."""
+    """What an answer's head says, Content-Length left out; never changed.
 
-    __slots__ = ("content_type", "fields", "returned", "status")
+    ``returned`` are the headers passed on, and ``lines`` the same as they are written.
+    """
+
+    __slots__ = ("content_type", "fields", "lines", "returned", "status")
 
     def __init__(self, status: int, content_type: bytes, fields: dict[bytes, bytes]) -> None:
         self.status = status
         self.content_type = content_type
         self.fields = {name: value for name, value in fields.items() if name != b"content-length"}
         self.returned: Headers = [(name, value) for name, value in self.fields.items() if name in RETURNED]
+        self.lines = b"".join(b"%b: %b\r\n" % each for each in self.returned)
 
 
 class KnownAnswers:
@@ -47,11 +51,11 @@ class KnownAnswers:
 
     def read(self, data: bytes) -> tuple[AnswerHead, bytes] | None:
         """Head and body of the answer that ``data`` is, when it is exactly one with a known head; else None."""
-        if self._last is not None:  # mostly it is the same again, with a length of as many digits
-            before, behind, size, known = self._last
+        last = self._last
+        if last is not None:  # mostly it is the same again, with a length of as many digits
+            before, behind, size, known = last
             length = len(data) - size
-            again = b"%b%d%b" % (before, length, behind)
-            if len(again) == size and data.startswith(again) and 0 < length <= self._body_bytes:
+            if data[:size] == b"%b%d%b" % (before, length, behind) and 0 < length <= self._body_bytes:
                 return known, data[size:]
         end = data.find(b"\r\n\r\n", 0, _LONGEST)
         found = _LENGTH.search(data, 0, end + 2) if end > 0 else None

@@ -161,7 +161,11 @@ class ProtectedUpstream:
 
         The place is given back at the very end: whoever meets an exception here still has it, and ``leave``s.
         """
-        self.breaker.well(period)
+        breaker = self.breaker
+        if period == breaker.period and breaker.clock() < breaker.fresh_until:
+            breaker.newest[1] += 1
+        else:
+            breaker.well(period)
         if not self._up:
             self._up = True
             self._answers(self.name, True)

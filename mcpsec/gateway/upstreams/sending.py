@@ -7,9 +7,9 @@ way.
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING
 
-from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.upstreams.breaker import Pass
 from mcpsec.gateway.upstreams.http_client import UpstreamFault
 
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mcpsec.gateway.calls import Call
-    from mcpsec.gateway.message import Exchange
+    from mcpsec.gateway.message import Answer, Exchange, Refusal, StreamAnswer
     from mcpsec.gateway.upstreams.http import HttpUpstream
     from mcpsec.gateway.upstreams.http_client import UpstreamResponse
-    from mcpsec.gateway.upstreams.known_answers import AnswerHead
     from mcpsec.gateway.upstreams.lanes import Lane
     from mcpsec.gateway.upstreams.protected import ProtectedUpstream
 
@@ -31,13 +30,19 @@ __all__ = ["Sender"]
 class Sender:
     """Sends tools' calls of one client that have one known head. ``upstream`` is the one behind ``protected``."""
 
-    __slots__ = ("_breaker", "_head", "_inspect", "_known", "_lane", "_pool", "_protected", "_timeout", "_upstream")
+    __slots__ = (
+        "_breaker", "_head", "_known", "_lane", "_pool", "_protected", "_timeout", "_upstream", "ended_well",
+        "is_ordinary",
+    )  # fmt: skip
 
     def __init__(self, protected: ProtectedUpstream, upstream: HttpUpstream, exchange: Exchange, lane: Lane) -> None:
         self._protected = protected
         self._breaker = protected.breaker
         self._upstream = upstream
-        self._inspect = upstream.guard.inspect
+        self.is_ordinary = upstream.guard.ordinary(upstream.name)
+        """Whether a message of the upstream may be passed on as it is, with nothing more to look at."""
+        self.ended_well = protected.ended_well
+        """Gives a place back after an answer that shows nothing wrong; takes the breaker's period."""
         self._known = exchange.request.known
         self._lane, self._pool = lane, lane.pool
         self._head = upstream.head_of(exchange, lane)
@@ -46,25 +51,18 @@ class Sender:
     def send(self, exchange: Exchange, call: Call) -> bool:
         """Send it on a connection that is free. False when it has to go the long way: then nothing was done."""
         protected, breaker, message = self._protected, self._breaker, exchange.message
-        if breaker.state != "closed" or protected.running >= protected.bound or self._lane.former:
-            return False
         if message is None or exchange.request.known is not self._known:
+            return False
+        if breaker.state != "closed" or protected.running >= protected.bound or self._lane.former:
             return False
         connection = self._pool.take_idle()
         if connection is None:
             return False
         protected.running += 1
-        call.sent(self, connection, breaker.period)
+        call.sender, call.connection, call.period, call.started = self, connection, breaker.period, perf_counter()
         body = message.raw
         connection.request(b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(body), body), self._timeout, call)
         return True
-
-    def pass_on(self, exchange: Exchange, head: AnswerHead, body: bytes) -> Answer | Refusal:
-        """What a call gets for an ordinary answer: one with a known head."""
-        inspected = self._inspect(exchange, body)
-        if inspected.data is None:
-            return self._upstream.unusable(inspected)
-        return Answer(head.status, head.returned, inspected.data)
 
     def outcome(self, exchange: Exchange, got: UpstreamResponse | UpstreamFault) -> Answer | StreamAnswer | Refusal:
         """What a call gets for whatever has come."""
@@ -81,10 +79,6 @@ class Sender:
     def verdict(self, outcome: Answer | Refusal) -> bool | None:
         """As ``ProtectedUpstream`` has it."""
         return self._protected.verdict(outcome)
-
-    def ended_well(self, period: int) -> None:
-        """Give a place back after an answer that shows nothing wrong."""
-        self._protected.ended_well(period)
 
     def settle(self, period: int, started: float, *, failed: bool | None) -> None:
         """Give a place back."""
