@@ -111,7 +111,9 @@ class Client:
         return self  # as if there were TLS: the peer is made up anyway
 
     def abort(self) -> None:
-        self.protocol.connection_lost(None)
+        protocol, self.protocol = self.protocol, None
+        if protocol is not None:
+            protocol.connection_lost(None)
 
     close = pause_reading = resume_reading = abort
 

@@ -75,9 +75,7 @@ class AnswerCleaner:
         """Whether a message with this text, which is no error, holds nothing to take out."""
         if self._secrets == "pass":
             return True
-        if holds_secret(data) or b"-----BEGIN" in data or (b"MII" in data and _certificates.search(data) is not None):
-            return False
-        return b"\\" not in data or not _hides_secret(frame)
+        return not _is_suspicious(data) and (b"\\" not in data or not _hides_secret(frame))
 
     def clean(self, exchange: Exchange, frame: dict[str, Any], data: bytes | None = None) -> bool:
         """Clean one message; True when it was changed. ``data`` is its text, if it is at hand unchanged."""
@@ -112,7 +110,12 @@ def _hides_secret(frame: dict[str, Any]) -> bool:
 
 
 def _is_suspicious(text: bytes) -> bool:
-    return holds_secret(text) or b"-----BEGIN" in text or (b"MII" in text and _certificates.search(text) is not None)
+    if holds_secret(text):
+        return True
+    # One letter is looked for ten times as fast as three.
+    if b"B" in text and b"-----BEGIN" in text:
+        return True
+    return b"M" in text and b"MII" in text and _certificates.search(text) is not None
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -190,8 +190,12 @@ class Bulk:
         """Every hit: the number of its expression and where it ends."""
         hits: list[tuple[int, int]] = []
         with self._lock:
-            self._db.scan(data, match_event_handler=_collect, context=hits)
+            self._db.scan(data, _collect, 0, hits)  # names for its arguments would cost a fifth of a short scan
         return hits
+
+    def is_quiet(self, data: bytes) -> bool:
+        """Whether nothing in a text leads anywhere, so that ``find`` without a path has nothing to tell."""
+        return not self._scan(data) and not data[:1].isalnum()
 
     def find(self, data: bytes, *, path: str | None, floor: int) -> list[Match]:
         """The same answer as :func:`mcpsec.leaks.detection.find`."""

@@ -45,6 +45,7 @@ def test_a_failure_hides_everything(monkeypatch):
     from mcpsec.leaks import redaction
 
     monkeypatch.setattr(redaction._engine, "find", lambda data: 1 / 0)
+    monkeypatch.setattr(redaction._engine, "quiet", lambda data: 1 / 0)
     assert PASSWORD not in redact(ENV)
     assert clean(ENV.encode()) == (redaction.FAILED, ["unexamined"])
     assert redaction.holds_secret(b"plain")

@@ -160,7 +160,8 @@ class UpstreamConnection(Reading):
         pool.give_back(self)
         answer, self._answer = self._answer, None
         if answer is not None and not answer.done():
-            answer.set_known(*known)
+            head, body = known
+            answer.set_known(head, body)
         return True
 
     def _remember(self, data: bytes) -> None:
