@@ -59,16 +59,17 @@ class Call:
     def set_known(self, head: AnswerHead, body: bytes) -> None:
         """The answer has come, with a head that came before. Nearly always there is nothing to it."""
         self.connection = None  # it is others' again
-        sender, exchange = self.sender, self._exchange
+        sender, exchange, ordinary = self.sender, self._exchange, False
+        exchange.upstream_ms = (perf_counter() - self.started) * 1000
         try:
-            ordinary = sender is not None and sender.is_ordinary(body)
+            if sender is not None and sender.is_ordinary(body):
+                sender.ended_well(self.period)
+                ordinary = True
         except Exception:
             ordinary = False  # the long way meets it again, and says so
-        if sender is None or not ordinary:
+        if not ordinary:
             self._end(UpstreamResponse(head, body))
             return
-        exchange.upstream_ms = (perf_counter() - self.started) * 1000
-        sender.ended_well(self.period)
         self._over = True
         self._answered(self._chain.finished(exchange, Answer(head.status, [], body, head.lines)))
 
@@ -95,15 +96,18 @@ class Call:
             outcome = sender.outcome(exchange, got)
             if isinstance(outcome, StreamAnswer) or exchange.unshared:
                 self.later(sender.later(exchange, outcome, self.period, self.started))
-                self._answered(None)
-                return
-            self._over = True
-            self._settle(failed=sender.verdict(outcome))
+            else:
+                self._over = True
+                self._settle(failed=sender.verdict(outcome))
         except Exception as error:
             self._over = True
             self._settle(failed=None)
             outcome = self._chain.broken(exchange, error)
-        self._answered(self._chain.finished(exchange, outcome))
+        # How it goes on is told out here: what goes wrong then is not this call's, and ends it no second time.
+        if self.awaited:
+            self._answered(None)
+        elif not isinstance(outcome, StreamAnswer):
+            self._answered(self._chain.finished(exchange, outcome))
 
     def later(self, outcome: Awaitable[Answer | StreamAnswer | Refusal | None] | Answer | Refusal | None) -> None:
         """It has to be awaited: this is what became of it so far."""
