@@ -362,12 +362,7 @@ class Connection(Reading):
         if answer is None:
             self._call = call
             self._queue.appendleft((request, call))
-        elif (
-            request.keep_alive
-            and not self._drained
-            and len(answer.body) <= _PIECE
-            and not self._registry.draining
-        ):
+        elif request.keep_alive and not self._drained and len(answer.body) <= _PIECE and not self._registry.draining:
             self._write(answer, keep_alive=True)
             if self._drained is None:
                 self._next_request()
