@@ -147,10 +147,19 @@ class Call:
 _ending: set[asyncio.Task[Any]] = set()
 
 
-def _begin_and_cancel(work: Coroutine[Any, Any, Any]) -> None:
+def _begin_and_cancel(work: Coroutine[Any, Any, Answer | StreamAnswer]) -> None:
     """End what has not begun as any work ends that is cancelled: it gives back itself what it holds."""
     loop = asyncio.get_running_loop()
-    task = loop.create_task(work)
+    task = loop.create_task(_dismiss(work))
     _ending.add(task)
     task.add_done_callback(_ending.discard)
     loop.call_soon(task.cancel)
+
+
+async def _dismiss(work: Coroutine[Any, Any, Answer | StreamAnswer]) -> None:
+    """Let go of the answer, if one comes before this is cancelled: only a stream that has begun gives back a place."""
+    answer = await work
+    if isinstance(answer, StreamAnswer):
+        async for _ in answer.parts:
+            break
+        await answer.parts.aclose()
