@@ -35,8 +35,8 @@ _LISTS = {
     "prompts": ("prompt", "name"),
 }
 
-_ORDINARY = frozenset({"content", "isError", "structuredContent", "resultType", "ttlMs", "_meta"})
-"""Members of a tool's result about which there is nothing to judge."""
+_ORDINARY = frozenset({"content", "isError", "structuredContent", "resultType", "ttlMs", "cacheScope", "_meta"})
+"""Members of a tool's result about which there is nothing to judge, of ``cacheScope`` if it is private."""
 _FRAME = frozenset({"jsonrpc", "id", "result"})
 _IDS = (int, str, type(None))
 _GREETINGS = frozenset({"initialize", "server/discover"})
@@ -221,6 +221,7 @@ def _is_ordinary(frame: Any) -> bool:
         type(result) is dict
         and _ORDINARY.issuperset(result)
         and result.get("isError") is not True
+        and result.get("cacheScope", "private") == "private"
         and isinstance(frame.get("id"), _IDS)
     )
 

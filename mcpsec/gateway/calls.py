@@ -11,21 +11,36 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mcpsec.gateway.message import Answer, StreamAnswer
+from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.upstreams.http_client import UpstreamResponse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mcpsec.gateway.chain import Chain
-    from mcpsec.gateway.message import Exchange, Refusal
-    from mcpsec.gateway.upstreams.http_client import UpstreamConnection, UpstreamFault
+    from mcpsec.gateway.message import Exchange
+    from mcpsec.gateway.upstreams.http_client import UpstreamFault
     from mcpsec.gateway.upstreams.known_answers import AnswerHead
     from mcpsec.gateway.upstreams.sending import Sender
 
 __all__ = ["Call"]
+
+
+class Cut(Protocol):
+    """Where an answer is to come from: ``abort`` says that nobody waits for it any more."""
+
+    def abort(self) -> None:
+        """Without effect once the answer has come."""
+
+
+class Response(Protocol):
+    """What has come of an upstream; what else there is to it the sender knows."""
+
+    @property
+    def stream(self) -> object:
+        """Where the rest comes from, None for one that is whole."""
 
 
 class Call:
@@ -38,7 +53,7 @@ class Call:
     __slots__ = (
         "_answered", "_chain", "_exchange", "_outcome", "_over", "awaited", "connection", "period", "sender", "started",
     )  # fmt: skip
-    connection: UpstreamConnection | None
+    connection: Cut | None
     period: int
     started: float
 
@@ -73,7 +88,7 @@ class Call:
         self._over = True
         self._answered(self._chain.finished(exchange, Answer(head.status, [], body, head.lines)))
 
-    def set_result(self, response: UpstreamResponse) -> None:
+    def set_result(self, response: Response) -> None:
         """The answer has come; it is still in the hands of the parser, so it gets its turn later."""
         if response.stream is None:
             self.connection = None  # it is others' again
@@ -86,7 +101,7 @@ class Call:
 
     # --- how it ends -----------------------------------------------------------------------------------------------
 
-    def _end(self, got: UpstreamResponse | UpstreamFault) -> None:
+    def _end(self, got: Response | UpstreamFault) -> None:
         """End it by what has come of the upstream."""
         if self._over or self.sender is None:
             return
@@ -94,7 +109,7 @@ class Call:
         exchange.upstream_ms = (perf_counter() - self.started) * 1000
         try:
             outcome = sender.outcome(exchange, got)
-            if isinstance(outcome, StreamAnswer) or exchange.unshared:
+            if not isinstance(outcome, Answer | Refusal) or exchange.unshared:
                 self.later(sender.later(exchange, outcome, self.period, self.started))
             else:
                 self._over = True
@@ -106,7 +121,7 @@ class Call:
         # How it goes on is told out here: what goes wrong then is not this call's, and ends it no second time.
         if self.awaited:
             self._answered(None)
-        elif not isinstance(outcome, StreamAnswer):
+        elif isinstance(outcome, Answer | Refusal):
             self._answered(self._chain.finished(exchange, outcome))
 
     def later(self, outcome: Awaitable[Answer | StreamAnswer | Refusal | None] | Answer | Refusal | None) -> None:

@@ -23,7 +23,7 @@ from mcpsec.gateway.upstreams.lanes import Lanes
 from mcpsec.gateway.upstreams.origin import origin_of
 from mcpsec.gateway.upstreams.passing import RETURNED, forwarded, trace_headers
 from mcpsec.gateway.upstreams.relaying import LONG_LIVED, EventRelay
-from mcpsec.gateway.upstreams.sending import Sender
+from mcpsec.gateway.upstreams.sending import HttpSender
 from mcpsec.gateway.upstreams.timeouts import Timeouts
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import LATEST_LEGACY, LATEST_MODERN, Era, era_of
@@ -145,11 +145,11 @@ class HttpUpstream:
             return await self._publish(exchange.session, answer)
         return answer
 
-    def sender(self, protected: ProtectedUpstream, exchange: Exchange) -> Sender | None:
+    def sender(self, protected: ProtectedUpstream, exchange: Exchange) -> HttpSender | None:
         """What sends calls that repeat this one, which has passed all steps; ``protected`` stands before this."""
         if exchange.session is not None or exchange.last_event_id:
             return None
-        return Sender(
+        return HttpSender(
             protected, self, exchange, self._lanes.of(None if exchange.client is None else exchange.client.id)
         )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import ssl
 import time
 from collections import deque
@@ -18,6 +17,7 @@ import httptools
 
 from mcpsec.gateway.reading import Reading, read_buffer
 from mcpsec.gateway.upstreams.body_stream import BodyStream
+from mcpsec.gateway.upstreams.deadlines import Deadlines
 from mcpsec.gateway.upstreams.known_answers import KnownAnswers
 
 if TYPE_CHECKING:
@@ -257,8 +257,8 @@ class UpstreamConnection(Reading):
         self._complete, self._untouched, self._answer = False, True, waiting
         pool = self._pool
         self.deadline = deadline = pool.now() + timeout
-        if deadline < pool.rings_at:
-            pool.ring_at(deadline)
+        if deadline < pool.deadlines.rings_at:
+            pool.deadlines.ring_at(deadline)
         self._transport.write(data)
 
     async def answer_to(self, data: bytes, timeout: float) -> UpstreamResponse:
@@ -317,12 +317,7 @@ class HttpPool:
         self.known = KnownAnswers(response_bytes)
         self._idle: deque[UpstreamConnection] = deque()
         self._live: set[UpstreamConnection] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self.rings_at = math.inf
-        """When the one timer of all connections rings next: at the first deadline that it was told of.
-
-        While requests keep coming with the same timeout that is once in a timeout, not once in a request.
-        """
+        self.deadlines = Deadlines(lambda: [each for each in self._live if each.waits])
         self.now: Callable[[], float] = time.monotonic
         """The clock of the event loop, once there is a connection."""
 
@@ -341,25 +336,6 @@ class HttpPool:
                     raise
         connection = await self._connect()
         return await connection.answer_to(data, timeout)
-
-    def ring_at(self, deadline: float) -> None:
-        """Have the timer ring at this deadline, the first of all."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self.rings_at = deadline
-        self._timer = asyncio.get_running_loop().call_at(deadline, self._expire)
-
-    def _expire(self) -> None:
-        self._timer, self.rings_at = None, math.inf
-        now, due = self.now(), []
-        for connection in self._live:
-            if connection.waits:
-                due.append(connection.deadline)
-                if connection.deadline <= now:
-                    connection.expire()
-        later = [deadline for deadline in due if deadline > now]
-        if later:
-            self.ring_at(min(later))
 
     def take_idle(self) -> UpstreamConnection | None:
         """A kept connection, which is the taker's now; None when there is none."""
@@ -407,8 +383,6 @@ class HttpPool:
 
     def close(self) -> None:
         """Cut everything."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer, self.rings_at = None, math.inf
+        self.deadlines.close()
         for connection in tuple(self._live):
             connection.abort()

@@ -1,55 +1,89 @@
-"""Sending calls that repeat one to an HTTP upstream: all that is the same in them is found out once.
+"""Sending calls that repeat one to their upstream: all that is the same in them is found out once.
 
-The way of ``ProtectedUpstream.call`` and ``HttpUpstream.call``, shortened: where anything is not as it was (the breaker
-is not closed, no connection is free, the upstream has other credentials), nothing is done here, and the call goes that
-way.
+The way of ``ProtectedUpstream.call`` and of the upstream's own ``call``, shortened: where anything is not as it was
+(the breaker is not closed, no connection is free, the upstream has other credentials), nothing is done here, and the
+call goes that way.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.upstreams.breaker import Pass
 from mcpsec.gateway.upstreams.http_client import UpstreamFault
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from typing import Any
-
+    from mcpsec.gateway.answers import AnswerGuard
     from mcpsec.gateway.calls import Call
-    from mcpsec.gateway.message import Answer, Exchange, Refusal, StreamAnswer
+    from mcpsec.gateway.message import Exchange
     from mcpsec.gateway.upstreams.http import HttpUpstream
-    from mcpsec.gateway.upstreams.http_client import UpstreamResponse
     from mcpsec.gateway.upstreams.lanes import Lane
     from mcpsec.gateway.upstreams.protected import ProtectedUpstream
 
-__all__ = ["Sender"]
+__all__ = ["HttpSender", "Outcome", "Sender"]
+
+Outcome = Answer | StreamAnswer | Refusal
 
 
-class Sender:
-    """Sends tools' calls of one client that have one known head. ``upstream`` is the one behind ``protected``."""
+class Sender(ABC):
+    """Sends tools' calls of one client that have one known head, to an upstream behind ``protected``."""
 
-    __slots__ = (
-        "_breaker", "_head", "_known", "_lane", "_pool", "_protected", "_timeout", "_upstream", "ended_well",
-        "is_ordinary",
-    )  # fmt: skip
+    __slots__ = ("_breaker", "_known", "_protected", "ended_well", "is_ordinary")
 
-    def __init__(self, protected: ProtectedUpstream, upstream: HttpUpstream, exchange: Exchange, lane: Lane) -> None:
+    def __init__(self, protected: ProtectedUpstream, guard: AnswerGuard, exchange: Exchange) -> None:
         self._protected = protected
         self._breaker = protected.breaker
-        self._upstream = upstream
-        self.is_ordinary = upstream.guard.ordinary(upstream.name)
+        self.is_ordinary = guard.ordinary(protected.name)
         """Whether a message of the upstream may be passed on as it is, with nothing more to look at."""
         self.ended_well = protected.ended_well
         """Gives a place back after an answer that shows nothing wrong; takes the breaker's period."""
         self._known = exchange.request.known
+
+    @abstractmethod
+    def send(self, exchange: Exchange, call: Call) -> bool:
+        """Send it. False when it has to go the long way: then nothing was done."""
+
+    @abstractmethod
+    def outcome(self, exchange: Exchange, got: Any) -> Outcome | Coroutine[Any, Any, Outcome]:
+        """What a call gets for whatever has come, or what is to be awaited for that."""
+
+    def later(
+        self, exchange: Exchange, outcome: Outcome | Coroutine[Any, Any, Outcome], period: int, started: float
+    ) -> Coroutine[Any, Any, Outcome]:
+        """The outcome, once what else has to be done was done."""
+        answering = outcome if isinstance(outcome, Coroutine) else _given(outcome)
+        return self._protected.pass_on(exchange, self._permit(period, started), answering)
+
+    def verdict(self, outcome: Answer | Refusal) -> bool | None:
+        """As ``ProtectedUpstream`` has it."""
+        return self._protected.verdict(outcome)
+
+    def settle(self, period: int, started: float, *, failed: bool | None) -> None:
+        """Give a place back."""
+        self._protected.leave(self._permit(period, started), failed=failed)
+
+    def _permit(self, period: int, started: float) -> Pass:
+        return Pass(self._breaker, period, started, probe=False)
+
+
+class HttpSender(Sender):
+    """To an HTTP upstream, on a connection that is free."""
+
+    __slots__ = ("_head", "_lane", "_pool", "_timeout", "_upstream")
+
+    def __init__(self, protected: ProtectedUpstream, upstream: HttpUpstream, exchange: Exchange, lane: Lane) -> None:
+        super().__init__(protected, upstream.guard, exchange)
+        self._upstream = upstream
         self._lane, self._pool = lane, lane.pool
         self._head = upstream.head_of(exchange, lane)
         self._timeout = upstream.timeouts.of(exchange)
 
     def send(self, exchange: Exchange, call: Call) -> bool:
-        """Send it on a connection that is free. False when it has to go the long way: then nothing was done."""
+        """Send it on a connection that is free."""
         protected, breaker, message = self._protected, self._breaker, exchange.message
         if message is None or exchange.request.known is not self._known:
             return False
@@ -64,29 +98,12 @@ class Sender:
         connection.request(b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(body), body), self._timeout, call)
         return True
 
-    def outcome(self, exchange: Exchange, got: UpstreamResponse | UpstreamFault) -> Answer | StreamAnswer | Refusal:
-        """What a call gets for whatever has come."""
+    def outcome(self, exchange: Exchange, got: Any) -> Outcome:
+        """As ``HttpUpstream`` has it."""
         if isinstance(got, UpstreamFault):
             return self._upstream.failed(exchange, got)
         return self._upstream.answered(exchange, got)
 
-    def later(
-        self, exchange: Exchange, outcome: Answer | StreamAnswer | Refusal, period: int, started: float
-    ) -> Coroutine[Any, Any, Answer | StreamAnswer | Refusal]:
-        """The outcome, once what else has to be done was done."""
-        return self._protected.pass_on(exchange, self._permit(period, started), _given(outcome))
 
-    def verdict(self, outcome: Answer | Refusal) -> bool | None:
-        """As ``ProtectedUpstream`` has it."""
-        return self._protected.verdict(outcome)
-
-    def settle(self, period: int, started: float, *, failed: bool | None) -> None:
-        """Give a place back."""
-        self._protected.leave(self._permit(period, started), failed=failed)
-
-    def _permit(self, period: int, started: float) -> Pass:
-        return Pass(self._breaker, period, started, probe=False)
-
-
-async def _given(outcome: Answer | StreamAnswer | Refusal) -> Answer | StreamAnswer | Refusal:
+async def _given(outcome: Outcome) -> Outcome:
     return outcome
