@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 
-from mcpsec.gateway.upstreams.http_client import UpstreamFault
+from mcpsec.gateway.upstreams.deadlines import Deadlines
+from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
+from mcpsec.gateway.upstreams.known_answers import AnswerHead
 from mcpsec.protocol.jsonrpc import encode_notification, request_error
 from mcpsec.protocol.stdio import Oversize
 
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
 
     from mcpsec.gateway.upstreams.child import Child
 
-__all__ = ["Call", "Channel", "Frame"]
+__all__ = ["Call", "Channel", "DirectCall", "Frame", "Unfinished"]
 
+_JSON = AnswerHead(200, b"application/json", {b"content-type": b"application/json"})
 _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 _BACKLOG = 256
 _METHOD_NOT_FOUND = -32601
@@ -85,6 +88,78 @@ class Call:
         return self.frames.popleft()
 
 
+class Unfinished(NamedTuple):
+    """What a direct call has got when its answer did not come first: itself, to whom more will come."""
+
+    stream: DirectCall
+
+
+class Waiting(Protocol):
+    """Who waits for the answer of a direct call."""
+
+    def set_known(self, head: AnswerHead, body: bytes, /) -> None:
+        """The answer."""
+
+    def set_result(self, response: Unfinished, /) -> None:
+        """That it does not come alone."""
+
+    def set_exception(self, fault: UpstreamFault, /) -> None:
+        """Why there will be none."""
+
+
+class DirectCall(Call):
+    """A request whose answer goes to ``waiting`` the moment it comes, without a task that waits for it.
+
+    That holds for an answer that comes alone. When anything else comes first this becomes an ordinary call.
+    """
+
+    __slots__ = ("_waiting", "channel", "deadline")
+
+    def __init__(self, key: int, id: Any, progress_token: Any, channel: Channel, waiting: Waiting) -> None:
+        super().__init__(key, id, progress_token, long_lived=False)
+        self.channel = channel
+        self._waiting: Waiting | None = waiting
+        self.deadline = 0.0
+
+    @property
+    def waits(self) -> bool:
+        """True until anything has come of it."""
+        return self._waiting is not None
+
+    def push(self, frame: Frame) -> None:
+        """A frame for this call has come."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is None:
+            super().push(frame)
+        elif "method" in frame:
+            super().push(frame)
+            waiting.set_result(Unfinished(self))
+        else:
+            self.channel.end(self)
+            try:
+                waiting.set_known(_JSON, orjson.dumps(frame))
+            except Exception as error:  # the lines behind this one are answers to others
+                told = {"message": "an answer could not be handed over", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(told)
+
+    def fail(self, fault: UpstreamFault) -> None:
+        """No more frames will come."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is None:
+            super().fail(fault)
+        else:
+            waiting.set_exception(fault)
+
+    def expire(self) -> None:
+        """Nothing has come in time."""
+        self.channel.cancel(self, "timeout")
+        self.fail(UpstreamTimeout("no answer within the deadline"))
+
+    def abort(self) -> None:
+        """Nobody waits any more: a closed stream cancels (patterns/cancellation). Without effect once it has ended."""
+        self.channel.cancel(self, "the client closed the stream")
+
+
 class Channel:
     """The gateway's side of one child."""
 
@@ -99,7 +174,10 @@ class Channel:
         self._listener: Call | None = None
         self.server_requests: set[Any] = set()
         self.answered = False
+        self.last_used = 0.0
         self.list_changed: Callable[[], None] = lambda: None
+        self._deadlines = Deadlines(self._direct_calls)
+        self._now = asyncio.get_running_loop().time
 
     def attach(self, child: Child) -> None:
         """Talk to this child from now on."""
@@ -124,16 +202,33 @@ class Channel:
 
     def begin(self, id: Any, method: str, params: Frame) -> Call:
         """Send a request. Raises UpstreamFault when the child is gone."""
+        key, token = self._ask(method, params)
+        call = self._calls[key] = Call(key, id, token, long_lived=method == "subscriptions/listen")
+        return call
+
+    def begin_direct(self, id: Any, method: str, params: Frame, waiting: Waiting, seconds: float) -> DirectCall:
+        """The same for a request that is no subscription, answered to ``waiting`` within so many seconds."""
+        key, token = self._ask(method, params)
+        self._calls[key] = call = DirectCall(key, id, token, self, waiting)
+        self.last_used = now = self._now()
+        call.deadline = deadline = now + seconds
+        if deadline < self._deadlines.rings_at:
+            self._deadlines.ring_at(deadline)
+        return call
+
+    def _ask(self, method: str, params: Frame) -> tuple[int, Any]:
+        """Send a request; the key that it is known by to the child, and the progress token that this replaces."""
         self._next_key += 1
         key = self._next_key
         meta = params.get("_meta")
         token = None
         if isinstance(meta, dict) and (token := meta.get("progressToken")) is not None:
             params = {**params, "_meta": {**meta, "progressToken": key}}
-        call = Call(key, id, token, long_lived=method == "subscriptions/listen")
         self._send(orjson.dumps({"jsonrpc": "2.0", "id": key, "method": method, "params": params}))
-        self._calls[key] = call
-        return call
+        return key, token
+
+    def _direct_calls(self) -> list[DirectCall]:
+        return [call for call in self._calls.values() if isinstance(call, DirectCall) and call.waits]
 
     def notify(self, method: str, params: Frame) -> None:
         """Send a notification; a cancelled request is named by the id that the child knows it by."""

@@ -24,6 +24,7 @@ __all__ = ["Child", "ChildStartError"]
 
 _STDERR_TAIL = 4096
 _WRITE_BUFFER = 4 * 1024 * 1024
+_GATHERED = 64 * 1024
 _CLOSE_GRACE, _TERM_GRACE, _END_GRACE = 1.0, 2.0, 1.0
 _END = signal.SIGUSR2 if sys.platform == "linux" else signal.SIGTERM
 
@@ -47,7 +48,10 @@ class Child(asyncio.SubprocessProtocol):
         self._stderr = bytearray()
         self._transport: asyncio.SubprocessTransport
         self._stdin: asyncio.WriteTransport
-        self.gone = asyncio.get_running_loop().create_future()
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
+        self._loop = asyncio.get_running_loop()
+        self.gone = self._loop.create_future()
         self.pid = 0
         self.stopping = False
 
@@ -115,11 +119,25 @@ class Child(asyncio.SubprocessProtocol):
         return "".join(char if char.isprintable() or char == "\n" else "?" for char in text).strip()
 
     def send(self, payload: bytes) -> bool:
-        """Write one message. False when the child is gone or does not read what it was sent before."""
+        """Write one message. False when the child is gone or does not read what it was sent before.
+
+        All messages of one turn of the loop are written together at its end: each write may wake the child.
+        """
         if not self.alive or self._stdin.is_closing() or self._stdin.get_write_buffer_size() > _WRITE_BUFFER:
             return False
-        self._stdin.write(frame(payload))
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        line = frame(payload)
+        self._unsent.append(line)
+        self._unsent_bytes += len(line)
+        if self._unsent_bytes >= _GATHERED:
+            self._flush()
         return True
+
+    def _flush(self) -> None:
+        unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
+        if unsent and self.alive and not self._stdin.is_closing():
+            self._stdin.write(b"".join(unsent))
 
     def _kill_group(self, signum: signal.Signals) -> None:
         if self.pid <= 0:  # to killpg, 0 is the gateway's own group
@@ -134,6 +152,7 @@ class Child(asyncio.SubprocessProtocol):
 
     async def stop(self) -> None:
         """Close its input, then terminate, then kill (specification, basic/transports/stdio, shutdown)."""
+        self._flush()
         if self.alive and not self._stdin.is_closing():
             self._stdin.close()
         ends: tuple[tuple[float, Callable[[], None]], ...] = (

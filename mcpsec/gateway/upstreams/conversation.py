@@ -25,7 +25,6 @@ class Conversation:
         self.environment = environment
         self.child: Child | None = None
         self.handshake: Frame | None = None
-        self.last_used = 0.0
         self.over = False
         self.starting = asyncio.Lock()
 

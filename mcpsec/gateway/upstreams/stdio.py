@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mcpsec import __version__
-from mcpsec.gateway.message import Answer, Refusal, StreamAnswer, json_answer
+from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.sandbox import child_environment, launch_command
 from mcpsec.gateway.sessions import TooManySessionsError
 from mcpsec.gateway.state import StoreUnavailableError
@@ -29,22 +29,24 @@ from mcpsec.gateway.upstreams.channel import Channel
 from mcpsec.gateway.upstreams.child import Child, ChildStartError
 from mcpsec.gateway.upstreams.conversation import Conversation, modern_meta
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
+from mcpsec.gateway.upstreams.replies import Replies
+from mcpsec.gateway.upstreams.stdio_sending import StdioSender
 from mcpsec.gateway.upstreams.timeouts import Timeouts
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import LATEST_LEGACY, LATEST_MODERN, LEGACY_VERSIONS, Era
-from mcpsec.protocol.jsonrpc import Kind, request_error
-from mcpsec.protocol.sse import encode_event
+from mcpsec.protocol.jsonrpc import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import Mapping
 
     from mcpsec.deployment.model import Client, Limits
     from mcpsec.deployment.model import Upstream as UpstreamConfig
     from mcpsec.gateway.answers import AnswerGuard
-    from mcpsec.gateway.message import Exchange, Headers
+    from mcpsec.gateway.message import Exchange
     from mcpsec.gateway.sessions import Session, SessionTable
     from mcpsec.gateway.state import SessionRecord
-    from mcpsec.gateway.upstreams.channel import Call, Frame
+    from mcpsec.gateway.upstreams.channel import Channel, Frame
+    from mcpsec.gateway.upstreams.protected import ProtectedUpstream
 
 __all__ = ["StdioUpstream"]
 
@@ -52,13 +54,7 @@ _CLIENT_INFO = {"name": "mcpsec", "version": __version__}
 _START_SECONDS = 60.0  # a package runner may have to download the server first
 _PROBE_SECONDS = 5.0
 _GRACE_SECONDS = 2.0
-_HEARTBEAT_SECONDS = 15.0
 _BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-_SSE_HEADERS: Headers = [
-    (b"content-type", b"text/event-stream"),
-    (b"cache-control", b"no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),
-]
 
 
 class StdioUpstream:
@@ -84,7 +80,7 @@ class StdioUpstream:
         self.of_clients = {name: child_environment(values) for name, values in (client_environment or {}).items()}
         self._limits = limits
         self._sessions = sessions
-        self._guard = guard
+        self.replies = Replies(limits, self._timeouts, guard)
         self._modern: dict[str, Conversation] = {}
         self._own: dict[str, Conversation] = {}
         self._modern_known: bool | None = None  # None: the server has not answered that question yet
@@ -276,7 +272,21 @@ class StdioUpstream:
         if conversation.channel.full:
             return Refusal(429, codes.BUSY, "too many requests at once", "in-flight-upstream")
         call = conversation.channel.begin(message.id, message.method, message.params)
-        return await self._answer(exchange, conversation, call)
+        return await self.replies.answer(exchange, conversation.channel, call)
+
+    def sender(self, protected: ProtectedUpstream, exchange: Exchange) -> StdioSender:
+        """What sends calls of the 2026 era that repeat this one; ``protected`` stands before this."""
+        return StdioSender(protected, self, exchange)
+
+    def ready(self, client_id: str) -> Channel | None:
+        """Where a client's next call of the 2026 era can be sent at once, if anywhere."""
+        conversation = self._modern.get(client_id) if self._modern_known else None
+        if conversation is None or conversation.starting.locked():
+            return None
+        channel = conversation.channel
+        if channel.full or not channel.is_alive():
+            return None
+        return channel
 
     async def _speaks_modern(self, client_id: str) -> bool:
         """Whether the server speaks the 2026 era; one that was too slow to say so is asked again at each request."""
@@ -295,7 +305,7 @@ class StdioUpstream:
         if conversation is None:
             conversation = group[client_id] = self._new_conversation(client_id, takes_server_requests=False)
             conversation.channel.list_changed = lambda: setattr(self.catalogue, "listed_at", 0.0)
-        conversation.last_used = asyncio.get_running_loop().time()
+        conversation.channel.last_used = asyncio.get_running_loop().time()
         await self._ensure_alive(conversation)
         return conversation
 
@@ -319,7 +329,8 @@ class StdioUpstream:
             return Answer(202, [])
         if channel.full:
             return Refusal(429, codes.BUSY, "too many requests at once", "in-flight-upstream")
-        return await self._answer(exchange, conversation, channel.begin(message.id, message.method, message.params))
+        call = channel.begin(message.id, message.method, message.params)
+        return await self.replies.answer(exchange, channel, call)
 
     async def _initialize(self, exchange: Exchange) -> Answer | StreamAnswer | Refusal:
         message, client = exchange.message, exchange.client
@@ -335,7 +346,7 @@ class StdioUpstream:
         try:
             await self._spawn(conversation)
             call = conversation.channel.begin(message.id, message.method, message.params)
-            answer = await self._answer(exchange, conversation, call, seconds=max(self.timeout, _START_SECONDS))
+            answer = await self.replies.answer(exchange, conversation.channel, call, max(self.timeout, _START_SECONDS))
             result = orjson.loads(answer.body).get("result") if isinstance(answer, Answer) else None
             if isinstance(answer, Answer) and isinstance(result, dict):
                 conversation.handshake = message.params
@@ -354,129 +365,12 @@ class StdioUpstream:
             if not kept and conversation.child is not None:
                 await self._stop(conversation.child)
 
-    async def _answer(
-        self, exchange: Exchange, conversation: Conversation, call: Call, seconds: float | None = None
-    ) -> Answer | StreamAnswer | Refusal:
-        """JSON when the answer comes alone, an event stream when anything comes before it.
-
-        ``seconds`` marks the opening of a session: its answer carries the session's id, so nothing goes before it.
-        """
-        channel = conversation.channel
-        settled, opening = False, seconds is not None
-        try:
-            while True:
-                wait = self._limits.stream_lifetime if call.long_lived else seconds or self._timeouts.of(exchange)
-                async with asyncio.timeout(wait):
-                    frame = await call.next()
-                passed, _ = self._guard.check(exchange, frame)
-                if passed and not (opening and "method" in frame):
-                    break
-                if "id" in frame:
-                    channel.refuse_server_request(frame["id"])
-            if "method" not in frame:
-                channel.end(call)
-                settled = True
-                return json_answer(_status(exchange, frame), orjson.dumps(frame))
-            settled = True
-            parts = self._stream(exchange, channel, call, frame)
-            return StreamAnswer(200, list(_SSE_HEADERS), parts, call.long_lived)
-        except TimeoutError:
-            channel.cancel(call, "timeout")
-            settled = True
-            return upstream_timeout()
-        except UpstreamFault as fault:
-            settled = True
-            channel.end(call)
-            return unavailable("upstream-unavailable", fault.reason)
-        finally:
-            if not settled:
-                self._let_go(exchange, channel, call)
-
-    def _let_go(self, exchange: Exchange, channel: Channel, call: Call) -> None:
-        """The caller has gone: a closed stream cancels in the 2026 era, and only there (patterns/cancellation)."""
-        try:
-            if exchange.era is Era.MODERN:
-                channel.cancel(call, "the client closed the stream")
-            else:
-                channel.abandon(call, self._timeouts.of(exchange))
-        except UpstreamFault:
-            channel.end(call)
-
-    async def _stream(
-        self, exchange: Exchange, channel: Channel, call: Call, frame: Frame
-    ) -> AsyncGenerator[bytes, None]:
-        loop = asyncio.get_running_loop()
-        hard_end = loop.time() + self._limits.stream_lifetime
-        patience = self._timeouts.of(exchange)
-        deadline = hard_end if call.long_lived else loop.time() + patience
-        fault: Refusal | None = None
-        settled = False
-        try:
-            while True:
-                yield encode_event(orjson.dumps(frame))
-                if "method" not in frame:
-                    break
-                while True:
-                    try:
-                        async with asyncio.timeout_at(min(deadline, loop.time() + _HEARTBEAT_SECONDS)):
-                            frame = await call.next()
-                    except TimeoutError:
-                        if loop.time() >= deadline:
-                            raise
-                        yield b": ping\n\n"
-                        continue
-                    deadline = hard_end if call.long_lived else min(hard_end, loop.time() + patience)
-                    if self._guard.check(exchange, frame)[0]:
-                        break
-                    channel.refuse_server_request(frame.get("id"))
-            channel.end(call)
-            settled = True
-        except TimeoutError:
-            channel.cancel(call, "timeout")
-            settled, fault = True, upstream_timeout()
-        except UpstreamFault as broken:
-            channel.end(call)
-            settled, fault = True, unavailable("upstream-stream-broken", broken.reason)
-        finally:
-            if not settled:
-                self._let_go(exchange, channel, call)
-        if fault is not None:
-            exchange.decision, exchange.rule = "failed", fault.rule
-            yield encode_event(request_error(call.id, fault.code, fault.message))
-
     # --- sessions of the 2025 era ----------------------------------------------------------------------------------
 
     def _open_stream(self, exchange: Exchange) -> StreamAnswer | Refusal:
         if exchange.session is None:
             return Refusal(400, codes.INVALID_REQUEST, "Bad Request: Missing session ID", "session-missing")
-        channel: Channel = exchange.session.state.channel
-        listener = channel.listen()
-        if listener is None:
-            return Refusal(409, codes.INVALID_REQUEST, "the session has a stream already", "stream-open")
-        return StreamAnswer(200, list(_SSE_HEADERS), self._general_stream(exchange, channel, listener), endless=True)
-
-    async def _general_stream(
-        self, exchange: Exchange, channel: Channel, listener: Call
-    ) -> AsyncGenerator[bytes, None]:
-        loop = asyncio.get_running_loop()
-        hard_end = loop.time() + self._limits.stream_lifetime
-        try:
-            yield b": open\n\n"
-            while loop.time() < hard_end:
-                try:
-                    async with asyncio.timeout(_HEARTBEAT_SECONDS):
-                        frame = await listener.next()
-                except TimeoutError:
-                    yield b": ping\n\n"
-                    continue
-                if self._guard.check(exchange, frame)[0]:
-                    yield encode_event(orjson.dumps(frame))
-                else:
-                    channel.refuse_server_request(frame.get("id"))
-        except UpstreamFault:
-            return
-        finally:
-            channel.unlisten(listener)
+        return self.replies.open_stream(exchange, exchange.session.state.channel)
 
     async def _end_session(self, exchange: Exchange) -> Answer | Refusal:
         session: Session | None = exchange.session
@@ -509,7 +403,8 @@ class StdioUpstream:
         idle: list[Child] = []
         for group in (self._modern, self._own):
             for client_id, conversation in tuple(group.items()):
-                if conversation.last_used < oldest and not conversation.channel.busy:
+                channel = conversation.channel
+                if channel.last_used < oldest and not channel.busy:
                     del group[client_id]
                     if conversation.child is not None:
                         idle.append(conversation.child)
@@ -540,11 +435,3 @@ class StdioUpstream:
     async def close(self) -> None:
         """Stop every child."""
         await asyncio.gather(*(self._stop(child) for child in tuple(self._children)))
-
-
-def _status(exchange: Exchange, frame: Frame) -> int:
-    """The HTTP status of an answer: the 2026 era gives errors of the protocol a status of their own."""
-    error = frame.get("error")
-    if exchange.era is not Era.MODERN or not isinstance(error, dict) or not isinstance(error.get("code"), int):
-        return 200
-    return codes.http_status(error["code"])

@@ -1,5 +1,7 @@
 """A stdio MCP server of both eras that misbehaves on demand: each tool is one kind of misbehaviour.
 
+The tool ``do`` does what its argument ``what`` names, so that calls of all kinds may repeat one.
+
 ``--fail-while FILE`` ends it at once while FILE exists, ``--stubborn FILE`` makes it ignore SIGTERM and the end of its
 input, and write down in FILE when it was asked to go.
 """
@@ -116,6 +118,64 @@ def die(id: Any) -> None:
     os._exit(3)
 
 
+def die_speaking(id: Any) -> None:
+    sys.stdout.write(f'{{"jsonrpc": "2.0", "id": {id}, "result": {{"resultType": "complete", "content": []')
+    sys.stdout.flush()
+    os._exit(3)
+
+
+def progress(id: Any) -> None:
+    for number in range(2):
+        params = {"progressToken": id, "progress": number}
+        write({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
+    answer(id, "progressed")
+
+
+def progress_only(id: Any) -> None:
+    write({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": id, "progress": 1}})
+
+
+def asks(id: Any) -> None:
+    write({"jsonrpc": "2.0", "id": "mine", "method": "sampling/createMessage", "params": {}})
+    answer(id, "asked")
+
+
+def refuses(id: Any) -> None:
+    fail(id, -32602, "no such thing")
+
+
+def late(id: Any) -> None:
+    """Answer only when it is too late: before the answer to what comes next."""
+    LATE.append(id)
+
+
+def cancelled(id: Any) -> None:
+    answer(id, json.dumps(CANCELLED))
+
+
+LATE: list[Any] = []
+CANCELLED: list[str] = []
+HELD: list[tuple[Any, str]] = []
+
+
+def hold(id: Any, arguments: Message) -> None:
+    """Answer so many calls at once, the newest first, with noise and wrong answers in between."""
+    HELD.append((id, arguments["text"]))
+    if len(HELD) < arguments["many"]:
+        return
+    held = HELD[::-1]
+    HELD.clear()
+    lines = []
+    for id, own in held:
+        lines += [result(id, own), "{garbage", result(id, "poison"), result(str(id), "poison"), "", "[]"]
+        lines += [result(id + 10_000, "poison"), result(None, "poison")]
+    write("\n".join(lines))
+
+
+def result(id: Any, text: str) -> str:
+    return json.dumps({"jsonrpc": "2.0", "id": id, "result": {"content": [{"type": "text", "text": text}]}})
+
+
 def mute(id: Any) -> None:
     return
 
@@ -124,25 +184,33 @@ TOOLS: dict[str, Callable[[Any], None]] = {
     tool.__name__: tool
     for tool in (
         pid, slow, flood_stderr, not_json, huge_line, endless_line, twice, strangers, bad_tokens, bad_members, deep,
-        odd_result, odd_error, neither, die, mute,
+        odd_result, odd_error, neither, die, mute, die_speaking, progress, progress_only, asks, refuses, late, cancelled,
     )
 }  # fmt: skip
 
 
 def serve(message: Message) -> None:
     method, id = message.get("method"), message.get("id")
+    if method == "notifications/cancelled":
+        CANCELLED.append(message["params"]["reason"])
     if id is None:
         return
+    while LATE:
+        answer(LATE.pop(), "poison")
     if method == "server/discover":
         answer(id, "", supportedVersions=["2026-07-28"], capabilities={"tools": {}}, ttlMs=0, cacheScope="private")
     elif method == "initialize":
         info = {"name": "hostile", "version": "1"}
         answer(id, "", protocolVersion="2025-11-25", capabilities={"tools": {}}, serverInfo=info)
     elif method == "tools/list":
-        tools = [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]
+        tools = [{"name": name, "inputSchema": {"type": "object"}} for name in ("do", *TOOLS)]
         answer(id, "", tools=tools, ttlMs=0, cacheScope="private")
     elif method == "tools/call" and message["params"]["name"] in TOOLS:
         TOOLS[message["params"]["name"]](id)
+    elif method == "tools/call" and message["params"]["arguments"].get("what") == "hold":
+        hold(id, message["params"]["arguments"])
+    elif method == "tools/call" and message["params"]["arguments"].get("what") in TOOLS:
+        TOOLS[message["params"]["arguments"]["what"]](id)
     else:
         fail(id, -32601, "Method not found")
 

@@ -1,0 +1,72 @@
+"""Sending calls that repeat one to a stdio child: the way of ``StdioUpstream.call``, shortened."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from mcpsec.gateway.upstreams.base import unavailable, upstream_timeout
+from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
+from mcpsec.gateway.upstreams.sending import Outcome, Sender
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from mcpsec.gateway.calls import Call
+    from mcpsec.gateway.message import Exchange
+    from mcpsec.gateway.upstreams.channel import DirectCall
+    from mcpsec.gateway.upstreams.protected import ProtectedUpstream
+    from mcpsec.gateway.upstreams.stdio import StdioUpstream
+
+__all__ = ["StdioSender"]
+
+
+class StdioSender(Sender):
+    """To the child that one client has for its calls of the 2026 era, while that runs and has room."""
+
+    __slots__ = ("_client_id", "_replies", "_timeout", "_upstream")
+
+    def __init__(self, protected: ProtectedUpstream, upstream: StdioUpstream, exchange: Exchange) -> None:
+        super().__init__(protected, upstream.replies.guard, exchange)
+        self._upstream = upstream
+        self._replies = upstream.replies
+        self._client_id = "" if exchange.client is None else exchange.client.id
+        self._timeout = upstream.replies.timeouts.of(exchange)
+
+    def send(self, exchange: Exchange, call: Call) -> bool:
+        """Write it to the child."""
+        protected, breaker, message = self._protected, self._breaker, exchange.message
+        if message is None or exchange.request.known is not self._known:
+            return False
+        if breaker.state != "closed" or protected.running >= protected.bound:
+            return False
+        channel = self._upstream.ready(self._client_id)
+        if channel is None:
+            return False
+        try:
+            direct = channel.begin_direct(message.id, message.method, message.params, call, self._timeout)
+        except UpstreamFault:  # its end has not been noticed yet, or it does not read
+            return False
+        protected.running += 1
+        call.sender, call.connection, call.period, call.started = self, direct, breaker.period, perf_counter()
+        return True
+
+    def outcome(self, exchange: Exchange, got: Any) -> Outcome | Coroutine[Any, Any, Outcome]:
+        """As ``StdioUpstream`` has it."""
+        if isinstance(got, UpstreamTimeout):
+            return upstream_timeout()
+        if isinstance(got, UpstreamFault):
+            return unavailable("upstream-unavailable", got.reason)
+        if got.stream is not None:
+            return self._more(exchange, got.stream)
+        return self._replies.alone(exchange, orjson.loads(got.body))
+
+    async def _more(self, exchange: Exchange, direct: DirectCall) -> Outcome:
+        """What comes of a call whose answer did not come first."""
+        began, before = perf_counter(), exchange.upstream_ms
+        try:
+            return await self._replies.answer(exchange, direct.channel, direct)
+        finally:
+            exchange.upstream_ms = before + (perf_counter() - began) * 1000
