@@ -15,10 +15,12 @@ An exception outside this tree that reaches it is a defect of mcpsec (exit code 
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 from pathlib import Path
 
 __all__ = [
+    "ADVICE",
     "ConfigurationError",
     "Error",
     "ExitCode",
@@ -27,6 +29,21 @@ __all__ = [
     "SecretError",
     "UsageError",
 ]
+
+
+ADVICE = {
+    errno.EACCES: "run it as the account that owns it, or give this account access",
+    errno.EPERM: "run it as the account that owns it, or give this account access",
+    errno.ENOSPC: "free some space and run the command again",
+    errno.EDQUOT: "free some space and run the command again",
+    errno.EROFS: "give a place that can be written to",
+    errno.ENAMETOOLONG: "give a shorter path",
+    errno.ELOOP: "a symbolic link leads back to itself",
+    errno.EMFILE: "allow more open files: ulimit -n",
+    errno.ENFILE: "the whole system has too many open files",
+    errno.EIO: "see what the system's own log says of the device",
+}
+"""What to do about what systems do to programs: none of it is a defect of ours, wherever it comes up."""
 
 
 class ExitCode(IntEnum):

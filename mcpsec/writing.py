@@ -14,7 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from mcpsec.errors import ConfigurationError
+from mcpsec.errors import ADVICE, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,15 +55,9 @@ def readable_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         place = error.filename if isinstance(error.filename, str) else str(path)
-        hints = {
-            errno.ENOSPC: "free some space and run the command again",
-            errno.EDQUOT: "free some space and run the command again",
-            errno.EACCES: "run it as the account that owns it, or give this account access",
-            errno.EPERM: "run it as the account that owns it, or give this account access",
-            errno.ENOENT: "check the path",
-        }
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise ConfigurationError(reason, path=place, hint=hints.get(error.errno or 0)) from error
+        hint = "check the path" if error.errno == errno.ENOENT else ADVICE.get(error.errno or 0)
+        raise ConfigurationError(reason, path=place, hint=hint) from error
 
 
 def sync_directory(path: Path | str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcpsec.cli.output import out
-from mcpsec.errors import Error, ExitCode
+from mcpsec.errors import ADVICE, Error, ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,9 +44,18 @@ def outcome(work: Callable[[], object], arguments: Sequence[str]) -> int:
         if isinstance(error, OSError) and (reason := _stdout_failure()) is not None:
             out.error(Error(f"standard output can't be written: {reason}"))
             return ExitCode.USAGE
+        if isinstance(error, OSError) and error.errno in ADVICE:
+            out.error(_of_the_system(error))
+            return ExitCode.USAGE
         from mcpsec.cli.crash import write_report
 
         return write_report(error, arguments)
+
+
+def _of_the_system(error: OSError) -> Error:
+    """What the system refused, wherever it was that nobody had thought of it."""
+    path = error.filename if isinstance(error.filename, str | Path) else None
+    return Error((error.strerror or type(error).__name__).lower(), path=path, hint=ADVICE[error.errno or 0])
 
 
 def _stdout_failure() -> str | None:

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,24 @@ def test_each_kind_of_failure_has_its_exit_code(
         monkeypatch.setattr(outcome, "_silence_stdout", lambda: None)
     assert run_raising(error, monkeypatch, ["config", "check"]) == code
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/srv/x"), "error: /srv/x: permission denied\nhint: run it as"),
+        (OSError(28, "No space left on device"), "error: no space left on device\nhint: free some"),
+        (OSError(24, "Too many open files", "/srv/x"), "error: /srv/x: too many open files\nhint: allow more"),
+        (OSError(40, "Too many levels of symbolic links", b"/x"), "error: too many levels of symbolic links\nhint: a"),
+    ],
+)
+def test_what_the_system_refuses_is_no_defect_of_ours(
+    error: OSError, said: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert run_raising(error, monkeypatch, ["config", "check"]) == ExitCode.USAGE
+    assert capfd.readouterr().err.startswith(said)
+    assert run_raising(FileNotFoundError(2, "No such file", "/x"), monkeypatch, ["config", "check"]) == 4
 
 
 def test_ctrl_c_while_a_command_is_loading_ends_it_quietly(
