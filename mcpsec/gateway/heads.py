@@ -82,7 +82,7 @@ class KnownHeads:
             return None
         if length > self._limits.body_bytes or end > self._limits.header_bytes:
             return None
-        return _request(head, [value for _, value in proofs], data[end + 4 :])
+        return Request(head, data[end + 4 :], [value for _, value in proofs])
 
     @staticmethod
     def _same_layout(data: bytes, head: Head) -> Request | None:
@@ -96,7 +96,7 @@ class KnownHeads:
         proofs = list(parts[1::2])
         if proofs.pop(head.place) != b"%d" % (len(data) - layout.size):
             return None
-        return _request(head, proofs, data[layout.size :])
+        return Request(head, data[layout.size :], proofs)
 
     def _repeated(self, data: bytes, head: Head) -> Request | None:
         """The request that ``data`` is, when its head is this one in all but what may vary."""
@@ -131,7 +131,7 @@ class KnownHeads:
             head.layout = Struct("".join(f"{each}s" for each in (*lengths, len(head.tail))))
         else:
             head.whole = data[:at]
-        return _request(head, proofs, data[at:])
+        return Request(head, data[at:], proofs)
 
     def remember(self, data: bytes, request: Request) -> None:
         """Keep the head of a request that the parser has read from ``data`` and from nothing else."""
@@ -155,19 +155,6 @@ class KnownHeads:
         proving = [found.lastindex != 1 for found in _VARYING.finditer(data, 0, end + 2)]
         head.book, head.frame, head.tail = self, list(zip(pieces[:-1], proving, strict=True)), pieces[-1] + b"\r\n\r\n"
         head.pieces, head.place = (*pieces[:-1], head.tail), proving.index(False)
-
-
-def _request(head: Head, proofs: list[bytes], body: bytes) -> Request:
-    """A request with a known head, and with the values that prove it."""
-    request = Request(head, body)
-    if proofs:
-        length = (b"content-length", b"%d" % len(body))  # a signature may cover it
-        request.headers = headers = [*head.headers, length]
-        lines = list(zip(head.proving, proofs, strict=True))
-        for place, line in zip(head.proofs, lines, strict=True):
-            headers[place] = line
-        request.fields = {**head.fields, **dict(lines), b"content-length": length[1]}
-    return request
 
 
 def _taken_apart(data: bytes, end: int) -> tuple[tuple[bytes, ...], list[tuple[bytes, bytes]], int]:

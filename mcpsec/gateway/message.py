@@ -12,7 +12,7 @@ import orjson
 from mcpsec.protocol.headers import mcp_headers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Mapping
+    from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
     from struct import Struct
 
     from mcpsec.deployment.model import Client, MethodClass
@@ -102,22 +102,34 @@ class Head:
         self.signing: tuple[tuple[str, str, str, str], tuple[bytes, ...], Headers] | None = None
         self.ways: dict[str, Way] = {}
 
+    def proven_by(self, proofs: Sequence[bytes], length: int) -> tuple[Headers, dict[bytes, bytes]]:
+        """Headers and fields of a request with this head, with the values that prove it and a body of this length."""
+        line = (b"content-length", b"%d" % length)  # a signature may cover it
+        headers = [*self.headers, line]
+        lines = list(zip(self.proving, proofs, strict=True))
+        for place, proof in zip(self.proofs, lines, strict=True):
+            headers[place] = proof
+        return headers, {**self.fields, **dict(lines), line[0]: line[1]}
 
-_OF_HEAD = frozenset({"fields", "headers", "method", "path", "query"})
+
+_LINES = frozenset({"fields", "headers"})
+_OF_HEAD = _LINES | {"method", "path", "query"}
 
 
 class Request:
     """One HTTP request as it stood on the wire: header names in lower case, everything else untouched.
 
     ``known`` is its head when that came before: then headers and fields may be the head's own and must not be changed.
+    ``proofs`` are its values of those fields of that head that prove.
     """
 
-    __slots__ = ("body", "fields", "headers", "keep_alive", "known", "method", "path", "query", "started")
+    __slots__ = ("body", "fields", "headers", "keep_alive", "known", "method", "path", "proofs", "query", "started")
 
-    def __init__(self, known: Head | None = None, body: bytes = b"") -> None:
+    def __init__(self, known: Head | None = None, body: bytes = b"", proofs: Sequence[bytes] = ()) -> None:
         self.started = time.perf_counter()
         self.known = known
         self.body = body
+        self.proofs = proofs
         self.keep_alive = True
         if known is None:
             self.method = self.path = self.query = b""
@@ -126,11 +138,14 @@ class Request:
 
     def __getattr__(self, name: str) -> Any:
         """What a known head says, taken over when it is first asked for: most of it never is."""
-        if name not in _OF_HEAD or self.known is None:
+        known = self.known
+        if name not in _OF_HEAD or known is None:
             raise AttributeError(name)
-        value = getattr(self.known, name)
-        setattr(self, name, value)
-        return value
+        if self.proofs and name in _LINES:
+            self.headers, self.fields = known.proven_by(self.proofs, len(self.body))
+        else:
+            setattr(self, name, getattr(known, name))
+        return getattr(self, name)
 
     def head(self, proving: Collection[bytes] = ()) -> Head:
         """What may be remembered of it: not the values of the fields in ``proving``."""

@@ -39,8 +39,8 @@ def again(
 ) -> Callable[[Mapping[bytes, bytes], bytes, float], float | None]:
     """Verifies requests with the head of ``message``, which was verified under ``key`` by ``hmac-sha256``.
 
-    What it makes takes the fields of a request (each of ``FIELDS`` stands once), its body and the Unix time, and gives
-    the time until which the nonce must be remembered; None for a request that is not good.
+    What it makes takes the proving fields of a request (those of ``FIELDS`` but the key's, once each), its body and the
+    Unix time, and gives the time until which the nonce must be remembered; None for a request that is not good.
     """
     before, behind = hmac_sha256.surroundings(message, key.id.encode("ascii"), covered)
     begun, same, allowed = keyed.copy, hmac.compare_digest, NONCE_CHARACTERS

@@ -94,22 +94,27 @@ class SignatureCheck:
         verify = current.again(message, client.id, collected)
         if verify is None:
             return self
-        id, key_id = client.id, collected[0][b"x-key-id"].decode("ascii")
+        id, key_id, known = client.id, collected[0][b"x-key-id"].decode("ascii"), request.known
+        if known is None:
+            return self
+        names = known.proving
         is_proven, clock = self._failures.is_proven, time.time
 
         def repeated(exchange: Exchange) -> Changed | None:
             request = exchange.request
             if (
                 exchange.identified_by != "mtls"
+                or request.known is not known
                 or _current(verifier) is not current
                 or not is_proven(exchange.peer.address, id)
             ):
                 return CHANGED
-            expires = verify(request.fields, request.body, clock())
+            proofs = dict(zip(names, request.proofs, strict=True))
+            expires = verify(proofs, request.body, clock())
             if expires is None:
                 return CHANGED
             try:
-                if not claim(key_id, request.fields[b"x-nonce"].decode("ascii"), expires):
+                if not claim(key_id, proofs[b"x-nonce"].decode("ascii"), expires):
                     return CHANGED  # the whole step says so: a nonce that was claimed stays claimed
             except ReplayStoreError:
                 return CHANGED
