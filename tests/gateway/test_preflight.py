@@ -17,7 +17,6 @@ from mcpsec.deployment.scaffold import create
 from mcpsec.gateway.preflight import judge_certificates
 from tests.fixtures.pki import Authority
 
-NOW = datetime.now(UTC)
 NAME = "clients that are told mcp.example.com refuse the gateway's certificate"
 
 
@@ -27,7 +26,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def after(config: Path, days: float) -> list[Problem]:
-    return judge_certificates(load(config), NOW + timedelta(days=days))
+    return judge_certificates(load(config), datetime.now(UTC) + timedelta(days=days))
 
 
 def said(problems: list[Problem]) -> dict[str, str]:
