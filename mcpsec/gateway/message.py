@@ -225,23 +225,21 @@ class StreamAnswer:
 
 
 _MOST_GUARDED = 16
+_NOTHING: Mapping[tuple[str, str], int] = MappingProxyType({})
 
 
 class Exchange:
     """A request, what the steps have learned about it, and what became of it (the audit event is made from this)."""
 
-    # What nobody has found out yet. These stand in the class, so that a new exchange has but four values to set.
+    # What nobody has found out yet. These stand in the class, so that a new exchange has few values to set: those that
+    # every request has, and those that are asked for in every request, since what stands in the class is slow to find.
     alike: dict[tuple[Any, ...], tuple[Likeness, Series]] | None = None
     """What the recorder knows of others that took the same shortened way."""
     answer_bytes: int = 0
     arguments: Any = None
     claimed: str = ""
-    decision: Decision = "allowed"
-    detail: str = ""
     endpoint: Any = None
     era: Era | None = None
-    guarded: Mapping[tuple[str, str], int] = MappingProxyType({})
-    """What the guard took out of the answer: reason and rule, how often."""
     held: Place | None = None
     """The place among the running requests."""
     identified_by: str = ""
@@ -249,8 +247,6 @@ class Exchange:
     last_event_id: bytes = b""
     message: Message | None = None
     method_class: MethodClass | Literal[""] = ""
-    quotas: tuple[tuple[bytes, bytes], ...] = ()
-    """What the answer tells of the limits that counted it."""
     redactions: int = 0
     resource: str = ""
     rule: str = ""
@@ -261,7 +257,6 @@ class Exchange:
     token: AccessToken | None = None
     tools: tuple[str, ...] = ()
     """Those behind the tasks that the message names."""
-    trace: TraceContext | None = None
     unshared: str = ""
     """The id of a task that the other gateways have yet to hear of."""
     upstream: str = ""
@@ -272,6 +267,13 @@ class Exchange:
         self.peer = peer
         self.id = id
         self.client: Client | None = peer.client
+        self.decision: Decision = "allowed"
+        self.detail = ""
+        self.guarded = _NOTHING
+        """What the guard took out of the answer: reason and rule, how often."""
+        self.quotas: tuple[tuple[bytes, bytes], ...] = ()
+        """What the answer tells of the limits that counted it."""
+        self.trace: TraceContext | None = None
 
     def let_go(self) -> None:
         """Give back the place among the running requests, once."""
