@@ -34,6 +34,12 @@ _LOGIN = r"[ \t]+(?:@\w{1,40}[ \t]*=[ \t]*)?N?'[^'\n]{1,64}'[ \t]*,[ \t]*(?:@\w{
 _CHARACTERS = rf"{_QUOTED}\.tochararray"
 _EXPECT = r"ssword[^\n]{0,12}[\"'}][;\s{]{1,8}send[ \t]+(?:--[ \t]+)?\\?[\"'](?P<quoted>[^\"'\r\n\\$]{4,64})\\+r"
 _CIPHER = r"[\"'][\w-]{4,20}[\"'][ \t]*,[ \t]*"
+_NAMED = ("password", "secret", "api_key", "apikey", "access_key", "accesskey", "secret_key", "_token")
+_OBJECT = (
+    r"\s{0,8}\{(?:\s{0,80}\"(?:type|sensitive)\"\s{0,2}:\s{0,2}\"?\w{1,20}\"?[ \t]?,){0,2}"
+    r"\s{0,80}\"value\"\s{0,2}:\s{0,2}\"(?P<quoted>[^\"\r\n]{4,128})\""
+)
+"""A value with its type beside it: parameters of Azure's templates, outputs and state of Terraform."""
 _OPTION, _SQL, _SECRET = "command-line-credentials", "generic-password", "generic-secret"
 
 IDIOMS = (
@@ -102,11 +108,14 @@ IDIOMS = (
     ("set -", rf"set[ \t]+-(?:[gU]?x|xg|xU|-export)[ \t]+{_NAME}[ \t]+{_VALUE}", _OPTION),
     ("requirepass", rf"requirepass[ \t]+{_VALUE}", _SQL),
     ("masterauth", rf"masterauth[ \t]+{_VALUE}", _SQL),
+    ("insecure-password", rf"insecure-password[ \t]+{_VALUE}", _SQL),
+    ("-setcookie", rf"-setcookie[ \t]+{_VALUE}", _SECRET),
     ("rootpw", rf"rootpw[ \t]+(?:--plaintext[ \t]+)?{_VALUE}", _SQL),
     ("bindpw", rf"bindpw[ \t]+{_VALUE}", _SQL),
     ("machine", rf"machine\s{{1,4}}\S{{1,120}}\s{{1,4}}login\s{{1,4}}\S{{1,80}}\s{{1,4}}password\s{_VALUE}", _SQL),
     ("default login", rf"default[ \t]+login[ \t]+\S{{1,80}}[ \t]+password[ \t]+{_VALUE}", _SQL),
     *devices.IDIOMS,
+    *((f'{name}":', rf"{name}\"\s{{0,4}}:{_OBJECT}", _SECRET if name == "secret" else _SQL) for name in _NAMED),
     ("password", rf"password[\"'][^<>]{{0,200}}?\svalue=[ \t]?{_QUOTED}", _SQL),
 )  # fmt: skip
 """The word that begins the idiom, the idiom (in any case), and the rule that reports it."""

@@ -106,6 +106,11 @@ WRITTEN = (
     ("a.cfg", "admin_password = zkvmqw"),
     ("a.conf", "requirepass zkvmq12"),
     ("a.conf", "rootpw zkvmq12"),
+    ("haproxy.cfg", "user bob insecure-password zkvmq12"),
+    ("vm.args", "-setcookie zkvmq12wpxz"),
+    ("parameters.json", '{"adminPassword": {"value": "zkvmq12"}}'),
+    ("outputs.json", '{"db_password": {"sensitive": true, "type": "string", "value": "zkvmq12"}}'),
+    ("terraform.tfstate", '"client_secret": {\n  "value": "zkvmq12wpxzm",\n  "type": "string"\n}'),
     ("a.conf", "bindpw zkvmq12"),
     ("a.xml", "<password>zkvmqw</password>"),
     ("a.xml", '<property name="password" value="zkvmq12"/>'),
@@ -264,6 +269,11 @@ WRITTEN = (
     ("a.txt", "user web, pw zkvmq12w"),
 )
 LOOK_ALIKES = (
+    ("haproxy.cfg", "user bob insecure-password ${BOB}"),
+    ("vm.args", "-setcookie monster"),
+    ("parameters.json", '{"adminPassword": {"value": "[parameters(1)]"}}'),
+    ("parameters.json", '{"adminPassword": {"type": "securestring", "value": ""}}'),
+    ("a.json", '{"password": {"value": "Password"}, "secret": {"value": "Geheimnis"}}'),
     ("a.sh", "docker run -u app -p 8080:80 acme"),
     ("a.sh", "docker run -u app -p 53/udp acme"),
     ("a.sh", "ssh -u app -p 2222 h"),
