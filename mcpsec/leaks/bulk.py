@@ -186,7 +186,7 @@ class Bulk:
         except (hyperscan.HyperscanError, ValueError, TypeError):
             return None
 
-    def _scan(self, data: bytes) -> list[tuple[int, int]]:
+    def _scan(self, data: bytes | memoryview) -> list[tuple[int, int]]:
         """Every hit: the number of its expression and where it ends."""
         hits: list[tuple[int, int]] = []
         with self._lock:
@@ -197,11 +197,19 @@ class Bulk:
         """Whether nothing in a text leads anywhere, so that ``find`` without a path has nothing to tell."""
         return not self._scan(data) and not data[:1].isalnum()
 
-    def find(self, data: bytes, *, path: str | None, floor: int) -> list[Match]:
-        """The same answer as :func:`mcpsec.leaks.detection.find`."""
+    def hits(self, data: bytes | memoryview) -> list[tuple[int, int]]:
+        """What the expressions find in a text, for :meth:`find`."""
         hits = self._scan(data)
-        if data[:1].isalnum():  # a JSON text, say, begins with nothing that they find
-            self._at_beginning(data, hits)
+        begin = bytes(data[:BESIDE])
+        if begin[:1].isalnum():  # a JSON text, say, begins with nothing that they find
+            self._at_beginning(begin, hits)
+        return hits
+
+    def find(
+        self, data: bytes, *, path: str | None, floor: int, hits: list[tuple[int, int]] | None = None
+    ) -> list[Match]:
+        """The same answer as :func:`mcpsec.leaks.detection.find`; ``hits`` where :meth:`hits` was asked already."""
+        hits = self.hits(data) if hits is None else hits
         where = "" if path is None else assignments.surroundings(path)
         if not hits and where != "settings":
             return []  # a configuration has hits: its marks are expressions too
@@ -231,7 +239,7 @@ class Bulk:
     def _plainly(self, plain: bytes, floor: int) -> list[Match]:
         """The matches in a decoded text."""
         hits = self._scan(plain)
-        self._at_beginning(plain, hits)
+        self._at_beginning(plain[:BESIDE], hits)
         return resolve(self._direct(plain, self._leads(plain, hits), "text"), floor) if hits else []
 
     def _at_beginning(self, data: bytes, hits: list[tuple[int, int]]) -> None:

@@ -11,7 +11,20 @@ if TYPE_CHECKING:
 
     from mcpsec.leaks.gitignore import Ignore
 
-__all__ = ["BINARY_PROBE", "BLOCK", "OVERLAP", "Problem", "Skipped", "TooLarge", "read", "uninteresting", "walk"]
+__all__ = [
+    "BINARY_PROBE",
+    "BLOCK",
+    "COPIED",
+    "OVERLAP",
+    "Buffer",
+    "Copies",
+    "Problem",
+    "Skipped",
+    "TooLarge",
+    "read",
+    "uninteresting",
+    "walk",
+]
 
 VENDORED = frozenset(
     """
@@ -49,6 +62,13 @@ BLOCK = 8 << 20
 OVERLAP = 64 << 10
 LARGEST_ARCHIVE = 64 << 20
 BINARY_PROBE = 2048
+SMALL_FILE = 256 << 10
+"""What is shorter is read into a buffer that is used again and again."""
+COPIED = 16 << 10
+"""From here on looking for a copy takes less time than the scan that it saves."""
+MOST_COPIED = 16_384
+_ARCHIVED = (b"\x1f\x8b", b"BZh", b"PK\x03\x04")
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 MOST_LOADED = 64
 """Ignore files remembered at once, of a megabyte at most each."""
@@ -198,7 +218,7 @@ def read(path: str, *, archives: bool = True, limit: int = 0) -> Iterator[tuple[
             raise TooLarge
         # A buffer of the file's own size: a large one for each of many small files costs more than reading them.
         data = os.read(handle, min(BLOCK, info.st_size) or BLOCK)
-        if is_binary(data) or data.startswith((b"\x1f\x8b", b"BZh", b"PK\x03\x04")):
+        if is_binary(data) or data.startswith(_ARCHIVED):
             from mcpsec.leaks.archives import is_archive
 
             if archives and is_archive(data[:262]):
@@ -223,4 +243,67 @@ def read(path: str, *, archives: bool = True, limit: int = 0) -> Iterator[tuple[
 
 def is_binary(data: bytes) -> bool:
     """NUL bytes near the beginning, unless they are those of UTF-16."""
-    return data.find(b"\0", 0, BINARY_PROBE) >= 0 and not data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return data.find(b"\0", 0, BINARY_PROBE) >= 0 and not data.startswith(_UTF16)
+
+
+class Buffer:
+    """Memory that one small file after the other is read into: new memory for each costs more than the reading."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray(SMALL_FILE)
+        self._view = memoryview(self._bytes)
+        self.written = 0
+        """When the file was written that the buffer holds, in nanoseconds."""
+
+    def text(self, path: str) -> memoryview | None:
+        """A small file's plain text, until the next is read; None for what :func:`read` is for. OSError as there."""
+        if not hasattr(os, "readv"):
+            return None
+        held = self._bytes
+        handle = os.open(path, _READING)
+        try:
+            info = os.fstat(handle)
+            if info.st_size >= SMALL_FILE or not stat.S_ISREG(info.st_mode):
+                return None
+            self.written = info.st_mtime_ns
+            size = os.readv(handle, (held,))
+        finally:
+            os.close(handle)
+        # What the buffer held before may stand behind the text: then the file is only read once more.
+        special = held.find(b"\0", 0, min(size, BINARY_PROBE)) >= 0 or held.startswith((*_ARCHIVED, *_UTF16))
+        return None if special or size == SMALL_FILE else self._view[:size]
+
+    def holds(self, path: str, text: memoryview) -> bool:
+        """Read a file, and say whether it has just this text."""
+        try:
+            own = self.text(path)
+        except OSError:
+            return False
+        return own is not None and len(own) == len(text) and self._bytes.startswith(text)
+
+
+class Copies:
+    """Texts in which nothing was found: what comes with other code comes again and again, and is scanned once.
+
+    A text is compared with the first file's, byte by byte; what little is kept of it only says which file that may be.
+    The name is a part of that, since a scan looks at what a name says about the text.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[int, str, bytes, bytes], tuple[str, int]] = {}
+        self._buffer = Buffer()
+
+    def knows(self, text: memoryview, path: str) -> bool:
+        """True for a copy of a file in which nothing was found, if that was not written to since."""
+        first, written = self._first.get(self._key(text, path), ("", 0))
+        return bool(first) and self._buffer.holds(first, text) and self._buffer.written == written
+
+    def remember(self, text: memoryview, path: str, written: int) -> None:
+        """Nothing was found in a file's text, which was written then."""
+        if len(self._first) >= MOST_COPIED:
+            self._first.clear()
+        self._first[self._key(text, path)] = path, written
+
+    @staticmethod
+    def _key(text: memoryview, path: str) -> tuple[int, str, bytes, bytes]:
+        return len(text), path[path.rfind("/") + 1 :], bytes(text[:32]), bytes(text[-32:])

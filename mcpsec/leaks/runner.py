@@ -7,9 +7,10 @@ import sys
 from itertools import chain
 from time import perf_counter
 
+from mcpsec.leaks.assignments import surroundings
 from mcpsec.leaks.detection import find, locate
 from mcpsec.leaks.expressions import keep
-from mcpsec.leaks.files import BLOCK, OVERLAP, Problem, Skipped, TooLarge, is_binary, read, walk
+from mcpsec.leaks.files import BLOCK, COPIED, OVERLAP, Buffer, Copies, Problem, Skipped, TooLarge, is_binary, read, walk
 from mcpsec.leaks.findings import Finding, level
 from mcpsec.leaks.rulebook import FIELDS, Rulebook, pack, packaged
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Result", "Scanner", "execute"]
 
 BASELINE = ".mcpsec-secrets-baseline"
+OWN_BASELINE = b"# mcpsec secrets baseline"
+"""How a file begins that holds the fingerprints of known findings."""
 SMALL = 256 << 10
 """Up to here keywords and single patterns are quicker than loading the database."""
 PARALLEL = 2 << 20
@@ -262,6 +265,8 @@ class Scanner:
         self._allowed: Allowed | None = None
         self._baseline: Baseline | None = None
         self._bulk: Bulk | None = None
+        self._buffer: Buffer | None = None
+        self._copies: Copies
         self._lines_before = 0
         self._columns_before = 0
 
@@ -273,17 +278,22 @@ class Scanner:
 
         if bulk.available() and (expected > COMPILE or bulk.cached(self.book)):
             self._bulk = bulk.Bulk(self.book)
+            self._buffer, self._copies = Buffer(), Copies()
 
     def file(self, path: str, limit: int = 0) -> None:
         """Scan one file, unless it has more bytes than a ``limit``; what can't be read becomes a problem."""
         result = self.result
         path = path.removeprefix("./")  # what is named like this in one run is named the same in every other
         try:
-            for data, offset in read(path, archives=not self.request.no_archives, limit=limit):
-                if offset < 0:
-                    self._archive(data, path)
-                else:
-                    self._block(data, path, offset)
+            small = self._buffer.text(path) if self._buffer is not None else None
+            if small is not None:
+                self._small(small, path)
+            else:
+                for data, offset in read(path, archives=not self.request.no_archives, limit=limit):
+                    if offset < 0:
+                        self._archive(data, path)
+                    else:
+                        self._block(data, path, offset)
         except OSError as error:
             result.problems.append(Problem(path, error.strerror or str(error)))
             return
@@ -291,6 +301,25 @@ class Scanner:
             result.skipped.add(f"larger than {limit >> 20} MB")
             return
         result.files += 1
+
+    def _small(self, view: memoryview, path: str) -> None:
+        """Scan a whole plain text that is still in the buffer: most have nothing to look at, and are not copied."""
+        bulk, buffer, size = self._bulk, self._buffer, len(view)
+        if bulk is None or buffer is None:
+            self.text(bytes(view), path)
+            return
+        self.result.bytes += size
+        if size >= COPIED and self._copies.knows(view, path):
+            return
+        hits = bulk.hits(view)
+        if hits or surroundings(path) == "settings":
+            data = bytes(view)
+            matches = [] if data.startswith(OWN_BASELINE) else self.matches(data, path, hits)
+            if matches:
+                self.keep(data, matches, path)
+                return
+        if size >= COPIED:
+            self._copies.remember(view, path, buffer.written)
 
     def _archive(self, data: bytes, path: str) -> None:
         from mcpsec.leaks.archives import ArchiveProblem, members
@@ -329,12 +358,12 @@ class Scanner:
         newline = data.rfind(b"\n", 0, end)
         self._columns_before = self._columns_before + end if newline < 0 else end - newline - 1
 
-    def matches(self, data: bytes, path: str) -> list[Match]:
+    def matches(self, data: bytes, path: str, hits: list[tuple[int, int]] | None = None) -> list[Match]:
         """The engine's answer for one text, by the way that suits its size."""
         if self._bulk is None and len(data) > SMALL:
             self.prepare(len(data))
         if self._bulk is not None:
-            return self._bulk.find(data, path=path, floor=self.floor)
+            return self._bulk.find(data, path=path, floor=self.floor, hits=hits)
         return find(data, path=path, floor=self.floor, book=self.book)
 
     def text(self, data: bytes, path: str) -> list[Finding]:
@@ -344,7 +373,7 @@ class Scanner:
             from mcpsec.leaks.decoding import utf16
 
             data = utf16(data) or data
-        if is_binary(data) or data.startswith(b"# mcpsec secrets baseline"):
+        if is_binary(data) or data.startswith(OWN_BASELINE):
             return []
         matches = self.matches(data, path)
         return self.keep(data, matches, path) if matches else []
