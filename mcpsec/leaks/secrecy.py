@@ -352,14 +352,16 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
         return None
     if _NUMBERED.match(value):
         return rule, LOW
-    if is_counted(value):
-        return (rule, MEDIUM) if kind not in ("key", "weak") and _is_of_key_size(value) else None
+    if kind not in ("key", "weak") and _is_of_key_size(value) and is_counted(value):
+        return rule, MEDIUM
+    drawn = looks_random(value, no_filler=True)  # and so not counted out
     if _UUID.match(value):
-        return (rule, MEDIUM) if kind in ("secret", "token", "apikey") and looks_random(value) else None
+        return (rule, MEDIUM) if drawn and kind in ("secret", "token", "apikey") else None
+    if not drawn:
+        meant = kinds(value) >= 2 and digits_share(value) > 0
+        return (rule, LOW) if (meant or (size >= 16 and hides_sample(value))) and not is_counted(value) else None
     if size >= 16 and hides_sample(value):
         return rule, LOW
-    if not looks_random(value):
-        return (rule, LOW) if kinds(value) >= 2 and digits_share(value) > 0 else None
     if kind == "auth" and _is_weak_pair(value):
         return rule, LOW
     return rule, _opaque(kind, value, how)

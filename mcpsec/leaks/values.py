@@ -5,6 +5,7 @@ This is the grammar on which precision rests. It works on text and knows nothing
 
 from __future__ import annotations
 
+from _operator import sub
 from math import log2
 
 from mcpsec.leaks.expressions import expression
@@ -150,18 +151,25 @@ _TYPED = expression(
 )
 
 
+SHORTEST_RUN = 3
+"""The fewest characters that count as a run."""
+
+
 def _run_share(text: str) -> float:
     """The share of characters that lie in a run: repeated, counted (abc, 321), or typed along the keyboard."""
     low = text.lower()
     size = len(low)
     codes = [*map(ord, low)]
-    steps = [b - a for a, b in zip(codes, codes[1:], strict=False)]  # noqa: RUF007
-    steps = [
-        1 if pair == -9 and low[i] == "9" else -1 if pair == 9 and low[i] == "0" else pair
-        for i, pair in enumerate(steps)
-    ]
-    covered, start = 0, 0
+    steps = [*map(sub, codes[1:], codes)]
+    if 9 in steps or -9 in steps:
+        steps = [
+            1 if pair == -9 and low[i] == "9" else -1 if pair == 9 and low[i] == "0" else pair
+            for i, pair in enumerate(steps)
+        ]
     typed = _TYPED.search(low) is not None
+    if not typed and steps.count(0) + steps.count(1) + steps.count(-1) < SHORTEST_RUN - 1:
+        return 0.0
+    covered, start = 0, 0
     while start < size - 1:
         step = steps[start]
         end = start + 1
@@ -198,6 +206,8 @@ def _is_pattern(text: str) -> bool:
     if size >= 8 and len(set(text)) <= 3:
         return True
     for block in range(1, min(12, size // 2) + 1):
+        if text[block] != text[0]:
+            continue
         if size >= 3 * block and text == (text[:block] * (size // block + 1))[:size]:
             return True
         if block >= 8 and size == 2 * block and text[:block] == text[block:]:
@@ -281,8 +291,11 @@ def is_jumbled(text: str) -> bool:
     return words < 0.3 and _CONSONANTS.search(text) is not None
 
 
-def looks_random(text: str) -> bool:
-    """True when a random generator could have made the value: spread of characters, no words, no counting."""
+def looks_random(text: str, *, no_filler: bool = False) -> bool:
+    """True when a random generator could have made the value: spread of characters, no words, no counting.
+
+    ``no_filler`` says that :func:`is_filler` was asked already, and denied.
+    """
     size = len(text)
     if size < 6:
         return False
@@ -290,7 +303,7 @@ def looks_random(text: str) -> bool:
     alphabet = len(set(body.lower()))
     hexadecimal = alphabet <= 17 and all(c in "0123456789abcdef-" for c in body.lower())  # a UUID has hyphens, too
     wanted = 0.72 * log2(min(size, 10 if body.isdigit() else 16 if hexadecimal else 40))
-    if entropy(body) < wanted or _run_share(body) > 0.5 or is_placeholder(text):
+    if entropy(body) < wanted or _run_share(body) > 0.5 or is_counted(text) or (not no_filler and is_filler(text)):
         return False
     if hexadecimal and 0.25 < digits_share(body) < 0.95 and size >= 8:
         return True  # the letters a to f make up words by chance
