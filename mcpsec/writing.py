@@ -25,6 +25,7 @@ __all__ = [
     "PUBLIC",
     "inherit_owner",
     "readable_errors",
+    "resolved",
     "sync_directory",
     "sync_file",
     "write_atomic",
@@ -156,7 +157,7 @@ def write_output(path: Path, data: bytes, mode: int | None = None) -> None:
         if _is_stream(path):
             _write_in_place(path, data)
             return
-        target = path.resolve()
+        target = resolved(path)
         there = target.stat() if target.exists() else None
         if there is not None and not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, "", str(path))
@@ -166,6 +167,14 @@ def write_output(path: Path, data: bytes, mode: int | None = None) -> None:
             if there is None or error.errno not in _IN_PLACE:
                 raise
             _write_in_place(target, data)
+
+
+def resolved(path: Path) -> Path:
+    """The file that a path leads to. Raises OSError when its links lead in a circle."""
+    try:
+        return path.resolve()
+    except RuntimeError as error:  # Python 3.11 and 3.12 have no better word for it
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
 
 
 def _replace(

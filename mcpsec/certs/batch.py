@@ -156,6 +156,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise _no_json(error, path, error.lineno) from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise ConfigurationError(f"this is no CSV: {error}", path=path) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets thousands deep
+        raise ConfigurationError("this is no list of certificates: it can't be read", path=path) from error
 
 
 def _lines(file: Iterable[str], path: Path) -> Iterator[tuple[int, Any]]:

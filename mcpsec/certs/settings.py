@@ -72,9 +72,11 @@ class Settings:
             raise ConfigurationError("there is no PKI here", path=directory, hint=hint)
         try:
             table = tomllib.loads(read(path).decode())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigurationError(f"this is no TOML: {error}", path=path) from error
-        crl = table.get("crl", {})
+        crl, own = table.get("crl", {}), table.get("profiles", {})
+        if not isinstance(crl, dict) or not isinstance(own, dict) or not all(isinstance(x, dict) for x in own.values()):
+            raise ConfigurationError("crl, profiles and each profile are tables", path=path)
         if table.get("version") != 1 or set(table) - _KNOWN or set(crl) - {"days", "client_url", "server_url"}:
             raise ConfigurationError("a key is unknown, or the version is not 1", path=path)
         try:
@@ -84,7 +86,7 @@ class Settings:
                 root_key=table["root_key"],
                 crl_days=float(crl["days"]),
                 crl_urls={key.removesuffix("_url"): value for key, value in crl.items() if key != "days"},
-                own_profiles=table.get("profiles", {}),
+                own_profiles=own,
                 path=path,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -47,6 +47,9 @@ def outcome(work: Callable[[], object], arguments: Sequence[str]) -> int:
         if isinstance(error, OSError) and error.errno in ADVICE:
             out.error(_of_the_system(error))
             return ExitCode.USAGE
+        if isinstance(error, UnicodeEncodeError) and not all(map(_is_text, arguments)):
+            out.error(Error("the command line holds something that is not UTF-8"))
+            return ExitCode.USAGE
         from mcpsec.cli.crash import write_report
 
         return write_report(error, arguments)
@@ -56,6 +59,11 @@ def _of_the_system(error: OSError) -> Error:
     """What the system refused, wherever it was that nobody had thought of it."""
     path = error.filename if isinstance(error.filename, str | Path) else None
     return Error((error.strerror or type(error).__name__).lower(), path=path, hint=ADVICE[error.errno or 0])
+
+
+def _is_text(word: str) -> bool:
+    """False for a word with bytes that are no UTF-8, which Python hands over as surrogates (PEP 383)."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
 def _stdout_failure() -> str | None:

@@ -215,7 +215,7 @@ def _argument(text: str) -> tuple[str, Any]:
         raise UsageError(f"not an argument: {text!r}", hint="write --arg name=value")
     try:
         return name, json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return name, value
 
 
@@ -307,7 +307,7 @@ def _read_headers(path: Path) -> list[tuple[str, str]]:
         value = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigurationError(f"the headers can't be read: {error.strerror}", path=path) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ConfigurationError("the headers are not JSON", path=path) from None
     if isinstance(value, dict) and isinstance(value.get("headers"), dict | list):
         value = value["headers"]

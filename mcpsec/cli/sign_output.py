@@ -90,5 +90,5 @@ def show_answer(answer: Answer, draft: Draft, signature: Headers, *, as_json: bo
 def _readable(raw: bytes) -> Any:
     try:
         return json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return raw.decode("utf-8", "backslashreplace")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.errors import ConfigurationError, UsageError
-from mcpsec.writing import PRIVATE, write_output
+from mcpsec.writing import PRIVATE, resolved, write_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -228,7 +228,7 @@ def printed(client: McpClient, name: str, entry: dict[str, Any]) -> str:
 
 
 def _plan(client: McpClient, edit: Callable[[str], str]) -> Plan:
-    file = client.file.resolve()  # the file itself, where a link to it is kept with other dotfiles
+    file = resolved(client.file)  # the file itself, where a link to it is kept with other dotfiles
     before = _content(file)
     try:
         after = edit(before)

@@ -102,7 +102,7 @@ class Allowed:
                 results = json.load(stream).get("results", {})
             for name, entries in results.items():
                 self._hashes[name] = {entry["hashed_secret"] for entry in entries}
-        except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
             warn.append(f"{path}: not a detect-secrets baseline; not applied")
 
     def match(self, match: Match, data: bytes, path: str) -> bool:

@@ -150,7 +150,7 @@ def parse_rules(text: str, where: str) -> list[tuple[object, ...]]:
 
     try:
         tables = tomllib.loads(text).get("rules", [])
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"not TOML: {error}", path=where) from error
     if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
         raise ConfigurationError("[[rules]] must be an array of tables", path=where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 import zlib
 from collections import deque
@@ -112,6 +113,7 @@ def last(path: Path, query: Query, count: int) -> list[dict[str, Any]]:
         ConfigurationError: there is no such log, or the file is none.
     """
     found: list[dict[str, Any]] = []
+    count = min(count, sys.maxsize)  # what the standard library counts to
     for part in reversed(_parts(path, query)):
         try:
             found += _last_of(part, query, count - len(found))

@@ -275,7 +275,7 @@ def _readings(path: Path) -> dict[str, list[dict[str, str]]]:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise UsageError("the file of readings can't be read", path=path) from None
     rows = document.get("endpoints") if isinstance(document, dict) else None
     good = isinstance(rows, dict) and all(

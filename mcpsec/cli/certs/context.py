@@ -123,7 +123,7 @@ class CertsContext:
         else:
             try:
                 table = tomllib.loads(f"secret = {self.passphrase_ref}")["secret"]
-            except tomllib.TOMLDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 hint = """--passphrase-ref '{ command = ["op", "read", "op://vault/ca/passphrase"] }'"""
                 raise UsageError("--passphrase-ref takes a secret reference", hint=hint) from error
         return SecretRef.parse(table, Path.cwd()).resolve()

@@ -61,7 +61,7 @@ class Grant:
             value = json.loads(text)
             known = {item.name for item in fields(cls)}
             return cls(**{name: value[name] for name in value if name in known})
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             return None
 
     @property
