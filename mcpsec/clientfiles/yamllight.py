@@ -7,6 +7,7 @@ passed over. A full parser would refuse what is only nearly YAML, and has no pos
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from mcpsec.clientfiles.jsonc import Leaf, leaves
 
@@ -63,8 +64,12 @@ def _scalar(text: str, raw: str, at: int, path: tuple[str | int, ...]) -> Iterat
     if value[0] in "[{":
         for leaf in leaves(text, at, at + len(value)):
             yield Leaf((*path, *leaf.path), leaf.value, leaf.start, leaf.end, leaf.quoted)
-    elif value[0] in "\"'":
-        end = value.find(value[0], 1)
+    elif value[0] == '"':  # with the escapes of JSON, and a few more that no configuration has
+        for leaf in islice(leaves(text, at, at + len(value)), 1):
+            if text.startswith('"', leaf.end):
+                yield Leaf(path, leaf.value, leaf.start, leaf.end, True)
+    elif value[0] == "'":
+        end = value.find("'", 1)
         if end > 0:
             yield Leaf(path, value[1:end], at + 1, at + end, True)
     else:

@@ -45,6 +45,7 @@ Names that rules may use
 ``base58check``               Base58 whose last four bytes are the double SHA-256 of the rest (WIF, xprv)
 ``bech32``                    Bech32 checksum (age ``AGE-SECRET-KEY-1``, nostr ``nsec1``)
 ``json-base64``               base64 of a JSON object
+``seed-phrase``               12, 15, 18, 21 or 24 words, hardly one twice, none of the phrases that tools for tests bring
 ``kubernetes-token``          service-account JWT (``kubernetes`` in issuer or ``kid`` header)
 ``mixed``                     has a digit and a letter
 ``strong``                    has three of: lower, upper, digit, other; or at least 20 characters
@@ -428,6 +429,18 @@ def random(value: str) -> Verdict:
     return randomness(value)
 
 
+_TEST_PHRASES = ("myth like bonus scare ", "candy maple cake sugar ")
+"""How the phrases of Ganache and Truffle begin: chains for tests, the same everywhere."""
+
+
+def seed_phrase(value: str) -> Verdict:
+    """Words of a wallet (BIP-39, "Generating the mnemonic"): drawn by chance, so that hardly one comes twice."""
+    words = value.split()
+    if len(words) not in {12, 15, 18, 21, 24} or len(set(words)) < len(words) - 2:
+        return False
+    return not value.startswith(_TEST_PHRASES)
+
+
 CHECKS: dict[str, Callable[[str], Verdict]] = {
     "anthropic": anthropic,
     "aws-access-key-id": aws_access_key_id,
@@ -462,6 +475,7 @@ CHECKS: dict[str, Callable[[str], Verdict]] = {
     "pem": pem,
     "pypi": pypi,
     "random": random,
+    "seed-phrase": seed_phrase,
     "sendgrid": sendgrid,
     "slack": slack,
     "stripe": stripe,

@@ -40,6 +40,8 @@ _PAIR = expression(r"(?s)(?P<dash>-{0,2})(?P<name>[A-Za-z][\w.-]{0,80}?)(?P<op>\
 _OPTION = expression(r"--?[A-Za-z][\w.-]{0,80}$")
 _SHORT_OPTION = expression(r"[A-Za-z]$")
 """What is left of ``-k``: the letter tells nothing, so the value must."""
+_FLAGS = frozenset(("-m", "-q", "-y"))
+"""Options of npx, uvx and python: what stands behind them is what is run."""
 _SET_BEFORE = expression(r"(?:^|\s)(?P<name>[A-Z][A-Z0-9_]{1,80})=(?P<value>[^\s\"'=:]{1,4096})(?=\s)")
 """``API_KEY=value server --option``: what a shell gives to the program behind it."""
 _QUERY = expression(r"[?&;](?P<name>[\w.-]{1,64})=(?P<value>[^&#\s]{4,4096})")
@@ -207,7 +209,7 @@ def _candidates(leaf: Leaf, rest: tuple[str | int, ...]) -> Iterator[tuple[str, 
                 yield from _of_pair(value, start)
             if _OPTION.match(before) and (not value.startswith("-") or _is_opaque(value)):
                 yield before.lstrip("-"), value, start
-        elif _OPTION.match(before):
+        elif _OPTION.match(before) and before not in _FLAGS:
             yield before.lstrip("-"), value, start
     else:
         name = next((str(key) for key in reversed(rest) if isinstance(key, str)), "")

@@ -107,6 +107,8 @@ WRITTEN = (
     ("a.conf", "requirepass zkvmq12"),
     ("a.conf", "rootpw zkvmq12"),
     ("haproxy.cfg", "user bob insecure-password zkvmq12"),
+    ("mcp.json", '{"mcpServers": {"a": {"command": "npx", "args": ["-k", "9aQzkv-mq12Wpx-zmqkVw-99zkq"]}}}'),
+    (".env", "MNEMONIC=crater pulse vivid meadow salon ribbon orbit lunch fabric winter glance zebra"),
     ("vm.args", "-setcookie zkvmq12wpxz"),
     ("parameters.json", '{"adminPassword": {"value": "zkvmq12"}}'),
     ("outputs.json", '{"db_password": {"sensitive": true, "type": "string", "value": "zkvmq12"}}'),
@@ -271,6 +273,11 @@ WRITTEN = (
 LOOK_ALIKES = (
     ("haproxy.cfg", "user bob insecure-password ${BOB}"),
     ("vm.args", "-setcookie monster"),
+    ("mcp.json", '{"mcpServers": {"a": {"command": "npx", "args": ["-y", "368cd049-bc76-d8d9-7d34-a83c6a08f2e7"]}}}'),
+    (
+        "a.yaml",
+        'mcpServers:\n  a:\n    command: x\n    env:\n      API_KEY: "\\u0432\\u0430\\u0448_\\u0442\\u043e\\u043a\\u0435\\u043d"',
+    ),
     ("parameters.json", '{"adminPassword": {"value": "[parameters(1)]"}}'),
     ("parameters.json", '{"adminPassword": {"type": "securestring", "value": ""}}'),
     ("a.json", '{"password": {"value": "Password"}, "secret": {"value": "Geheimnis"}}'),
