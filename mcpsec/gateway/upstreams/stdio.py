@@ -7,6 +7,7 @@ child. Which eras are offered is what the child itself speaks; nothing is transl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import time
 from typing import TYPE_CHECKING, Any
@@ -117,19 +118,20 @@ class StdioUpstream:
         try:
             await asyncio.wait({discover}, timeout=_PROBE_SECONDS)
             if not discover.done():
-                await self._shake_hands(conversation, _START_SECONDS)
+                with contextlib.suppress(RpcError):  # a server of the modern era alone refuses it
+                    await self._shake_hands(conversation, _START_SECONDS)
                 await asyncio.wait({discover}, timeout=_GRACE_SECONDS)
             if discover.done() and not isinstance(discover.exception(), RpcError):
                 self.catalogue.greeting = discover.result()
                 self._modern_known = True
                 meta = {"_meta": modern_meta()}
-                self._learn(await self._exchange(conversation, "tools/list", meta, _PROBE_SECONDS))
+                self._learn(await self._exchange(conversation, "tools/list", meta, _START_SECONDS))
                 return
             if discover.done():
                 self._modern_known = False
             if conversation.handshake is None:
                 await self._shake_hands(conversation, _START_SECONDS)
-            self._learn(await self._exchange(conversation, "tools/list", {}, _PROBE_SECONDS))
+            self._learn(await self._exchange(conversation, "tools/list", {}, _START_SECONDS))
         except RpcError:
             pass  # it answers, so it lives: a server without tools may refuse to list them
         finally:
