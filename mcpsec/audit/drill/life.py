@@ -39,7 +39,7 @@ def client_partition(ground: Ground) -> Row:
             raw = f"POST {path} HTTP/1.1\r\n{head}content-length: {len(body)}\r\n\r\n".encode() + body
             before = network.carried
             connection.stream.sendall(raw[: len(raw) // 2])
-            if not wait(lambda: network.carried - before >= len(raw) // 2, 10):
+            if not wait(lambda: network.carried - before >= len(raw) // 2, ground.bounds.slack + 5):
                 return row.leave("the first half of the request did not arrive")
             network.cut()
             began = time.monotonic()
@@ -192,7 +192,7 @@ def restart(ground: Ground) -> Row:
     row.proof = [{"event": "gateway killed", "exit": codes[0], "call": call}]
     row.expect("the caller learns of it by the end of its connection", bool(answer.failure), row.seen)
     if family:
-        gone = bool(wait(lambda: not living(family), 10))
+        gone = bool(wait(lambda: not living(family), ground.bounds.slack + 5))
         seen = f"all {len(family)} are gone" if gone else f"{len(living(family))} of {len(family)} live on"
         row.expect("no program of the gateway outlives it", gone, seen)
     try:
