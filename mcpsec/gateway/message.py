@@ -138,8 +138,8 @@ class Request:
 
     def __getattr__(self, name: str) -> Any:
         """What a known head says, taken over when it is first asked for: most of it never is."""
-        known = self.known
-        if name not in _OF_HEAD or known is None:
+        known = self.known if name in _OF_HEAD else None
+        if known is None:
             raise AttributeError(name)
         if self.proofs and name in _LINES:
             self.headers, self.fields = known.proven_by(self.proofs, len(self.body))
