@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -170,7 +171,7 @@ def query(
 
     from mcpsec.telemetry.query import read
 
-    found = islice(read(log_of(file, config), query), limit)
+    found = islice(read(log_of(file, config), query), None if limit is None else min(limit, sys.maxsize))
     show_events(found, json=format is ListFormat.json, text=format is ListFormat.text)
 
 

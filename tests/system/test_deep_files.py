@@ -91,5 +91,6 @@ def test_more_events_than_anybody_can_count(home: Path, capfd: pytest.CaptureFix
     log = AuditLog.open(home / "events.jsonl", redact=lambda text: text)
     log.write(Event("server-start"))
     log.close()
-    assert main(["log", "tail", "events.jsonl", "-n", "9" * 30]) == 0
-    assert "server-start" in capfd.readouterr().out
+    for words in (["tail", "events.jsonl", "-n", "9" * 30], ["query", "events.jsonl", "--limit", "9" * 30]):
+        assert main(["log", *words]) == 0
+        assert "server-start" in capfd.readouterr().out
