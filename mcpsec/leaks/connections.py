@@ -149,6 +149,8 @@ def _header(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
         return
     value = value.rstrip(".,:;")
     end = start + len(value)
+    if len(value) < 16 and (scheme != b"bearer" or not any(map(str.isdigit, value))):
+        return  # a word of a sentence
     if is_reference(value) or is_placeholder(value) or is_code(value, quoted=False) or hides_sample(value):
         return
     if len(value) >= 16 and looks_random(value):

@@ -55,7 +55,16 @@ def test_a_wrong_baseline_is_an_error(tree, capsys):
     assert run(capsys, "--baseline", "none", ".")[0] == 2
 
 
-@pytest.mark.parametrize("mark", ["mcpsec:allow", "gitleaks:allow", "betterleaks:allow", "pragma: allowlist secret"])
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "mcpsec:allow",
+        "gitleaks:allow",
+        "BetterLeaks:Allow",
+        "pragma: allowlist secret",
+        "pragma: whitelist secret",
+    ],
+)
 def test_inline_allows_only_its_line(tree, capsys, mark):
     (tree / "a.env").write_text(f"{ENV.strip()} # {mark}\nAPI_TOKEN={OPAQUE}\n")
     assert [f["line"] for f in run(capsys, ".")[1]] == [2]
