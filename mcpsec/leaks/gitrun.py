@@ -16,10 +16,16 @@ SETTINGS = (
     # What is shown, and how, is what is read here, whatever the user or the repository prefer.
     "core.quotepath=off", "diff.interHunkContext=0", "diff.relative=false", "i18n.logOutputEncoding=UTF-8",
     "log.diffMerges=separate", "log.showRoot=true",
+    # Of itself git would map the whole of a large repository and keep 96 MB of what it unpacked.
+    "core.deltaBaseCacheLimit=48m", "core.packedGitLimit=64m", "core.packedGitWindowSize=16m",
 )  # fmt: skip
 PREFIX = ("git", *(word for setting in SETTINGS for word in ("-c", setting)), "--no-pager")
 CLOSED = {"GIT_ALLOW_PROTOCOL": "-", "GIT_NO_LAZY_FETCH": "1"}
 """Scanning fetches nothing. In a partial clone git would, by the programs that its configuration names."""
+
+
+PIPE = 1 << 16
+"""What a pipe holds: more is not read at once, and room for more would be taken in vain."""
 
 
 class GitFailed(Exception):
@@ -119,7 +125,7 @@ def _drain(out_read: int, err_read: int) -> tuple[bytes, bytes]:
     pending = 2
     while pending:
         for handle, _ in poller.poll():
-            chunk = os.read(handle, 1 << 20)
+            chunk = os.read(handle, PIPE)
             if chunk:
                 chunks[handle].append(chunk)
             else:
