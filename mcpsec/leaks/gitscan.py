@@ -216,7 +216,10 @@ def _versions(
     for path, name, text, offset, whole in history.slices(history.contents(directory, groups, limit, skip)):
         result.findings = []
         result.files += 1
-        findings, lines = scanner.text(text, path), whole.count(b"\n", 0, offset)
+        findings = scanner.text(text, path)
+        if not findings:
+            continue
+        lines = whole.count(b"\n", 0, offset)
         if len(text) < len(whole) and any(b"\n" in text[each.start : each.end] for each in findings):
             findings, lines = scanner.text(whole, path), 0  # a part of a version may hold half of a key
         for finding in findings:

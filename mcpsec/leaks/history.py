@@ -29,6 +29,8 @@ REFS = ("for-each-ref", "--format=%(objecttype)%(*objecttype) %(refname)")
 SHALLOW = ("rev-parse", "--is-shallow-repository")
 PARTIAL = ("config", "--name-only", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$")
 STEP = 256
+FAR = 8192
+"""From this length on something that stands in both versions is looked for between two differences."""
 MARGIN = 512
 LONG = 8192
 """From this length on paragraphs are cut."""
@@ -59,7 +61,7 @@ class _Log:
         dull = self._dull
         commit = b""
         # Paths may hold any byte but NUL: what a field is, its place among the others says.
-        fields = iter(log.split(b"\0"))
+        fields = _fields(log)
         for field in fields:
             if field.startswith((b"\n:", b":")):
                 path = next(fields, b"")
@@ -70,6 +72,16 @@ class _Log:
                     yield commit, path, words[-2]
             elif field:
                 commit = field
+
+
+def _fields(log: bytes) -> Iterator[bytes]:
+    """What stands between the log's zero bytes, without all of it being there twice."""
+    begin, size = 0, len(log)
+    while begin <= size:
+        end = log.find(b"\0", begin + BUFFER)
+        end = size if end < 0 else end
+        yield from log[begin:end].split(b"\0")
+        begin = end + 1
 
 
 def blobs(log: bytes, more: bytes, absent: set[str]) -> list[tuple[str, list[str]]]:
@@ -199,23 +211,55 @@ def _pass_over(stream: IO[bytes], size: int) -> None:
         size -= len(chunk)
 
 
-def changed(old: bytes, new: bytes) -> tuple[int, int, bool]:
-    """The stretch of ``new`` that is not in ``old`` at the same distance from either end.
+def changed(old: bytes, new: bytes) -> list[tuple[int, int, bool]]:
+    """The stretches of ``new`` that are not in ``old``, in order.
 
-    Whole paragraphs, with a known one before them; of long ones whole lines, with a margin. True when it begins with a
-    known one.
+    Whole paragraphs, with a known one before them; of long ones whole lines, with a margin. True for those that begin
+    with a known one.
     """
-    limit = min(len(old), len(new))
-    head = _alike(old, new, limit)
-    tail = _alike_from_behind(old, new, limit - head)
-    end = len(new) - tail
-    stop = new.find(PARAGRAPH, end, end + LONG)
-    if stop < 0:
-        stop = new.find(b"\n", end + MARGIN) + 1 or len(new)
-    begin = _paragraph(new, _paragraph(new, head) - len(PARAGRAPH))
-    if begin > 0:
-        return begin, stop, True
-    return (new.rfind(b"\n", 0, head - MARGIN) + 1 if head > LONG else 0), stop, False
+    stretches: list[tuple[int, int, bool]] = []
+    for head, end in _apart(old, new):
+        stop = new.find(PARAGRAPH, end, end + LONG)
+        if stop < 0:
+            stop = new.find(b"\n", end + MARGIN) + 1 or len(new)
+        begin = _paragraph(new, _paragraph(new, head) - len(PARAGRAPH))
+        known = begin > 0
+        if not known and head > LONG:
+            begin = new.rfind(b"\n", 0, head - MARGIN) + 1
+        if stretches and begin <= stretches[-1][1]:
+            begin, before, known = stretches.pop()
+            stop = max(stop, before)
+        stretches.append((begin, stop, known))
+    return stretches
+
+
+def _apart(old: bytes, new: bytes) -> Iterator[tuple[int, int]]:
+    """Where ``new`` differs from ``old``, give or take a step: what is between two such places stands in both.
+
+    What is the same at either end is left off. When something of the rest is found in both, the parts before and behind
+    it are compared in the same way; a file is mostly changed in few places that are far from each other.
+    """
+    view = memoryview(new)  # to compare, not to copy
+    pending = [(0, len(old), 0, len(new))]
+    while pending:
+        old_begin, old_end, begin, end = pending.pop()
+        limit = min(old_end - old_begin, end - begin)
+        head = _alike(old, old_begin, view, begin, limit)
+        tail = _alike_from_behind(old, old_end, view, end, limit - head)
+        old_begin, old_end, begin, end = old_begin + head, old_end - tail, begin + head, end - tail
+        size, longer = end - begin, (old_end - old_begin) - (end - begin)
+        if not longer and old.startswith(view[begin:end], old_begin):
+            continue
+        for at in (begin + size // 2, begin + size // 4, end - size // 4) if size > FAR else ():
+            # with the differences before it, it stands about as far from the beginning or as far from the end
+            near = old_begin + at - begin + min(longer, 0) - FAR
+            part = new[at : at + STEP]
+            place = old.find(part, max(old_begin, near), min(old_end, near + abs(longer) + STEP + 2 * FAR))
+            if place >= 0:
+                pending += (place, old_end, at, end), (old_begin, place, begin, at)
+                break
+        else:
+            yield begin, end
 
 
 def _paragraph(data: bytes, before: int) -> int:
@@ -227,31 +271,31 @@ def _paragraph(data: bytes, before: int) -> int:
     return at + len(PARAGRAPH) if at > 0 else 0
 
 
-def _alike(old: bytes, new: bytes, limit: int) -> int:
-    """How many whole steps at the beginning are the same; the stride doubles while they are."""
-    head, stride = 0, STEP
+def _alike(old: bytes, old_begin: int, new: memoryview, begin: int, limit: int) -> int:
+    """How many whole steps from here on are the same."""
+    same, stride = 0, _widest(limit)
     while stride >= STEP:
-        if head + stride <= limit and old.startswith(new[head : head + stride], head):
-            head += stride
-            stride *= 2
-        else:
-            stride //= 2
-    return head
+        at = begin + same
+        if same + stride <= limit and old.startswith(new[at : at + stride], old_begin + same):
+            same += stride
+        stride //= 2
+    return same
 
 
-def _alike_from_behind(old: bytes, new: bytes, limit: int) -> int:
-    """The same at the end."""
-    tail, stride = 0, STEP
-    old_end, new_end = len(old), len(new)
+def _alike_from_behind(old: bytes, old_end: int, new: memoryview, end: int, limit: int) -> int:
+    """How many are the same up to here."""
+    same, stride = 0, _widest(limit)
     while stride >= STEP:
-        if tail + stride <= limit and old.endswith(new[new_end - stride : new_end], 0, old_end):
-            tail += stride
-            old_end -= stride
-            new_end -= stride
-            stride *= 2
-        else:
-            stride //= 2
-    return tail
+        at = end - same
+        if same + stride <= limit and old.endswith(new[at - stride : at], 0, old_end - same):
+            same += stride
+        stride //= 2
+    return same
+
+
+def _widest(limit: int) -> int:
+    """The longest stride, of which half and half again make up every number of steps."""
+    return STEP << (limit // STEP).bit_length() >> 1
 
 
 def fresh(seen: set[int], data: bytes, begin: int, end: int, known: bool = False) -> list[tuple[int, int]]:
@@ -268,12 +312,13 @@ def fresh(seen: set[int], data: bytes, begin: int, end: int, known: bool = False
     seen.update(marks)
     if not unknown:
         return []
-    stops = [*accumulate(len(paragraph) + len(PARAGRAPH) for paragraph in paragraphs)]
+    stops = [*accumulate(map(len, paragraphs))]
     size = len(data)
     stretches: list[tuple[int, int]] = []
     for number in unknown:
-        first = max(0, begin + (stops[number - 1] if number else 0) - MARGIN)
-        last = min(size, begin + stops[number] + MARGIN)
+        breaks = begin + number * len(PARAGRAPH)
+        first = max(0, breaks + (stops[number - 1] if number else 0) - MARGIN)
+        last = min(size, breaks + stops[number] + len(PARAGRAPH) + MARGIN)
         if stretches and first <= stretches[-1][1]:
             stretches[-1] = (stretches[-1][0], last)
         else:
@@ -297,13 +342,14 @@ def slices(versions: Iterator[tuple[str, str, bytes]]) -> Iterator[tuple[str, st
     for path, name, data in versions:
         if is_binary(data):
             continue
-        begin, end, known = 0, len(data), False
+        stretches = [(0, len(data), False)]
         if path != last_path:
             seen.clear()
         elif last:
-            begin, end, known = changed(last, data)
-        for first, stop in fresh(seen, data, begin, end, known):
-            yield path, name, data[first:stop], first, data
+            stretches = changed(last, data)
+        for begin, end, known in stretches:
+            for first, stop in fresh(seen, data, begin, end, known):
+                yield path, name, data[first:stop], first, data
         last_path, last = path, data
 
 
@@ -315,6 +361,8 @@ def attribute(directory: str, log: bytes, names: set[str]) -> dict[str, Attribut
         if blob in wanted:
             wanted.discard(blob)
             origins[blob.decode()] = (commit.decode(), path.decode("utf-8", "surrogateescape"), place)
+            if not wanted:
+                break
     who = _people(directory, sorted({commit for commit, _, _ in origins.values()}))
     return {
         blob: (commit, *who.get(commit, ("", "", "")), path, place) for blob, (commit, path, place) in origins.items()

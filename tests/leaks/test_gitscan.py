@@ -2,6 +2,7 @@ import base64
 import hashlib
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -129,6 +130,58 @@ def test_blank_lines_in_rows_and_long_paragraphs_hide_no_change():
                 ]
                 assert any(b"NEW" in part for part in parts), (old[:9], at, cut)
                 assert sum(map(len, parts)) < 4000
+
+
+def test_a_log_is_read_in_portions_without_a_field_lost(monkeypatch):
+    from mcpsec.leaks import history
+
+    log = b"\0".join(b"%d" % n * (n % 5) for n in range(200))
+    for size in (1, 2, 7, 1 << 20):
+        monkeypatch.setattr(history, "BUFFER", size)
+        for text in (log, log + b"\0", b"\0" + log, b"", b"\0\0"):
+            assert list(history._fields(text)) == text.split(b"\0")
+
+
+def test_where_text_was_taken_out_or_comes_again_is_looked_at():
+    from mcpsec.leaks.history import STEP, _apart, changed, slices
+
+    lines = b"".join(b"line %d is one of very many\n" % n for n in range(3000))
+    for at in (20 * STEP, 20 * STEP + 9):
+        rest = lines[at + 10 * STEP : at + 60 * STEP]
+        new = lines[:at] + rest
+        parts = [
+            part
+            for _, name, part, _, _ in slices(iter([("a", "1", lines[: at + 60 * STEP]), ("a", "2", new)]))
+            if name == "2"
+        ]
+        assert any(new[at - 9 : at + 9] in part for part in parts), at
+    few, many = b"the same line\n" * 500, b"the same line\n" * 2000
+    for old, new in ((few, many), (many, few)):
+        assert all(0 <= begin <= end <= len(new) for begin, end in _apart(old, new))
+        assert changed(old, new)
+
+
+def test_changes_far_from_each_other_are_each_seen_and_what_is_between_them_is_not_read_again():
+    from mcpsec.leaks.history import changed, slices
+
+    chance = random.Random(7)
+    rows = [b"row %d of a long table, %d\n" % (n, chance.randrange(10**9)) + b"\n" * (n % 9 == 0) for n in range(9000)]
+    old = b"".join(rows)
+    for _ in range(20):
+        places = sorted(chance.sample(range(9000), 6))
+        later = list(rows)
+        for number, place in enumerate(places):
+            kind = chance.randrange(3)  # put in, changed, or in the place of many
+            later[place : place + (0, 1, 40)[kind]] = [b"NEW %d\n" % number]
+        new = b"".join(later)
+        there = [b"NEW %d\n" % number for number in range(6) if b"NEW %d\n" % number in new]
+        parts = [part for _, name, part, _, _ in slices(iter([("a", "1", old), ("a", "2", new)])) if name == "2"]
+        assert all(any(mark in part for part in parts) for mark in there)
+        stretches = changed(old, new)
+        assert sum(end - begin for begin, end, _ in stretches) < len(new) / 3
+        ends = [0, *(at for begin, end, _ in stretches for at in (begin, end)), len(new)]
+        assert ends == sorted(ends)
+        assert all(new[a:b] in old for a, b in zip(ends[::2], ends[1::2], strict=True))
 
 
 def test_a_change_beside_a_key_makes_no_other_key_of_its_half(repo, capsys):
