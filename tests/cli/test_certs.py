@@ -578,3 +578,24 @@ def test_a_deployment_file_without_a_pki_is_told(run: Run, tmp_path: Path) -> No
     ]:
         code, out, err = run(*words)
         assert (code, out) == (2, "") and said in err, words
+
+
+@pytest.mark.parametrize("days", ["nan", "inf", "1e300", "-1"])
+def test_a_time_that_is_none_renews_nothing(days: str, run: Run) -> None:
+    run("init")
+    code, out, err = run("renew", "--all-due", f"--within={days}")
+    assert (code, out) == (2, "") and "--within takes 0 to 36525 days" in err
+    assert run("renew", "--all-due", "--within=36525")[0] == 0
+
+
+def test_what_can_not_be_verified_is_told(run: Run, tmp_path: Path) -> None:
+    run("init")
+    run("issue", "gw", "--server", "--san", "gw.example.com", "--san", "::1")
+    (tmp_path / "empty").mkdir()
+    code, _, err = run("verify", "empty")
+    assert code == 3 and "no certificate" in err
+    for host in ("\udcff", "gw..example.com", "a b", "", "é.example.com"):
+        code, _, err = run("verify", "gw", "--host", host)
+        assert code == 2 and "neither a DNS name nor an IP address" in err, host
+    assert run("verify", "gw", "--host", "GW.example.com")[0] == run("verify", "gw", "--host", "::1")[0] == 0
+    assert run("verify", "gw", "--host", "other.example.com")[0] == 1

@@ -204,6 +204,7 @@ def verify(
 ) -> None:
     """Verify a certificate: accepted only when strict OpenSSL and a second engine both accept. Exit code 0 or 1."""
     from mcpsec.certs.handshake import strict_client_context, try_handshake
+    from mcpsec.certs.names import is_dns_name, kind_of_san
     from mcpsec.certs.reading import endpoint_of, load_certificates
     from mcpsec.certs.verification import Verdict
     from mcpsec.certs.verification import verify as judge
@@ -211,6 +212,10 @@ def verify(
     own = context(ctx)
     endpoint = endpoint_of(target)
     certificates = [found.certificate for found in found_in(own, target)]
+    if not certificates:
+        raise NotAssessedError("there is no certificate here", path=target)
+    if host is not None and not is_dns_name(host) and kind_of_san(host) != "ip":
+        raise UsageError(f"--host: {host!r} is neither a DNS name nor an IP address", hint="xn-- for other letters")
     purpose = purpose_of(client, server) or _purpose_of_leaf(certificates[0], endpoint is not None)
     anchors_file = ca or own.directory / f"{purpose}-ca.pem"
     if ca is None and not anchors_file.is_file():

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["renew", "rotate_ca", "schedule"]
 
+_MOST_DAYS = 36525
+"""A century: more than any certificate lives."""
+
 
 def renew(
     ctx: typer.Context,
@@ -60,6 +63,8 @@ def renew(
     own = context(ctx)
     words = parse_hook(hook) if hook is not None else None
     purpose = purpose_of(client, server)
+    if within is not None and not 0 <= within <= _MOST_DAYS:
+        raise UsageError(f"--within takes 0 to {_MOST_DAYS} days")
     lead = None if within is None else timedelta(days=within)
     if watch and (names or format == "json"):
         raise UsageError("--watch looks after every certificate, and tells so in lines", hint="leave the others out")
