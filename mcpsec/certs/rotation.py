@@ -57,6 +57,7 @@ def rotate(
     Raises:
         Error: the root's key is not here or wrong, or this account may not.
     """
+    _check_life(days)
     authority = pki.authority(purpose)
     if external_key is not None and is_issuer(external_key):
         with authority.held():
@@ -100,6 +101,11 @@ def _root(pki: Pki, key_file: Path | None) -> tuple[x509.Certificate, keys.Priva
     raise SecretError(f"{what} is not the key of any root in {pki.root_file.name}", path=key_file)
 
 
+def _check_life(days: float) -> None:
+    if not 0 < days <= 36525:
+        raise UsageError(f"a CA can't live for {days:g} days")
+
+
 def rotate_root(
     pki: Pki, *, key_kind: keys.CaKeyKind | None = None, days: float = 3650, passphrase: bytes | None = None
 ) -> x509.Certificate:
@@ -108,6 +114,7 @@ def rotate_root(
     Raises:
         Error: this account may not write the PKI.
     """
+    _check_life(days)  # before there is a key without a certificate
     now = now_utc()
     directory = pki.directory / "private" / "root"
     make_directory(directory)

@@ -588,6 +588,16 @@ def test_a_time_that_is_none_renews_nothing(days: str, run: Run) -> None:
     assert run("renew", "--all-due", "--within=36525")[0] == 0
 
 
+@pytest.mark.parametrize("days", ["nan", "inf", "1e300", "-1", "0"])
+@pytest.mark.parametrize("which", ["client", "root"])
+def test_a_ca_of_no_life_replaces_nothing(which: str, days: str, run: Run, tmp_path: Path) -> None:
+    run("init")
+    before = sorted(tmp_path.rglob("*.pem"))
+    code, _, err = run("rotate-ca", which, f"--days={days}")
+    assert code == 2 and "a CA can't live for" in err
+    assert sorted(tmp_path.rglob("*.pem")) == before
+
+
 def test_what_can_not_be_verified_is_told(run: Run, tmp_path: Path) -> None:
     run("init")
     run("issue", "gw", "--server", "--san", "gw.example.com", "--san", "::1")

@@ -202,11 +202,12 @@ def rotate_ca(
                 out.note(f"retired {one.name}{cut}")
         elif which == "root":
             secret = own.passphrase(new=True)("the root CA's key") if encrypt else None
-            rotation.rotate_root(pki, key_kind=key, days=days or 3650, passphrase=secret)
+            rotation.rotate_root(pki, key_kind=key, days=3650 if days is None else days, passphrase=secret)
             out.note("Give every peer the new root-ca.pem, then: mcpsec certs rotate-ca server, and rotate-ca client")
         else:
             purpose = Purpose(which)
-            rotation.rotate(pki, purpose, root_key=root_key, key_kind=key, days=days or 1825, external_key=external_key)
+            life = 1825 if days is None else days
+            rotation.rotate(pki, purpose, root_key=root_key, key_kind=key, days=life, external_key=external_key)
             out.note(f"Renew what the old CA issued: mcpsec certs --dir {own.directory} renew --all-due")
         infos = [info for info in pki.authorities() if info.role == which]
         if format == "json":
