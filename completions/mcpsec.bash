@@ -1531,6 +1531,7 @@ vyte
 wakatime-api-key
 wakatime-prefixed-key
 walkscore-api-key
+wallet-seed-phrase
 wandb-api-key
 wandb-api-key-v1
 warp-api-key

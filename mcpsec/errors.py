@@ -20,7 +20,6 @@ from enum import IntEnum
 from pathlib import Path
 
 __all__ = [
-    "ADVICE",
     "ConfigurationError",
     "Error",
     "ExitCode",
