@@ -124,7 +124,8 @@ def test_administrators_see_a_changed_certificate(deployment: Any, gateway: Any,
 
 def test_workers_end_with_their_supervisor_however_it_ends(deployment: Any, gateway: Any, store: Store) -> None:
     made = deployment(DEMO, state={"url": store.url, "timeout": "20s"})
-    running = gateway(made, "--workers", "2", expected=SAID)
+    own = {"TMPDIR": str(made.directory)}  # a killed supervisor takes nothing away
+    running = gateway(made, "--workers", "2", expected=SAID, environment=own)
     running.exit_code = -signal.SIGKILL
     found = workers(running)
     running.process.kill()
