@@ -187,7 +187,8 @@ def _read() -> dict[str | bytes, bytes]:
     cached = read_cache(f"patterns-{tag()}")
     if cached:
         try:
-            return marshal.loads(cached)  # type: ignore[no-any-return] # noqa: S302 # only what this user wrote
+            rows: dict[str | bytes, bytes] = marshal.loads(cached)  # noqa: S302 # only what this user wrote
+            return rows
         except (ValueError, EOFError, TypeError):
             pass
     return {}
