@@ -17,6 +17,7 @@ import httptools
 
 from mcpsec.gateway.heads import KnownHeads
 from mcpsec.gateway.message import Answer, Peer, Refusal, Request, StreamAnswer
+from mcpsec.gateway.outbox import Outbox
 from mcpsec.gateway.reading import Reading, read_buffer
 from mcpsec.gateway.tls import peer_of
 from mcpsec.protocol.jsonrpc import request_error
@@ -69,6 +70,7 @@ class ConnectionRegistry:
         self.draining = False
         self.stamp()
         self.buffer = read_buffer()
+        self.outbox = Outbox()
         self.refused: Callable[[Refusal, Peer], None] = lambda _refusal, _peer: None
 
     def use(self, limits: Limits) -> None:
@@ -209,6 +211,7 @@ class Connection(Reading):
 
         What was written is still sent; what is due would be written to nobody, so it isn't worked on any longer.
         """
+        self._registry.outbox.flush()
         if self._state not in {"closing", "closed"}:
             self._queue.clear()
             self._state = "closing"
@@ -227,6 +230,10 @@ class Connection(Reading):
         """The caller reads slowly: answers wait, but not for ever."""
         if self._drained is None:
             self._drained = self._loop.create_future()
+            if self._state == "idle":  # the last answer was put into the outbox, and is too much
+                self._state, self._deadline = "busy", 0.0
+                self._queue.append((self._request, None))
+                self._wake()
 
     def resume_writing(self) -> None:
         """The caller has read enough to go on."""
@@ -300,7 +307,7 @@ class Connection(Reading):
         """Ask for the body that was announced, but never in the middle of the answer before it."""
         if self._continue and self._state == "body":
             self._continue = False
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._write_now(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:
         """Part of the body."""
@@ -424,7 +431,7 @@ class Connection(Reading):
     async def _write_rest(self, body: bytes) -> None:
         for start in range(_PIECE, len(body), _PIECE):
             await self._flushed()
-            self._transport.write(body[start : start + _PIECE])
+            self._write_now(body[start : start + _PIECE])
 
     def _next_request(self) -> None:
         if self._paused:
@@ -448,8 +455,8 @@ class Connection(Reading):
     def _write(self, answer: Answer, *, keep_alive: bool) -> None:
         status, headers, body = answer.status, answer.headers, answer.body
         if status == 200 and keep_alive and not headers and 0 < len(body) <= _PIECE:  # of a call that repeats one
-            data = _REPEATED % (self._registry.fields, answer.lines, len(body), body)
-            self._transport.write(data)
+            registry = self._registry
+            registry.outbox.put(self._transport, _REPEATED % (registry.fields, answer.lines, len(body), body))
             return
         head = self._head(status, headers, answer.lines, keep_alive=keep_alive)
         if body:
@@ -458,22 +465,27 @@ class Connection(Reading):
             data = b"%bcontent-length: 0\r\n\r\n" % head
         else:
             data = b"%b\r\n" % head
+        self._write_now(data)
+
+    def _write_now(self, data: bytes) -> None:
+        """Write past the outbox, so that the transport says at once when it has too much."""
+        self._registry.outbox.flush()
         self._transport.write(data)
 
     async def _stream(self, answer: StreamAnswer, *, keep_alive: bool) -> bool:
         self._endless = answer.endless
         head = self._head(answer.status, answer.headers, b"", keep_alive=keep_alive)
-        self._transport.write(head + b"transfer-encoding: chunked\r\n\r\n")
+        self._write_now(head + b"transfer-encoding: chunked\r\n\r\n")
         try:
             async for part in answer.parts:
                 if part:
-                    self._transport.write(b"%x\r\n%b\r\n" % (len(part), part))
+                    self._write_now(b"%x\r\n%b\r\n" % (len(part), part))
                 if self._drained is not None:
                     await self._flushed()
         finally:
             self._endless = False
             await answer.parts.aclose()
-        self._transport.write(b"0\r\n\r\n")
+        self._write_now(b"0\r\n\r\n")
         return keep_alive
 
     async def _flushed(self) -> None:
@@ -501,6 +513,7 @@ class Connection(Reading):
     def _close(self) -> None:
         self._state = "closing"
         self._deadline = self._loop.time() + _CLOSE_SECONDS
+        self._registry.outbox.flush()
         self._transport.close()
 
     def abort(self) -> None:

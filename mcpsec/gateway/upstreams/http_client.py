@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import httptools
 
+from mcpsec.gateway.outbox import Outbox
 from mcpsec.gateway.reading import Reading, read_buffer
 from mcpsec.gateway.upstreams.body_stream import BodyStream
 from mcpsec.gateway.upstreams.deadlines import Deadlines
@@ -259,7 +260,7 @@ class UpstreamConnection(Reading):
         self.deadline = deadline = pool.now() + timeout
         if deadline < pool.deadlines.rings_at:
             pool.deadlines.ring_at(deadline)
-        self._transport.write(data)
+        pool.outbox.put(self._transport, data)
 
     async def answer_to(self, data: bytes, timeout: float) -> UpstreamResponse:
         """Send one request, and wait for its answer. Raises UpstreamFault or UpstreamTimeout."""
@@ -311,6 +312,7 @@ class HttpPool:
     ) -> None:
         self._host, self._port, self.tls = host, port, tls
         self.buffer = read_buffer()
+        self.outbox = Outbox()
         self._connect_timeout = connect_timeout
         self.response_bytes = response_bytes
         self.header_bytes = header_bytes
