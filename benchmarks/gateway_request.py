@@ -91,6 +91,9 @@ class Upstream:
     def abort(self) -> None:
         self.protocol.connection_lost(None)
 
+    def is_closing(self) -> bool:
+        return False
+
     def get_extra_info(self, _name: str) -> None:
         return None
 
@@ -106,6 +109,9 @@ class Client:
     def write(self, data: bytes) -> None:
         self.last = data
         self.load.answered(self)
+
+    def is_closing(self) -> bool:
+        return self.protocol is None
 
     def get_extra_info(self, _name: str) -> object:
         return self  # as if there were TLS: the peer is made up anyway

@@ -50,5 +50,7 @@ class Outbox:
             try:
                 if not transport.is_closing():
                     transport.write(data)
-            except Exception:
+            except Exception as error:
                 transport.abort()
+                told = {"message": "a write failed", "exception": error, "transport": transport}
+                asyncio.get_running_loop().call_exception_handler(told)

@@ -35,6 +35,9 @@ class Wire(asyncio.Transport):
     def write(self, data: Any) -> None:
         self.out += data
 
+    def is_closing(self) -> bool:
+        return b"(closed)" in self.out
+
     def pause_reading(self) -> None:
         """Nothing arrives on its own."""
 
