@@ -13,6 +13,7 @@ from mcpsec.leaks.secrecy import MEDIUM, is_variable, judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable, Iterator, Sequence
 
     from mcpsec.leaks.rulebook import Rulebook
@@ -147,7 +148,7 @@ CODE = frozenset(
     """
     py pyi js mjs cjs ts tsx jsx java kt kts scala groovy go rs c h cc cpp cxx hpp hh m mm cs fs vb swift rb erb
     php pl pm lua dart ex exs erl hs ml clj cljs elm r jl nim zig v sol proto d pas coffee vue svelte gradle as
-    hx cls trigger ps1 psm1 bas tsv svh
+    hx cls trigger ps1 psm1 bas tsv svh rake gemspec podspec ru rakefile gemfile vagrantfile podfile fastfile
     """.split()  # noqa: SIM905
 )
 CONFIG = frozenset(
@@ -260,7 +261,7 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int, kind: str
     name = data[head:tail]
     while name[-1:] in b".-$" and len(name) > 1:
         name, tail = name[:-1], tail - 1
-    if data[max(0, head - 2) : head] == b"::":  # the name of a type: AWS::AppSync::ApiKey
+    if _is_part(data, head, tail):
         return
     if kind == "key" and _QUALIFIED.search(data, max(0, head - 16), head):
         kind = "apikey"
@@ -272,11 +273,11 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int, kind: str
         if b"=" in before:
             yield from _compared(book, data, kind, name, head)
         return
-    how = _way(str(operator.lastgroup), data[max(0, head - 8) : head], where, kind, name)
+    how = _way(operator, data[max(0, head - 8) : head], where, kind, name)
     if not how or (how in ("arg", "blank") and not _PLAIN_NAME.match(name)):
         return
     at = operator.end()
-    if name in (b"PASS", b"XPASS") and where == "text" and _TEST_PASSED.match(data, tail):
+    if name in _VERDICTS and _TEST_PASSED.match(data, tail):
         return
     if not _stands_right(data, how, where, kind, head):
         return
@@ -288,19 +289,58 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int, kind: str
     verdict = _judged(kind, value, quoted or _is_literal(kind, how, where, name), how, where, name)
     rule = book.named(verdict[0]) if verdict else None
     if verdict and rule is not None:
-        yield Match(rule, begin, stop, value, min(MEDIUM, verdict[1]) if _is_shown(data, head, where) else verdict[1])
+        confidence = verdict[1]
+        if confidence > MEDIUM and where == "code" and _is_shown(data, head):
+            confidence = MEDIUM
+        yield Match(rule, begin, stop, value, confidence)
 
 
-def _is_shown(data: bytes, head: int, where: str) -> bool:
-    """True in a comment that documents a program, or behind an interpreter's prompt: it is an example."""
-    if where != "code":
-        return False
+LARGEST_DOCUMENTED = 256 << 10
+"""Bytes of a program before a name that are looked at for the string that documents it."""
+
+
+def _is_shown(data: bytes, head: int) -> bool:
+    """True in a text that documents a program, or behind an interpreter's prompt: it is an example."""
+    if head < LARGEST_DOCUMENTED and data.count(b'"""', 0, head) % 2:
+        opened = data.rfind(b'"""', 0, head)
+        if _DOCUMENTS.match(data, data.rfind(b"\n", max(0, opened - 80), opened) + 1, opened):
+            return True
     line = data[data.rfind(b"\n", max(0, head - 200), head) + 1 : head].lstrip()
     return line.startswith((b"* ", b"///", b"//!", b"#  ", b">>> ", b"iex> "))
 
 
-def _way(how: str, before: bytes, where: str, kind: str, name: bytes) -> str:
+def _is_part(data: bytes, head: int, tail: int) -> bool:
+    """True for a piece of something longer: a type's name, groups between colons, a path, a digest's name."""
+    if data[head:tail] == b"$PWD":  # the working directory
+        return True
+    if data[head - 1 : head] not in _INSIDE:
+        return False
+    before, after = data[max(0, head - 10) : head], data[tail : tail + 2]
+    if before.endswith((b"::", b"checksum/")):  # AWS::AppSync::ApiKey; a chart's checksum/secret
+        return True
+    tight = after[:1] == b":" and after[1:].isalnum()
+    if before[-1:] == b":" and tight:  # AB2X:I7PW:VYNB
+        return True
+    if before[-1:] in b"\"'=," and tight and data[head:tail] == b"pw":  # "pw:browser": a namespace
+        return True
+    if before[-1:] == b"\\" and before[-2:-1].isalpha() and data[head : head + 1].isupper():  # Acme\\Auth\\Password
+        return True
+    if before.endswith(b"${") and data[head:tail] == b"PWD":
+        return True
+    return before[-1:] in b"/%\\#" and after[:1] in _QUOTES and data[tail + 1 : tail + 2] in b",\n\r"  # "/etc/passwd",
+
+
+_INSIDE = frozenset(bytes([byte]) for byte in b":/\\%#{$\"'=,")
+_QUOTES = (b'"', b"'", b"`")
+_VERDICTS = (b"PASS", b"XPASS", b"nPASS", b"tPASS")
+"""A test's verdict, at a line's beginning or behind an escape that stands for one."""
+
+
+def _way(operator: re.Match[bytes], before: bytes, where: str, kind: str, name: bytes) -> str:
     """What a way of writing amounts to, "" when it says nothing here."""
+    how = str(operator.lastgroup)
+    if how == "assign" and _EMPHASIS.match(operator.group()):
+        return "prose"
     if how in ("space", "ticked") and name.lower() in (b"pass", b"key", b"auth"):
         return ""  # words of a sentence
     if how == "next" and before.endswith(_DEFINES):
@@ -316,7 +356,7 @@ def _stands_right(data: bytes, how: str, where: str, kind: str, head: int) -> bo
         return (
             data[head - 1 : head] in (b"<", b":") or _NAMED_ELEMENT.search(data, max(0, head - 120), head) is not None
         )
-    if how == "next" and kind == "password" and data[head - 1 : head] == b" ":
+    if how == "next" and data[head - 1 : head] == b" ":
         return data[data.rfind(b"\n", 0, head) + 1 : head].count(b'"') % 2 == 0  # "... pass", "the next text"
     if how not in ("cell", "line"):
         return True
@@ -366,10 +406,16 @@ def _compared(book: Rulebook, data: bytes, kind: str, name: bytes, head: int) ->
 _DEFINES = (b"define('", b'define("')
 """PHP's way to name a constant."""
 LONGEST_COMPARED = 140
-_TEST_PASSED = expression(rb":[ \t][^\s\"'`/]{1,128}[ \t/]\S")
+_DOCUMENTS = expression(rb"[ \t]*(?:r|@(?:module|type)?doc[ \t]*(?:~[sS])?)?$")
+"""What stands before a string that is a statement of its own in Python, or an attribute of documentation in Elixir."""
+_EMPHASIS = expression(rb"[ \t]{1,24}\*{1,2}$")
+"""``pass *version* a long``: the mark begins the next word, and ends nothing before it."""
+_TEST_PASSED = expression(rb":[ \t][^\s\"'`/]{1,128}[ \t/][^\s#]")
 """``PASS: gdb.base/break.exp: continue``, ``--- PASS: TestLogin (0.01s)``: the word is a test's verdict."""
 _FOLLOWING = expression(rb",[A-Za-z_][\w.-]{0,40}=|\\[rn](?=[A-Za-z_\\]|$)")
 """The next of several pairs, or an escaped end of line: neither belongs to a bare value."""
+_SENTENCE = expression(rb"[ \t][^\s=:#;\\]{1,40}(?:[ \t][^\s=:]|[.!?]?\r?(?:\n|\Z))")
+"""More words in a line of settings: a message, as catalogues of translations hold them."""
 _QUALIFIED = expression(rb"(?i)(?<![a-z])(?:api|access|secret|auth|authentication|encryption|signing|license) $")
 """Words that make a key of whatever kind a credential."""
 _NAMED_ELEMENT = expression(
@@ -428,6 +474,11 @@ def _bare_value(data: bytes, where: str, head: int, begin: int, stop: int) -> tu
             cut = data.find(mark, begin, stop)
             if cut > begin:
                 stop = cut
+    if where == "settings":
+        if data[begin:stop].isalpha() and _SENTENCE.match(data, stop):
+            return None
+    elif data[begin : begin + 1] in b")]}":
+        return None
     following = _FOLLOWING.search(data, begin, stop)
     if following:
         stop = following.start()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from mcpsec.leaks import devices
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
-from mcpsec.leaks.secrecy import LOW, MEDIUM, is_chosen_word, is_code, password_strength
+from mcpsec.leaks.secrecy import LOW, MEDIUM, ends_lines, is_chosen_word, is_code, password_strength
 from mcpsec.leaks.values import is_placeholder, is_reference
 
 TYPE_CHECKING = False
@@ -33,6 +33,10 @@ _SNMP = r"snmp(?:walk|get|set|bulkwalk|bulkget|getnext|table|status|trap|inform|
 _LOGIN = r"[ \t]+(?:@\w{1,40}[ \t]*=[ \t]*)?N?'[^'\n]{1,64}'[ \t]*,[ \t]*(?:@\w{1,40}[ \t]*=[ \t]*)?N?"
 _CHARACTERS = rf"{_QUOTED}\.tochararray"
 _EXPECT = r"ssword[^\n]{0,12}[\"'}][;\s{]{1,8}send[ \t]+(?:--[ \t]+)?\\?[\"'](?P<quoted>[^\"'\r\n\\$]{4,64})\\+r"
+_READER = r"(?:sudo[ \t]+-s|(?:ch)?passwd\b|cryptsetup|[^\n|;]{1,120}[ \t]--password-stdin)"
+_OPAQUE = r"(?P<bare>[\w-]{20,128})"
+_ACCOUNT = r"[\"']ac[0-9a-f]{32}[\"'][ \t]*,[ \t]*[\"'](?P<quoted>[0-9a-f]{32})[\"']"
+"""A Twilio account's SID and its auth token (https://www.twilio.com/docs/libraries)."""
 _CIPHER = r"[\"'][\w-]{4,20}[\"'][ \t]*,[ \t]*"
 _NAMED = ("password", "secret", "api_key", "apikey", "access_key", "accesskey", "secret_key", "_token")
 _OBJECT = (
@@ -64,7 +68,8 @@ IDIOMS = (
     ("redis-cli", rf"redis-cli\b[^\n|;]{{0,120}}?[ \t](?:-a|--pass)[ \t]+{_VALUE}", _OPTION),
     ("openssl", rf"openssl[ \t]+(?:enc|aes)[^\n|;]{{0,160}}?[ \t]-k[ \t]+{_VALUE}", _OPTION),
     ("pass", rf"pass(?:in|out)?[ \t]+pass:{_VALUE}", _OPTION),
-    ("echo", rf"echo[ \t]+(?:-[en]+[ \t]+)?{_VALUE}[ \t]*\|[ \t]*(?:sudo[ \t]+-s|(?:ch)?passwd\b|cryptsetup)", _OPTION),
+    ("echo", rf"echo[ \t]+(?:-[en]+[ \t]+)?{_VALUE}[ \t]*\|[ \t]*{_READER}", _OPTION),
+    ("curl", rf"curl\b[^\n|;]{{0,160}}?[ \t](?:-u|--user)[ \t]+[\"']?{_OPAQUE}:[\s\"']", _OPTION),
     ("net use", rf"net use[^\n]{{0,120}}?\\\\\S{{1,80}}[ \t]+{_VALUE}[ \t]+/user", _OPTION),
     (" /user:", rf" /user:\S{{1,64}}[ \t]+{_VALUE}", _OPTION),
     ("net user ", rf"net user[ \t]+[\w.-]{{1,64}}[ \t]+{_VALUE}", _OPTION),
@@ -98,9 +103,12 @@ IDIOMS = (
     ("jwt.", rf"jwt\.(?:sign|encode|verify|decode)\([^\n(),\"']{{1,60}},[ \t]*{_QUOTED}", _SECRET),
     ("secretkeyspec(", rf"secretkeyspec\([ \t]*{_QUOTED}\.getbytes", _SECRET),
     ("login(", rf"login\([ \t]*{_USER}{_QUOTED}", _SQL),
-    ("auth", rf"auth[ \t]{{0,2}}[=:(,][ \t]{{0,2}}\(?[ \t]{{0,2}}{_USER}{_QUOTED}[ \t]{{0,2}}\)", _SQL),
+    ("auth", rf"auth(?:entication)?[ \t]{{0,2}}[=:(,][ \t]{{0,2}}\(?[ \t]{{0,2}}{_USER}{_QUOTED}[ \t]{{0,2}}\)", _SQL),
     ("credential", rf"credentials?\([ \t]*{_USER}{_QUOTED}", _SQL),
     ("connect", rf"connect(?:ion)?\([^()\n]{{1,120}}?,[ \t]*{_USER}{_QUOTED}", _SQL),
+    ("client", rf"client(?:\.new)?[ (]{{1,2}}{_ACCOUNT}", _SECRET),
+    ("twilio", rf"twilio[\"')]{{0,2}}(?:\.init)?\({_ACCOUNT}", _SECRET),
+    ("mysql_real_connect(", rf"mysql_real_connect\([^,\n]{{1,60}},[^,\n]{{1,80}},[ \t]*{_USER}{_QUOTED}", _SQL),
     ("mysqli(", rf"mysqli\([ \t]*[^()\n,]{{1,80}},[ \t]*{_USER}{_QUOTED}", _SQL),
     ("authenticationtoken(", rf"authenticationtoken\([ \t]*{_USER}{_QUOTED}", _SQL),
     ("jdbc:oracle:", rf"jdbc:oracle:\w{{1,8}}:[^\s/@\"']{{1,64}}/{_VALUE}@", _SQL),
@@ -151,7 +159,7 @@ def _judge(rule: str, value: str, *, bare: bool) -> int | None:
         return None
     if any(map(str.isspace, value)) or (bare and value.startswith(("-", "/", "\\", "*"))):
         return None
-    if bare and _PORTS.match(value):
+    if (bare and _PORTS.match(value)) or (not bare and ends_lines(value)):
         return None
     strength = password_strength(value)
     if strength == LOW and rule == _OPTION and is_chosen_word(value):

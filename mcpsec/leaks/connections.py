@@ -147,6 +147,8 @@ def _header(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
             confidence = HIGH if verdict else LOW if is_weak_password(password) else MEDIUM
             yield from _match(book, "authorization-header", start, end, value, confidence)
         return
+    if scheme == b"bearer":
+        value = value.partition("%")[0]  # RFC 6750: no such sign in one, so it begins an escape that follows
     value = value.rstrip(".,:;")
     end = start + len(value)
     if len(value) < 16 and (scheme != b"bearer" or not any(map(str.isdigit, value))):
@@ -157,9 +159,9 @@ def _header(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
         named = scheme == b"bearer" or b"uthorization" in data[max(0, at - NAMED - 13) : at]
         if not named and scheme in (b"token", b"key", b"bot", b"pat", b"digest", b"oauth"):
             return
-        yield from _match(
-            book, "authorization-header", start, end, value, HIGH if len(value) >= 20 and named else MEDIUM
-        )
+        web_token = value.startswith("eyJ") and "." in value
+        sure = len(value) >= 20 and named and (not web_token or checks.run("jwt", value) is True)
+        yield from _match(book, "authorization-header", start, end, value, HIGH if sure else MEDIUM)
     elif scheme == b"bearer" and any(map(str.isdigit, value)) and wordiness(value) < 0.8:
         yield from _match(book, "authorization-header", start, end, value, LOW)
 
@@ -172,7 +174,7 @@ def _authorization(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
     if found is None:
         return
     value = found.group("value").decode()
-    if looks_random(value) and not is_reference(value) and not is_code(value, quoted=False):
+    if looks_random(value) and not is_reference(value) and not is_code(value, quoted=False) and not hides_sample(value):
         yield from _match(book, "authorization-header", *found.span("value"), value, MEDIUM)
 
 

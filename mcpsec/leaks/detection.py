@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 DETECTORS = (assignments, connections, keyblocks, commands, manifests, columns)
-MEDIUM, HIGH = 1, 2
+LOW, MEDIUM, HIGH = 0, 1, 2
 KEY_SIZE = 32
 """128 bits in hex: what has this length, in a provider's form and beside its name, was put where a key belongs."""
 NAMED_BEFORE = 360
@@ -80,7 +80,31 @@ def finish(
     """What both ways of looking end with: the slots of client configurations, then one match a place."""
     if assignments.surroundings(path) != "code" and slots.is_configuration(lower):
         matches = slots.judged(book, data, path, matches)
+    matches = [_shown(match, data) for match in matches]
     return [m for m in resolve(matches, floor) if not book.is_public(m.value)] if matches else []
+
+
+_EXAMPLE_KEY = expression(rb"""(?:^|[\s,{"'])example["']?[ \t]{0,4}:[ \t]{0,4}["']?$""")
+"""The key under which OpenAPI and JSON Schema keep a sample value (https://spec.openapis.org/oas/v3.1.1#schema-object)."""
+
+
+def _shown(match: Match, data: bytes) -> Match:
+    """The match, of less weight where its place says that it is an example, or that its password is its user's name."""
+    start = match.start
+    if match.note:
+        return match
+    if data[start - 1 : start] == b":":
+        value = data[start : match.end]
+        user = start - 1 - len(value)
+        if user > 0 and data[user - 1] in b"/\"'" and data[user : start - 1] == value:
+            return Match(match.rule, start, match.end, match.value, LOW)
+    if (
+        match.confidence == HIGH
+        and b"example" in data[max(0, start - 16) : start]
+        and _EXAMPLE_KEY.search(data, max(0, start - 24), start)
+    ):
+        return Match(match.rule, start, match.end, match.value, MEDIUM)
+    return match
 
 
 def _awake(book: Rulebook, lower: bytes) -> Iterator[tuple[int, list[tuple[int, int]]]]:

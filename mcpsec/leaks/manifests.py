@@ -35,6 +35,10 @@ _OPEN = frozenset(
     ("username", "user", "host", "hostname", "port", "database", "dbname", "db", "namespace", "ca.crt", "tls.crt")
 )
 """Entries that are no secret although they stand among secrets."""
+_PUBLIC = expression(r"(?:^|[.-])(?:ca|cacert|cert|certificate|crt|pub)$")
+_PEM = expression(r"-----BEGIN [A-Z ]*(?:PRIVATE KEY|(?P<open>[A-Z ]+?))-----(?P<body>[^-]*)")
+SHORTEST_KEY = 40
+"""Characters of base64 that the smallest private key has: an Ed25519 key in PKCS#8 (RFC 8410) has 64."""
 
 
 def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
@@ -78,7 +82,7 @@ def _depth(line: bytes) -> int:
 
 
 def _judge(name: str, value: str) -> int | None:
-    if name in _OPEN:
+    if name in _OPEN or _PUBLIC.search(name):
         return None
     plain = unbase64(value)
     if not plain:
@@ -89,6 +93,9 @@ def _judge(name: str, value: str) -> int | None:
         return MEDIUM if len(plain) >= 16 else LOW
     if len(text) < 6 or is_reference(text) or is_placeholder(text):
         return None
+    block = _PEM.match(text)
+    if block and (block["open"] or len(block["body"].strip()) < SHORTEST_KEY):
+        return None  # a certificate, a public key, or a block that was left empty
     if len(text) > 64 or not text.isprintable():
         return MEDIUM
     strength = password_strength(text)

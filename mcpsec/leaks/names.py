@@ -59,7 +59,8 @@ _STEM = expression(
     r"|(?P<weak>salt|nonce|cookie)"
 )
 _JOINED_BEFORE_PASS = expression(
-    r"(?:^|[^a-z])(?:by|com|sur|en|tres|under|over|tree|ecom|low|high|band|all|multi|single|first|second|two|one|render|re|im)$"
+    r"(?:^|[^a-z])(?:by|com|sur|en|tres|under|over|tree|ecom|low|high|band|all|multi|single|first|second|two|one|render|re|im"
+    r"|mini|cond)$"
 )
 _JOINED_BEFORE_KEY = expression(r"[a-z]$")
 _JOINED_AFTER = expression(
@@ -81,7 +82,8 @@ _NOT_AFTER = frozenset(
     incorrect mismatch failed failure success required requirements hasher hashing salt rotation interval
     duration date time timestamp created updated accessor getter setter property properties constant display
     tooltip prompt question character chars char digest fingerprint thumbprint grant flow code uses used last since
-    encryption encrypted hashed cipher plugin node tag startswith endswith replace split strip trim join equals compare
+    encryption encrypted hashed cipher plugin node tag extension sock socket existing
+    startswith endswith replace split strip trim join equals compare
     match find contains includes exec push call apply then catch filter append
     """.split()  # noqa: SIM905
 )
@@ -93,7 +95,7 @@ _NOT_BEFORE_KEY = frozenset(
     first current new old this some composite natural surrogate range bucket s3 blob file message error title
     text string menu option config setting settings property preference preferences registry sub super trans
     event routing metric dimension tag query param header attribute attr style theme color icon state sorting
-    order filter min max search anon idempotency dedup gpg pgp websocket recv
+    order filter min max search anon idempotency dedup gpg pgp websocket socket recv encrypted wrapped sealed
     """.split()  # noqa: SIM905
 )
 _NOT_BEFORE_TOKEN = frozenset(
@@ -104,8 +106,15 @@ _NOT_BEFORE_TOKEN = frozenset(
     first last antiforgery antiforgerytoken requestverification authenticity
     """.split()  # noqa: SIM905
 )
+_NOT_BEFORE_APIKEY = frozenset(("public", "publishable", "pub", "encrypted", "wrapped", "sealed"))
+"""Keys that everybody may know, and keys that another key has locked."""
+_PASSED_ON = frozenset(("proxy", "fastcgi", "uwsgi", "scgi", "grpc", "memcached"))
+"""Before ``pass`` these make a directive of nginx."""
+_ASKED = frozenset("no is has use show hide forgot reset lost toggle need stored".split())  # noqa: SIM905
 _DIGESTED = frozenset(("hashed", "salted"))
 """Before the name of a secret: what stands there is its digest, as in the baselines of other scanners."""
+_PASSES = frozenset("pre post first second one two single multi by".split())  # noqa: SIM905
+"""Before ``pass`` alone, joined in any way: a pass over something, or a way around it."""
 _WORDS = expression(r"[A-Z]?[a-z\u00df-\uffff]+|[A-Z]+(?![a-z])|\d+")
 
 
@@ -134,31 +143,8 @@ def _suits(kind: str, low: str, stem: re.Match[str], after: str, before: str) ->
     if nearest in _DIGESTED or any(w in _NOT_AFTER or w.rstrip("s") in _NOT_AFTER for w in words_after):
         return False
     if kind == "password":
-        joined = low[: stem.start()]
-        if (
-            stem.group() == "pass"
-            and joined[-1:].isalpha()
-            and name_continues(before)
-            and _JOINED_BEFORE_PASS.search(joined)
-        ):
-            return False
-        if stem.group() == "pass" and nearest in ("proxy", "fastcgi", "uwsgi", "scgi", "grpc", "memcached"):
-            return False  # directives of nginx
-        return nearest not in (
-            "no",
-            "is",
-            "has",
-            "use",
-            "show",
-            "hide",
-            "forgot",
-            "reset",
-            "lost",
-            "toggle",
-            "need",
-            "stored",
-        )
-    if kind in ("key", "apikey", "token") and "public" in words_before:
+        return _is_password(low[: stem.start()], stem.group(), before, nearest)
+    if "existing" in words_before or (kind in ("key", "apikey", "token") and "public" in words_before):
         return False
     if kind == "key":
         if nearest in _NOT_BEFORE_KEY or low[stem.end() :].startswith(("word", "code", "str")):
@@ -172,7 +158,7 @@ def _suits(kind: str, low: str, stem: re.Match[str], after: str, before: str) ->
     if kind == "token":
         return nearest not in _NOT_BEFORE_TOKEN
     if kind == "apikey":
-        return nearest not in ("public", "publishable", "pub") and "publishable" not in low
+        return nearest not in _NOT_BEFORE_APIKEY and "publishable" not in low
     if kind == "auth":
         return not (
             before
@@ -183,13 +169,29 @@ def _suits(kind: str, low: str, stem: re.Match[str], after: str, before: str) ->
     return True
 
 
+def _is_password(joined: str, stem: str, before: str, nearest: str) -> bool:
+    """Whether a name with a stem for passwords names one, and not a pass over something or a question about one."""
+    if stem == "pass":
+        if nearest in _PASSES or nearest in _PASSED_ON:
+            return False
+        if joined[-1:].isalpha() and name_continues(before) and _JOINED_BEFORE_PASS.search(joined):
+            return False
+    return nearest not in _ASKED
+
+
 def _goes_on(low: str, stem: re.Match[str], after: str, before: str) -> bool:
     """True for a stem that only begins a longer word: ``passenger``, ``keyboard``, ``PASSTHROUGH`` among capitals."""
     if (stem.group() == "pass" and after[:2].lower() == "es") or low[: stem.end()].endswith("libsecret"):
         return True  # several passes; the library
+    if sum((letter >= "\u0370") + (letter >= "\u3000") for letter in after if letter.isalpha()) > LONGEST_ENDING:
+        return True  # a sentence in a script that needs no blanks
     if not after[:1].isalpha() or _JOINED_AFTER.match(low[stem.end() :]):
         return False
     return not after[0].isupper() or ((before + after).isupper() and stem.group() in ("pass", "key", "auth", "cred"))
+
+
+LONGEST_ENDING = 2
+"""Letters of another script that may stand behind the word for a password: a case's ending; one ideograph, "is"."""
 
 
 def name_continues(before: str) -> bool:

@@ -14,6 +14,7 @@ from mcpsec.leaks.values import (
     is_jumbled,
     is_placeholder,
     is_reference,
+    is_woven,
     kinds,
     looks_random,
     wordiness,
@@ -23,6 +24,7 @@ __all__ = [
     "LOW",
     "OPAQUE_BARE",
     "OPAQUE_QUOTED",
+    "ends_lines",
     "hides_sample",
     "is_chosen_word",
     "is_code",
@@ -72,7 +74,7 @@ _COMMON = expression(
     r"|sa|toor|abc|value|string|none|example|temp|sample|private|public|server|client|auth|minio(?:admin)?|elastic|grafana))"
     r"(?:[-_. ]?(?:pass(?:word)?|pwd|secret|key|token|value|user|admin|test))?[-_.]?(?:\d{0,4}|123456)[!@#$.]{0,3}$"
 )
-_PATH = expression(r"^(?:~|\.{1,2}|[A-Za-z]:|/|\\\\)?(?:[\\/][\w .@%+~-]+)+[\\/]?$|^(?:[\w.@~-]+/)+[\w.@*-]*$")
+_PATH = expression(r"^(?:~|\.{1,2}|[A-Za-z]:|/|\\\\)?(?:[\\/]{1,2}[\w .@%+~-]+)+[\\/]?$|^(?:[\w.@~-]+/)+[\w.@*-]*$")
 _FILE = expression(
     r"(?i)\.(?:pem|key|crt|cer|p12|pfx|jks|json|ya?ml|txt|html?|jsp?x?|tsx?|py|xml|conf|cfg|ini|env|properties|gpg|asc|pub|php|log"
     r"|png|svg|css|sh|md|csv|db|sql|go|rb|java|cs|tf|lock|proto|com|org|net|io|local|svc|internal)$"
@@ -83,6 +85,7 @@ _REGEX = expression(r"\\[dwsSDWb]|\[\^?[\w]-[\w]|\(\?[:=!P<]|\.\*|\.\+|\{\d+,\d*
 _EXPRESSION = expression(
     r"\$\{[\w.:\[\]@ -]*\}|\{\{[^{}]*\}\}|\$\([^()]*\)|#\{[^{}]*\}|<%|%>|%\(\w+\)|[\"'] ?\+|\+ ?[\"']|\|\||&&|=>|::|->|\(\)|\[\d*\]|\[['\"]|^[A-Za-z_$][\w$.]*\(|^!+[A-Za-z]|^&[A-Za-z]\w*$"  # noqa: E501
     r"|^\w+\.\w+\.\w+$(?<![0-9a-fA-F]{8})|^new |^function|^lambda|\\[nrt]$|%[sdv]$|^%[sdv]|\{[A-Za-z_]\w{2,}\}|\{\d?\}"
+    r"|^[A-Za-z_][\w.]*[\[({]$"
 )
 _IDENTIFIER = expression(r"^[A-Za-z_$@][A-Za-z0-9_$]*(?:(?:\.|::|->|-|:|\?\.)[A-Za-z_$][A-Za-z0-9_$]*)*[;,)]*$")
 _URL = expression(r"(?i)^(?:[a-z][a-z0-9+.-]{1,20}:)?//|^www\.|^mailto:|^data:|^urn:|^[\w.+-]+@[\w-]+(?:\.[\w-]+)+$")
@@ -97,18 +100,24 @@ _FIXED = expression(
     r"|^@\{|\{\{|\{\w+\}$|^(?:\\u[0-9a-f]{4}){1,8}$|^@?(?-i:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)$"
     r"|^[^$]{0,40}\$(?:2[abxy]?|apr1|argon2\w*)\$|^(?:pass(?:word)?|key|token)_?\d?$"
     r"|^--?[A-Za-z][\w-]*=?$|^(?:required|nullable|sometimes|filled|confirmed|string|bail)\|"
+    r"|--[a-z][\w-]{1,40}=|sha3[-_]\d{3}$|argon2[id]{1,2}$|bcrypt;|[a-z]{2}[-_](?:\d{3}|(?-i:[A-Z]{2}))$|\d{0,3}\*\d{0,3}(?-i:[A-Z][A-Za-z-]{1,20})$"
+    r"|(?-i:P(?=[\dT])(?:\d+(?:\.\d+)?[YMWD]){0,4}(?:T(?:\d+(?:\.\d+)?[HMS]){1,3})?)$"
+    r"|(?:18446744073709551615|9223372036854775807|4294967295|2147483647)$"
+    r"|\\{0,2}(?-i:[A-Z][A-Za-z0-9]+(?:\\{1,2}[A-Z][A-Za-z0-9]+){2,})$|[a-z_]\w*(?:\.\w+)+#[a-z_]\w*$|#[a-z_]+$"
     r"|[^@]{1,200}@sha256:[0-9a-f]{64}$|[a-z0-9@._-]{2,60}[-_]sha-?(?:1|256|384|512)$|^\\[0-9a-f]{2,6}$|^[a-z-]{2,24}\{[a-z-]{2,32}:|^\*?u?int(?:8|16|32|64|ptr)(?:_t)?$"
     r"|^(?:u[ft]f-?(?:8|16|32)(?:-?[bl]e)?|iso-?8859-\d{1,2}|(?:win|mac|linux|darwin|windows|osx)-?(?:x?(?:64|86|32)|arm64))$"
 )
-"""Dates, digests, pinned images, style sheets, names of algorithms, encodings, platforms and variables: never what a person keeps secret."""  # noqa: E501
+"""Dates, durations, digests, pinned images, style sheets, options, names of algorithms, encodings, platforms, regions,
+classes and their methods, and variables, and the largest numbers: never what a person keeps secret."""
 _PUBLIC_KEY = expression(
-    r"^(?:MIIB[\w+/]{2}ANBgkqhkiG9w0B|MIIC[\w+/]{2}ANBgkqhkiG9w0B|MIGfMA0GCSqGSIb3DQEB|MFkwEwYHKoZIzj0C|MHYwEAYHKoZIzj0C"
+    r"^(?:LS0tLS1CRUdJTi(?:BDRVJU|BQVUJM|[\w+/=]{0,90}$)|MIG[a-f]MA0GCSqGSIb3DQEB|MIIB[\w+/]{2}ANBgkqhkiG9w0B|MIIC[\w+/]{2}ANBgkqhkiG9w0B|MIGfMA0GCSqGSIb3DQEB|MFkwEwYHKoZIzj0C|MHYwEAYHKoZIzj0C"
     r"|MCowBQYDK2V|MIGbMBAGByqGSM49|AAAA[BCE]3NzaC1|AAAAE2VjZHNh"
-    r"|(?i:30819f300d0609|30820122300d0609|30820222300d0609|3059301306072a86|302a300506032b65))"
+    r"|(?i:30819f300d0609|30820122300d0609|30820222300d0609|3059301306072a86|302a300506032b65|30[0-9a-f]{2}300906052b0e03021a0500))"
 )
-"""A public key as X.509 (SubjectPublicKeyInfo, in base64 or hex) or SSH write it: RFC 5280, RFC 8410, RFC 4253."""
+"""A public key as X.509 (SubjectPublicKeyInfo, in base64 or hex) or SSH write it, and what OCSP calls a certificate by:
+RFC 5280, RFC 8410, RFC 4253, RFC 6960 (CertID). Or the base64 of an armoured block that is empty or no private key."""
 _NAMED_PART = expression(r"^[A-Za-z_]{2,20}=[^=]")
-_NUMBER_AT_END = expression(r"[a-z_]{6}\d{3,6}$")
+_NUMBER_AT_END = expression(r"[A-Za-z_]{6}\d{3,6}$")
 """``lantern_willow2382``: names of variables are not numbered into the hundreds, passwords of people are."""
 _DIGEST_NAME = expression(r"(?i)(?:hash|hashed|digest|md5|sha\d{0,3})$")
 _DIGEST = expression(r"^(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64}|[0-9a-fA-F]{128})$")
@@ -142,6 +151,8 @@ def is_tangled(value: str) -> bool:
 
 def is_code(value: str, *, quoted: bool) -> bool:
     """True when the text is an expression, a type, a pattern, a path or an address rather than a literal."""
+    if _CALLED.search(value):
+        return True
     if is_tangled(value):
         return False
     if quoted and value[:1] in ("!", "&") and _is_drawn(value):
@@ -160,7 +171,10 @@ def is_code(value: str, *, quoted: bool) -> bool:
         return True
     if quoted:
         return False
-    if value.rstrip(")]},;").lower() in _TYPES:  # a document on one line: {"password": true}]
+    if value.rstrip(")]},;:|").lower() in _TYPES:  # a document on one line: {"password": true}]
+        return True
+    typed = _TYPED_MEMBER.match(value)
+    if typed and typed[1].lower() in _TYPES:
         return True
     if value.startswith(("(", "[", "{")) or (_OPENS.match(value) and _CLOSES.search(value)):
         return True
@@ -174,7 +188,10 @@ def _is_drawn(value: str) -> bool:
     return kinds(value) >= 3 and digits_share(value) > 0 and not _OPERATORS.search(value) and looks_random(value)
 
 
+_CALLED = expression(r"[\w\])]\)\.[A-Za-z_]\w*\(")
 _OPERATORS = expression(r"[()\[\]{}<>=|\s.]")
+_TYPED_MEMBER = expression(r"([a-z]{3,9})[,;][A-Za-z_]\w*\??:")
+"""``boolean,detail?:string``: a type, and the next member of what it is the type of."""
 
 
 def _base64like(value: str) -> bool:
@@ -210,6 +227,8 @@ def password_strength(value: str) -> int | None:
         return MEDIUM if size >= 5 and value.isascii() and is_jumbled(value) else LOW
     if not value.isascii() and _is_foreign(value):
         return LOW
+    if _PROVERBIAL.match(value):
+        return LOW
     words = wordiness(value)
     if digits_share(value) == 0:
         separated = _SEPARATORS.split(value)
@@ -223,9 +242,17 @@ def password_strength(value: str) -> int | None:
 
 
 def _is_foreign(value: str) -> bool:
-    """True for text in a script that keyboards for passwords don't have, without a digit: a translation."""
+    """True for text in a script that keyboards for passwords don't have: a translation."""
     foreign = sum(character >= "\u0370" for character in value)
-    return foreign * 2 > len(value) and digits_share(value) == 0
+    return foreign * 2 > len(value) and (digits_share(value) == 0 or foreign >= LONGEST_FOREIGN)
+
+
+LONGEST_FOREIGN = 10
+"""Letters of another script from which on the value is a sentence, be there a number in it."""
+_PROVERBIAL = expression(
+    r"(?i)^(?:hunter\d{1,4}|tr0ub4dor&\d|correct[-_ ]?horse[-_ ]?battery[-_ ]?staple|xyzzy|open[-_ ]?sesame)$"
+)
+"""Passwords that are known from jokes and comics, and stand in tests and documentation for that."""
 
 
 def is_chosen_word(value: str, name: str = "") -> bool:
@@ -272,23 +299,31 @@ _OWN_WORDS = frozenset(
     """
     pass password passwd passwort pwd pw passphrase secret token key user username admin root test proxy api auth
     native caching sha default new old my the dev local db database value string private public client server reader
-    writer
+    writer secure strong valid invalid complex short good bad wrong correct another weak safe super very some initial
+    temp readonly your this is sample
     """.split()  # noqa: SIM905
 )
 
 
 _NUMBERED = expression(
-    r"(?i)^(?=.{4,48}$)(?:[a-z]{1,12}[-_.])*(?:[a-z]{0,8}token|secret|password|passwd|passphrase|pwd|(?:api[-_]?)?key|credential)s?"
+    r"(?i)^(?=.{4,48}$)(?:[a-z]{1,12}[-_.])*(?:[a-z]{0,8}token|secret|[a-z]{0,10}pass(?:word|wd)?|passphrase|pwd|(?:api[-_]?)?key|credential)s?"
     r"(?:[-_.](?:[a-z]{1,8}|\d{1,4}|abc\d{0,3}|xyz\d{0,3}))*$"
 )
 
 
 def spells_its_name(value: str) -> bool:
     """True for ``proxy_pwd``, ``caching_sha2_password``, ``job-token-123``: words that only say what stands here."""
-    if _NUMBERED.match(value):
-        return True
+    return bool(_NUMBERED.match(value)) or _own_words_only(value) or _own_words_only(_unadorned(value), 2)
+
+
+def _own_words_only(value: str, fewest: int = 0) -> bool:
     words = [word.lower() for word in _LETTERS.findall(value)]
-    return sum(map(len, words)) > len(value) // 2 and all(word in _OWN_WORDS for word in words)
+    return len(words) >= fewest and sum(map(len, words)) > len(value) // 2 and all(word in _OWN_WORDS for word in words)
+
+
+def _unadorned(value: str) -> str:
+    """``StrongPass`` of ``StrongP@ss123!``: without what a rule for passwords made its author add."""
+    return value.rstrip("0123456789!@#$%&*.?").translate(_LEET)
 
 
 def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: str) -> tuple[str, int] | None:  # noqa: PLR0912
@@ -296,6 +331,8 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
     value = value.strip()
     size = len(value)
     if size < SHORTEST[kind] or "\ufffd" in value or is_reference(value) or is_code(value, quoted=quoted):
+        return None
+    if kind == "password" and quoted and ends_lines(value):
         return None
     if any(c.isspace() for c in value) or not value.isprintable():
         return (
@@ -319,6 +356,10 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
         if strength is None:
             return None
         if _DIGEST_NAME.search(name) and _DIGEST.match(value):
+            return rule, LOW
+        if how == "next" and _PAIR.match(value):
+            return None  # the next of several settings: "a.password=x", "a.user=y"
+        if strength > LOW and hides_sample(value):
             return rule, LOW
         if is_tangled(value) and len(value) >= LONG_TANGLE and quoted and how == "assign":
             return rule, HIGH
@@ -344,13 +385,17 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
             return rule, LOW
         return rule, min(strength, MEDIUM) if how in CAUTIOUS else strength
     if quoted and is_tangled(value) and _TANGLED.match(value) and not _OF_EXPRESSION.search(value):
-        certain = HIGH if len(value) >= LONG_TANGLE and how == "assign" else MEDIUM
+        certain = HIGH if len(value) >= LONG_TANGLE and how == "assign" and not is_woven(value) else MEDIUM
         return rule, certain if kind in KEPT and value.isascii() else LOW  # beside "token" and "key" stand grammars
     if "\\u" in value or _NAMED_PART.match(value) or (how == "next" and _is_name(value)):
         return None
     if not value.isascii() or not _OPAQUE[quoted].match(value) or is_filler(value) or is_weak_password(value):
         return None
-    if _NUMBERED.match(value):
+    if (
+        _NUMBERED.match(value)
+        or _is_slug(value)
+        or (how == "blank" and kind in ("key", "auth") and _COMMIT.match(value))
+    ):
         return rule, LOW
     if kind not in ("key", "weak") and _is_of_key_size(value) and is_counted(value):
         return rule, MEDIUM
@@ -358,28 +403,66 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
     if _UUID.match(value):
         return (rule, MEDIUM) if drawn and kind in ("secret", "token", "apikey") else None
     if not drawn:
+        if kind == "secret" and quoted and how == "assign" and kinds(value) >= 3 and _is_chosen_secret(value):
+            return rule, MEDIUM
         meant = kinds(value) >= 2 and digits_share(value) > 0
-        return (rule, LOW) if (meant or (size >= 16 and hides_sample(value))) and not is_counted(value) else None
-    if size >= 16 and hides_sample(value):
+        return (rule, LOW) if (meant or hides_sample(value)) and not is_counted(value) else None
+    if hides_sample(value) or (how == "next" and value.isalpha()):
         return rule, LOW
     if kind == "auth" and _is_weak_pair(value):
         return rule, LOW
     return rule, _opaque(kind, value, how)
 
 
+def _is_chosen_secret(value: str) -> bool:
+    """True for what a person would choose as a password, where a program wants something to sign with."""
+    return value.isalnum() and len(value) <= 16 and password_strength(value) == MEDIUM and value[-2:].isdigit()
+
+
 def hides_sample(value: str) -> bool:
-    """True for the base64 of words that say that it is a sample: "example-app-secret", "this is a fake token"."""
-    if not _BASE64.match(value):
+    """True for the base64 of words, such as "example-app-secret", "Bearer sk-my-key", "admin:password".
+
+    Whoever can read it judges it as it would stand there by itself: nobody draws words at random.
+    """
+    if not _BASE64.match(value) or (value.isalpha() and value.islower()):
         return False
     try:
-        text = a2b_base64(value + "=" * (-len(value) % 4)).decode("ascii")
+        text = a2b_base64(value + "=" * (-len(value) % 4)).decode("ascii").strip()
     except ValueError:
         return False
-    return _WORDS.match(text) is not None and (is_filler(text) or is_weak_password(text))
+    if len(text) < SHORTEST_HIDDEN or not text.isprintable():
+        return False
+    text = _SCHEME.sub("", text)
+    if " " in text:
+        return _WORDS.match(text) is not None and (is_filler(text) or is_weak_password(text) or wordiness(text) > 0.5)
+    _, colon, password = text.partition(":")
+    return (password_strength(password if colon and password else text) or LOW) == LOW
 
 
+def ends_lines(value: str) -> bool:
+    """True for several lines in one literal, or a test of what ends a text: nobody can type that as a password."""
+    return "\\" in value and _LINE_ENDS.search(value) is not None
+
+
+SHORTEST_HIDDEN = 5
+_SCHEME = expression(r"(?i)^(?:bearer|basic|token|apikey)[ :]+")
 _WORDS = expression(r"^[A-Za-z][A-Za-z _.!?-]{5,160}$")
-_BASE64 = expression(r"^[A-Za-z0-9+/]{16,}={0,2}$")
+_BASE64 = expression(r"^(?:[A-Za-z0-9+/]{4}){1,80}(?:[A-Za-z0-9+/]{2,3}={0,2})?$")
+_LINE_ENDS = expression(r"(?<!\\)\\(?:x00|0(?!\d)|u0000|[nr])")
+_PAIR = expression(r"^[A-Za-z][\w-]{0,40}(?:\.[\w-]{1,40}){1,12}=")
+_COMMIT = expression(r"^[0-9a-f]{40}$")
+"""What stands behind the name of a module or a file with a blank between: the commit, as git writes it."""
+_SLUG = expression(
+    r"^[A-Za-z]{2,20}(?:[-_./](?:[A-Za-z]{2,20}\d{0,2}|v?\d{1,8}(?:\.\d{1,4}){0,3}|x\d\d)){2,10}(?:-[0-9a-f]{32,64})?$"
+)
+
+
+def _is_slug(value: str) -> bool:
+    """True for words and numbers in a row, ``gemini-pro-2-20251001`` or the key of a cache that ends in a digest."""
+    return _SLUG.match(value) is not None and not is_gibberish(_NO_LETTERS.sub("", value))
+
+
+_NO_LETTERS = expression(r"(?:-[0-9a-f]{32,64})?$|[^A-Za-z]+")
 
 
 def _is_weak_pair(value: str) -> bool:
@@ -420,7 +503,7 @@ def _opaque(kind: str, value: str, how: str) -> int:
     if how == "blank":
         return MEDIUM if strong or (size >= 24 and variety >= 2) else LOW
     if strong and how in ("assign", "arg", "pair", "element", "tag"):
-        return HIGH
+        return MEDIUM if is_woven(value) else HIGH
     if kind in ("token", "apikey") and size < SHORTEST_ISSUED:
         return LOW
     return MEDIUM if size >= 16 or variety >= 2 else LOW

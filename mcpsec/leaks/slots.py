@@ -10,7 +10,7 @@ from __future__ import annotations
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 from mcpsec.leaks.names import kind_of
-from mcpsec.leaks.secrecy import HIGH, LOW, MEDIUM, is_code, is_weak_password, password_strength
+from mcpsec.leaks.secrecy import HIGH, LOW, MEDIUM, hides_sample, is_code, is_weak_password, password_strength
 from mcpsec.leaks.urlquote import unquote
 from mcpsec.leaks.values import digits_share, is_placeholder, is_reference, kinds, looks_random, wordiness
 
@@ -270,6 +270,8 @@ def _judge(name: str, raw: str) -> int | None:
     if kind == "password":
         strength = password_strength(value)
         return None if strength is None or strength == LOW else max(strength, MEDIUM)
+    if hides_sample(value):
+        return None
     if looks_random(value):
         return HIGH if len(value) >= 16 else MEDIUM
     if len(value) >= 12 and kinds(value) >= 2 and digits_share(value) > 0 and wordiness(value) < 0.8:

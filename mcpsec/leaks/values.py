@@ -19,6 +19,7 @@ __all__ = [
     "is_jumbled",
     "is_placeholder",
     "is_reference",
+    "is_woven",
     "kinds",
     "looks_random",
     "randomness",
@@ -83,7 +84,8 @@ _REFERENCE = expression(
     r"""(?xis)^(?:
       \$\{[A-Za-z_.!#][\w.:/?=+,@ -]*(?:\[[^\]]*\])?(?:[:?+|-].*)?\}.*   # shell, compose, VS Code inputs: ${VAR}, ${input:x}
     | \$\{\{.* | \$\([^()]*(?:\).*)?$          # workflow expression, command substitution
-    | \\*\$\$?[A-Za-z_][A-Za-z0-9_]*(?:[:.\[-].*)?$   # $VAR, $env:VAR
+    | \\*\$\$?[A-Za-z_][A-Za-z0-9_]*(?:[:.\[-].*|,?\{\{.*)?$   # $VAR, $env:VAR, $VAR{{ before a template's part
+    | \$\{[A-Za-z_]\w*(?:\[[^\]]*\])?(?:[/%\#^,@]|:[?+=]).*   # ${VAR//a/b}, ${VAR%.txt}, and ${VAR:?message cut off at a blank
     | \$\{[A-Za-z_]\w*:?[-+?=]\$.*           # ${VAR:-$(cat file)}, cut off at a quote
     | (?:\$\{?[A-Za-z_]\w*\}?[^\w$]*){2,}$    # "$VAR|$OTHER"
     | \.\s?\$[A-Za-z_].*                     # 'password=' . $value in PHP
@@ -263,6 +265,16 @@ def is_counted(text: str) -> bool:
         return True
     parts = _PARTS.findall(text.lower())
     return len(parts) >= 2 and all(len(p) >= 3 and _run_share(p) > 0.9 for p in parts)
+
+
+SHORTEST_WOVEN = 9
+"""Different letters in the alphabet's order, more than hexadecimal has: chance does not bring them."""
+
+
+def is_woven(text: str) -> bool:
+    """True when the letters alone are the alphabet: ``AbC123dEf456GhI789``, ``Ab1!Cd2@Ef3#Gh4$Ij5%``."""
+    letters = "".join(filter(str.isalpha, text.lower()))
+    return len(set(letters)) >= SHORTEST_WOVEN and _run_share(letters) > 0.6
 
 
 def is_placeholder(text: str) -> bool:
