@@ -47,7 +47,7 @@ _AUTHORIZATION = expression(
 )
 _CURL_USER = expression(
     rb"(?:^|[\s\"'=])(?:-u|--user|--proxy-user|-U)(?:[ \t=]{1,3}|\\?[\"'],\s{0,8}\\?[\"'])?[\"']?"
-    rb"(?P<user>[^\s:\"'`$<{@]{0,64}):(?P<value>[^\s\"'`]{3,128})"
+    rb"(?P<user>\$\{?\w{1,40}\}?|[^\s:\"'`$<{@]{0,64}):(?P<value>[^\s\"'`]{3,128})"
 )
 WORDY = 0.3
 _PORT = expression(r"(?:port|\d{2,5})/")

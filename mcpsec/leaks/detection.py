@@ -84,12 +84,14 @@ def finish(
     return [m for m in resolve(matches, floor) if not book.is_public(m.value)] if matches else []
 
 
-_EXAMPLE_KEY = expression(rb"""(?:^|[\s,{"'])example["']?[ \t]{0,4}:[ \t]{0,4}["']?$""")
-"""The key under which OpenAPI and JSON Schema keep a sample value (https://spec.openapis.org/oas/v3.1.1#schema-object)."""
+_EXAMPLE_KEY = expression(rb"""[ \t]*(?:-[ \t]{1,4})?["']?examples?["']?[ \t]{0,4}:""")
+"""Under this key OpenAPI and JSON Schema keep a sample (https://spec.openapis.org/oas/v3.1.1#schema-object)."""
+EXAMPLE_BYTES = 4096
+"""How far above a value the key of the example that holds it may stand."""
 
 
 def _shown(match: Match, data: bytes) -> Match:
-    """The match, of less weight where its place says that it is an example, or that its password is its user's name."""
+    """The match, of less weight where its place says that it is an example, or its password is its user's name."""
     start = match.start
     if match.note:
         return match
@@ -98,13 +100,25 @@ def _shown(match: Match, data: bytes) -> Match:
         user = start - 1 - len(value)
         if user > 0 and data[user - 1] in b"/\"'" and data[user : start - 1] == value:
             return Match(match.rule, start, match.end, match.value, LOW)
-    if (
-        match.confidence == HIGH
-        and b"example" in data[max(0, start - 16) : start]
-        and _EXAMPLE_KEY.search(data, max(0, start - 24), start)
-    ):
+    if match.confidence == HIGH and _in_example(data, start):
         return Match(match.rule, start, match.end, match.value, MEDIUM)
     return match
+
+
+def _in_example(data: bytes, start: int) -> bool:
+    """True for a value of an ``example:``, or in the block below it: lines of a lesser indentation lead up to its key."""
+    above = data[max(0, start - EXAMPLE_BYTES) : start]
+    if b"example" not in above:
+        return False
+    lines = above.split(b"\n")
+    depth = len(lines[-1]) + 1
+    for line in reversed(lines):
+        indent = len(line) - len(line.lstrip())
+        if indent < depth and line.strip():
+            if _EXAMPLE_KEY.match(line):
+                return True
+            depth = indent
+    return False
 
 
 def _awake(book: Rulebook, lower: bytes) -> Iterator[tuple[int, list[tuple[int, int]]]]:

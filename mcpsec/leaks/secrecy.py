@@ -155,7 +155,7 @@ def is_code(value: str, *, quoted: bool) -> bool:
         return True
     if is_tangled(value):
         return False
-    if quoted and value[:1] in ("!", "&") and _is_drawn(value):
+    if quoted and value[:1] in ("!", "&") and (_is_drawn(value) or _EXCLAIMED.match(value)):
         return False
     if _REGEX.search(value) or _EXPRESSION.search(value) or _URL.match(value):
         return True
@@ -188,6 +188,8 @@ def _is_drawn(value: str) -> bool:
     return kinds(value) >= 3 and digits_share(value) > 0 and not _OPERATORS.search(value) and looks_random(value)
 
 
+_EXCLAIMED = expression(r"!+[A-Za-z]{3,}[-_]?\d{2,6}[!?.*#%]?$")
+"""A word with a number, and the mark that somebody put before it to please a rule; operands are not numbered so."""
 _CALLED = expression(r"[\w\])]\)\.[A-Za-z_]\w*\(")
 _OPERATORS = expression(r"[()\[\]{}<>=|\s.]")
 _TYPED_MEMBER = expression(r"([a-z]{3,9})[,;][A-Za-z_]\w*\??:")

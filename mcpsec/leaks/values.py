@@ -240,13 +240,15 @@ def is_filler(text: str) -> bool:
     words = [w for w in _SPLIT.split(text) if w]
     whole = frozenset(_SEPARATED.split(text))
     named = [w for w in words if w.lower() in PLACEHOLDER_WORDS and (len(w) > 2 or w in whole)]
-    if not named:
+    if not named or (digits_share(text) >= MANY_DIGITS and wordiness(text) < 0.3 and all(len(w) <= 2 for w in named)):
         return False
     if sum(map(len, named)) * 4 >= len(text) - len(words) + 1 and (len(text) < 20 or digits_share(text) < 0.2):
         return True
     return wordiness(text) > 0.5 and digits_share(text) < 0.3
 
 
+MANY_DIGITS = 0.15
+"""The share of digits from which on a word of two letters is chance: ``my%9LR1Y6ZL0oL``."""
 _CHANCE_WORDS = expression(r"(?i)(?<=[A-Za-z0-9])(?:fake|todo|sample)(?=[A-Za-z0-9])")
 
 
@@ -321,7 +323,7 @@ def looks_random(text: str, *, no_filler: bool = False) -> bool:
         return True  # the letters a to f make up words by chance
     if digits_share(body) >= 0.12 and wordiness(body) < 0.9:
         return True
-    return is_gibberish(body)
+    return is_gibberish(body) or (size >= 16 and digits_share(body) > 0 and is_jumbled(body) and wordiness(body) < 0.5)
 
 
 def randomness(text: str) -> bool | None:

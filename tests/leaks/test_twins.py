@@ -12,6 +12,7 @@ from mcpsec.leaks.detection import find
 from mcpsec.leaks.rulebook import packaged
 
 NKEY = "QWB5PDKHX6PYGPAN2RLYKEI4IIAANNKKSUMNLMYTBX2KJQEVTAVETWT"
+JOIN = "-".join(("SWMTKN", "1", "tnh8b0lwt5lz2oasraaf378w4o6ideq5hdphl2c0q3ov81fr70", "7ccl058y1w5vycq4pc59b23hz"))
 HEX = "c41f083ac574eb632a3d436e6f7dcc6e"
 
 
@@ -98,6 +99,18 @@ TWINS = {
         'mysql_real_connect(c, "h", "root", "zkvmq12w", "db", 0, 0, 0);',
     ),
     "basic authentication": ("a.java", 'b.basicAuthentication("ops", "password")', 'b.basicAuthentication("ops", "zkvmq12w")'),
+    "an operand": ("a.tf", 'password = "!var.disabled12"', 'password = "!Nairobi286"'),
+    "a default by its name": (
+        "a.java",
+        '@Property(name = "ldap.password", defaultValue = "${LDAP_PW1}")',
+        '@Property(name = "ldap.password", defaultValue = "zkvmq12w")',
+    ),
+    "a user from the environment": ("a.sh", 'curl -u "$USER:$PASS1" https://a.io', 'curl -u "$USER:zkvmq12w" https://a.io'),
+    "an object store's alias": ("a.sh", "mc alias set m http://m:9000 root $PW1x", "mc alias set m http://m:9000 root zkvmq12w"),
+    "a proxy's peer": ("squid.conf", "cache_peer p parent 3128 0 login=PASS:%PW1%", "cache_peer p parent 3128 0 login=ops:zkvmq12w"),
+    "a signing algorithm": ("a.java", 'Algorithm.HMAC256("secret")', 'Algorithm.HMAC256("zkvmq12w7Qz9")'),
+    "a short word by chance": ("a.sql", "IDENTIFIED BY 'my_password1'", "IDENTIFIED BY 'my%9LR1Y6ZL0oL'"),
+    "case that no name has": ("a.ts", 'clientSecret = "getNameOfUser12x"', 'clientSecret = "eOQgNaLErYmUTrp5"'),
     "an entry for a certificate": (
         "a.yaml",
         f"kind: Secret\ndata:\n  tls.ca: {b64('-----BEGIN CERTIFICATE----- 7Qz9vKm')}",
@@ -147,7 +160,12 @@ def test_and_its_twin_is_one(grammar):
 
 SURE = {
     "the alphabet between digits": ("a.py", 'client_secret = "AbC123dEf456GhI789jKl012MnO345pQr"', "q7Wz3kDb9mXv2nRtY5sHj8LpQw4c"),
-    "the sample of a schema": ("a.yaml", f"api_secret:\n  example: SWMTKN-1-{'3pu6hszjas' * 5}-{'1awxwuwd3' * 2}z9j1z3p", ""),
+    "the sample of a schema": ("a.yaml", f"api_secret:\n  example: {JOIN}", ""),
+    "the sample of a schema, in a block": (
+        "a.yaml",
+        f"      responses:\n        example:\n          Tokens:\n            api_secret: {JOIN}",
+        "",
+    ),
     "documentation in Elixir": ("a.ex", f'  @moduledoc """\n  secret_key_base: "kjoy3o1zeid{HEX}"\n  """', ""),
     "a token of the standard's samples": (
         "a.txt",
@@ -163,6 +181,8 @@ def test_a_sample_is_never_of_high_confidence(grammar):
     assert not scan_bytes(text.encode(), path=path, confidence="high")
     if grammar == "the alphabet between digits":
         assert scan_bytes(f'client_secret = "{SURE[grammar][2]}"'.encode(), path=path, confidence="high")
+    if grammar.startswith("the sample of a schema"):
+        assert scan_bytes(text.replace("example:", "settings:").encode(), path=path, confidence="high")
     if grammar == "documentation in Elixir":
         outside = text.replace('@moduledoc """', '@x "y"').replace('"""', "")
         assert scan_bytes(outside.encode(), path=path, confidence="high")
