@@ -106,7 +106,7 @@ def _shown(match: Match, data: bytes) -> Match:
 
 
 def _in_example(data: bytes, start: int) -> bool:
-    """True for a value of an ``example:``, or in the block below it: lines of a lesser indentation lead up to its key."""
+    """True for a value of an ``example:``, or in the block below it: ever lesser indentation leads up to its key."""
     above = data[max(0, start - EXAMPLE_BYTES) : start]
     if b"example" not in above:
         return False
