@@ -285,8 +285,11 @@ class AuditLog:
                 return
             self._after_trouble(before)
             self._look()
+            settled = self._compressor.settled()
             if self._rotation_due():
                 await self.rotate()
+            elif settled:
+                self._retain()  # while it was compressed it could not go, nor could those behind it
             self._compressor.go_on()
         except OSError as error:
             spool.trouble = error

@@ -112,6 +112,13 @@ class Compressor:
             self.busy_with = self._waiting.pop(0)
             self._task = asyncio.get_running_loop().create_task(_compressed(self.busy_with))
 
+    def settled(self) -> bool:
+        """Whether a part was finished since this was last asked."""
+        if self._task is None or not self._task.done():
+            return False
+        self._task = self.busy_with = None
+        return True
+
     @staticmethod
     def remove_leftovers(log: Path) -> None:
         """Remove what a crash left of a compression."""
