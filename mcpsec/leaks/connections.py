@@ -43,12 +43,14 @@ LONGEST_COMMAND = 1500
 NAMED = 40
 """How far after the header's name its scheme may stand."""
 _AUTHORIZATION = expression(
-    rb"(?i)authorization[\"'`\]\\]{0,4}[ \t]{0,4}(?:=>|:=|[:=,(])[ \t]{0,4}\\?[\"'`]?(?P<value>[A-Za-z0-9_.~+/=-]{16,4096})(?=[\"'`\s\\]|$)"  # noqa: E501
+    rb"(?i)authorization[\"'`\]\\]{0,4}[ \t]{0,4}(?:=>|:=|[:=,(])[ \t]{0,4}\\?[\"'`]?(?:(?P<scheme>[a-z][\w-]{1,20})[ \t])?(?P<value>[A-Za-z0-9_.~+/=-]{16,4096})(?=[\"'`\s\\]|$)"  # noqa: E501
 )
 _CURL_USER = expression(
     rb"(?:^|[\s\"'=])(?:-u|--user|--proxy-user|-U)(?:[ \t=]{1,3}|\\?[\"'],\s{0,8}\\?[\"'])?[\"']?"
     rb"(?P<user>\$\{?\w{1,40}\}?|[^\s:\"'`$<{@]{0,64}):(?P<value>[^\s\"'`]{3,128})"
 )
+_PARAMETER = expression(r"[A-Za-z]{2,20}=[^=]")
+"""``AWS4-HMAC-SHA256 Credential=…``: what stands behind such a scheme is a list of parameters (RFC 9110, 11.4)."""
 WORDY = 0.3
 _PORT = expression(r"(?:port|\d{2,5})/")
 """The path of an address with a port, in which an at sign stands: ``http://127.0.0.1:8080/services/one@file``."""
@@ -64,7 +66,7 @@ _SEPARATORS = r"(?:[ \t]{1,3}|\\?[\"'] ?[+.,&] ?\\?[\"']|%20|\+)"
 HEADER_GATE = rf"(?i)(?:bearer|basic|apikey|api-key|sso-key|splunk|ssws){_SEPARATORS}[A-Za-z0-9_.~+/:=|!@$%*-]{{8}}"
 AUTHORIZATION_GATE = (
     rf"(?is)authorization(?:.{{0,{NAMED}}}(?:token|key|digest|bot|pat|oauth|geniekey){_SEPARATORS}[A-Za-z0-9_.~+/:=|!@$%*-]{{8}}"
-    r"|[\"'`\]\\]{0,4}[ \t]{0,4}(?:=>|:=|[:=,(])[ \t]{0,4}\\?[\"'`]?[A-Za-z0-9_.~+/=-]{16})"
+    r"|[\"'`\]\\]{0,4}[ \t]{0,4}(?:=>|:=|[:=,(])[ \t]{0,4}\\?[\"'`]?(?:[a-z][\w-]{1,20}[ \t])?[A-Za-z0-9_.~+/=-]{16})"
 )
 CURL_GATE = r"(?:^|[\s\"'=])(?:-u|--user|--proxy-user|-U)[ \t=\"'a-zA-Z]{1,4}[^\s]{0,80}:[^\s\"'`]{3}"
 
@@ -173,8 +175,12 @@ def _authorization(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
     found = _AUTHORIZATION.match(data, at)
     if found is None:
         return
+    if (found["scheme"] or b"").lower() in (b"bearer", b"basic"):
+        return  # judged where they stand
     value = found.group("value").decode()
-    if looks_random(value) and not is_reference(value) and not is_code(value, quoted=False) and not hides_sample(value):
+    if not looks_random(value) or is_reference(value) or _PARAMETER.match(value):
+        return
+    if not is_code(value, quoted=False) and not hides_sample(value):
         yield from _match(book, "authorization-header", *found.span("value"), value, MEDIUM)
 
 

@@ -386,7 +386,12 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
         ):
             return rule, LOW
         return rule, min(strength, MEDIUM) if how in CAUTIOUS else strength
-    if quoted and is_tangled(value) and _TANGLED.match(value) and not _OF_EXPRESSION.search(value):
+    if (
+        (quoted or where == "settings")
+        and is_tangled(value)
+        and _TANGLED.match(value)
+        and not _OF_EXPRESSION.search(value)
+    ):
         certain = HIGH if len(value) >= LONG_TANGLE and how == "assign" and not is_woven(value) else MEDIUM
         return rule, certain if kind in KEPT and value.isascii() else LOW  # beside "token" and "key" stand grammars
     if "\\u" in value or _NAMED_PART.match(value) or (how == "next" and _is_name(value)):

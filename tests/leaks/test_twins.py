@@ -99,6 +99,12 @@ TWINS = {
         'mysql_real_connect(c, "h", "root", "zkvmq12w", "db", 0, 0, 0);',
     ),
     "basic authentication": ("a.java", 'b.basicAuthentication("ops", "password")', 'b.basicAuthentication("ops", "zkvmq12w")'),
+    "a scheme with parameters": (
+        "a.txt",
+        f"Authorization: AWS4-HMAC-SHA256 Credential={HEX}/20240101",
+        f"Authorization: acmev1 {HEX}q7Wz3kDb",
+    ),
+    "an expression full of symbols": ("a.conf", "api_key = ${m:h}o(p)[e]", "api_key = m{{h}o)p${e]nk(o[d>-_$#k}}"),
     "an operand": ("a.tf", 'password = "!var.disabled12"', 'password = "!Nairobi286"'),
     "a default by its name": (
         "a.java",
