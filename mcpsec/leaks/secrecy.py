@@ -190,7 +190,8 @@ def _is_drawn(value: str) -> bool:
 
 _EXCLAIMED = expression(r"!+[A-Za-z]{3,}[-_]?\d{2,6}[!?.*#%]?$")
 """A word with a number, and the mark that somebody put before it to please a rule; operands are not numbered so."""
-_CALLED = expression(r"[\w\])]\)\.[A-Za-z_]\w*\(")
+_CALLED = expression(r"[\w\])]\)\.[A-Za-z_]\w*\(|^![01][,;)}]")
+"""A call on a result, and true or false as minified programs write them: code, however full of symbols."""
 _OPERATORS = expression(r"[()\[\]{}<>=|\s.]")
 _TYPED_MEMBER = expression(r"([a-z]{3,9})[,;][A-Za-z_]\w*\??:")
 """``boolean,detail?:string``: a type, and the next member of what it is the type of."""
@@ -361,6 +362,8 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
             return rule, LOW
         if how == "next" and _PAIR.match(value):
             return None  # the next of several settings: "a.password=x", "a.user=y"
+        if how == "next" and value.count("-") >= MOST_HYPHENS and _is_slug(value):
+            return rule, LOW
         if strength > LOW and hides_sample(value):
             return rule, LOW
         if is_tangled(value) and len(value) >= LONG_TANGLE and quoted and how == "assign":
@@ -460,8 +463,12 @@ _PAIR = expression(r"^[A-Za-z][\w-]{0,40}(?:\.[\w-]{1,40}){1,12}=")
 _COMMIT = expression(r"^[0-9a-f]{40}$")
 """What stands behind the name of a module or a file with a blank between: the commit, as git writes it."""
 _SLUG = expression(
-    r"^[A-Za-z]{2,20}(?:[-_./](?:[A-Za-z]{2,20}\d{0,2}|v?\d{1,8}(?:\.\d{1,4}){0,3}|x\d\d)){2,10}(?:-[0-9a-f]{32,64})?$"
+    r"^[A-Za-z]{2,20}(?:[-_./](?:[A-Za-z]{2,20}\d{0,2}|v?\d{1,8}(?:\.\d{1,4}){0,3}|x\d\d)){2,30}(?:-[0-9a-f]{32,64})?$"
 )
+
+
+MOST_HYPHENS = 6
+"""From so many on, words in a row are the name of something generated, not what somebody chose."""
 
 
 def _is_slug(value: str) -> bool:

@@ -105,6 +105,13 @@ TWINS = {
         f"Authorization: acmev1 {HEX}q7Wz3kDb",
     ),
     "an expression full of symbols": ("a.conf", "api_key = ${m:h}o(p)[e]", "api_key = m{{h}o)p${e]nk(o[d>-_$#k}}"),
+    "minified false": ("a.zoo", "for(x in{radio:!0,password:!0,image:!0})T.p[x]=s(x);", "password:!0zkvm,i4mage"),
+    "a generated name": (
+        "a.go",
+        '"a-tls-pass", "default-ingress-with-auth-tls-pass-certificate-to-no-ca-rule-0-path-0-tls-retry"',
+        '"a-tls-pass", "lantern-willow-2382"',
+    ),
+    "a path of a variable": ("a.pl", '$file_pwd = "/$file_pwd1";', '$file_pwd = "fzlq$k7wd1";'),
     "an operand": ("a.tf", 'password = "!var.disabled12"', 'password = "!Nairobi286"'),
     "a default by its name": (
         "a.java",
