@@ -171,8 +171,8 @@ def surroundings(name: str | None) -> str:
     """``code``, ``settings``, ``config`` or ``text``, from a file's name."""
     if not name:
         return "text"
-    base = name.replace("\\", "/").rpartition("/")[2].lower()
-    where = _SURROUNDINGS.get(base.rpartition(".")[2])
+    base = (name.replace("\\", "/") if "\\" in name else name).rpartition("/")[2].lower()
+    where = _SURROUNDINGS.get(base[base.rfind(".") + 1 :])
     if where != "code" and base.startswith(".env"):
         return "settings"
     return where or ("config" if base in ("dockerfile", "credentials", "config") else "text")

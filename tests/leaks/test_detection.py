@@ -1,9 +1,10 @@
+import re
 from base64 import b64encode
 
 import pytest
 
 from mcpsec.leaks import decoding, scan_bytes
-from mcpsec.leaks.bulk import Bulk, available
+from mcpsec.leaks.bulk import BEGINNINGS, Bulk, available
 from mcpsec.leaks.detection import find
 from mcpsec.leaks.rulebook import packaged
 
@@ -176,6 +177,40 @@ def test_both_engines_look_at_the_same_places(path, text):
         ]
         assert places[0] == places[1]
     assert places[1]
+
+
+TAIL = "G8-kQ_" + "." + "x7Tq2Lw9_Zr4Vb8-Nc3Md6Kj5Hs" + "1Pf0"
+APPLICATION = "4815162342108731" + "{}" + "k3Vq9Zt7Lw2Xb5Rm8Nc4Jd6-Hf_Ys"
+BEGUN = {
+    "discord-bot-token": [
+        *(f"{first}{'dR7kQ2wZ9xL4vB8nC3mT6jH5sY'[:length]}.{TAIL}" for first in "MNO" for length in (23, 24, 26)),
+        *(
+            f"{'MTA4NDIxNzY1MDMyMTk4NzY1MDMy'[:20]}{rest}.{TAIL}"
+            for rest in ("", "Mw", "NTc", "NTc4", "NTc4Mw", "NTc4MzA")
+        ),
+        f"{'MTA4NDIxNzY1MDMyMTk4NzY1MDMy'[:20]}.x7Tq2L.{'w9_Zr4Vb8-Nc3Md6Kj5Hs1Pf0Gq' * 4}",
+    ],
+    "facebook-app-access-token": [APPLICATION.format("|"), APPLICATION.format("%7C"), APPLICATION[1:].format("|")],
+}
+
+
+@pytest.mark.skipif(not available(), reason="no Hyperscan for this platform; install with: pip install hyperscan")
+@pytest.mark.parametrize("rule", BEGINNINGS)
+def test_where_only_the_beginning_is_looked_for_both_engines_find_the_same(rule):
+    book = packaged()
+    pattern, bulk = re.compile(book.rule(book.ids[rule]).pattern), Bulk(book)
+    for value in BEGUN[rule]:
+        assert pattern.fullmatch(value)
+        for text in (f"{value} facebook discord", f'discord facebook = "{value}"\n', f"discord facebook\n{value}"):
+            data = text.encode()
+            places = [
+                {(m.start, m.end, m.rule.id, m.confidence) for m in engine(data, path="a.txt", floor=0)}
+                for engine in (bulk.find, find)
+            ]
+            assert places[0] == places[1]
+            assert rule in {name for _, _, name, _ in places[0]}
+        for text in (f"x{value} facebook discord", f"facebook discord {value[:20]}"):  # no token, or the half of one
+            assert rule not in {match.rule.id for match in bulk.find(text.encode(), path="a.txt", floor=0)}
 
 
 @pytest.mark.parametrize("size", [0, 1, 5, 100])
