@@ -54,7 +54,7 @@ _OPERATOR = expression(
                   (?:[ \t]{1,24}["']?(?:[Tt]ype|[Dd]escription|NoEcho|M(?:in|ax)Length)["']?:[^\n]{1,160}\n){1,5}
                   [ \t]{1,24})
                 \\?["']?(?:value|Value|[Dd]efault(?:_?[Vv]alue)?|content|val)\\?["']?[ \t]{0,4}[:=][ \t]{0,4})
-        | (?P<element></(?:key|name|string)>\s{0,30}<(?:string|value)[^<>]{0,20}>)
+        | (?P<element></(?:key|name|string|param-name)>\s{0,30}<(?:string|value|param-value)[^<>]{0,20}>)
         | (?P<field>\){1,2}\.(?:val|type|fill|send_?[kK]eys|setValue)\([ \t]{0,4}(?=["'`])   # $('#password').val("...
                 | ,[ \t]{0,4}(?:with:|with[ \t]?=>)[ \t]{0,4}(?=["'`]))
         | (?P<cell>[ \t]{0,24}\|[ \t]{1,24}`?(?=[^\s|]{4,128}[ \t]{0,60}\|))                 # a row of a table
@@ -102,7 +102,7 @@ _PLAIN_NAME = expression(rb"(?i)[\w.$-]{0,24}(?:pass|secret|token|key|auth|cred)
 _TO_VALUE = (
     r"[\w.$\x80-\xff-]*[\\\"'`\]*]*(?:\[[0-9]{0,4}\])?"
     r"(?:[ \t]*(?:(?::|as)[ \t]*[A-Za-z_][\w.<>\[\]|?&'*]*[ \t]*=|\{[^{}\n]*\}[ \t]*=|[.|?:!<=+-]{0,2}[=:>-]|:?\*{1,2}:?|[,(<]|\bis|\bwas|\bare)[ \t]*(?:[\\(>|-]{0,2}\r?\n[ \t]*)?"  # noqa: E501
-    r"|[\r\n, ][ \t\r\n,]*\\?[\"']?(?:default_?)?(?:[Vv]alue|default|content|val)\\?[\"']?[ \t]*[:=][ \t]*|</[a-z]{3,6}>\s*<[a-z]{5,6}[^<>]*>)"  # noqa: E501
+    r"|[\r\n, ][ \t\r\n,]*\\?[\"']?(?:default_?)?(?:[Vv]alue|default|content|val)\\?[\"']?[ \t]*[:=][ \t]*|</[a-z-]{3,10}>\s*<[a-z-]{5,11}[^<>]*>)"  # noqa: E501
 )
 """Unbounded, unlike the walk: an automaton that need not count is a fraction of the size, and as much the quicker."""
 _FORMS = (

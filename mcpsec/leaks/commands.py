@@ -103,6 +103,8 @@ IDIOMS = (
     ("jwt.", rf"jwt\.(?:sign|encode|verify|decode)\([^\n(),\"']{{1,60}},[ \t]*{_QUOTED}", _SECRET),
     ("secretkeyspec(", rf"secretkeyspec\([ \t]*{_QUOTED}\.getbytes", _SECRET),
     ("login(", rf"login\([ \t]*{_USER}{_QUOTED}", _SQL),
+    ("login(", rf"login\([ \t]*[a-z_][\w.]{{1,40}}[ \t]*,[ \t]*{_QUOTED}[ \t]*\)", _SQL),
+    ("username_pw_set(", rf"username_pw_set\([ \t]*(?:{_USER}|[a-z_][\w.]{{1,40}}[ \t]*,[ \t]*){_QUOTED}", _SQL),
     ("auth", rf"auth(?:entication)?[ \t]{{0,2}}[=:(,][ \t]{{0,2}}\(?[ \t]{{0,2}}{_USER}{_QUOTED}[ \t]{{0,2}}\)", _SQL),
     ("credential", rf"credentials?\([ \t]*{_USER}{_QUOTED}", _SQL),
     ("connect", rf"connect(?:ion)?\([^()\n]{{1,120}}?,[ \t]*{_USER}{_QUOTED}", _SQL),

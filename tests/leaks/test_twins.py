@@ -112,6 +112,13 @@ TWINS = {
         '"a-tls-pass", "lantern-willow-2382"',
     ),
     "a path of a variable": ("a.pl", '$file_pwd = "/$file_pwd1";', '$file_pwd = "fzlq$k7wd1";'),
+    "a parameter by its name": (
+        "web.xml",
+        "<param-name>password</param-name>\n<param-value>${PW1}</param-value>",
+        "<param-name>password</param-name>\n<param-value>zkvmq12w</param-value>",
+    ),
+    "a login of a variable": ("a.py", "imap.login(user, 'password1')", "imap.login(user, 'zkvmq12w')"),
+    "a broker's login": ("a.py", 'm.username_pw_set("ops", "password1")', 'm.username_pw_set("ops", "zkvmq12w")'),
     "an operand": ("a.tf", 'password = "!var.disabled12"', 'password = "!Nairobi286"'),
     "a default by its name": (
         "a.java",
