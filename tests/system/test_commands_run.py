@@ -563,6 +563,19 @@ def test_a_deployment_and_its_policy(tmp_path: Path) -> None:
     scene.take(*POLICY)
 
 
+def refused(log: Path, rule: str) -> dict[str, Any]:
+    """The event of what a rule has refused, once the gateway has written it: its log is flushed five times a second."""
+    found: list[dict[str, Any]] = []
+
+    def is_written() -> bool:
+        events = [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        found.extend(each for each in events if each.get("rule") == rule)
+        return bool(found)
+
+    wait_until(is_written, f"an event of {rule}")
+    return found[0]
+
+
 def test_a_deployment_that_runs(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     deployed(scene, tmp_path / "bin")
@@ -582,8 +595,7 @@ def test_a_deployment_that_runs(tmp_path: Path) -> None:
         scene.walk.variables["SSL_CERT_FILE"] = str(authority.certificate)
         try:
             scene.take_on(*CALLED)
-            events = [json.loads(line) for line in (scene.here / "log/events.jsonl").read_text().splitlines()]
-            event = next(each for each in events if each.get("rule") == "context-confirmation")
+            event = refused(scene.here / "log/events.jsonl", "context-confirmation")
             digest = event["detail"].split()[1]
             scene.words |= {
                 "5f0c1b…e1": digest,
