@@ -111,7 +111,7 @@ def test_event_ids_lead_nowhere_for_anybody_else(arena: Arena) -> None:
         bare("GET", second, "second", Last_Event_ID=ids[0]),
         bare("GET", second, "second", Last_Event_ID="1"),
         bare("GET", first, "first", Last_Event_ID="1"),
-        bare("GET", first, "first", Last_Event_ID=ids[0][:-2] + "AA"),
+        bare("GET", first, "first", Last_Event_ID=("B" if ids[0][0] == "A" else "A") + ids[0][1:]),
         bare("GET", open_session(arena), "first", Last_Event_ID=ids[0]),
     ):
         arena.refused(attack, "event-id", 400)
