@@ -7,6 +7,7 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
 __all__ = ["PREFIX", "GitFailed", "environment", "output", "together"]
 
@@ -64,18 +65,18 @@ def together(
     prefix = [*PREFIX, *(("-C", cwd) if cwd else ())]
     if not hasattr(os, "posix_spawnp"):
         meanwhile()
-        return [_tried(lambda command=command: output(*command, cwd=cwd)) for command in commands]  # type: ignore[misc]
+        return [_tried(output, *command, cwd=cwd) for command in commands]
     running = [_begin([*prefix, *command]) for command in commands]
     try:
         meanwhile()
     finally:
-        answers = [_tried(lambda each=each: _end(*each)) for each in running]  # type: ignore[misc]
+        answers = [_tried(_end, *each) for each in running]
     return answers
 
 
-def _tried(run: Callable[[], bytes]) -> bytes | GitFailed:
+def _tried(run: Callable[..., bytes], *arguments: Any, **options: Any) -> bytes | GitFailed:
     try:
-        return run()
+        return run(*arguments, **options)
     except GitFailed as error:
         return error
 
