@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import replace
 from operator import itemgetter
 from time import perf_counter, time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
@@ -44,7 +44,11 @@ _ALIKE = 64
 """Of the requests of one shortened way."""
 _WAITING = 24
 """Finished requests that are written together: each costs a third of what it costs alone. None is above 1 KiB."""
+_LARGE_BYTES = 16 * 1024
+"""A request's body above which its arguments are not kept waiting."""
 _SORTED = orjson.OPT_SORT_KEYS
+_Repeat: TypeAlias = "tuple[Likeness, float, float, str, Any, int, int, float]"
+"""A request that repeats others: what it has in common with them, when it ended and began, and its own figures."""
 _LIKENESS, _DURATION, _UPSTREAM = itemgetter(0), itemgetter(2), itemgetter(3)
 _RULE_KINDS: dict[str, Any] = {
     "authentication-failures": "authentication-failed",
@@ -73,6 +77,7 @@ class Recorder:
         self._traces = traces
         self._whole = bool(arguments) or traces is not None
         self._known: dict[tuple[Any, ...], tuple[Likeness, Series]] = {}
+        self._repeats: list[_Repeat] = []
         self._waiting: list[Finished] = []
         self._most = _WAITING if log.patient else 1
         self.healthy = True
@@ -92,22 +97,28 @@ class Recorder:
         known = None if alike is None else alike.get(
             (exchange.status, exchange.peer.address, exchange.rule, exchange.decision, exchange.identified_by)
         )  # fmt: skip
-        upstream_ms: float | None = exchange.upstream_ms
-        arguments, waiting = exchange.arguments, self._waiting
+        arguments, request, repeats = exchange.arguments, exchange.request, self._repeats
         if known is None or exchange.detail or exchange.guarded or exchange.trace is not None or not arguments:
             return self._unusual(exchange, ended)
-        request, likeness = exchange.request, known[0]
-        duration = (ended - request.started) * 1000
-        digest = self._log.digest(orjson.dumps(arguments, None, _SORTED))
-        own = exchange.id.encode(), duration, len(request.body), exchange.answer_bytes
-        if upstream_ms:
-            text = likeness.usual % (*own, upstream_ms, digest.encode())
-        else:  # it took none: a server of the gateway's own
-            upstream_ms, text = None, likeness.own % (*own, digest.encode())
-        waiting.append(tuple.__new__(Finished, (likeness, time(), duration, upstream_ms, text)))  # as Finished(…)
-        if len(waiting) >= self._most:
+        size, answered, upstream_ms = len(request.body), exchange.answer_bytes, exchange.upstream_ms
+        repeats.append((known[0], ended, request.started, exchange.id, arguments, size, answered, upstream_ms))
+        if len(repeats) >= self._most or size > _LARGE_BYTES:
             self.settle()
         return None
+
+    def _finish_repeats(self) -> None:
+        """Write out what differs in requests that repeat others: many at a time, since the first costs the most."""
+        repeats, self._repeats = self._repeats, []
+        waiting, keyed, clock = self._waiting, self._log.digest, time() - perf_counter()
+        for likeness, ended, started, id, arguments, size, answer_bytes, upstream_ms in repeats:
+            duration, digest = (ended - started) * 1000, keyed(orjson.dumps(arguments, None, _SORTED))
+            if upstream_ms:
+                known: float | None = upstream_ms
+                text = likeness.usual % (id.encode(), duration, size, answer_bytes, upstream_ms, digest.encode())
+            else:  # it took none: a server of the gateway's own
+                known = None
+                text = likeness.own % (id.encode(), duration, size, answer_bytes, digest.encode())
+            waiting.append(tuple.__new__(Finished, (likeness, clock + ended, duration, known, text)))  # as Finished(…)
 
     def _unusual(self, exchange: Exchange, ended: float) -> None:
         """The same for a request of which not all is known yet, or that must not wait."""
@@ -119,6 +130,8 @@ class Recorder:
             return
         likeness, series = like
         likeness.series = series
+        if self._repeats:
+            self._finish_repeats()  # they came before
         self._waiting.append(likeness.finished(time(), self._figures(exchange, ended)))
         if exchange.decision != "allowed" or not likeness.brief or len(self._waiting) >= self._most:
             self.settle()
@@ -130,6 +143,8 @@ class Recorder:
 
     def settle(self) -> None:
         """Write the events of the requests that wait, and count them."""
+        if self._repeats:
+            self._finish_repeats()
         waiting = self._waiting
         if not waiting:
             return

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from mcpsec.deployment.model import Client
@@ -196,4 +198,41 @@ def test_maintain_and_a_scrape_end_the_wait(tmp_path: Path) -> None:
     made.request(exchange(2))
     asyncio.run(made.maintain())
     assert json.loads(log.path.read_bytes().splitlines()[-1])["request_id"].endswith("2")
+    made.close()
+
+
+def test_each_line_of_a_shortened_way_has_its_own_figures(tmp_path: Path) -> None:
+    """They are written out together, each from what was noted when its request ended."""
+    made, log, _ = recorder(tmp_path / "events.jsonl")
+    passed: dict[Any, Any] = {}
+    ended: list[tuple[Exchange, float, float]] = []
+    for number in range(20):
+        each = exchange(0, arguments={"b": number, "a": "ü"}, alike=passed, body=b"x" * (100 + number))
+        each.id, each.answer_bytes, each.upstream_ms = f"{number:016x}", 1000 + number, 0.5 + number
+        each.request.started = time.perf_counter() - number
+        before = time.time()
+        made.request(each)
+        ended.append((each, before, time.time()))
+        time.sleep(0.002)
+    made.close()
+    written = [line for line in lines(log) if line["kind"] == "request"]
+    for line, (each, before, after) in zip(written, ended, strict=True):
+        number = int(each.id, 16)
+        when = datetime.fromisoformat(line["time"]).timestamp()
+        assert before - 0.001 <= when <= after + 0.001
+        assert number * 1000 <= line["duration_ms"] < number * 1000 + 500
+        assert line["arguments_digest"] == log.digest(orjson.dumps(each.arguments, option=orjson.OPT_SORT_KEYS))
+        assert (line["request_id"], line["request_bytes"]) == (each.id, 100 + number)
+        assert (line["response_bytes"], line["upstream_ms"]) == (1000 + number, 0.5 + number)
+
+
+def test_large_arguments_are_not_kept_waiting(tmp_path: Path) -> None:
+    made, log, _ = recorder(tmp_path / "events.jsonl")
+    passed: dict[Any, Any] = {}
+    for number in range(3):
+        made.request(exchange(0, arguments={"a": number}, alike=passed))
+    assert passed
+    assert len(lines(log)) == 1
+    made.request(exchange(0, arguments={"a": "x" * 20_000}, alike=passed, body=b"x" * 20_000))
+    assert len(lines(log)) == 5
     made.close()
