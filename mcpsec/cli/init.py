@@ -14,13 +14,20 @@ from mcpsec.cli.output import examples, out
 app = application(group=False)
 
 
+def _named(text: str | Path) -> Path:
+    """A directory that was named; ``Path("")`` would be the current one, and an unset variable its only reason."""
+    if not str(text).strip():
+        raise typer.BadParameter("the name is empty; the current directory is .")
+    return Path(text)
+
+
 @app.command(
     epilog=examples(
         "mcpsec init my-deployment", "mcpsec init . --client reporting --client ci", "mcpsec serve -c mcpsec.toml"
     )
 )
 def init(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write it.")] = Path(),
+    directory: Annotated[Path, typer.Argument(metavar="DIR", parser=_named, help="Where to write it.")] = Path(),
     client: Annotated[
         list[str] | None,
         typer.Option(

@@ -24,6 +24,17 @@ def run(*arguments: str, cwd: Path, umask: int = 0o022) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_not_the_current_directory(tmp_path: Path, name: str) -> None:
+    """As ``mcpsec init "$WHERE"`` has it where the variable is unset: keys must not be written just anywhere."""
+    done = run("init", name, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "the name is empty" in done.stderr
+    assert not list(tmp_path.iterdir())
+    assert run("init", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "mcpsec.toml").is_file()
+
+
 def test_a_deployment_without_a_question(tmp_path: Path) -> None:
     done = run("init", "my deployment", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "")
