@@ -6,7 +6,7 @@ Needs wrk, nginx, a C compiler. haproxy, and the MCP gateways mcp-proxy, fastmcp
 and supergateway (``npm install -g supergateway``) are measured where their commands are on PATH; these three speak
 plain HTTP and do nothing but pass on. The second table is that of a stdio server behind HTTP. mcpsec runs with mutual TLS, policy, rate limit, audit log and metrics, one
 worker. Rounds are interleaved and the medians compared. CPU is user and system time of a gateway's whole process tree
-for each request: that is steady on a busy machine, where requests a second are not.
+over all rounds, for each request: that is steady on a busy machine, where requests a second are not.
 """
 
 from __future__ import annotations
@@ -139,6 +139,14 @@ class Target:
 
     def median(self, connections: int, what: str) -> float:
         return statistics.median(each[what] for each in self.results[connections])
+
+    def cost(self, connections: int) -> float:
+        """CPU of a request over all rounds together.
+
+        Some of it comes at once, as a rotated log's compression does: a median has it whole or not at all.
+        """
+        rounds = self.results[connections]
+        return sum(each["cpu"] * each["requests"] for each in rounds) / sum(each["requests"] for each in rounds)
 
 
 class Bench:
@@ -434,7 +442,7 @@ def wait_for_port(port: int, process: subprocess.Popen[Any], patience: float = 9
 
 
 def table(targets: list[Target], reference: Target, connections: list[int]) -> None:
-    """Medians, and ratios to ``reference``."""
+    """Medians (of CPU: all rounds together), and ratios to ``reference``."""
     print(f"\n{'':26}" + "".join(f"{f'{n} connections':>40}" for n in connections))
     print(
         f"{'':26}"
@@ -444,8 +452,8 @@ def table(targets: list[Target], reference: Target, connections: list[int]) -> N
     for target in targets:
         row = f"{target.name:26}"
         for number in connections:
-            cpu, rate = target.median(number, "cpu"), target.median(number, "rate")
-            cpu_ratio = cpu / (reference.median(number, "cpu") or 1)
+            cpu, rate = target.cost(number), target.median(number, "rate")
+            cpu_ratio = cpu / (reference.cost(number) or 1)
             # all.py takes a row apart at its blanks: one stands before every figure, however wide that is
             row += f" {cpu:8.1f} {cpu_ratio:6.2f} {rate:8.0f} {rate / reference.median(number, 'rate'):6.2f}"
             row += f" {target.median(number, 'p50') * 1000:7.3f}"
