@@ -78,16 +78,26 @@ def test_a_figure_however_wide_is_read_from_its_own_column(
     everything: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gateway = loaded("gateway")
-    wide = [{"cpu": 97662.3, "rate": 10.0, "p50": 4033.103}]
+    wide = [{"cpu": 97662.3, "requests": 1, "rate": 10.0, "p50": 4033.103}]
     nginx, slow = (
         gateway.Target(name, "", results={1: figures, 16: figures})
-        for name, figures in (("nginx", [{"cpu": 66.9, "rate": 13533.0, "p50": 0.004}]), ("fastmcp proxy", wide))
+        for name, figures in (
+            ("nginx", [{"cpu": 66.9, "requests": 1, "rate": 13533.0, "p50": 0.004}]),
+            ("fastmcp proxy", wide),
+        )
     )
     gateway.table([nginx, slow], nginx, [1, 16])
     text = capsys.readouterr().out
     figures = [everything.cell("fastmcp proxy", column)(text) for column in range(11)]
     assert figures == [*(2 * ["97662.3", "1459.83", "10", "0.00", "4033103.000"]), "0.0"]
     assert everything.against("fastmcp proxy", "nginx", 5)(text) == "1459.83"
+
+
+def test_what_comes_in_bursts_counts_by_its_share() -> None:
+    rounds = [{"cpu": 50.0, "requests": 100}, {"cpu": 50.0, "requests": 100}, {"cpu": 80.0, "requests": 50}]
+    target = loaded("gateway").Target("mcpsec", "", results={16: rounds})
+    assert target.cost(16) == 56.0
+    assert target.median(16, "cpu") == 50.0
 
 
 GATEWAY = """
