@@ -210,21 +210,23 @@ class _Kinds:
 _kinds = _Kinds()
 
 
-def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
-    """Every value beside a secret name whose keyword starts in one of the spans."""
+def detect(
+    book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]], floor: int = 0
+) -> Iterator[Match]:
+    """Every value beside a secret name whose keyword starts in a span; below the ``floor`` some are left out."""
     if spans == [(0, len(lower))]:
         done = -1
         for at in _keyword_positions(lower):
             if at >= done:
                 head, done = _name(data, at)
-                yield from _named(book, data, where, head, done)
+                yield from _named(book, data, where, head, done, floor)
         return
     done = 0
     for start, end in spans:
         found = _KEYWORD.search(lower, max(start, done), end)
         while found:
             head, done = _name(data, found.start())
-            yield from _named(book, data, where, head, done)
+            yield from _named(book, data, where, head, done, floor)
             found = _KEYWORD.search(lower, done, end)
 
 
@@ -248,16 +250,16 @@ def _name(data: bytes, at: int) -> tuple[int, int]:
     return floor + data[floor:at].translate(_NAMES_ONLY).rfind(b"\0") + 1, max(tail, at + 1)
 
 
-def _named(book: Rulebook, data: bytes, where: str, head: int, tail: int) -> Iterator[Match]:
+def _named(book: Rulebook, data: bytes, where: str, head: int, tail: int, floor: int) -> Iterator[Match]:
     """The value beside a name, if that names a secret: most do not."""
     kind = _kinds(data[head:tail].strip(b"-.$"))
-    return _at(book, data, where, head, tail, kind) if kind else _NOTHING
+    return _at(book, data, where, head, tail, kind, floor) if kind else _NOTHING
 
 
 _NOTHING: Iterator[Match] = iter(())
 
 
-def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int, kind: str) -> Iterator[Match]:
+def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int, kind: str, floor: int) -> Iterator[Match]:
     name = data[head:tail]
     while name[-1:] in b".-$" and len(name) > 1:
         name, tail = name[:-1], tail - 1
@@ -286,7 +288,7 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int, kind: str
         return
     begin, stop, quoted = found
     value = data[begin:stop].decode("utf-8", "replace")
-    verdict = _judged(kind, value, quoted or _is_literal(kind, how, where, name), how, where, name)
+    verdict = _judged(kind, value, quoted or _is_literal(kind, how, where, name), how, where, name, floor)
     rule = book.named(verdict[0]) if verdict else None
     if verdict and rule is not None:
         confidence = verdict[1]
@@ -379,14 +381,17 @@ def _is_literal(kind: str, how: str, where: str, name: bytes) -> bool:
     return kind == "password" and (where == "settings" or variable)
 
 
-def _judged(kind: str, value: str, quoted: bool, how: str, where: str, name: bytes) -> tuple[str, int] | None:
+def _judged(
+    kind: str, value: str, quoted: bool, how: str, where: str, name: bytes, floor: int
+) -> tuple[str, int] | None:
     """What :func:`mcpsec.leaks.secrecy.judge` says, remembered."""
-    key = hash((kind, value, quoted, how, where, name))
+    key = hash((kind, value, quoted, how, where, name, floor))
     verdict = _verdicts.get(key, ...)
     if verdict is ...:
         if len(_verdicts) > MOST_REMEMBERED:
             _verdicts.clear()
-        verdict = judge(kind, value, quoted=quoted, how=how, where=where, name=name.decode("utf-8", "replace"))
+        text = name.decode("utf-8", "replace")
+        verdict = judge(kind, value, quoted=quoted, how=how, where=where, name=text, floor=floor)
         _verdicts[key] = verdict
     return verdict
 

@@ -228,13 +228,13 @@ class Bulk:
         leads = self._leads(data, hits)
         if where == "settings":
             leads.detections[_ASSIGNMENTS] = [(0, len(data))]
-        matches = self._direct(data, leads, where)
+        matches = self._direct(data, leads, where, floor)
         if leads.encoded:
             matches.extend(decoding.hidden(data, lambda plain: self._plainly(plain, floor), spans=leads.encoded))
         return finish(self.book, data, leads.lowered(data), path, matches, floor) if matches or leads.marked else []
 
-    def _direct(self, data: bytes, leads: _Leads, where: str) -> list[Match]:
-        """What the leads lead to in the text as it stands, overlaps and all tiers included."""
+    def _direct(self, data: bytes, leads: _Leads, where: str, floor: int) -> list[Match]:
+        """What the leads lead to in the text as it stands, overlaps included, as :func:`detection.direct` has it."""
         book, size = self.book, len(data)
         matches: list[Match] = []
         for index, spans in leads.areas.items():
@@ -245,14 +245,14 @@ class Bulk:
             lower = leads.lowered(data)
             for number, spans in leads.detections.items():
                 spans.sort()
-                matches.extend(DETECTORS[number].detect(book, data, lower, where, merge(spans, size)))
+                matches.extend(DETECTORS[number].detect(book, data, lower, where, merge(spans, size), floor))
         return matches
 
     def _plainly(self, plain: bytes, floor: int) -> list[Match]:
         """The matches in a decoded text."""
         hits = self._scan(plain)
         self._at_beginning(plain[:BESIDE], hits)
-        return resolve(self._direct(plain, self._leads(plain, hits), "text"), floor) if hits else []
+        return resolve(self._direct(plain, self._leads(plain, hits), "text", floor), floor) if hits else []
 
     def _at_beginning(self, data: bytes, hits: list[tuple[int, int]]) -> None:
         """Add what the expressions would find at the text's beginning if they did not want a character before it."""

@@ -45,7 +45,9 @@ _FIELD = expression(
 _LINE = expression(rb"[^\r\n]{1,2000}")
 
 
-def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
+def detect(
+    book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]], floor: int = 0
+) -> Iterator[Match]:
     """Every value below the name of a secret, in tables that begin in one of the spans."""
     for start, end in spans:
         if lower.find(b"values", start, end) >= 0:

@@ -140,7 +140,9 @@ _PORTS = expression(r"^\d{1,5}(?:[:/-]\w{1,5})*$")
 _FORM = expression(rb"(?i)<input\b[^<>]{0,200}type=[\"']$")
 
 
-def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
+def detect(
+    book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]], floor: int = 0
+) -> Iterator[Match]:
     """Every password in one of the idioms whose first word starts in one of the spans."""
     for word, idiom, name in _TABLE:
         rule = book.named(name)

@@ -71,7 +71,9 @@ AUTHORIZATION_GATE = (
 CURL_GATE = r"(?:^|[\s\"'=])(?:-u|--user|--proxy-user|-U)[ \t=\"'a-zA-Z]{1,4}[^\s]{0,80}:[^\s\"'`]{3}"
 
 
-def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
+def detect(
+    book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]], floor: int = 0
+) -> Iterator[Match]:
     """Every credential of these kinds whose mark starts in one of the spans."""
     for start, end in spans:
         at = lower.find(b"://", start, end)

@@ -56,21 +56,23 @@ def find(data: bytes, *, path: str | None = None, floor: int = 1, book: Rulebook
     """Every secret in ``data`` at or above the confidence ``floor``, in order, each place once."""
     book = book or packaged()
     lower = data.lower()
-    matches = direct(book, data, lower, path)
+    matches = direct(book, data, lower, path, floor)
     if len(data) >= 32:
-        matches.extend(decoding.hidden(data, lambda plain: resolve(direct(book, plain, plain.lower(), None), floor)))
+        matches.extend(
+            decoding.hidden(data, lambda plain: resolve(direct(book, plain, plain.lower(), None, floor), floor))
+        )
     return finish(book, data, lower, path, matches, floor)
 
 
-def direct(book: Rulebook, data: bytes, lower: bytes, path: str | None) -> list[Match]:
-    """Every match in the text as it stands, overlaps and all tiers included."""
+def direct(book: Rulebook, data: bytes, lower: bytes, path: str | None, floor: int = LOW) -> list[Match]:
+    """Every match in the text as it stands, overlaps included; those below the ``floor`` may be left out."""
     where = assignments.surroundings(path)
     matches: list[Match] = []
     for index, spans in _awake(book, lower):
         for begin, end in spans:
             matches.extend(confirm(book, index, data, begin, end))
     for detector in DETECTORS:
-        matches.extend(detector.detect(book, data, lower, where, [(0, len(data))]))
+        matches.extend(detector.detect(book, data, lower, where, [(0, len(data))], floor))
     return matches
 
 

@@ -38,7 +38,9 @@ MIXED = 5.0
 _MADE_UP = expression(r"(?i)example|placeholder|your|redacted|xxxxx|(.)\1{11}")
 
 
-def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
+def detect(
+    book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]], floor: int = 0
+) -> Iterator[Match]:
     """Every private key whose first line starts in one of the spans."""
     for start, end in spans:
         at = data.find(b"BEGIN ", start, end)

@@ -41,7 +41,9 @@ SHORTEST_KEY = 40
 """Characters of base64 that the smallest private key has: an Ed25519 key in PKCS#8 (RFC 8410) has 64."""
 
 
-def detect(book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
+def detect(
+    book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]], floor: int = 0
+) -> Iterator[Match]:
     """Every value of a Secret whose ``kind`` stands in one of the spans."""
     rule = book.named("kubernetes-secret-manifest")
     if rule is None:

@@ -329,11 +329,18 @@ def _unadorned(value: str) -> str:
     return value.rstrip("0123456789!@#$%&*.?").translate(_LEET)
 
 
-def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: str) -> tuple[str, int] | None:  # noqa: PLR0912
-    """The generic rule and its confidence for a value beside a name of this kind, or None."""
+def judge(  # noqa: PLR0912
+    kind: str, value: str, *, quoted: bool, how: str, where: str, name: str, floor: int = LOW
+) -> tuple[str, int] | None:
+    """The generic rule and its confidence for a value beside a name of this kind, or None.
+
+    Where only what is above LOW is asked for, a value of LOW may be answered with None: most are no more than that.
+    """
     value = value.strip()
     size = len(value)
-    if size < SHORTEST[kind] or "\ufffd" in value or is_reference(value) or is_code(value, quoted=quoted):
+    if size < SHORTEST[kind] or (floor > LOW and not _may_be_sure(kind, value)):
+        return None
+    if "\ufffd" in value or is_reference(value) or is_code(value, quoted=quoted):
         return None
     if kind == "password" and quoted and ends_lines(value):
         return None
@@ -422,6 +429,15 @@ def judge(kind: str, value: str, *, quoted: bool, how: str, where: str, name: st
     if kind == "auth" and _is_weak_pair(value):
         return rule, LOW
     return rule, _opaque(kind, value, how)
+
+
+def _may_be_sure(kind: str, value: str) -> bool:
+    """Whether :func:`judge` may have more than low confidence in a value, by the least that this takes."""
+    if kind in ("password", "secret"):
+        return True
+    if kind == "weak":
+        return False
+    return looks_random(value, no_filler=True) or _is_of_key_size(value) or (kind in KEPT and is_tangled(value))
 
 
 def _is_chosen_secret(value: str) -> bool:

@@ -5,7 +5,7 @@ This is the grammar on which precision rests. It works on text and knows nothing
 
 from __future__ import annotations
 
-from _operator import sub
+from _operator import getitem, sub
 from math import log2
 
 from mcpsec.leaks.expressions import expression
@@ -54,8 +54,8 @@ PLACEHOLDER_WORDS = frozenset(
 )
 """Words that, standing alone between separators, say that a value is to be filled in."""
 
-_STRONG_WORDS = expression(
-    r"(?i)your[-_ .]?|placeholder|example|change[-_ ]?(?:me|it|this)|replace[-_ ]?(?:me|this|with)|dummy|redacted"
+_STRONG_WORDS = expression(  # of the text in small letters: without regard to case it would take three times as long
+    r"your[-_ .]?|placeholder|example|change[-_ ]?(?:me|it|this)|replace[-_ ]?(?:me|this|with)|dummy|redacted"
     r"|insert[-_ ]|<[^>]{0,60}>|x{5,}|x{4}$|\*{3,}|\.{3,}|-here$|_here$"
     r"|not[-_]?(?:an?[-_]?)?(?:real|secret|valid|key|token)|not[-_]an?[-_]"
     r"|fake|sample"
@@ -119,33 +119,36 @@ def entropy(text: str) -> float:
 
 def kinds(text: str) -> int:
     """How many of lower case, upper case, digits and everything else occur."""
-    lower = upper = digit = other = 0
-    for c in text:
-        if "a" <= c <= "z":
-            lower = 1
-        elif "A" <= c <= "Z":
-            upper = 1
-        elif "0" <= c <= "9":
-            digit = 1
-        else:
-            other = 1
-    return lower + upper + digit + other
+    return len(set(text.encode("utf-8", "replace").translate(_KIND_OF)))
+
+
+_KIND_OF = bytes(
+    b"a"[0] if 97 <= byte <= 122 else b"A"[0] if 65 <= byte <= 90 else b"0"[0] if 48 <= byte <= 57 else b"."[0]
+    for byte in range(256)
+)
+"""One byte of each kind for every byte."""
 
 
 def digits_share(text: str) -> float:
     """The share of decimal digits."""
-    return sum("0" <= c <= "9" for c in text) / len(text) if text else 0.0
+    if not text:
+        return 0.0
+    plain = text.encode("utf-8", "replace")
+    return (len(plain) - len(plain.translate(None, b"0123456789"))) / len(text)
 
 
 def wordiness(text: str) -> float:
     """Mean log2 odds of its letter pairs against chance: above 0.5 for words, below -0.3 for random letters."""
-    total = pairs = 0
-    text = text.lower()
-    for a, b in zip(text, text[1:], strict=False):  # noqa: RUF007
-        if "a" <= a <= "z" and "a" <= b <= "z":
-            pairs += 1
-            total += ord(_BIGRAMS[(ord(a) - 97) * 26 + ord(b) - 97]) - 74
-    return total / pairs / 1.6 if pairs else 0.0
+    low = text.lower().encode("utf-8", "replace")
+    odds = bytes(map(getitem, map(_FOLLOWED.__getitem__, low), low[1:]))
+    pairs = len(odds) - odds.count(0)
+    return (sum(odds) - 74 * pairs) / pairs / 1.6 if pairs else 0.0
+
+
+_FOLLOWED = [bytes(256)] * 256
+"""For every byte the odds of the byte behind it, as :data:`_BIGRAMS` writes them; 0 where one is no small letter."""
+for _place in range(26):
+    _FOLLOWED[97 + _place] = _BIGRAMS[26 * _place : 26 * _place + 26].encode().rjust(123, b"\0").ljust(256, b"\0")
 
 
 _TYPED = expression(
@@ -160,17 +163,44 @@ SHORTEST_RUN = 3
 def _run_share(text: str) -> float:
     """The share of characters that lie in a run: repeated, counted (abc, 321), or typed along the keyboard."""
     low = text.lower()
-    size = len(low)
-    codes = [*map(ord, low)]
+    steps, typed = _steps(low), _TYPED.search(low) is not None
+    if not typed and _even(steps) < SHORTEST_RUN - 1:
+        return 0.0
+    return _covered(low, steps, typed=typed) / len(low) if low else 0.0
+
+
+def _has_runs(text: str, share: float, every: int = 1) -> bool:
+    """True when more than a share of the characters lies in runs; or does if only every so-manyth is looked at.
+
+    Three characters in a run have two even steps, so too few of those decide without a closer look: that is the rule.
+    """
+    parts = [text[start::every] for start in range(every)] if every > 1 else [text]
+    together = "\0".join(parts).lower()
+    if _even(_steps(together)) * 1.5 <= share * len(text) and not _TYPED.search(together):
+        return False
+    return all(_run_share(part) > share for part in parts)
+
+
+def _steps(low: str) -> list[int]:
+    """How far each character is from the one before; 9 and 0 are neighbours, as on a keyboard."""
+    codes = low.encode() if low.isascii() else [*map(ord, low)]
     steps = [*map(sub, codes[1:], codes)]
-    if 9 in steps or -9 in steps:
+    if "90" in low or "09" in low:
         steps = [
             1 if pair == -9 and low[i] == "9" else -1 if pair == 9 and low[i] == "0" else pair
             for i, pair in enumerate(steps)
         ]
-    typed = _TYPED.search(low) is not None
-    if not typed and steps.count(0) + steps.count(1) + steps.count(-1) < SHORTEST_RUN - 1:
-        return 0.0
+    return steps
+
+
+def _even(steps: list[int]) -> int:
+    """How many steps may belong to a run."""
+    return steps.count(0) + steps.count(1) + steps.count(-1)
+
+
+def _covered(low: str, steps: list[int], *, typed: bool) -> int:
+    """How many characters lie in runs."""
+    size = len(low)
     covered, start = 0, 0
     while start < size - 1:
         step = steps[start]
@@ -185,7 +215,7 @@ def _run_share(text: str) -> float:
             start = end
         else:
             start += 1
-    return covered / size if size else 0.0
+    return covered
 
 
 def _typed_end(low: str, start: int) -> int:
@@ -202,23 +232,19 @@ def _typed_end(low: str, start: int) -> int:
 
 def _is_pattern(text: str) -> bool:
     """Repeated blocks, counting, and counting on every second or third place (a1b2c3, Aa1Bb2Cc3)."""
-    size = len(text)
-    if size >= 4 and len(set(text)) <= 2:
+    size, different = len(text), len(set(text))
+    if (size >= 4 and different <= 2) or (size >= 8 and different <= 3):
         return True
-    if size >= 8 and len(set(text)) <= 3:
-        return True
-    for block in range(1, min(12, size // 2) + 1):
+    longest = min(12, size // 2)
+    again = text.find(text[:1], 1, longest + 1)
+    for block in range(again, longest + 1) if again > 0 else ():
         if text[block] != text[0]:
             continue
         if size >= 3 * block and text == (text[:block] * (size // block + 1))[:size]:
             return True
         if block >= 8 and size == 2 * block and text[:block] == text[block:]:
             return True
-    if _run_share(text) > 0.6:
-        return True
-    return any(
-        size >= 4 * step and all(_run_share(text[start::step]) > 0.6 for start in range(step)) for step in (2, 3)
-    )
+    return any(size >= 4 * step and _has_runs(text, 0.6, step) for step in (2, 3)) or _has_runs(text, 0.6)
 
 
 def is_reference(text: str) -> bool:
@@ -231,15 +257,17 @@ def is_filler(text: str) -> bool:
     text = text.strip()
     if len(text) < 3 or _WRAPPED.match(text):
         return True
-    if (_STRONG_WORDS.search(text) and not _is_chance(text)) or _UNSIGNED.match(text):
+    if (_STRONG_WORDS.search(text.lower()) and not _is_chance(text)) or _UNSIGNED.match(text):
         return True
-    if (len(text) >= 6 and len(set(text)) <= 2) or _SPELLED.search(text):
+    if (len(text) >= 6 and len(set(text)) <= 2) or (len(text) >= 10 and _SPELLED.search(text)):
         return True
     if len(text) > 64:
         return False
     words = [w for w in _SPLIT.split(text) if w]
-    whole = frozenset(_SEPARATED.split(text))
-    named = [w for w in words if w.lower() in PLACEHOLDER_WORDS and (len(w) > 2 or w in whole)]
+    named = [w for w in words if w.lower() in PLACEHOLDER_WORDS]
+    if named and min(map(len, named)) <= 2:
+        whole = frozenset(_SEPARATED.split(text))
+        named = [w for w in named if len(w) > 2 or w in whole]
     if not named or (digits_share(text) >= MANY_DIGITS and wordiness(text) < 0.3 and all(len(w) <= 2 for w in named)):
         return False
     if sum(map(len, named)) * 4 >= len(text) - len(words) + 1 and (len(text) < 20 or digits_share(text) < 0.2):
@@ -257,7 +285,7 @@ def _is_chance(text: str) -> bool:
     if len(text) < 20 or digits_share(text) < 0.1:
         return False
     rest = _CHANCE_WORDS.sub("", text)
-    return len(rest) < len(text) and not _STRONG_WORDS.search(rest) and wordiness(rest) < 0.3
+    return len(rest) < len(text) and not _STRONG_WORDS.search(rest.lower()) and wordiness(rest) < 0.3
 
 
 def is_counted(text: str) -> bool:
@@ -266,7 +294,7 @@ def is_counted(text: str) -> bool:
     if _COUNTED.search(text) or _is_pattern(text):
         return True
     parts = _PARTS.findall(text.lower())
-    return len(parts) >= 2 and all(len(p) >= 3 and _run_share(p) > 0.9 for p in parts)
+    return len(parts) >= 2 and min(map(len, parts)) >= 3 and all(_has_runs(part, 0.9) for part in parts)
 
 
 SHORTEST_WOVEN = 9
@@ -286,7 +314,11 @@ def is_placeholder(text: str) -> bool:
 
 def is_gibberish(text: str) -> bool:
     """True when the letters follow each other as chance has it, not as words do. Needs six letters to tell."""
-    return wordiness(text) < min(0.1, 0.06 * len(text) - 0.9)
+    return wordiness(text) < _gibberish_below(text)
+
+
+def _gibberish_below(text: str) -> float:
+    return min(0.1, 0.06 * len(text) - 0.9)
 
 
 _HUMPS = expression(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -295,9 +327,9 @@ _CONSONANTS = expression(r"(?i)[bcdfghjklmnpqrstvwxz]{5}")
 
 def is_jumbled(text: str) -> bool:
     """True for letters as a generator makes them: gibberish, case that no camel case has, or no vowel for long."""
-    if is_gibberish(text):
-        return True
     words = wordiness(text)
+    if words < _gibberish_below(text):
+        return True
     if words < 0.9 and not text.islower() and not text.isupper():
         humps = len(_HUMPS.findall(text))
         if humps >= 2 and humps * 2.4 >= len(text):
@@ -314,16 +346,29 @@ def looks_random(text: str, *, no_filler: bool = False) -> bool:
     if size < 6:
         return False
     body = text.strip("=")
-    alphabet = len(set(body.lower()))
-    hexadecimal = alphabet <= 17 and all(c in "0123456789abcdef-" for c in body.lower())  # a UUID has hyphens, too
-    wanted = 0.72 * log2(min(size, 10 if body.isdigit() else 16 if hexadecimal else 40))
-    if entropy(body) < wanted or _run_share(body) > 0.5 or is_counted(text) or (not no_filler and is_filler(text)):
+    alphabet = frozenset(body.lower())
+    hexadecimal = alphabet <= _HEXADECIMAL
+    if not _is_mixed(body, hexadecimal=hexadecimal, size=size):  # what most values fail by comes first
         return False
-    if hexadecimal and 0.25 < digits_share(body) < 0.95 and size >= 8:
+    wanted = 0.72 * log2(min(size, 10 if body.isdigit() else 16 if hexadecimal else 40))
+    return not (
+        entropy(body) < wanted or _has_runs(body, 0.5) or is_counted(text) or (not no_filler and is_filler(text))
+    )
+
+
+_HEXADECIMAL = frozenset("0123456789abcdef-")
+"""A UUID has hyphens, too."""
+
+
+def _is_mixed(body: str, *, hexadecimal: bool, size: int) -> bool:
+    """True for digits among the letters, or letters that make no words."""
+    digits = digits_share(body)
+    if hexadecimal and 0.25 < digits < 0.95 and size >= 8:
         return True  # the letters a to f make up words by chance
-    if digits_share(body) >= 0.12 and wordiness(body) < 0.9:
+    words = wordiness(body)
+    if (digits >= 0.12 and words < 0.9) or words < _gibberish_below(body):
         return True
-    return is_gibberish(body) or (size >= 16 and digits_share(body) > 0 and is_jumbled(body) and wordiness(body) < 0.5)
+    return size >= 16 and digits > 0 and words < 0.5 and is_jumbled(body)
 
 
 def randomness(text: str) -> bool | None:
