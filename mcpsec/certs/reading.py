@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
 import ssl
@@ -38,8 +39,8 @@ __all__ = [
     "tolerant",
 ]
 
-_SUFFIXES = {".pem", ".crt", ".cer", ".der", ".cert"}
-_LISTS = {".crl", ".pem"}
+_SUFFIXES = frozenset({".pem", ".crt", ".cer", ".der", ".cert"})
+_LISTS = frozenset({".crl", ".pem"})
 _PEM = re.compile(
     rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----.+?-----END (?:TRUSTED |X509 )?CERTIFICATE-----", re.S
 )
@@ -77,7 +78,7 @@ def read_lists(target: str) -> list[FoundList]:
     path = Path(target)
     if endpoint_of(target) is not None:
         return []
-    files = [path] if not path.is_dir() else sorted(one for one in path.rglob("*") if one.suffix.lower() in _LISTS)
+    files = _below(path, _LISTS) if path.is_dir() else [path]
     found: list[FoundList] = []
     for file in files:
         with contextlib.suppress(ConfigurationError, OSError):  # whoever looks for certificates says what is unreadable
@@ -108,16 +109,24 @@ def read_target(target: str, *, timeout: float = 10.0) -> Iterator[Found]:
     path = Path(target)
     if path.is_dir():
         seen: set[bytes] = set()  # chains repeat their CAs in every file
-        for file in sorted(path.rglob("*")):
-            if file.suffix.lower() in _SUFFIXES and file.is_file():
-                with contextlib.suppress(NoCertificateError):  # keys and lists lie beside certificates
-                    for found in _in_file(file):
-                        digest = found.certificate.fingerprint(hashes.SHA256())
-                        if digest not in seen:
-                            seen.add(digest)
-                            yield found
+        for file in _below(path, _SUFFIXES):
+            with contextlib.suppress(NoCertificateError):  # keys and lists lie beside certificates
+                for found in _in_file(file):
+                    digest = found.certificate.fingerprint(hashes.SHA256())
+                    if digest not in seen:
+                        seen.add(digest)
+                        yield found
         return
     yield from _in_file(path)
+
+
+def _below(directory: Path, suffixes: frozenset[str]) -> list[Path]:
+    """The files of these suffixes below a directory.
+
+    A directory that can't be listed is passed over: whoever looks at certificates need not see the keys beside them.
+    """
+    names = (Path(top, name) for top, _, inner in os.walk(directory) for name in inner)
+    return sorted(each for each in names if each.suffix.lower() in suffixes and os.path.isfile(each))  # noqa: PTH113 # never raises
 
 
 @contextlib.contextmanager

@@ -1,3 +1,4 @@
+import os
 import socket
 from pathlib import Path
 
@@ -29,6 +30,26 @@ def test_files_in_pem_and_der_and_whole_directories(pki: Pki, tmp_path: Path) ->
     everything = [found.certificate for found in read_target(str(pki.directory))]
     assert leaf in everything and len(everything) == len(set(everything)) == 4  # each once, keys and lists passed over
     assert load_certificates(issued.chain) == [leaf, ca]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="makes directories by their parents' descriptors")
+def test_a_directory_that_cannot_be_listed_hides_no_other(pki: Pki, tmp_path: Path) -> None:
+    """Below a name that is longer than the system takes (``/proc`` has others of the kind)."""
+    issued, top = pki.issue("agent", Purpose.CLIENT), tmp_path / "looked-at"
+    top.mkdir()
+    (top / "z.pem").write_bytes(issued.certificate.read_bytes())
+    at = os.open(top, os.O_RDONLY)
+    for _ in range(24):
+        os.mkdir("n" * 200, dir_fd=at)
+        below = os.open("n" * 200, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+    with pytest.raises(OSError, match="too long"):
+        list(top.rglob("*"))
+    (found,) = read_target(str(top))
+    assert found.place == str(top / "z.pem")
+    assert read_lists(str(top)) == []
 
 
 @pytest.mark.parametrize("data", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
