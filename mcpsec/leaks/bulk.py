@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mcpsec.leaks.findings import Match
-    from mcpsec.leaks.rulebook import Rule, Rulebook
+    from mcpsec.leaks.rulebook import Rulebook
 
     _Woken = tuple[dict[tuple[bytes, ...], list[int]], list[tuple[int, int, int]]]
 
-__all__ = ["Bulk", "available", "cached"]
+__all__ = ["Bulk", "available", "cached", "says_little"]
 
 GATES = (
     *((assignments, gate, assignments.REACH) for gate in assignments.GATES),
@@ -57,15 +57,6 @@ BESIDE = 64
 """The most text of a hit beside an everyday name: the gap and the secret-like word."""
 RARE = 5
 """From this length on a keyword is looked for as it stands."""
-BEGINNINGS = {
-    "discord-bot-token": (
-        r"(?:^|[^\w./-])(?:[MNO][\w-]{23,26}\.[\w-]{6}\.[\w-]"
-        r"|(?:[MNO][DTjz][AEIMQUYcgk][w-z0-5]){5}(?:[MNO][DTjz][AEIMQUYcgk]|[MNO][AQgw])?\.[\w-]{6}\.[\w-])"
-    ),
-    "facebook-app-access-token": r"(?:^|[^\w|])\d{15,16}[|%]",
-}
-"""What the matches of two rules without a literal begin with: with their whole patterns, which no byte says anything
-about beforehand, the database is half as large again, and a scan takes a fortieth longer."""
 
 
 def available() -> bool:
@@ -81,7 +72,8 @@ class Plan:
     """What goes into the database: for each expression its source and the rules (or the detector) that it wakes.
 
     A keyword that is long enough to be rare stands for its rules, since literals compile in no time and cost nothing
-    to look for; rules with a short one (``sk-``, ``key``) are looked for by their gate or whole pattern.
+    to look for; rules with a short one (``sk-``, ``key``) are looked for by their gate, by what their pattern begins
+    with where the rule says so, or by their whole pattern.
     """
 
     def __init__(self, book: Rulebook) -> None:
@@ -92,8 +84,8 @@ class Plan:
         for index, rule in enumerate(book.passing()):
             if not rule.pattern:
                 continue
-            if not rule.gate and any(_says_little(k) for k in rule.keywords):
-                self._add(_sought(book, rule), "pattern", [index])
+            if not rule.gate and any(says_little(k) for k in rule.keywords):
+                self._add(rule.beginning or rule.pattern, "pattern", [index])
                 continue
             for keyword in rule.keywords:
                 wakes = literals
@@ -310,15 +302,10 @@ class Bulk:
                 named.setdefault(rule.near, []).append(index)
             else:
                 reach = self.book.pattern(index).width + 16
-                after = 64 if how == "pattern" and _sought(self.book, rule) == rule.pattern else reach
+                after = 64 if how == "pattern" and not rule.beginning else reach
                 direct.append((index, reach, after))
         self._woken[number] = named, direct
         return named, direct
-
-
-def _sought(book: Rulebook, rule: Rule) -> str:
-    """What is looked for of a rule whose keywords say little: its pattern, unless less of it is enough."""
-    return rule.pattern if rule.id in book.own else BEGINNINGS.get(rule.id, rule.pattern)
 
 
 def _beside(keyword: str) -> str:
@@ -339,7 +326,7 @@ def _named(data: bytes, places: list[int], near: tuple[bytes, ...]) -> list[tupl
     return [(begin, end + NAMED_BEFORE) for begin, end in spans if not near or mentions(data[begin:end].lower(), near)]
 
 
-def _says_little(keyword: str) -> bool:
+def says_little(keyword: str) -> bool:
     """True for a keyword that so many texts hold that its rule's whole pattern is looked for instead."""
     return len(keyword) < RARE or keyword in FREQUENT or len(set(keyword)) == 1
 

@@ -173,7 +173,8 @@ def _own(path: str, document: dict[str, Any]) -> Configuration:
             "entropy": _number(table, "entropy", path),
         }
         row = row_of(full, path)
-        _expression(row[FIELDS.index("pattern")], path)  # as written, or made of names and a value
+        for name in ("pattern", "beginning"):  # as written, or made of names and a value
+            _expression(row[FIELDS.index(name)], path)
         made.rows.append(row)
         made.examples.append(
             (str(full.get("id")), _examples(full, "examples", path), _examples(full, "counter_examples", path))

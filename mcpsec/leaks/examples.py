@@ -6,12 +6,13 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.leaks.detection import direct
+from mcpsec.leaks.linear import ByteExpression
 from mcpsec.leaks.rulebook import packaged, rule_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mcpsec.leaks.rulebook import Rulebook
+    from mcpsec.leaks.rulebook import Rule, Rulebook
 
 __all__ = ["check", "examples", "text_of"]
 
@@ -42,6 +43,8 @@ def check(
 ) -> list[str]:
     """What fails: one line for each example that its rule does not find, or counter-example that it finds.
 
+    An example in which the rule's ``beginning`` does not stand where its pattern matches fails, too.
+
     A counter-example counts as refused when the rule gives it less than its own confidence (a wrong checksum).
     ``own`` are the examples of rules that ``book`` has beside the packaged ones.
     """
@@ -54,6 +57,8 @@ def check(
         for number, text in enumerate(wanted, 1):
             if not any(m.rule.id == rule_id for m in _matches(text, book)):
                 failures.append(f"{rule_id}: example {number} is not found")
+            elif rule.beginning and not _begins(rule, text):
+                failures.append(f"{rule_id}: example {number} does not begin as the rule says, so large input hides it")
         for number, text in enumerate(unwanted, 1):
             if any(m.rule.id == rule_id and m.confidence >= max(1, rule.confidence) for m in _matches(text, book)):
                 failures.append(f"{rule_id}: counter-example {number} is found")
@@ -63,3 +68,10 @@ def check(
 def _matches(text: str, book: Rulebook) -> list[Any]:
     data = text.encode()
     return direct(book, data, data.lower(), None)
+
+
+def _begins(rule: Rule, text: str) -> bool:
+    """Whether the rule's beginning stands wherever its pattern matches in a text."""
+    data, beginning = text.encode(), ByteExpression(rule.beginning)
+    places = [found.start() for found in ByteExpression(rule.pattern).finditer(data)]
+    return {found.start() for found in beginning.finditer(data)}.issuperset(places)

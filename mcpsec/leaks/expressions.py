@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cache_directory", "compiled", "expression", "keep", "let_go", "read_cache", "tag", "write_cache"]
 
-FORMAT = 9
+FORMAT = 10
 """Counts changes of what the caches hold."""
 _AMPLE = 12 << 20
 """Bytes of kept expressions, twice what all rules of one version need; what this run did not use is then let go."""

@@ -41,6 +41,7 @@ FIELDS = (
     "detector",
     "gate",
     "near",
+    "beginning",
 )
 REQUIRED = ("id", "title", "risk", "rotate", "confidence", "keywords")
 TEMPLATE = ("names", "slots", "value")
@@ -115,6 +116,7 @@ class Rule:
     detector: str
     gate: str
     near: tuple[bytes, ...]
+    beginning: str
     paths: str
 
     def __init__(self, values: Sequence[object]) -> None:
@@ -135,6 +137,7 @@ class Rule:
             self.detector,
             self.gate,
             self.near,
+            self.beginning,
         ) = values  # type: ignore[assignment]
         self.paths = ""
 
@@ -175,6 +178,8 @@ def row_of(table: dict[str, object], where: str) -> tuple[object, ...]:
         problem = "lacks pattern"
     elif table.get("check") and not _known_check(str(table["check"])):
         problem = f"names an unknown check {table['check']!r}"
+    elif table.get("beginning") and not table.get("pattern"):
+        problem = "has a beginning, but no pattern that begins so"
     if problem:
         raise ConfigurationError(f"rule {name} {problem}", path=where)
     keywords = table["keywords"]

@@ -32,6 +32,8 @@ RULE = '[[rules]]\nid = "own"\nkeywords = ["own"]\nconfidence = "high"\n'
             "examples of rule own must be a list of texts",
         ),
         (f"{RULE}pattern = 'own-(?P<secret>[a-z]+)'\nexamples = [{{parts = 1}}]", "must be a list of texts"),
+        (f"{RULE}pattern = 'own-(?P<secret>[a-z]+)'\nbeginning = 'own-(?=a)'", "not a regular expression in RE2"),
+        (f"{RULE}names = ['own']\nvalue = '[a-z]{{20}}'\nbeginning = 'own'", "has a beginning, but no pattern"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_file(text: str, said: str, tmp_path: Path) -> None:

@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 
 from mcpsec.leaks import checks, scan_bytes
+from mcpsec.leaks.bulk import says_little
 from mcpsec.leaks.detection import confirm
-from mcpsec.leaks.rulebook import LEVELS, packaged
+from mcpsec.leaks.rulebook import LEVELS, Rulebook, pack, packaged, row_of
 from mcpsec.leaks.templates import expand
 
 REQUIRED = {
     "id", "title", "provider", "family", "risk", "rotate", "source", "confidence", "keywords", "examples",
     "counter_examples",
 }  # fmt: skip
-OPTIONAL = {"pattern", "names", "slots", "value", "check", "entropy", "context", "description"}
+OPTIONAL = {"pattern", "beginning", "names", "slots", "value", "check", "entropy", "context", "description"}
 FILES = sorted(
     (file for file in resources.files("mcpsec.leaks").joinpath("rules").iterdir() if file.name.endswith(".toml")),
     key=lambda file: file.name,
@@ -112,7 +113,8 @@ def flaws(rule: dict[str, Any]) -> list[str]:
         "two examples that differ": len(texts) >= 2 and len(set(texts)) == len(texts),
         "two counter-examples": len(rule["counter_examples"]) >= 2,
         "every repeat is bounded": not UNBOUNDED.search(bare),
-        "no lookaround, which Hyperscan can't compile": not LOOKAROUND.search(pattern),
+        "no lookaround, which Hyperscan can't compile": not LOOKAROUND.search(pattern + rule.get("beginning", "")),
+        "a beginning is looked for": "beginning" not in rule or any(map(says_little, rule["keywords"])),
         "one group or one named secret": compiled(pattern).groups == 1 or "secret" in compiled(pattern).groupindex,
     }
     return [f"{rule['id']}: {what}" for what, holds in sound.items() if not holds]
@@ -166,3 +168,21 @@ def test_the_engine_itself_finds_every_example():
     from mcpsec.leaks.examples import check
 
     assert check() == []
+
+
+OWN = {
+    "id": "own-key", "title": "Own key", "risk": "A secret.", "rotate": "As you do.", "confidence": "high",
+    "keywords": ["own"], "pattern": r"\b(own[0-9]{2}-[a-z]{8})\b",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("beginning", "fits"), [(r"\bown[0-9]", True), (r"\bown7", False), (r"\b\d", False), (r"[0-9]{2}", False)]
+)
+def test_a_beginning_that_hides_matches_is_told(beginning: str, fits: bool) -> None:
+    """A large input is looked through for the beginning only: `rules test` says when it leaves an example out."""
+    from mcpsec.leaks.examples import check
+
+    book = Rulebook(pack([row_of({**OWN, "beginning": beginning}, "own.toml")], []))
+    found = check(book=book, own=[("own-key", ["own42-kqzvtwpx and own71-kqzvtwpx"], [])])
+    assert found == ([] if fits else ["own-key: example 1 does not begin as the rule says, so large input hides it"])
