@@ -47,13 +47,16 @@ _OPERATOR_STARTS = frozenset(bytes([byte]) for byte in b" \t\r\n,{:=!?|+-<>(*\"'
 _OPERATOR = expression(
     rb"""(?x)
       (?P<arg>[ \t]{1,4}(?=[^\s-]))                                              # --password VALUE (only after a dash)
-    | (?:\\?["'`\]]|\*|\[\d{0,4}\]){0,3}
+    | (?:["']\]\[["'][\w.@%-]{1,40}["']\]|(?:\\?["'`\]]|\*|\[\d{0,4}\]){0,3})
       (?: (?P<pair>(?:[ \t\r\n,]{1,30}
+                | :[ \t]{0,4}\{\s{0,30}(?=")
                 | [ \t]{0,4}\{\s{1,30}(?:(?:type|description|sensitive)[ \t]{0,12}=[^\n{}]{1,80}\n\s{0,30}){0,3}
                 | :[ \t]{0,4}\{?\r?\n                                                        # CloudFormation
                   (?:[ \t]{1,24}["']?(?:[Tt]ype|[Dd]escription|NoEcho|M(?:in|ax)Length)["']?:[^\n]{1,160}\n){1,5}
                   [ \t]{1,24})
-                \\?["']?(?:value|Value|[Dd]efault(?:_?[Vv]alue)?|content|val)\\?["']?[ \t]{0,4}[:=][ \t]{0,4})
+                (?:[ ]?"[A-Za-z]{2,20}":[ ]?(?:"[\w .,:-]{0,60}"|\w{1,8}),\s{1,20}){0,3}          # "type": "string",
+                \\?["']?(?:(?:Parameter)?[Vv]alue|[Dd]efault(?:_?[Vv]alue)?|content|val)\\?["']?
+                [ \t]{0,4}[:=][ \t]{0,4})
         | (?P<element></(?:key|name|string|param-name)>\s{0,30}<(?:string|value|param-value)[^<>]{0,20}>)
         | (?P<field>\){1,2}\.(?:val|type|fill|send_?[kK]eys|setValue)\([ \t]{0,4}(?=["'`])   # $('#password').val("...
                 | ,[ \t]{0,4}(?:with:|with[ \t]?=>)[ \t]{0,4}(?=["'`]))
@@ -90,19 +93,19 @@ _WRAPPER = expression(
     rb"\(?(?:(?:new )?(?:\[\])?[A-Za-z_][\w.:]{0,40}\([ \t]{0,2}|ConvertTo-SecureString (?:-String )?)(?=[\"'])"
 )
 _SAFE_WRAPPERS = expression(
-    rb"(?i)secretstr|securestring|string|byte|decode|quote|protect|password|credential|secret|buffer\.from|encode|key|token"
+    rb"(?i)secretstr|securestring|some\(|optional|string|byte|decode|quote|protect|password|credential|secret|buffer\.from|encode|key|token"
 )
 
 _KEYWORD = expression(_any_of(KEYWORDS))
 _FOREIGN = "|".join(k.decode() for k in KEYWORDS if not k.isascii())
-_PASSWORDS = "pass|pw|psw|psk|authtok|senha|contrase|kennwort|parola|haslo|wachtwoord|losenord|mdp"
+_PASSWORDS = "pass|pw|psw|psk|authtok|senha|contrase|kennwort|parola|haslo|wachtwoord|losenord|mdp|sifre|heslo"
 _PLAIN = "pass|secret|token|key|auth|cred"
 """Only after these does a value stand without an operator: ``--api-key VALUE``, ``password VALUE``."""
 _PLAIN_NAME = expression(rb"(?i)[\w.$-]{0,24}(?:pass|secret|token|key|auth|cred)[\w.-]{0,24}$")
 _TO_VALUE = (
-    r"[\w.$\x80-\xff-]*[\\\"'`\]*]*(?:\[[0-9]{0,4}\])?"
+    r"[\w.$\x80-\xff-]*[\\\"'`\]*]*(?:\[(?:[0-9]{0,4}|[\"'][\w.@%-]*[\"'])\])?"
     r"(?:[ \t]*(?:(?::|as)[ \t]*[A-Za-z_][\w.<>\[\]|?&'*]*[ \t]*=|\{[^{}\n]*\}[ \t]*=|[.|?:!<=+-]{0,2}[=:>-]|:?\*{1,2}:?|[,(<]|\bis|\bwas|\bare)[ \t]*(?:[\\(>|-]{0,2}\r?\n[ \t]*)?"  # noqa: E501
-    r"|[\r\n, ][ \t\r\n,]*\\?[\"']?(?:default_?)?(?:[Vv]alue|default|content|val)\\?[\"']?[ \t]*[:=][ \t]*|</[a-z-]{3,10}>\s*<[a-z-]{5,11}[^<>]*>)"  # noqa: E501
+    r"|[\r\n, ][ \t\r\n,]*\\?[\"']?(?:default_?|parameter)?(?:[Vv]alue|default|content|val)\\?[\"']?[ \t]*[:=][ \t]*|</[a-z-]{3,10}>\s*<[a-z-]{5,11}[^<>]*>)"  # noqa: E501
 )
 """Unbounded, unlike the walk: an automaton that need not count is a fraction of the size, and as much the quicker."""
 _FORMS = (
@@ -117,6 +120,9 @@ _FORMS = (
     r"`?[ \t]*\|[ \t]+`?[^\s|]{4}",
     r"[\"']?:[ \t]*\{?\r?\n[ \t]+[\"']?(?:type|description|noecho|m(?:in|ax)length)[\"']?:",
     r"[\"'][ \t]*\{",
+    r"\"[ \t]*:[ \t]*\{[ \t]*\r?\n?[ \t]*\"[A-Za-z]",
+    r"\",[ \t]*\r?\n?[ \t]*\"[A-Za-z]+\":",
+    r"[\"']?>\s*<!\[cdata\[",
     r"[ \t]+[A-Za-z0-9_+/=-]{20}",
     r"[ \t]+@?[\"'][^\s\"']{4}",
     r"[ \t]+(?:is |was )?`[^\s`]{6}",
@@ -156,7 +162,7 @@ CONFIG = frozenset(
 )
 
 
-SETTINGS = frozenset("env ini cfg conf cnf properties npmrc netrc".split())  # noqa: SIM905
+SETTINGS = frozenset("env ini cfg conf cnf properties npmrc netrc msmtprc fetchmailrc curlrc wgetrc".split())  # noqa: SIM905
 """Formats that have only names and values: what stands behind a name is meant as it stands."""
 
 
@@ -263,10 +269,9 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int, kind: str
     name = data[head:tail]
     while name[-1:] in b".-$" and len(name) > 1:
         name, tail = name[:-1], tail - 1
-    if _is_part(data, head, tail):
+    kind = _kind_of_key(data[max(0, head - 16) : head]) if kind == "key" else kind
+    if not kind or _is_part(data, head, tail):
         return
-    if kind == "key" and _QUALIFIED.search(data, max(0, head - 16), head):
-        kind = "apikey"
     before = data[max(0, head - 4) : head]
     operator = None
     if data[tail : tail + 1] in _OPERATOR_STARTS or before[-1:] in (b"<", b":"):
@@ -275,7 +280,7 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int, kind: str
         if b"=" in before:
             yield from _compared(book, data, kind, name, head)
         return
-    how = _way(operator, data[max(0, head - 8) : head], where, kind, name)
+    how = _way(operator, data[max(0, head - 16) : head], where, kind, name)
     if not how or (how in ("arg", "blank") and not _PLAIN_NAME.match(name)):
         return
     at = operator.end()
@@ -288,6 +293,7 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int, kind: str
         return
     begin, stop, quoted = found
     value = data[begin:stop].decode("utf-8", "replace")
+    kind = "apikey" if kind == "key" and _is_raw(data, begin, stop) else kind
     verdict = _judged(kind, value, quoted or _is_literal(kind, how, where, name), how, where, name, floor)
     rule = book.named(verdict[0]) if verdict else None
     if verdict and rule is not None:
@@ -295,6 +301,27 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int, kind: str
         if confidence > MEDIUM and where == "code" and _is_shown(data, head):
             confidence = MEDIUM
         yield Match(rule, begin, stop, value, confidence)
+
+
+CIPHER_KEYS = (16, 24, 32)
+"""Characters of a text that is the key of AES as it stands."""
+
+
+def _is_raw(data: bytes, begin: int, stop: int) -> bool:
+    """True for a literal of the length of a cipher's key of which the program takes the bytes."""
+    if stop - begin not in CIPHER_KEYS:
+        return False
+    return data.startswith(_BYTES_OF, stop + 1) or data.endswith(b"byte(", 0, begin - 1)
+
+
+_BYTES_OF = (b".getBytes(", b".encode(", b".toByteArray(")
+
+
+def _kind_of_key(before: bytes) -> str:
+    """What a bare ``key`` is for the word before it: a credential, any key, or nothing to keep."""
+    if before[-1:] != b" ":
+        return "key"
+    return "" if _LOOKED_UP.search(before) else "apikey" if _QUALIFIED.search(before) else "key"
 
 
 LARGEST_DOCUMENTED = 256 << 10
@@ -408,8 +435,12 @@ def _compared(book: Rulebook, data: bytes, kind: str, name: bytes, head: int) ->
         yield Match(rule, *found.span("value"), value, verdict[1])
 
 
-_DEFINES = (b"define('", b'define("')
-"""PHP's way to name a constant."""
+_DEFINES = tuple(
+    (call + quote).encode()
+    for call in ("define(", ".put(", ".set(", "etProperty(", "etOption(", ".option(", ".setParameter(", "putenv(")
+    for quote in "'\""
+)
+"""Calls that set what is named first to what comes next: a constant of PHP, an entry, a property."""
 LONGEST_COMPARED = 140
 _DOCUMENTS = expression(rb"[ \t]*(?:r|@(?:module|type)?doc[ \t]*(?:~[sS])?)?$")
 """What stands before a string that is a statement of its own in Python, or an attribute of documentation in Elixir."""
@@ -423,6 +454,10 @@ _SENTENCE = expression(rb"[ \t][^\s=:#;\\]{1,40}(?:[ \t][^\s=:]|[.!?]?\r?(?:\n|\
 """More words in a line of settings: a message, as catalogues of translations hold them."""
 _QUALIFIED = expression(rb"(?i)(?<![a-z])(?:api|access|secret|auth|authentication|encryption|signing|license) $")
 """Words that make a key of whatever kind a credential."""
+_LOOKED_UP = expression(
+    rb"(?i)(?<![a-z])(?:cache|primary|foreign|public|host|partition|sort|object|row|index|map|lookup) $"
+)
+"""Words that make a key something to look up, or something that everybody may have."""
 _NAMED_ELEMENT = expression(
     rb"<(?:entry|property|prop|param|parameter|setting|string|item|option|variable|secret|field|[a-z]{1,8}:(?:entry|property))"
     rb"\b[^<>]{0,80}=[\"'][\w.-]{0,60}\Z"
@@ -446,6 +481,10 @@ def _value(data: bytes, at: int, how: str, where: str, name: bytes, head: int) -
     if how in ("call", "next", "field"):
         return None
     if how in ("tag", "element"):
+        if data.startswith(b"<![CDATA[", at):
+            at += len(b"<![CDATA[")
+            stop = data.find(b"]]>", at, at + VALUE_BYTES)
+            return (at, stop, True) if stop > at else None
         stop = data.find(b"<", at, at + VALUE_BYTES)
         inner = data[at:stop].strip() if stop > at and data[stop + 1 : stop + 2] in (b"/", b"!") else b""
         at = data.find(inner, at)

@@ -49,6 +49,7 @@ Names that rules may use
 ``kubernetes-token``          service-account JWT (``kubernetes`` in issuer or ``kid`` header)
 ``mixed``                     has a digit and a letter
 ``strong``                    has three of: lower, upper, digit, other; or at least 20 characters
+``chosen``                    what a person or a generator would choose as a password; None for the former
 ============================  =========================================================================================
 """  # noqa: E501
 
@@ -420,6 +421,12 @@ def strong(value: str) -> Verdict:
     return sum(kinds) >= 3 or len(value) >= 20
 
 
+def chosen(value: str) -> Verdict:
+    """No word and no placeholder: what somebody, or a generator, made a password of."""
+    strength = None if is_reference(value) or spells_its_name(value) else password_strength(value)
+    return (strong(value) or None) if strength else False
+
+
 _ADDRESS = expression(r"[a-z0-9]{2,16}://|[~.]{0,2}/")
 """A password that names where it is kept."""
 
@@ -480,6 +487,7 @@ CHECKS: dict[str, Callable[[str], Verdict]] = {
     "slack": slack,
     "stripe": stripe,
     "strong": strong,
+    "chosen": chosen,
     "telegram-bot": telegram_bot,
     "twilio": twilio,
     "uuid": uuid,

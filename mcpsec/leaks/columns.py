@@ -1,8 +1,9 @@
 """Values whose name stands at the head of their column: tables of wikis, CSV files, SQL inserts.
 
 ``| host | password |`` and the row below it, ``user,password`` in a file's first line, ``INSERT INTO users (name,
-password) VALUES ('admin', '…')``: the name and the value are as far apart as the table is wide, so the fields of head
-and row are counted. The judgement is that of every other value beside a name, with less trust.
+password) VALUES ('admin', '…')``, ``COPY users (name, password) FROM stdin``: the name and the value are as far apart
+as the table is wide, so the fields of head and row are counted. The judgement is that of every other value beside a
+name, with less trust.
 """
 
 from __future__ import annotations
@@ -32,13 +33,22 @@ _TABLE = (
     rf"\|[^\n]{{0,300}}?\b{_WORD}[ \t*`]{{0,4}}\|[^\n]{{0,300}}\n[ \t>]{{0,8}}\|[ \t]{{0,8}}:?-{{2,80}}:?[ \t]{{0,8}}\|"
 )
 _CSV = rf"[\w \"'.,;\t-]{{0,400}}?{_WORD}\"?(?:[,;\t][\w \"'.,;\t-]{{0,400}})?\r?\n"
-GATES = (rf"(?i){_INTO}{_NAMES}{_VALUES}\(", f"(?i){_TABLE}", rf"(?i)\A(?:\xef\xbb\xbf)?{_CSV}")
+_COPY = r"\bcopy[ \t]+[\w.\"]{1,100}[ \t]*\("
+_STDIN = r"\)[ \t]+from[ \t]+stdin[^\n]{0,80};[ \t]*\r?\n"
+GATES = (
+    rf"(?i){_INTO}{_NAMES}{_VALUES}\(",
+    f"(?i){_TABLE}",
+    rf"(?i){_COPY}{_NAMES}{_STDIN}",
+    rf"(?i)\A(?:\xef\xbb\xbf)?{_CSV}",
+)
 
 _INSERTS = expression(rf"(?i){_INTO}(?P<head>{_NAMES}){_VALUES}(?=\()".encode())
 _TABLES = expression(
     rf"(?im)^[ \t>]{{0,8}}\|(?P<head>[^\n]{{0,300}}?\b{_WORD}[ \t*`]{{0,4}}\|[^\n]{{0,300}})\n"
     rf"[ \t>]{{0,8}}\|[ \t|:-]{{3,400}}\n".encode()
 )
+_COPIES = expression(rf"(?i){_COPY}(?P<head>{_NAMES}){_STDIN}".encode())
+"""How pg_dump writes rows: one a line, fields between tabs (PostgreSQL's COPY, "File Formats")."""
 _FIELD = expression(
     rb"\s*(?:N?'(?P<a>(?:[^'\\]|''|\\.){0,400})'|\"(?P<q>[^\"\n]{0,400})\"|(?P<bare>[^,()'\"]{0,200}))\s*(?=[,)])"
 )
@@ -53,6 +63,9 @@ def detect(
         if lower.find(b"values", start, end) >= 0:
             for head in _INSERTS.finditer(data, max(0, start), end):
                 yield from _inserted(book, data, head)
+        if lower.find(b"stdin", start, end) >= 0:
+            for head in _COPIES.finditer(data, max(0, start), end):
+                yield from _rows(book, data, head["head"].replace(b",", b"\t"), b"\t", head.end())
         if lower.find(b"|", start, end) >= 0:
             for head in _TABLES.finditer(data, max(0, start), min(len(data), end + 400)):
                 yield from _rows(book, data, head["head"], b"|", head.end())

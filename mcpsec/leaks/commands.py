@@ -6,10 +6,10 @@ so each idiom is one expression with the value as its group. The judgement of th
 
 from __future__ import annotations
 
-from mcpsec.leaks import devices
+from mcpsec.leaks import calls, devices
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
-from mcpsec.leaks.secrecy import LOW, MEDIUM, ends_lines, is_chosen_word, is_code, password_strength
+from mcpsec.leaks.secrecy import LOW, MEDIUM, ends_lines, is_chosen_word, is_code, is_fixed, password_strength
 from mcpsec.leaks.values import is_placeholder, is_reference
 
 TYPE_CHECKING = False
@@ -26,6 +26,14 @@ _QUOTED = r"[\"'](?P<quoted>[^\"'\r\n]{4,128})[\"']"
 _VALUE = rf"(?:{_QUOTED}|(?P<bare>[^\s\"'`<>|;&$(){{}},]{{4,128}}))"
 _USER = r"[\"'][^\"'\r\n:]{1,64}[\"'][ \t]*,[ \t]*"
 _BARE = r"(?P<bare>[^\s\"'`<>|;&$(){},]{4,128})"
+_LITERAL = r"(?P<bare>[^\s\"'`<>]{4,128})"
+"""In a file of settings, where no shell takes a sign for its own."""
+_LOGON = r"[\"']?\w{1,40}/(?P<bare>[^\s\"'`<>|;&(){},@/]{4,64})@(?://)?\w"
+"""Oracle's user/password@database."""
+_ACCOUNTS = (
+    r"chpasswd:[ \t]*\r?\n(?:[ \t]+expire:[^\n]{1,12}\n)?[ \t]+list:[ \t]*(?:\|-?)?[ \t]*\r?\n[ \t]+(?:-[ \t]+)?"
+)
+"""cloud-init's list of accounts."""
 _WORD = r"(?P<bare>[A-Za-z][\w$#]{3,127})"
 _CERTAIN = r"[\"']?[^\s\"'-][^\s\"']{0,80}[\"']?[ \t]+"
 _NAME = r"\w{0,40}(?:pass|secret|token|key|auth|cred)\w{0,24}"
@@ -90,7 +98,7 @@ IDIOMS = (
     ("passwordauthentication(", rf"passwordauthentication\([ \t]*{_USER}{_QUOTED}", _SQL),
     ("ftp_login(", rf"ftp_login\([^,\n]{{1,40}},[ \t]*{_USER}{_QUOTED}", _SQL),
     ("sequelize(", rf"sequelize\([ \t]*[\"'][^\"'\n]{{1,64}}[\"'][ \t]*,[ \t]*{_USER}{_QUOTED}", _SQL),
-    ("convertto-securestring", rf"convertto-securestring[ \t]+(?:-string[ \t]+)?{_QUOTED}", _SQL),
+    ("convertto-securestring", rf"convertto-securestring[ \t]+(?:-[a-z]{{5,11}}[ \t]+){{0,3}}{_VALUE}", _SQL),
     ("sp_addlogin", rf"sp_addlogin{_LOGIN}{_QUOTED}", _SQL),
     ("security_credentials", rf"security_credentials[ \t]*,[ \t]*{_QUOTED}", _SQL),
     (".load(", rf"\.load\([^()\n]{{1,60}},[ \t]*{_CHARACTERS}", _SQL),
@@ -100,7 +108,6 @@ IDIOMS = (
     ("login", rf"login[ \t]*[:=][ \t]*[\w.@-]{{2,64}}[ \t]+/[ \t]+{_BARE}", _SQL),
     ("credentials", rf"credentials[ \t]*[:=][ \t]*[\w.@-]{{2,64}}[ \t]*/[ \t]*{_BARE}", _SQL),
     (" pw ", rf" pw[ \t]+{_BARE}", _SQL),
-    ("jwt.", rf"jwt\.(?:sign|encode|verify|decode)\([^\n(),\"']{{1,60}},[ \t]*{_QUOTED}", _SECRET),
     ("secretkeyspec(", rf"secretkeyspec\([ \t]*{_QUOTED}\.getbytes", _SECRET),
     ("login(", rf"login\([ \t]*{_USER}{_QUOTED}", _SQL),
     ("login(", rf"login\([ \t]*[a-z_][\w.]{{1,40}}[ \t]*,[ \t]*{_QUOTED}[ \t]*\)", _SQL),
@@ -127,6 +134,24 @@ IDIOMS = (
     ("bindpw", rf"bindpw[ \t]+{_VALUE}", _SQL),
     ("machine", rf"machine\s{{1,4}}\S{{1,120}}\s{{1,4}}login\s{{1,4}}\S{{1,80}}\s{{1,4}}password\s{_VALUE}", _SQL),
     ("default login", rf"default[ \t]+login[ \t]+\S{{1,80}}[ \t]+password[ \t]+{_VALUE}", _SQL),
+    ("stats auth", rf"stats[ \t]+auth[ \t]+[^\s:]{{1,64}}:{_LITERAL}", _SQL),
+    ("setenv", rf"setenv[ \t]+{_NAME}[ \t]+{_VALUE}", _SQL),
+    ("setx", rf"setx[ \t]+(?:/m[ \t]+)?{_NAME}[ \t]+{_VALUE}", _SQL),
+    ("_param", rf"_param[ \t]+{_NAME}[ \t]+{_VALUE}", _SQL),
+    ("$user", rf"\$user\d{{1,3}}\$[ \t]*=[ \t]*{_LITERAL}", _SQL),
+    ("nickserv", rf"nickserv[^\n]{{0,24}}?identify[ \t]+(?:[\w-]{{1,30}}[ \t]+)??{_VALUE}", _SQL),
+    ("chpasswd:", rf"{_ACCOUNTS}[\w.-]{{1,32}}:{_LITERAL}", _SQL),
+    ("<auth-user-pass>", rf"<auth-user-pass>\s{{1,4}}\S{{1,64}}\s{{1,4}}{_LITERAL}", _SQL),
+    ("sqlplus", rf"sqlplus[ \t]+(?:-\w{{1,8}}[ \t]+){{0,3}}{_LOGON}", _OPTION),
+    *((word, rf"{word}[ \t]+{_LOGON}", _OPTION) for word in ("expdp", "impdp", "sqlldr")),
+    ("conn", rf"conn(?:ect)?[ \t]+{_LOGON}", _OPTION),
+    ("connect to ", rf"connect to \w{{1,30}}[ \t]+user[ \t]+\w{{1,40}}[ \t]+using[ \t]+{_VALUE}", _OPTION),
+    ("ssh-keygen", rf"ssh-keygen\b[^\n|;]{{0,120}}?[ \t](?-i:-N)[ \t]+{_VALUE}", _OPTION),
+    ("signtool", rf"signtool(?:\.exe)?[ \t]+sign\b[^\n]{{0,160}}?[ \t]/p[ \t]+{_VALUE}", _OPTION),
+    ("wpa_passphrase", rf"wpa_passphrase[ \t]+{_CERTAIN}{_VALUE}", _OPTION),
+    ("http", rf"https?[ \t]+[^\n|;]{{0,120}}?(?:-a|--auth)[ \t=]+[\"']?[\w.@-]{{1,64}}:{_VALUE}", _OPTION),
+    ("snmp", rf"{_SNMP}(?-i:-c)[ \t]+{_VALUE}", _OPTION),
+    *calls.IDIOMS,
     *devices.IDIOMS,
     *((f'{name}":', rf"{name}\"\s{{0,4}}:{_OBJECT}", _SECRET if name == "secret" else _SQL) for name in _NAMED),
     ("password", rf"password[\"'][^<>]{{0,200}}?\svalue=[ \t]?{_QUOTED}", _SQL),
@@ -162,7 +187,7 @@ def detect(
 
 
 def _judge(rule: str, value: str, *, bare: bool) -> int | None:
-    if is_reference(value) or is_placeholder(value) or is_code(value, quoted=True):
+    if is_reference(value) or is_placeholder(value) or is_code(value, quoted=True) or is_fixed(value):
         return None
     if any(map(str.isspace, value)) or (bare and value.startswith(("-", "/", "\\", "*"))):
         return None

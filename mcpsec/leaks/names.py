@@ -30,6 +30,8 @@ KEYWORDS = (
     b"wachtwoord",
     b"losenord",
     b"mdp",
+    b"sifre",
+    b"heslo",
     b"salt",
     b"nonce",
     b"cookie",
@@ -43,8 +45,8 @@ KEYWORDS = (
 """Every name of a secret holds one of these, in lower case."""
 
 _STEM = expression(
-    r"(?P<password>pass(?:[-_]?(?:w(?:or[dt]|d|rd)?|phrase|code|key))?|pwd|p?sswd|pswd?|psw|senha|contrase(?:n|\u00f1)a"
-    r"|kennwort|parola|haslo|wachtwoord|losenord|mdp(?![a-z])|pw(?![a-z])"
+    r"(?P<password>pass(?:[-_]?(?:w(?:or[dt]|d|rd)?|phrase|code|key)|e(?![a-z])|ord(?![a-z]))?|pwd|p?sswd|pswd?|psw|senha|contrase(?:n|\u00f1)a"
+    r"|kennwort|parola|haslo|wachtwoord|losenord|sifre(?:si)?(?![a-z])|heslo(?![a-z])|mdp(?![a-z])|pw(?![a-z])"
     r"|(?<![a-z])psk(?=_?\d?$)|pre[-_]?shared[-_]?key|authtok(?![a-z])"
     r"|\u043f\u0430\u0440\u043e\u043b\u044c?|\u5bc6\u7801|\u5bc6\u78bc|\ube44\ubc00\ubc88\ud638|\u30d1\u30b9\u30ef\u30fc\u30c9)"
     r"|(?P<secret>secret(?:[-_. ]?(?:access)?[-_. ]?key)?)"

@@ -28,6 +28,7 @@ __all__ = [
     "hides_sample",
     "is_chosen_word",
     "is_code",
+    "is_fixed",
     "is_variable",
     "is_weak_password",
     "judge",
@@ -85,7 +86,7 @@ _REGEX = expression(r"\\[dwsSDWb]|\[\^?[\w]-[\w]|\(\?[:=!P<]|\.\*|\.\+|\{\d+,\d*
 _EXPRESSION = expression(
     r"\$\{[\w.:\[\]@ -]*\}|\{\{[^{}]*\}\}|\$\([^()]*\)|#\{[^{}]*\}|<%|%>|%\(\w+\)|[\"'] ?\+|\+ ?[\"']|\|\||&&|=>|::|->|\(\)|\[\d*\]|\[['\"]|^[A-Za-z_$][\w$.]*\(|^!+[A-Za-z]|^&[A-Za-z]\w*$"  # noqa: E501
     r"|^\w+\.\w+\.\w+$(?<![0-9a-fA-F]{8})|^new |^function|^lambda|\\[nrt]$|%[sdv]$|^%[sdv]|\{[A-Za-z_]\w{2,}\}|\{\d?\}"
-    r"|^[A-Za-z_][\w.]*[\[({]$"
+    r"|^[A-Za-z_][\w.]*[\[({]$|@[A-Z][A-Z0-9]*_[A-Z0-9_]*@|%%[A-Z][A-Z0-9_]{2,}%%|__[A-Z][A-Z0-9]*_[A-Z0-9_]*__"
 )
 _IDENTIFIER = expression(r"^[A-Za-z_$@][A-Za-z0-9_$]*(?:(?:\.|::|->|-|:|\?\.)[A-Za-z_$][A-Za-z0-9_$]*)*[;,)]*$")
 _URL = expression(r"(?i)^(?:[a-z][a-z0-9+.-]{1,20}:)?//|^www\.|^mailto:|^data:|^urn:|^[\w.+-]+@[\w-]+(?:\.[\w-]+)+$")
@@ -130,6 +131,11 @@ _TYPES = frozenset(
     md5 bcrypt argon2 scrypt aes hs256 rs256 aws4-hmac-sha256
     """.split()  # noqa: SIM905
 )
+
+
+def is_fixed(value: str) -> bool:
+    """True for what a standard, a platform or a program fixes: dates, algorithms, encodings, names of constants."""
+    return _FIXED.match(value) is not None
 
 
 _PUNCTUATION = expression(r"[^A-Za-z0-9\s]")
@@ -303,7 +309,7 @@ _OWN_WORDS = frozenset(
     pass password passwd passwort pwd pw passphrase secret token key user username admin root test proxy api auth
     native caching sha default new old my the dev local db database value string private public client server reader
     writer secure strong valid invalid complex short good bad wrong correct another weak safe super very some initial
-    temp readonly your this is sample
+    temp readonly your this is sample field input param name column
     """.split()  # noqa: SIM905
 )
 
@@ -420,7 +426,7 @@ def judge(  # noqa: PLR0912
     if _UUID.match(value):
         return (rule, MEDIUM) if drawn and kind in ("secret", "token", "apikey") else None
     if not drawn:
-        if kind == "secret" and quoted and how == "assign" and kinds(value) >= 3 and _is_chosen_secret(value):
+        if kind == "secret" and quoted and how == "assign" and _is_chosen_secret(value):
             return rule, MEDIUM
         meant = kinds(value) >= 2 and digits_share(value) > 0
         return (rule, LOW) if (meant or hides_sample(value)) and not is_counted(value) else None
@@ -466,10 +472,17 @@ def hides_sample(value: str) -> bool:
 
 
 def ends_lines(value: str) -> bool:
-    """True for several lines in one literal, or a test of what ends a text: nobody can type that as a password."""
-    return "\\" in value and _LINE_ENDS.search(value) is not None
+    """True for several lines in one literal, or a test of what ends a text: nobody can type that as a password.
+
+    In what a generator drew, a backslash and an n are two characters of it: there are no lines of anything.
+    """
+    if "\\" not in value or _LINE_ENDS.search(value) is None:
+        return False
+    return not (_DRAWN_LINE.match(value) and kinds(value) == MOST_KINDS and wordiness(value.replace("\\", "")) < 0)
 
 
+MOST_KINDS = 4
+_DRAWN_LINE = expression(r"[^\s\\]{2,40}\\[nr][^\s\\]{2,40}$")
 SHORTEST_HIDDEN = 5
 _SCHEME = expression(r"(?i)^(?:bearer|basic|token|apikey)[ :]+")
 _WORDS = expression(r"^[A-Za-z][A-Za-z _.!?-]{5,160}$")

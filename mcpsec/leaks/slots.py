@@ -56,6 +56,8 @@ _HEADER_NAMES = frozenset(
     "authorization cookie x-auth authorization-header authorization_header auth-header auth_header".split()  # noqa: SIM905
 )
 _ENV_OPTIONS = frozenset(("-e", "--env"))
+_HEX_KEY = expression(r"(?:[0-9a-f]{32}|[0-9a-f]{48}|[0-9a-f]{64})$")
+"""Keys as services write them in hexadecimal; forty digits are a commit."""
 _FENCE = expression(rb"(?m)^[ \t>]*```[^\n]*\n([\s\S]*?)^[ \t>]*```")
 _PREFIXED = expression(r"[A-Za-z]{1,8}[-_](?P<rest>\w{3,32}$)")
 """What is left of ``sk-1234`` behind what may be a provider's prefix."""
@@ -211,9 +213,18 @@ def _candidates(leaf: Leaf, rest: tuple[str | int, ...]) -> Iterator[tuple[str, 
                 yield before.lstrip("-"), value, start
         elif _OPTION.match(before) and before not in _FLAGS:
             yield before.lstrip("-"), value, start
+        elif _stands_alone(before, value):
+            yield "k", value, start
     else:
         name = next((str(key) for key in reversed(rest) if isinstance(key, str)), "")
         yield from _stripped(name, value, start)
+
+
+def _stands_alone(before: str, value: str) -> bool:
+    """True for a key that a server takes by its place: drawn at random, behind what is run, which is no option."""
+    if not before or before.startswith("-") or value.isdigit():
+        return False
+    return _is_opaque(value) or (_HEX_KEY.match(value) is not None and looks_random(value))
 
 
 def _stripped(name: str, value: str, start: int) -> Iterator[tuple[str, str, int]]:
@@ -259,7 +270,7 @@ def _judge(name: str, raw: str) -> int | None:
     if name == "sample" or not value or is_reference(value) or _is_sample(value):
         return None
     if _SHORT_OPTION.match(name):
-        return MEDIUM if _is_opaque(value) else -1
+        return MEDIUM if _is_opaque(value) or _HEX_KEY.match(value) else -1
     kind = kind_of(name)
     if name.lower() in _HEADER_NAMES:
         kind = kind or "auth"

@@ -36,7 +36,7 @@ def test_one_file_imports_nothing_heavy(tmp_path):
     assert code == 0
     assert loaded & HEAVY == set()
     assert {name for name in loaded if name.startswith("mcpsec")} == {
-        "mcpsec", "mcpsec.leaks", "mcpsec.leaks.assignments", "mcpsec.leaks.checks", "mcpsec.leaks.columns", "mcpsec.leaks.command", "mcpsec.leaks.commands", "mcpsec.leaks.configuration",
+        "mcpsec", "mcpsec.leaks", "mcpsec.leaks.assignments", "mcpsec.leaks.calls", "mcpsec.leaks.checks", "mcpsec.leaks.columns", "mcpsec.leaks.command", "mcpsec.leaks.commands", "mcpsec.leaks.configuration",
         "mcpsec.leaks.connections", "mcpsec.leaks.console", "mcpsec.leaks.decoding", "mcpsec.leaks.detection", "mcpsec.leaks.devices",
         "mcpsec.leaks.expressions", "mcpsec.leaks.files", "mcpsec.leaks.findings", "mcpsec.leaks.hook", "mcpsec.leaks.keyblocks", "mcpsec.leaks.manifests",
         "mcpsec.leaks.names",
