@@ -322,6 +322,7 @@ asana-client-secret
 asana-oauth
 asana-personal-access-token
 ashby-api-key
+aspnet-machine-key
 assemblyai-api-key
 astronomer-api-token
 atera
@@ -437,6 +438,7 @@ buildkite-agent-token
 buildkite-api-token
 buildkite-cluster-token
 bulbul
+bundler-source-credentials
 buttercms
 bybit-api-secret
 caflou
@@ -528,6 +530,7 @@ commercejs
 companieshouse
 composio-api-key
 composio-mcp-server-url
+conda-channel-token
 configcat-sdk-key
 confluent-api-key
 confluent-api-secret
@@ -1428,6 +1431,7 @@ tenable-secret-key
 tencent-secret-id
 tencent-secret-key
 terraform-cloud-token
+terraform-random-password
 testrail-api-key
 the-odds-api-key
 thingsboard-device-token
