@@ -41,7 +41,7 @@ _NAME_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01
 )
 _NAMES_ONLY = bytes(byte if byte in _NAME_BYTES else 0 for byte in range(256))
 """Turns every byte that can't be part of a name into NUL, so that a name's beginning is found without a loop."""
-_OPERATOR_STARTS = frozenset(bytes([byte]) for byte in b" \t\r\n,{:=!?|+-<>(*\"'`]\\[")
+_OPERATOR_STARTS = frozenset(bytes([byte]) for byte in b" \t\r\n,{:=!?|+-<>(*\"'`]\\[\xef")
 """What may follow a name whose value comes; anything may when it is the name of a tag."""
 
 _OPERATOR = expression(
@@ -65,15 +65,15 @@ _OPERATOR = expression(
             (?: :[ \t]{0,4}(?:&(?:'[a-z]{1,10}[ ])?)?[A-Za-z_][\w.<>\[\]|?&'*]{0,40}[ \t]{0,4}=(?!=)  # name: str =
               | string[ \t]{1,4}=(?!=)
               | [Aa]s[ \t]{1,3}[A-Za-z.]{3,20}[ \t]{0,3}=(?!=) | \{[^{}\n]{0,30}\}[ \t]{0,2}=(?!=)
-              | :?\*{1,2}:?
+              | :?\*{1,2}:? | \xef\xbc\x9a
               | =>|:{1,3}=|={1,3}|!={1,2}|\?\?=?|\?=|\|\|=?|[.+]=|:-|::?|<-|->)
             [ \t]{0,12} (?:(?:\\|\(|>-?|\|-?)?\r?\n[ \t]{1,24})?)
         | (?P<tag>[^<>\n]{0,40}>(?:\s{0,30}<[Vv]alue>)?)
-        | (?P<call>\([ \t]{0,4}(?=["'`]))
+        | (?P<call>\([ \t]{0,4}(?=["'`]|[\w.]{1,40}\(["']))
         | (?P<next>[ \t]{0,4},[ \t]{0,4}(?:\r?\n[ \t]{1,24})?(?=\\?["'`]))
         | (?P<ticked>[ \t]{1,3}(?:is[ ]|was[ ])?(?=`[^\s`]{6,64}`))                          # password `value`
         | (?P<space>[ \t]{1,8}(?=@?["']))
-        | (?P<blank>[ \t]{1,3}(?=[A-Za-z0-9_+/=-]{20}))
+        | (?P<blank>[ \t]{1,3}\(?(?=[A-Za-z0-9_+/=-]{20}))
         | (?P<prose>(?:[ \t](?:for|of|on|to|at|in)[ \t](?:[\w.'`-]{1,30}[ \t]){1,6}|[ \t]{1,3})
             (?:is|was|are|=)[ \t]{0,2}:?[ \t]{1,3}(?=\S))
         | (?P<line>[ \t]{1,24}(?=[^\s=:|]\S{3,127}[ \t]{0,8}(?:\r?\n|\Z)))                # ENV PASSWORD value
@@ -123,7 +123,8 @@ _FORMS = (
     r"\"[ \t]*:[ \t]*\{[ \t]*\r?\n?[ \t]*\"[A-Za-z]",
     r"\",[ \t]*\r?\n?[ \t]*\"[A-Za-z]+\":",
     r"[\"']?>\s*<!\[cdata\[",
-    r"[ \t]+[A-Za-z0-9_+/=-]{20}",
+    r"[ \t]+\(?[A-Za-z0-9_+/=-]{20}",
+    r"\xef\xbc\x9a[ \t]*[^\s]{4}",
     r"[ \t]+@?[\"'][^\s\"']{4}",
     r"[ \t]+(?:is |was )?`[^\s`]{6}",
     r"[ \t](?:for|of|on|to|at|in)[ \t][\w.'` \t-]*[ \t](?:is|was|are|=)[ \t]*:?[ \t]+[^\s]",
@@ -253,7 +254,16 @@ def _name(data: bytes, at: int) -> tuple[int, int]:
     floor = at - NAME_BYTES if at > NAME_BYTES else 0
     rest = _NAME_REST.match(data, at)
     tail = rest.end() if rest else at
-    return floor + data[floor:at].translate(_NAMES_ONLY).rfind(b"\0") + 1, max(tail, at + 1)
+    head = floor + data[floor:at].translate(_NAMES_ONLY).rfind(b"\0") + 1
+    if _WIDE in data[head:tail]:
+        head = max(head, data.rfind(_WIDE, head, at) + len(_WIDE) + 1)
+        wide = data.find(_WIDE, at, tail)
+        tail = wide if wide >= 0 else tail
+    return head, max(tail, at + 1)
+
+
+_WIDE = b"\xef\xbc"
+"""How a full-width sign begins in UTF-8: the colon and the brackets of Chinese and Japanese end a name."""
 
 
 def _named(book: Rulebook, data: bytes, where: str, head: int, tail: int, floor: int) -> Iterator[Match]:
@@ -354,7 +364,7 @@ def _is_part(data: bytes, head: int, tail: int) -> bool:
         return True
     if before[-1:] == b"\\" and before[-2:-1].isalpha() and data[head : head + 1].isupper():  # Acme\\Auth\\Password
         return True
-    if before.endswith(b"${") and data[head:tail] == b"PWD":
+    if before.endswith(b"${") and (data[head:tail] == b"PWD" or after == b":+"):  # ${NAME:+what then stands here}
         return True
     return before[-1:] in b"/%\\#" and after[:1] in _QUOTES and data[tail + 1 : tail + 2] in b",\n\r"  # "/etc/passwd",
 
@@ -459,7 +469,7 @@ _LOOKED_UP = expression(
 )
 """Words that make a key something to look up, or something that everybody may have."""
 _NAMED_ELEMENT = expression(
-    rb"<(?:entry|property|prop|param|parameter|setting|string|item|option|variable|secret|field|[a-z]{1,8}:(?:entry|property))"
+    rb"<(?:entry|property|prop|param|parameter|setting|string|item|option|variable|secret|field|[a-z]{1,8}:(?:entry|property)|stringProp)"
     rb"\b[^<>]{0,80}=[\"'][\w.-]{0,60}\Z"
 )
 """``<entry key="password">``: the value of the attribute says what the element's content is."""
@@ -471,7 +481,7 @@ _NO_ARGUMENT = expression(_OPERATOR.pattern.replace(rb"(?P<arg>[ \t]{1,4}(?=[^\s
 def _value(data: bytes, at: int, how: str, where: str, name: bytes, head: int) -> tuple[int, int, bool] | None:
     """Where the value stands, and whether it is quoted."""
     quoted = _QUOTED.match(data, at)
-    if quoted is None and how in ("assign", "arg"):
+    if quoted is None and how in ("assign", "arg", "call"):
         wrapper = _WRAPPER.match(data, at)
         if wrapper and _SAFE_WRAPPERS.search(wrapper.group()):
             quoted = _QUOTED.match(data, wrapper.end())

@@ -25,7 +25,10 @@ __all__ = ["GATES", "REACH", "detect"]
 REACH = 1024
 """The longest head that is looked at, in bytes."""
 MOST_ROWS = 200
-_WORD = r"(?:pass(?:word|wd|phrase|code)?|pwd|passwort|wachtwoord|contrase|senha|secret|token|api[ _-]?key)"
+_WORD = (
+    r"(?:pass(?:word|wd|phrase|code)?|pwd|passwort|wachtwoord|contrase|senha|mdp\w{0,8}|mot_?de_?passe|kennwort|sifre"
+    r"|heslo|haslo|parola|secret|token|api[ _-]?key)"
+)
 _INTO = r"\binto[ \t]+[^\s(]{1,100}\s{0,20}\("
 _NAMES = rf"[^()]{{0,400}}?{_WORD}[^()]{{0,400}}"
 _VALUES = r"\)\s{0,40}values\s{0,20}"
@@ -52,6 +55,7 @@ _COPIES = expression(rf"(?i){_COPY}(?P<head>{_NAMES}){_STDIN}".encode())
 _FIELD = expression(
     rb"\s*(?:N?'(?P<a>(?:[^'\\]|''|\\.){0,400})'|\"(?P<q>[^\"\n]{0,400})\"|(?P<bare>[^,()'\"]{0,200}))\s*(?=[,)])"
 )
+_DIGEST = expression(r"[0-9a-fA-F]{32}$|[0-9a-fA-F]{40}$|[0-9a-fA-F]{64}$|[0-9a-fA-F]{128}$")
 _LINE = expression(rb"[^\r\n]{1,2000}")
 
 
@@ -86,6 +90,8 @@ def _judged(book: Rulebook, column: tuple[str, str], start: int, raw: bytes) -> 
         return
     begin = start + raw.find(value)
     text = value.decode("utf-8", "replace")
+    if kind == "password" and _DIGEST.match(text):
+        return  # a program's own table holds what it hashed
     verdict = judge(kind, text, quoted=True, how="cell", where="text", name=name)
     rule = book.named(verdict[0]) if verdict else None
     if verdict and rule is not None:

@@ -14,6 +14,7 @@ from mcpsec.leaks.values import is_placeholder, is_reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterator, Sequence
 
     from mcpsec.leaks.rulebook import Rulebook
@@ -52,6 +53,9 @@ _OBJECT = (
     r"\s{0,80}\"value\"\s{0,2}:\s{0,2}\"(?P<quoted>[^\"\r\n]{4,128})\""
 )
 """A value with its type beside it: parameters of Azure's templates, outputs and state of Terraform."""
+_EQUALS = r"[\w`\"]{1,30}[ \t]*=[ \t]*N?"
+_WHERE = rf"[ \t]+where[ \t]+{_EQUALS}'{_NAME}'"
+"""The row of a table of settings by its name."""
 _OPTION, _SQL, _SECRET = "command-line-credentials", "generic-password", "generic-secret"
 
 IDIOMS = (
@@ -141,6 +145,8 @@ IDIOMS = (
     ("$user", rf"\$user\d{{1,3}}\$[ \t]*=[ \t]*{_LITERAL}", _SQL),
     ("nickserv", rf"nickserv[^\n]{{0,24}}?identify[ \t]+(?:[\w-]{{1,30}}[ \t]+)??{_VALUE}", _SQL),
     ("chpasswd:", rf"{_ACCOUNTS}[\w.-]{{1,32}}:{_LITERAL}", _SQL),
+    ("passwd/", rf"passwd/[\w-]{{0,24}}password(?:-again)?[ \t]+password[ \t]+{_LITERAL}", _SQL),
+    ("update ", rf"update[ \t]+[\w.`\"]{{1,64}}[ \t]+set[ \t]+{_EQUALS}{_QUOTED}{_WHERE}", _SECRET),
     ("<auth-user-pass>", rf"<auth-user-pass>\s{{1,4}}\S{{1,64}}\s{{1,4}}{_LITERAL}", _SQL),
     ("sqlplus", rf"sqlplus[ \t]+(?:-\w{{1,8}}[ \t]+){{0,3}}{_LOGON}", _OPTION),
     *((word, rf"{word}[ \t]+{_LOGON}", _OPTION) for word in ("expdp", "impdp", "sqlldr")),
@@ -160,6 +166,11 @@ IDIOMS = (
 
 GATES = tuple(f"(?i){source}" for _, source, _ in IDIOMS)
 _TABLE = [(word.encode(), expression(f"(?i){source}".encode()), rule) for word, source, rule in IDIOMS]
+_BY_WORD = [
+    (word, [(idiom, rule) for begins, idiom, rule in _TABLE if begins == word])
+    for word in dict.fromkeys(begins for begins, _, _ in _TABLE)
+]
+"""Each word is looked for once, whatever it begins."""
 _PORTS = expression(r"^\d{1,5}(?:[:/-]\w{1,5})*$")
 """What `-p` also takes: ``-p 8080:80``, ``-p 53/udp``."""
 _FORM = expression(rb"(?i)<input\b[^<>]{0,200}type=[\"']$")
@@ -169,21 +180,25 @@ def detect(
     book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]], floor: int = 0
 ) -> Iterator[Match]:
     """Every password in one of the idioms whose first word starts in one of the spans."""
-    for word, idiom, name in _TABLE:
-        rule = book.named(name)
-        if rule is None:
-            continue
+    for word, idioms in _BY_WORD:
         for start, end in spans:
             at = lower.find(word, start, end)
             while at >= 0:
-                found = idiom.match(data, at)
-                if found and (word != b"password" or _FORM.search(data, max(0, at - 240), at)):
-                    group = "quoted" if "bare" not in idiom.groupindex or found["bare"] is None else "bare"
-                    value = found[group].decode("utf-8", "replace")
-                    confidence = _judge(name, value, bare=group == "bare")
-                    if confidence is not None:
-                        yield Match(rule, *found.span(group), value, confidence)
+                for idiom, name in idioms:
+                    yield from _at(book, data, word, idiom.match(data, at), name)
                 at = lower.find(word, at + 1, end)
+
+
+def _at(book: Rulebook, data: bytes, word: bytes, found: re.Match[bytes] | None, name: str) -> Iterator[Match]:
+    """What an idiom found, if that is a password and the configuration left its rule on."""
+    if found is None or (word == b"password" and not _FORM.search(data, max(0, found.start() - 240), found.start())):
+        return
+    group = "quoted" if "bare" not in found.re.groupindex or found["bare"] is None else "bare"
+    value = found[group].decode("utf-8", "replace")
+    confidence = _judge(name, value, bare=group == "bare")
+    rule = book.named(name) if confidence is not None else None
+    if rule is not None and confidence is not None:
+        yield Match(rule, *found.span(group), value, confidence)
 
 
 def _judge(rule: str, value: str, *, bare: bool) -> int | None:

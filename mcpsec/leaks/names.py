@@ -37,6 +37,7 @@ KEYWORDS = (
     b"cookie",
     b"_pat",
     "\u043f\u0430\u0440\u043e\u043b".encode(),
+    "\u041f\u0430\u0440\u043e\u043b".encode(),
     "\u5bc6\u7801".encode(),
     "\u5bc6\u78bc".encode(),
     "\ube44\ubc00\ubc88\ud638".encode(),

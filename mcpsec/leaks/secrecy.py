@@ -426,7 +426,7 @@ def judge(  # noqa: PLR0912
     if _UUID.match(value):
         return (rule, MEDIUM) if drawn and kind in ("secret", "token", "apikey") else None
     if not drawn:
-        if kind == "secret" and quoted and how == "assign" and _is_chosen_secret(value):
+        if kind == "secret" and (quoted or where == "settings") and how == "assign" and _is_chosen_secret(value):
             return rule, MEDIUM
         meant = kinds(value) >= 2 and digits_share(value) > 0
         return (rule, LOW) if (meant or hides_sample(value)) and not is_counted(value) else None
@@ -542,6 +542,7 @@ def _opaque(kind: str, value: str, how: str) -> int:
     strong = size >= 20 and (variety >= 3 or (variety == 2 and digits_share(value) >= 0.1 and wordiness(value) < 0))
     strong = (strong and not hexadecimal) or (hexadecimal and size >= 32)
     if kind == "key":
+        strong = strong or (how == "assign" and size >= 16 and variety >= 3 and wordiness(value) < 0)
         return MEDIUM if strong and how != "next" else LOW
     if how == "blank":
         return MEDIUM if strong or (size >= 24 and variety >= 2) else LOW

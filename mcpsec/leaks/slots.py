@@ -45,6 +45,8 @@ _FLAGS = frozenset(("-m", "-q", "-y"))
 _SET_BEFORE = expression(r"(?:^|\s)(?P<name>[A-Z][A-Z0-9_]{1,80})=(?P<value>[^\s\"'=:]{1,4096})(?=\s)")
 """``API_KEY=value server --option``: what a shell gives to the program behind it."""
 _QUERY = expression(r"[?&;](?P<name>[\w.-]{1,64})=(?P<value>[^&#\s]{4,4096})")
+_SEGMENT = expression(r"(?<=/)(?P<value>[A-Za-z0-9]{32,128})(?=/|$|\?)")
+"""A part of an address's path that is long enough for a key; identifiers in paths are shorter or UUIDs."""
 _USERINFO = expression(
     r"(?i)^[a-z][a-z0-9+.-]{1,30}://[^/?#\s:@]{0,128}:(?P<password>[^/?#\s]{1,256})@(?P<host>[^/?#\s:]+)"
 )
@@ -258,6 +260,9 @@ def _of_url(value: str, start: int) -> Iterator[tuple[str, str, int]]:
         named = is_reference(plain) or is_placeholder(plain) or is_code(plain, quoted=True)
         weak = sample or named or (password_strength(plain) or 0) < MEDIUM
         yield ("sample" if weak else "password"), password, start + found.start("password")
+    for segment in [] if sample else _SEGMENT.finditer(value):
+        if _is_opaque(segment["value"]):
+            yield "k", segment["value"], start + segment.start("value")
     for query in _QUERY.finditer(value):
         yield ("sample" if sample else query.group("name")), query.group("value"), start + query.start("value")
 
@@ -272,6 +277,8 @@ def _judge(name: str, raw: str) -> int | None:
     if _SHORT_OPTION.match(name):
         return MEDIUM if _is_opaque(value) or _HEX_KEY.match(value) else -1
     kind = kind_of(name)
+    if name.lower().startswith("x-") and not kind and _is_opaque(value) and not name.lower().endswith("id"):
+        kind = "apikey"
     if name.lower() in _HEADER_NAMES:
         kind = kind or "auth"
     if not kind or any(c.isspace() for c in value) or len(value) < 4:

@@ -84,7 +84,7 @@ _REFERENCE = expression(
     r"""(?xis)^(?:
       \$\{[A-Za-z_.!#][\w.:/?=+,@ -]*(?:\[[^\]]*\])?(?:[:?+|-].*)?\}.*   # shell, compose, VS Code inputs: ${VAR}, ${input:x}
     | \$\{\{.* | \$\([^()]*(?:\).*)?$          # workflow expression, command substitution
-    | [\\/]*\$\$?[A-Za-z_][A-Za-z0-9_]*(?:[:.\[-].*|,?\{\{.*)?$   # $VAR, $env:VAR, $VAR{{ before a template's part
+    | [\\/]*\$\$?[A-Za-z_][A-Za-z0-9_]*(?:[:.\[/-].*|,?\{\{.*)?$   # $VAR, $VAR/path, $env:VAR, $VAR{{ before a template's part
     | \$\{[A-Za-z_]\w*(?:\[[^\]]*\])?(?:[/%\#^,@]|:[?+=]).*   # ${VAR//a/b}, ${VAR%.txt}, and ${VAR:?message cut off at a blank
     | \$\{[A-Za-z_]\w*:?[-+?=]\$.*           # ${VAR:-$(cat file)}, cut off at a quote
     | (?:\$\{?[A-Za-z_]\w*\}?[^\w$]*){2,}$    # "$VAR|$OTHER"

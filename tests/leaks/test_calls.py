@@ -72,6 +72,23 @@ TWINS = {
     "another's column": ("a.sql", "COPY public.files (id, sha256) FROM stdin;\n1\t{}\n\\.", None, HEX * 2),
     "a word of Turkish": ("a.php", "$sifre = '{}';", SECRET, "sifre"),
     "a word of French": ("a.py", "mot_de_passe = '{}'", SECRET, "mot_de_passe"),
+    "an interceptor": ("A.java", 'new BasicAuthRequestInterceptor("svc", "{}")', SECRET, "password"),
+    "a driver of Oracle": ("a.py", "cx_Oracle.connect('hr', '{}', 'db/orcl')", SECRET, "password"),
+    "a cipher's passphrase": ("a.js", "CryptoJS.AES.encrypt(JSON.stringify(data), '{}')", SECRET, "utf-8"),
+    "an answer of the installer": ("preseed.cfg", "d-i passwd/root-password password {}", SECRET, "${{PW1}}"),
+    "a row by its name": ("a.sql", "UPDATE config SET value = '{}' WHERE name = 'smtp_password'", SECRET, "changeme"),
+    "a row of another name": ("a.sql", "UPDATE config SET value = '{}' WHERE name = 'theme'", None, SECRET),
+    "a column in French": ("a.sql", "INSERT INTO u (id, mot_de_passe) VALUES (1, '{}')", SECRET, "NULL"),
+    "a column of digests": ("a.sql", "INSERT INTO u (id, password) VALUES (1, '{}')", "zkvmq12w", f"{HEX}8f1e2d3c"),
+    "a full-width colon": ("a.md", "\u5e10\u53f7 admin \u5bc6\u7801\uff1a{}", SECRET, "\u8bf7\u8f93\u5165\u5bc6\u78011"),
+    "a capital of Cyrillic": ("a.md", "\u041f\u0430\u0440\u043e\u043b\u044c: {}", SECRET, "<\u043f\u0430\u0440\u043e\u043b\u044c1>"),
+    "decoded on the way": ("A.java", 'm.setCipherKey(Base64.decode("{}"));', "ULZtHI4DOsa+gQsKL8PEGg==", "your-cipher-key1"),
+    "a key in brackets": ("a.md", "rotate the API key ({}) soon", "7qxoXhO91RTO7MeBzHDcySuB5fu8HGRb", "see the documentation1"),
+    "an element of JMeter": ("a.jmx", '<stringProp name="HTTPSampler.password">{}</stringProp>', SECRET, "${{password1}}"),
+    "a chosen secret in settings": ("sip.conf", "secret={}", "korsu9876", "secret123"),
+    "a short key": ("a.php", "define('MERCHANT_KEY', '{}');", "Kf0ElTELYCRPklZl", "YourMerchantKey1"),
+    "what stands if it is set": ("a.yaml", "command: redis ${{REDIS_PASSWORD:+--requirepass {}}}", None, "${{REDIS_PASSWORD1}}"),
+    "a variable in a pattern": ("a.sh", "sed -i 's/^DB_PASSWORD=.*/DB_PASSWORD={}/' f", None, "$NEW_PG1"),
     "a template's mark": ("a.properties", "db.password=pre-{}", SECRET, "@DB_PASSWORD1@"),
     "a drawn backslash": ("a.yaml", "password: '{}'", "Kq7\\nx2Vb9!", "first1\\nsecond line"),
 }  # fmt: skip
@@ -91,6 +108,22 @@ def test_it_is_found(grammar):
 def test_its_twin_is_not(grammar):
     path, text, _, harmless = TWINS[grammar]
     assert not found(path, text.format(harmless))
+
+
+SERVERS = {
+    "a key in the path": ('"url": "https://mcp.acme.io/s/{}/sse"', "HaEX5IKMRsyjPKGtHzYf5Al9xwyOhmE6", "HaEX5IKMRsyj"),
+    "the path of a sample": ('"url": "https://mcp.example.com/s/{}/sse"', None, "HaEX5IKMRsyjPKGtHzYf5Al9xwyOhmE6"),
+    "a header of its own": ('"headers": {{"X-Access": "{}"}}', "ZY6G3g6znqNrknCgCyhbETAAK1u3aqGM", "${{ACCESS1}}"),
+    "a header's identifier": ('"headers": {{"X-Team-Id": "{}"}}', None, "ZY6G3g6znqNrknCgCyhbETAAK1u3aqGM"),
+}
+
+
+@pytest.mark.parametrize("slot", SERVERS)
+def test_slots_of_a_remote_server(slot):
+    text, secret, harmless = SERVERS[slot]
+    document = '{{"mcpServers": {{"s": {{"type": "http", "url": "https://a.io", {}}}}}}}'
+    assert not found("mcp.json", document.format(text.format(harmless)))
+    assert secret is None or found("mcp.json", document.format(text.format(secret)))
 
 
 def test_the_key_of_a_cache_is_none():
