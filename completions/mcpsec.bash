@@ -261,6 +261,7 @@ adyen-hmac
 age-post-quantum-secret-key
 age-secret-key
 agora-app-certificate
+agora-certificate-by-name
 aikido-ci-token
 airbrake
 airbrake-api-key
@@ -275,6 +276,7 @@ akeyless-access-key
 alchemy-api-key
 alchemy-auth-token
 algolia-admin-key
+algolia-client-key
 alibaba-access-key-id
 alibaba-access-key-secret
 alienvault
@@ -1110,6 +1112,7 @@ openrouteservice-key
 openshift-token
 openuv
 openweather-api-key
+openweather-appid
 opsgenie
 opsgenie-api-key
 optimizely-token
