@@ -171,10 +171,14 @@ def write_output(path: Path, data: bytes, mode: int | None = None) -> None:
 
 def resolved(path: Path) -> Path:
     """The file that a path leads to. Raises OSError when its links lead in a circle."""
+    circle = OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     try:
-        return path.resolve()
+        target = path.resolve()
     except RuntimeError as error:  # Python 3.11 and 3.12 have no better word for it
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
+        raise circle from error
+    if target.is_symlink():  # Python 3.13 leaves it as it is, and it would be replaced
+        raise circle
+    return target
 
 
 def _replace(

@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import weakref
 from dataclasses import field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -161,6 +162,7 @@ class Ledger:
                 isolation_level=None,
                 check_same_thread=False,
             )
+            weakref.finalize(self, self._db.close)  # who drops a ledger need not say so
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA synchronous = FULL")
             if self.writable:

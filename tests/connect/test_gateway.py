@@ -302,6 +302,7 @@ async def test_a_renewed_certificate_is_presented_without_a_restart(tmp_path: An
             content = json.dumps({"jsonrpc": "2.0", "id": body["id"], "result": {}}).encode()
             head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
             writer.write(head.encode() + content)
+        writer.close()
 
     listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server.server_context())
     url = f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}/mcp"

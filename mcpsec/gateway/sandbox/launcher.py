@@ -23,6 +23,7 @@ import signal
 import stat
 import struct
 import sys
+import warnings  # noqa: F401 # os.execvp imports it by itself, when the library may be out of reach already
 from contextlib import suppress
 from typing import Any, NoReturn
 
