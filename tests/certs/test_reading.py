@@ -45,8 +45,6 @@ def test_a_directory_that_cannot_be_listed_hides_no_other(pki: Pki, tmp_path: Pa
         os.close(at)
         at = below
     os.close(at)
-    with pytest.raises(OSError, match="too long"):
-        list(top.rglob("*"))
     (found,) = read_target(str(top))
     assert found.place == str(top / "z.pem")
     assert read_lists(str(top)) == []
