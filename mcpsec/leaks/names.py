@@ -186,7 +186,8 @@ def _goes_on(low: str, stem: re.Match[str], after: str, before: str) -> bool:
     """True for a stem that only begins a longer word: ``passenger``, ``keyboard``, ``PASSTHROUGH`` among capitals."""
     if (stem.group() == "pass" and after[:2].lower() == "es") or low[: stem.end()].endswith("libsecret"):
         return True  # several passes; the library
-    if sum((letter >= "\u0370") + (letter >= "\u3000") for letter in after if letter.isalpha()) > LONGEST_ENDING:
+    foreign = "" if after.isascii() else filter(str.isalpha, after)
+    if sum((letter >= "\u0370") + (letter >= "\u3000") for letter in foreign) > LONGEST_ENDING:
         return True  # a sentence in a script that needs no blanks
     if not after[:1].isalpha() or _JOINED_AFTER.match(low[stem.end() :]):
         return False

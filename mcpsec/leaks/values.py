@@ -172,11 +172,12 @@ def _run_share(text: str) -> float:
 def _has_runs(text: str, share: float, every: int = 1) -> bool:
     """True when more than a share of the characters lies in runs; or does if only every so-manyth is looked at.
 
-    Three characters in a run have two even steps, so too few of those decide without a closer look: that is the rule.
+    Three characters in a run have two even steps, and fewer than eight belong to each row's part that is found in turn:
+    where these are too few, as they mostly are, nobody need look closer.
     """
     parts = [text[start::every] for start in range(every)] if every > 1 else [text]
     together = "\0".join(parts).lower()
-    if _even(_steps(together)) * 1.5 <= share * len(text) and not _TYPED.search(together):
+    if _even(_steps(together)) * 1.5 + 8 * len(_TYPED.findall(together)) <= share * len(text):
         return False
     return all(_run_share(part) > share for part in parts)
 
@@ -185,11 +186,11 @@ def _steps(low: str) -> list[int]:
     """How far each character is from the one before; 9 and 0 are neighbours, as on a keyboard."""
     codes = low.encode() if low.isascii() else [*map(ord, low)]
     steps = [*map(sub, codes[1:], codes)]
-    if "90" in low or "09" in low:
-        steps = [
-            1 if pair == -9 and low[i] == "9" else -1 if pair == 9 and low[i] == "0" else pair
-            for i, pair in enumerate(steps)
-        ]
+    for pair, step in (("90", 1), ("09", -1)):
+        at = low.find(pair)
+        while at >= 0:
+            steps[at] = step
+            at = low.find(pair, at + 1)
     return steps
 
 
