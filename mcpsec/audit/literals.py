@@ -10,7 +10,8 @@ import re
 from urllib.parse import parse_qsl, urlsplit
 
 from mcpsec.leaks.names import kind_of
-from mcpsec.leaks.secrecy import is_code, is_weak_password
+from mcpsec.leaks.programs import is_code
+from mcpsec.leaks.secrecy import is_weak_password
 from mcpsec.leaks.values import is_placeholder, is_reference
 
 __all__ = ["is_literal_secret", "query_secret", "refers", "secret_name", "url_password"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mcpsec.leaks.rulebook import Rulebook
 
-__all__ = ["GATES", "REACH", "detect", "stretch", "surroundings"]
+__all__ = ["GATES", "REACH", "detect", "stretch"]
 
 NAME_BYTES = 64
 VALUE_BYTES = 2048
@@ -148,41 +148,8 @@ GATES = (
 """The same walk as expressions, for engines that look for all rules at once; they may find more than it does, not less.
 
 But for a name alone at a line's beginning: that means something in settings only, which are few and small (see
-:func:`surroundings`), and looking for it everywhere would cost as much as all the others.
+:func:`mcpsec.leaks.surroundings.surroundings`), and looking for it everywhere would cost as much as all the others.
 """
-
-CODE = frozenset(
-    """
-    py pyi js mjs cjs ts tsx jsx java kt kts scala groovy go rs c h cc cpp cxx hpp hh m mm cs fs vb swift rb erb
-    php pl pm lua dart ex exs erl hs ml clj cljs elm r jl nim zig v sol proto d pas coffee vue svelte gradle as
-    hx cls trigger ps1 psm1 bas tsv svh rake gemspec podspec ru rakefile gemfile vagrantfile podfile fastfile
-    """.split()  # noqa: SIM905
-)
-CONFIG = frozenset(
-    "yaml yml toml json jsonc json5 tfvars xml plist config".split()  # noqa: SIM905
-)
-
-
-SETTINGS = frozenset("env ini cfg conf cnf properties npmrc netrc msmtprc fetchmailrc curlrc wgetrc".split())  # noqa: SIM905
-"""Formats that have only names and values: what stands behind a name is meant as it stands."""
-
-
-_SURROUNDINGS = {
-    **dict.fromkeys(CONFIG, "config"),
-    **dict.fromkeys(SETTINGS, "settings"),
-    **dict.fromkeys(CODE, "code"),
-}
-
-
-def surroundings(name: str | None) -> str:
-    """``code``, ``settings``, ``config`` or ``text``, from a file's name."""
-    if not name:
-        return "text"
-    base = (name.replace("\\", "/") if "\\" in name else name).rpartition("/")[2].lower()
-    where = _SURROUNDINGS.get(base[base.rfind(".") + 1 :])
-    if where != "code" and base.startswith(".env"):
-        return "settings"
-    return where or ("config" if base in ("dockerfile", "credentials", "config") else "text")
 
 
 def stretch(data: bytes, end: int) -> tuple[int, int]:

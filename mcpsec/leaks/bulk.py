@@ -25,6 +25,7 @@ from mcpsec.leaks.detection import (
 from mcpsec.leaks.expressions import read_cache, write_cache
 from mcpsec.leaks.findings import merge
 from mcpsec.leaks.rulebook import FREQUENT, SLOT_BEFORE_GAP, SLOT_GAP, SLOT_WORDS, is_common, is_short
+from mcpsec.leaks.surroundings import surroundings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ class Bulk:
     ) -> list[Match]:
         """The same answer as :func:`mcpsec.leaks.detection.find`; ``hits`` where :meth:`hits` was asked already."""
         hits = self.hits(data) if hits is None else hits
-        where = "" if path is None else assignments.surroundings(path)
+        where = "" if path is None else surroundings(path)
         if not hits and where != "settings":
             return []  # a configuration has hits: its marks are expressions too
         leads = self._leads(data, hits)

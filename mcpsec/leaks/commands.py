@@ -9,7 +9,8 @@ from __future__ import annotations
 from mcpsec.leaks import calls, devices
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
-from mcpsec.leaks.secrecy import LOW, MEDIUM, ends_lines, is_chosen_word, is_code, is_fixed, password_strength
+from mcpsec.leaks.programs import is_code
+from mcpsec.leaks.secrecy import LOW, MEDIUM, ends_lines, is_chosen_word, is_fixed, password_strength
 from mcpsec.leaks.values import is_placeholder, is_reference
 
 TYPE_CHECKING = False

@@ -8,12 +8,12 @@ from __future__ import annotations
 from mcpsec.leaks import checks
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
+from mcpsec.leaks.programs import is_code
 from mcpsec.leaks.secrecy import (
     HIGH,
     LOW,
     MEDIUM,
     hides_sample,
-    is_code,
     is_weak_password,
     password_strength,
     spells_its_name,

@@ -13,6 +13,7 @@ from mcpsec.leaks import assignments, columns, commands, connections, decoding, 
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask, merge
 from mcpsec.leaks.rulebook import SHORT_GAP, SHORTEST_LONG, SLOT_BEFORE_GAP, SLOT_GAP, SLOT_WORDS, is_common, packaged
+from mcpsec.leaks.surroundings import surroundings
 from mcpsec.leaks.values import entropy, is_counted, kinds, randomness
 
 TYPE_CHECKING = False
@@ -66,7 +67,7 @@ def find(data: bytes, *, path: str | None = None, floor: int = 1, book: Rulebook
 
 def direct(book: Rulebook, data: bytes, lower: bytes, path: str | None, floor: int = LOW) -> list[Match]:
     """Every match in the text as it stands, overlaps included; those below the ``floor`` may be left out."""
-    where = assignments.surroundings(path)
+    where = surroundings(path)
     matches: list[Match] = []
     for index, spans in _awake(book, lower):
         for begin, end in spans:
@@ -80,7 +81,7 @@ def finish(
     book: Rulebook, data: bytes, lower: bytes, path: str | None, matches: list[Match], floor: int
 ) -> list[Match]:
     """What both ways of looking end with: the slots of client configurations, then one match a place."""
-    if assignments.surroundings(path) != "code" and slots.is_configuration(lower):
+    if surroundings(path) != "code" and slots.is_configuration(lower):
         matches = slots.judged(book, data, path, matches)
     matches = [_shown(match, data) for match in matches]
     return [m for m in resolve(matches, floor) if not book.is_public(m.value)] if matches else []

@@ -7,12 +7,12 @@ import sys
 from itertools import chain
 from time import perf_counter
 
-from mcpsec.leaks.assignments import surroundings
 from mcpsec.leaks.detection import find, locate
 from mcpsec.leaks.expressions import keep
 from mcpsec.leaks.files import BLOCK, COPIED, OVERLAP, Buffer, Copies, Problem, Skipped, TooLarge, is_binary, read, walk
 from mcpsec.leaks.findings import Finding, level
 from mcpsec.leaks.rulebook import FIELDS, Rulebook, pack, packaged
+from mcpsec.leaks.surroundings import surroundings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 from mcpsec.leaks.names import kind_of
-from mcpsec.leaks.secrecy import HIGH, LOW, MEDIUM, hides_sample, is_code, is_weak_password, password_strength
+from mcpsec.leaks.programs import is_code
+from mcpsec.leaks.secrecy import HIGH, LOW, MEDIUM, hides_sample, is_weak_password, password_strength
 from mcpsec.leaks.urlquote import unquote
 from mcpsec.leaks.values import digits_share, is_placeholder, is_reference, kinds, looks_random, wordiness
 
