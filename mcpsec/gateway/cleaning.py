@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswerCleaner"]
 
-_MEMBERS = ("result", "error", "params")
+_ENVELOPE = frozenset({"jsonrpc", "id"})
 _BINARY = frozenset({"image", "audio"})
 _MOST_DETAIL = 400
 _MOST_DEPTH = 200
+_TOO_DEEP = "nested-too-deeply"
 _BLOCK = "certificate-or-key"
 _certificates = re2.compile(
     r"(?s)-----BEGIN [A-Z0-9 ]{1,40}-----.*?(?:-----END [A-Z0-9 ]{1,40}-----|$)|\b(?:MII[A-Za-z0-9+/=\r\n]{200,})"
@@ -90,11 +91,12 @@ class AnswerCleaner:
         if self.is_clean(frame, data):
             return changed
         rules: list[str] = []
-        for member in _MEMBERS:
-            if member in frame:
-                frame[member] = _redacted(frame[member], "", 0, rules)
+        for member, value in frame.items():
+            if member not in _ENVELOPE:
+                frame[member] = _redacted(value, "", 0, rules)
+        _clean_names(frame, rules)
         if not rules:
-            return changed
+            return True  # written again: what came twice, of which our reader has dropped the first, is not passed on
         exchange.redactions += len(rules)
         for rule in rules:
             exchange.guard("secret-blocked" if self._secrets == "block" else "secret-redacted", rule)
@@ -105,7 +107,7 @@ class AnswerCleaner:
 
 def _hides_secret(frame: dict[str, Any]) -> bool:
     """Whether a message's words deserve the long look: the text may hide them in escapes."""
-    words = "\n".join(_strings([frame.get(member) for member in _MEMBERS]))
+    words = "\n".join(_strings(frame))
     return _is_suspicious(words.encode("utf-8", "surrogatepass"))
 
 
@@ -126,7 +128,7 @@ def _strings(value: Any) -> Iterator[str]:
             yield each
         elif isinstance(each, dict):
             pending += each.values()
-            pending += [f"{key}={inner}" for key, inner in each.items() if isinstance(inner, str)]
+            pending += [f"{key}={inner}" if isinstance(inner, str) else key for key, inner in each.items()]
         elif isinstance(each, list):
             pending += each
 
@@ -135,17 +137,36 @@ def _redacted(value: Any, key: str, depth: int, rules: list[str]) -> Any:
     """A value without its secrets; the rule of each goes to ``rules``. ``key`` is the name that it stands under."""
     if isinstance(value, str):
         return _redacted_text(value, key, rules)
-    if depth > _MOST_DEPTH:
+    if not isinstance(value, dict | list):
         return value
+    if depth > _MOST_DEPTH:  # what is not looked at is not passed on
+        rules.append(_TOO_DEEP)
+        return f"[REDACTED:{_TOO_DEEP}]"
     if isinstance(value, dict):
         binary = value.get("type") in _BINARY
         for name, each in value.items():
-            if not (binary and name == "data"):
+            if not (binary and name == "data" and isinstance(each, str)):
                 value[name] = _redacted(each, name, depth + 1, rules)
-    elif isinstance(value, list):
+        _clean_names(value, rules)
+    else:
         for index, each in enumerate(value):
             value[index] = _redacted(each, key, depth + 1, rules)
     return value
+
+
+def _clean_names(members: dict[str, Any], rules: list[str]) -> None:
+    """Take secrets out of the names of members; their order stays, and each member has a name of its own."""
+    shown = {name: _redacted_text(name, "", rules) for name in members}
+    if all(name == other for name, other in shown.items()):
+        return
+    kept = list(members.items())
+    members.clear()
+    for name, value in kept:
+        other, number = shown[name], 1
+        while other in members:
+            number += 1
+            other = f"{shown[name]} {number}"
+        members[other] = value
 
 
 def _redacted_text(text: str, key: str, rules: list[str]) -> str:
@@ -219,10 +240,13 @@ def _concealed(exchange: Exchange, value: Any, depth: int) -> tuple[Any, bool]:
     if isinstance(value, str):
         shown = _concealed_text(exchange, value)
         return shown, shown is not value
-    if depth > _MOST_DEPTH:
+    if not isinstance(value, dict | list):
         return value, False
+    if depth > _MOST_DEPTH:
+        exchange.guard("error-hidden", _TOO_DEEP)
+        return f"[{_TOO_DEEP}]", True
     changed = False
-    for key, each in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+    for key, each in value.items() if isinstance(value, dict) else enumerate(value):
         value[key], hidden = _concealed(exchange, each, depth + 1)
         changed = changed or hidden
     return value, changed

@@ -46,6 +46,13 @@ async def test_a_list_that_can_be_read_but_not_written_is_refused() -> None:
 
 TOKEN = "ghp_" + "wWPw5k4aXcaT4fNP0UcnZwJUVFk6LO2bVxWr"[:36]
 ORDINARY = b'{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"hello"}],"isError":false}}'
+
+
+def shaped(content: bytes) -> bytes:
+    """An ordinary answer with this in it."""
+    return ORDINARY.replace(b'"isError"', b'"structuredContent":{"found":%b},"isError"' % content)
+
+
 RESULTS: dict[str, tuple[bytes, str | None]] = {
     "an ordinary one": (ORDINARY, None),
     "an id that is a text": (ORDINARY.replace(b'"id":1', b'"id":"a"'), None),
@@ -53,6 +60,27 @@ RESULTS: dict[str, tuple[bytes, str | None]] = {
     "a secret": (ORDINARY.replace(b"hello", TOKEN.encode()), ""),
     "a secret in escapes": (ORDINARY.replace(b"hello", b"gh\\u0070_" + TOKEN[4:].encode()), ""),
     "a certificate": (ORDINARY.replace(b"hello", b"-----BEGIN CERTIFICATE-----"), ""),
+    "a secret as a name": (shaped(b'{"%b":1}' % TOKEN.encode()), ""),
+    "a secret as a name in escapes": (shaped(b'{"gh\\u0070_%b":[]}' % TOKEN[4:].encode()), ""),
+    "a name that is none": (shaped(b'{"text\\u0020of the token":1}'), None),
+    "a secret far down": (shaped(b"[" * 230 + b'"%b"' % TOKEN.encode() + b"]" * 230), ""),
+    "a secret in escapes far down": (shaped(b"[" * 600 + b'"gh\\u0070_%b"' % TOKEN[4:].encode() + b"]" * 600), ""),
+    "a text far down": (shaped(b"[" * 600 + b'"\\u0061"' + b"]" * 600), None),
+    "a secret that a second result hides": (
+        ORDINARY.replace(b'"result"', b'"result":"%b","result"' % TOKEN.encode()),
+        "",
+    ),
+    "a result that comes twice": (ORDINARY.replace(b'"result"', b'"result":{},"result"'), None),
+    "a secret beside the result": (ORDINARY.replace(b'"id"', b'"debug":{"x":"%b"},"id"' % TOKEN.encode()), ""),
+    "a secret in escapes beside the result": (
+        ORDINARY.replace(b'"id"', b'"debug":"gh\\u0070_%b","id"' % TOKEN[4:].encode()),
+        "",
+    ),
+    "a member beside the result": (ORDINARY.replace(b'"id"', b'"debug":{"x":"a\\u0020b"},"id"'), None),
+    "a secret where a picture's bytes belong": (
+        shaped(b'{"type":"image","data":{"x":"%b"}}' % TOKEN.encode()),
+        "",
+    ),
     "an error with a trace": (ORDINARY.replace(b"false", b"true").replace(b"hello", b"goroutine 7 [running]"), ""),
     "a list": (ORDINARY.replace(b'"content"', b'"tools":[{"name":"hidden"}],"x"'), ""),
     "no JSON": (ORDINARY[:-1], "answer-not-json"),
@@ -86,6 +114,7 @@ async def test_a_tools_result_is_judged_by_its_own_bytes(name: str) -> None:
         assert inspected.data is data
     else:
         assert inspected.answers
+        assert not guard.ordinary("demo")(data)
         assert inspected.data not in (None, data)
         shown = str(inspected.data)
         assert not any(word in shown for word in (TOKEN, TOKEN[4:], "BEGIN", "goroutine", "hidden"))

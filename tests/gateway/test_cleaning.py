@@ -150,6 +150,30 @@ def test_pass_and_block() -> None:
     assert cleaned(result("fine"), secrets="block") == json.dumps(result("fine"))
 
 
+def test_names_keep_their_places_and_stay_apart() -> None:
+    frame = result("fine", structuredContent={"a": 1, f"{TOKEN}": 2, f"{TOKEN[:-1]}x": 3, "b": {f"{TOKEN}": 4}})
+    assert TOKEN[4:-1] not in cleaned(frame)
+    shown = frame["result"]["structuredContent"]
+    first, second = list(shown)[1:3]
+    assert first.startswith("[REDACTED:") and second == f"{first} 2"
+    assert list(shown.values()) == [1, 2, 3, {first: 4}]
+    assert list(shown)[::3] == ["a", "b"]
+
+
+def test_the_inside_of_a_server_is_hidden_far_down_too() -> None:
+    deep: Any = TRACES["go"]
+    for _ in range(230):
+        deep = [deep]
+    for frame in (
+        {"jsonrpc": "2.0", "id": 1, "error": {"code": -1, "message": "x", "data": deep}},
+        {**result("x", structuredContent={"a": deep}), "id": 2},
+    ):
+        frame.get("result", {})["isError"] = True
+        assert "goroutine" not in cleaned(frame)
+    shallow = {"jsonrpc": "2.0", "id": 1, "error": {"code": -1, "message": "x", "data": [[["no such ticket"]]]}}
+    assert "no such ticket" in cleaned(shallow)
+
+
 def test_hostile_depth_and_keys_raise_nothing() -> None:
     deep: Any = TOKEN
     for _ in range(250):
