@@ -16,6 +16,7 @@ import orjson
 
 from mcpsec.gateway.tasks import STATUS_NOTIFICATIONS, TaskTable, task_made_by
 from mcpsec.protocol import codes
+from mcpsec.protocol.jsonrpc import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.pins import PinWatch
     from mcpsec.gateway.policy import Policy
 
-__all__ = ["AnswerGuard", "Inspected"]
+__all__ = ["ANSWERS_ANOTHER", "AnswerGuard", "Inspected"]
 
 _LISTS = {
     "tools": ("tool", "name"),
@@ -40,6 +41,8 @@ _ORDINARY = frozenset({"content", "isError", "structuredContent", "resultType", 
 _FRAME = frozenset({"jsonrpc", "id", "result"})
 _IDS = (int, str, type(None))
 _GREETINGS = frozenset({"initialize", "server/discover"})
+ANSWERS_ANOTHER = "answer-to-another"
+"""The rule for what answers another request than the one it came for."""
 
 
 class Inspected(NamedTuple):
@@ -74,29 +77,34 @@ class AnswerGuard:
         self._cleaners = cleaners or {}
         self._tasks = tasks or TaskTable()
 
-    def ordinary(self, upstream: str) -> Callable[[bytes], bool]:
+    def ordinary(self, upstream: str) -> Callable[[bytes, Any], bool]:
         """What tells whether a message of that upstream is a clean result of a tool, in which nothing has to change.
 
-        Nearly all answers to a tool's call are. Of any other ``inspect`` has to say what becomes of it.
+        It gets the message and the id of the call. Nearly all answers to a tool's call are; of any other ``inspect``
+        has to say what becomes of it.
         """
         cleaner, loads = self._cleaners.get(upstream), orjson.loads
 
-        def is_ordinary(data: bytes) -> bool:
+        def is_ordinary(data: bytes, id: Any) -> bool:
             try:
                 frame = loads(data)
             except orjson.JSONDecodeError:
                 return False
-            return _is_ordinary(frame) and (cleaner is None or cleaner.is_clean(frame, data))
+            return _is_ordinary(frame) and frame.get("id") == id and (cleaner is None or cleaner.is_clean(frame, data))
 
         return is_ordinary
 
-    def inspect(self, exchange: Exchange, data: bytes) -> Inspected:
-        """Inspect one message as bytes; when nothing had to change, ``data`` of the result is the very same object."""
+    def inspect(self, exchange: Exchange, data: bytes, *, alone: bool = False) -> Inspected:
+        """Inspect one message as bytes; when nothing had to change, ``data`` of the result is the very same object.
+
+        One that comes ``alone`` must be the answer to the exchange's request. An answer to another shows that the
+        connection is out of step, and may be meant for another client.
+        """
         try:
             frame = orjson.loads(data)
         except orjson.JSONDecodeError:
             return Inspected(None, rule="answer-not-json")
-        if exchange.kind == "tool" and _is_ordinary(frame):
+        if exchange.kind == "tool" and _is_ordinary(frame) and not (alone and _answers_another(exchange, frame)):
             cleaner = self._cleaners.get(exchange.upstream)
             if cleaner is None or cleaner.is_clean(frame, data):
                 return Inspected(data, answers=True)
@@ -105,6 +113,8 @@ class AnswerGuard:
         id, has_method = frame.get("id"), "method" in frame
         if not isinstance(id, _IDS) or (has_method and not isinstance(frame["method"], str)):
             return Inspected(None, rule="answer-not-a-message")
+        if alone and _answers_another(exchange, frame):
+            return Inspected(None, rule=ANSWERS_ANOTHER)
         passed, changed = self.check(exchange, frame, data)
         request = id if has_method else None
         if not passed:
@@ -224,6 +234,14 @@ def _is_ordinary(frame: Any) -> bool:
         and result.get("cacheScope", "private") == "private"
         and isinstance(frame.get("id"), _IDS)
     )
+
+
+def _answers_another(exchange: Exchange, frame: dict[str, Any]) -> bool:
+    """Whether a message is the answer to another request; an error may say that it does not know to which (null)."""
+    message, id = exchange.message, frame.get("id")
+    if message is None or message.kind is not Kind.REQUEST or "method" in frame or id == message.id:
+        return False
+    return "result" in frame or ("error" in frame and id is not None)
 
 
 def _greeting(pins: PinWatch, result: dict[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
-from mcpsec.gateway.upstreams.http_client import UpstreamResponse
+from mcpsec.gateway.upstreams.http_client import Cut, UpstreamResponse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,13 +26,6 @@ if TYPE_CHECKING:
     from mcpsec.gateway.upstreams.sending import Sender
 
 __all__ = ["Call"]
-
-
-class Cut(Protocol):
-    """Where an answer is to come from: ``abort`` says that nobody waits for it any more."""
-
-    def abort(self) -> None:
-        """Without effect once the answer has come."""
 
 
 class Response(Protocol):
@@ -73,25 +66,26 @@ class Call:
 
     def set_known(self, head: AnswerHead, body: bytes) -> None:
         """The answer has come, with a head that came before. Nearly always there is nothing to it."""
-        self.connection = None  # it is others' again
+        connection, self.connection = self.connection, None  # it is others' again
         sender, exchange, ordinary = self.sender, self._exchange, False
+        message = exchange.message
         exchange.upstream_ms = (perf_counter() - self.started) * 1000
         try:
-            if sender is not None and sender.is_ordinary(body):
+            if sender is not None and message is not None and sender.is_ordinary(body, message.id):
                 sender.ended_well(self.period)
                 ordinary = True
         except Exception:
             ordinary = False  # the long way meets it again, and says so
         if not ordinary:
-            self._end(UpstreamResponse(head, body))
+            self._end(UpstreamResponse(head, body, connection))
             return
         self._over = True
         self._answered(self._chain.finished(exchange, Answer(head.status, [], body, head.lines)))
 
     def set_result(self, response: Response) -> None:
         """The answer has come; it is still in the hands of the parser, so it gets its turn later."""
-        if response.stream is None:
-            self.connection = None  # it is others' again
+        if isinstance(response, UpstreamResponse) and response.stream is None:
+            response.source, self.connection = self.connection, None  # it is others' again
         asyncio.get_running_loop().call_soon(self._end, response)
 
     def set_exception(self, fault: UpstreamFault) -> None:

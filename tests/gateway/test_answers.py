@@ -114,7 +114,7 @@ async def test_a_tools_result_is_judged_by_its_own_bytes(name: str) -> None:
         assert inspected.data is data
     else:
         assert inspected.answers
-        assert not guard.ordinary("demo")(data)
+        assert not guard.ordinary("demo")(data, 1)
         assert inspected.data not in (None, data)
         shown = str(inspected.data)
         assert not any(word in shown for word in (TOKEN, TOKEN[4:], "BEGIN", "goroutine", "hidden"))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from mcpsec.gateway.answers import ANSWERS_ANOTHER
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.sessions import TooManySessionsError
 from mcpsec.gateway.state import StoreUnavailableError
@@ -234,8 +235,11 @@ class HttpUpstream:
             return Answer(response.status, headers)
         if response.content_type != b"application/json":
             return self._not_json(exchange, response)
-        inspected = self.guard.inspect(exchange, response.body)
+        # Errors of HTTP itself have ids of all sorts (the SDK's servers say "server-error").
+        inspected = self.guard.inspect(exchange, response.body, alone=response.status == 200)
         if inspected.data is None:
+            if inspected.rule == ANSWERS_ANOTHER:
+                response.distrust()
             return self.unusable(inspected)
         return Answer(response.status, headers, inspected.data)
 
@@ -363,9 +367,9 @@ class HttpUpstream:
 
     async def _open_own_session(self, lane: Lane) -> bytes:
         params = {"protocolVersion": LATEST_LEGACY, "capabilities": {}, "clientInfo": CLIENT_INFO}
-        body = encode_request(self._next_id(), "initialize", params)
-        response = await self._post(lane, body, [])
-        self.catalogue.greeting = await self._result_of(response, self._own_id)
+        own_id = self._next_id()
+        response = await self._post(lane, encode_request(own_id, "initialize", params), [])
+        self.catalogue.greeting = await self._result_of(response, own_id)
         id = response.fields.get(b"mcp-session-id", b"")
         headers = _session_headers(id, LATEST_LEGACY)
         _drop(await self._post(lane, encode_notification("notifications/initialized"), headers))
@@ -411,6 +415,9 @@ class HttpUpstream:
                 raise UpstreamFault("the upstream's stream can't be read") from None
             finally:
                 response.stream.close()
+        if response.status == 200 and not _answers(response.body, id):
+            response.distrust()
+            raise UpstreamFault("the upstream answered another request")
         return _result(response.body, response.status)
 
     async def _result_in(self, stream: BodyStream, id: str | int) -> dict[str, Any]:
@@ -449,6 +456,15 @@ def _drop(response: UpstreamResponse) -> None:
 def _session_headers(id: bytes, version: str) -> Headers:
     headers = [(b"mcp-protocol-version", version.encode())]
     return [(b"mcp-session-id", id), *headers] if id else headers
+
+
+def _answers(data: bytes, id: str | int) -> bool:
+    """Whether a body is no result of another request."""
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return True  # it is nobody's
+    return not isinstance(value, dict) or "result" not in value or value.get("id") == id
 
 
 def _is_response(data: bytes) -> bool:

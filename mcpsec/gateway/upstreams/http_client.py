@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mcpsec.gateway.upstreams.known_answers import AnswerHead
 
-__all__ = ["HttpPool", "UpstreamConnection", "UpstreamFault", "UpstreamResponse", "UpstreamTimeout", "Waiting"]
+__all__ = ["Cut", "HttpPool", "UpstreamConnection", "UpstreamFault", "UpstreamResponse", "UpstreamTimeout", "Waiting"]
 
 # Servers close idle connections after 5 s (uvicorn) or more: we let go first, so that no request meets a closing one.
 _IDLE_SECONDS = 4.0
@@ -49,17 +49,26 @@ class UpstreamTimeout(UpstreamFault):
     """The upstream did not answer within the deadline."""
 
 
+class Cut(Protocol):
+    """Where an answer is to come from: ``abort`` says that nobody waits for it any more."""
+
+    def abort(self) -> None:
+        """Take nothing more from there."""
+
+
 class UpstreamResponse:
     """An answer's head, with its whole body, or with ``stream`` for an event stream.
 
-    ``known`` is its head when that came before: then the fields are the head's own and must not be changed.
+    ``known`` is its head when that came before: then the fields are the head's own and must not be changed. ``source``
+    is the connection that it came on, where there is one.
     """
 
-    __slots__ = ("body", "content_type", "fields", "known", "status", "stream")
+    __slots__ = ("body", "content_type", "fields", "known", "source", "status", "stream")
 
-    def __init__(self, known: AnswerHead | None = None, body: bytes = b"") -> None:
+    def __init__(self, known: AnswerHead | None = None, body: bytes = b"", source: Cut | None = None) -> None:
         self.known = known
         self.body = body
+        self.source = source
         self.stream: BodyStream | None = None
         if known is None:
             self.status = 0
@@ -68,6 +77,11 @@ class UpstreamResponse:
             """The media type without parameters, in lower case."""
         else:
             self.status, self.fields, self.content_type = known.status, known.fields, known.content_type
+
+    def distrust(self) -> None:
+        """It is another request's answer: so would be all that comes behind it."""
+        if self.source is not None:
+            self.source.abort()
 
 
 class Waiting(Protocol):
@@ -267,7 +281,9 @@ class UpstreamConnection(Reading):
         answer = _Awaited()
         try:
             self.request(data, timeout, answer)
-            return await answer
+            response = await answer
+            response.source = self
+            return response
         except BaseException:
             self.abort()
             raise

@@ -38,7 +38,7 @@ class Sender(ABC):
         self._protected = protected
         self._breaker = protected.breaker
         self.is_ordinary = guard.ordinary(protected.name)
-        """Whether a message of the upstream may be passed on as it is, with nothing more to look at."""
+        """Whether a message answers the call of an id and may be passed on as it is, with nothing more to look at."""
         self.ended_well = protected.ended_well
         """Gives a place back after an answer that shows nothing wrong; takes the breaker's period."""
         self._known = exchange.request.known
