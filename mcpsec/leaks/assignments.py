@@ -323,7 +323,7 @@ def _is_part(data: bytes, head: int, tail: int) -> bool:
         return False
     before, after = data[max(0, head - 10) : head], data[tail : tail + 2]
     if before.endswith((b"::", b"checksum/")):  # AWS::AppSync::ApiKey; a chart's checksum/secret
-        return True
+        return before[-1:] == b"/" or after != b": "  # profile::db::password: Hiera's key
     tight = after[:1] == b":" and after[1:].isalnum()
     if before[-1:] == b":" and tight:  # AB2X:I7PW:VYNB
         return True

@@ -40,6 +40,13 @@ IDIOMS = (
     ("access_token(", rf"access_token\([ \t]*{_TEXT}{_ISSUED}", _SECRET),
     ("omniauth", rf"omniauth[ \t(]{{1,2}}:\w{{2,30}},[ \t]*{_TEXT}{_ISSUED}", _SECRET),
     ("provider", rf"provider[ \t(]{{1,2}}:\w{{2,30}},[ \t]*{_TEXT}{_ISSUED}", _SECRET),
+    ("createhmac(", rf"createhmac\([ \t]*[\"'][\w-]{{2,16}}[\"'],[ \t]*{_QUOTED}", _SECRET),
+    ("hmac.new(", rf"hmac\.new\([ \t]*(?:[\w.]{{1,24}},[ \t]*\[\]byte\(|b)?{_QUOTED}", _SECRET),
+    ("hash_hmac(", rf"hash_hmac\([ \t]*[\"'][\w-]{{2,16}}[\"'],[^,\n]{{1,80}},[ \t]*{_QUOTED}", _SECRET),
+    ("hmac.", rf"hmac\.(?:hex)?digest\([^,\n]{{1,60}},[ \t]*{_QUOTED}", _SECRET),
+    ("hmacsha", rf"hmacsha\d{{1,3}}\([^\n\"']{{1,60}},[ \t]*{_QUOTED}[ \t]*\)", _SECRET),
+    ("setvapiddetails(", rf"setvapiddetails\(\s{{0,12}}(?:{_TEXT}\s{{0,12}}){{2}}{_ISSUED}", _SECRET),
+    ("runas", rf"runas(?:wait)?\([^,\n]{{1,60}},[^,\n]{{1,60}},[ \t]*{_QUOTED}[ \t]*,", _PASSWORD),
     ("sign(", rf"\bsign{_PAYLOAD}{_QUOTED}{_END}", _SECRET),
     ("jwt.", rf"jwt\.(?:encode|verify|decode){_PAYLOAD}{_QUOTED}{_END}", _SECRET),
 )  # fmt: skip

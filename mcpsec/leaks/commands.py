@@ -89,7 +89,7 @@ IDIOMS = (
     ("snmp", rf"{_SNMP}(?-i:-A)[ \t]+{_VALUE}", _OPTION),
     ("snmp", rf"{_SNMP}(?-i:-X)[ \t]+{_VALUE}", _OPTION),
     ("zip ", rf"zip[ \t]+(?:-[a-z0-9]{{1,4}}[ \t]+){{0,3}}(?-i:-P)[ \t]*{_VALUE}", _OPTION),
-    ("7z", rf"7z[ar]?[ \t]+[^\n|;]{{1,120}}?[ \t]-p{_VALUE}", _OPTION),
+    ("7z", rf"7z[ar]?(?:\.exe)?[\"']?[ \t]+[^\n|;]{{1,120}}?[ \t]-p{_VALUE}", _OPTION),
     ("ssword", _EXPECT, _OPTION),
     ("identified", rf"identified[ \t]+(?:by|with[ \t]+\S{{1,40}}[ \t]+by)[ \t]+(?:password[ \t]+)?{_QUOTED}", _SQL),
     ("identified", rf"identified[ \t]+by[ \t]+{_WORD}(?:;|[ \t]+(?:using[ \t]+'|default[ \t]+tablespace))", _SQL),
@@ -98,7 +98,7 @@ IDIOMS = (
     ("basic_auth", rf"basic_auth[ \t(]{{1,3}}{_USER}(?:Some\([ \t]*)?{_QUOTED}", _SQL),
     ("wifi.begin(", rf"wifi\.begin\([ \t]*[\"'][^\"'\n]{{1,64}}[\"'][ \t]*,[ \t]*{_QUOTED}", _SQL),
     ("psk", rf"psk[ \t]*=[ \t]*{_QUOTED}", _SQL),
-    ("input password", rf"input password[ \t]{{2,8}}\S{{1,80}}[ \t]{{2,8}}{_VALUE}", _SQL),
+    ("input password", rf"input password[ \t]{{2,8}}\S{{1,80}}[ \t]{{2,8}}{_LITERAL}", _SQL),
     ("authenticate(", rf"authenticate\([ \t]*{_USER}{_QUOTED}", _SQL),
     ("passwordauthentication(", rf"passwordauthentication\([ \t]*{_USER}{_QUOTED}", _SQL),
     ("ftp_login(", rf"ftp_login\([^,\n]{{1,40}},[ \t]*{_USER}{_QUOTED}", _SQL),
@@ -172,6 +172,8 @@ _BY_WORD = [
     for word in dict.fromkeys(begins for begins, _, _ in _TABLE)
 ]
 """Each word is looked for once, whatever it begins."""
+SHORTEST_SIGNING = 8
+"""Characters of what signs or enciphers: shorter ones are words of a test."""
 _PORTS = expression(r"^\d{1,5}(?:[:/-]\w{1,5})*$")
 """What `-p` also takes: ``-p 8080:80``, ``-p 53/udp``."""
 _FORM = expression(rb"(?i)<input\b[^<>]{0,200}type=[\"']$")
@@ -204,6 +206,8 @@ def _at(book: Rulebook, data: bytes, word: bytes, found: re.Match[bytes] | None,
 
 def _judge(rule: str, value: str, *, bare: bool) -> int | None:
     if is_reference(value) or is_placeholder(value) or is_code(value, quoted=True) or is_fixed(value):
+        return None
+    if rule == _SECRET and len(value) < SHORTEST_SIGNING:
         return None
     if any(map(str.isspace, value)) or (bare and value.startswith(("-", "/", "\\", "*"))):
         return None

@@ -89,7 +89,7 @@ _REFERENCE = expression(
     | \$\{[A-Za-z_]\w*:?[-+?=]\$.*           # ${VAR:-$(cat file)}, cut off at a quote
     | (?:\$\{?[A-Za-z_]\w*\}?[^\w$]*){2,}$    # "$VAR|$OTHER"
     | \.\s?\$[A-Za-z_].*                     # 'password=' . $value in PHP
-    | \{\{.*\}\}.* | <%.* | %\(.* | \#\{\w.* | \{%.*     # Jinja, ERB, Python, Ruby
+    | \{\{.*\}\}.* | <%.* | %[({].* | \#\{\w.* | \{%.*     # Jinja, ERB, Python, Hiera, Ruby
     | %[A-Za-z_][A-Za-z0-9_]*%$              # cmd.exe
     | %-?\d{0,3}[sdqvr]$ | \{\d{0,2}\}$ | \{[A-Za-z_][\w.]*(?:![rs])?(?::[^}]*)?\}$
     | (?:env|environ|process\.env|os\.environ|os\.getenv|getenv|secrets?|vars?|var|local|data|module|params?|config
