@@ -405,6 +405,7 @@ bitfinex-api-secret
 bitly
 bitmex-api-secret
 bitrise-access-token
+bitrix24-webhook
 bitstamp-api-secret
 bittrex-api-secret
 bitwarden-access-token
@@ -1377,6 +1378,7 @@ squarespace-api-key
 sslmate
 stability-ai-api-key
 stackhawk-api-key
+starknet-private-key
 statsig-secret-key
 statuscake
 statuspage
