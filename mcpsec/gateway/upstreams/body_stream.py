@@ -79,6 +79,10 @@ class BodyStream:
         while data := await self.next():
             yield data
 
+    def distrust(self) -> None:
+        """It is another request's: so would be all that comes behind it on its connection."""
+        self._connection.abort()
+
     def close(self) -> None:
         """Let go of the stream; an unfinished one takes its connection with it."""
         if not self._ended:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from mcpsec.gateway.answers import ANSWERS_ANOTHER
 from mcpsec.gateway.message import Refusal
 from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.upstreams.base import unavailable, upstream_timeout
 from mcpsec.gateway.upstreams.http_client import UpstreamFault
+from mcpsec.protocol import codes
+from mcpsec.protocol.eras import Era
 from mcpsec.protocol.jsonrpc import Kind, ProtocolError, request_error
 from mcpsec.protocol.sse import SseEvent, SseParser, encode_event, replaced
 
@@ -25,6 +28,18 @@ if TYPE_CHECKING:
 __all__ = ["LONG_LIVED", "EventRelay"]
 
 LONG_LIVED = frozenset({"subscriptions/listen"})
+_UNUSABLE = Refusal(503, codes.ANSWER_UNUSABLE, "the answer can't be passed on", ANSWERS_ANOTHER)
+
+
+class _OutOfStepError(UpstreamFault):
+    """The stream answers another request."""
+
+
+def _fault_of(stream: BodyStream, broken: Exception) -> Refusal:
+    if isinstance(broken, _OutOfStepError):
+        stream.distrust()
+        return _UNUSABLE
+    return unavailable("upstream-stream-broken", "the stream broke off")
 
 
 class EventRelay:
@@ -84,14 +99,16 @@ class EventRelay:
         except TimeoutError:
             fault = upstream_timeout("no message within the deadline") if waits else None
             self._cancel(exchange)
-        except (UpstreamFault, ProtocolError):
-            fault = unavailable("upstream-stream-broken", "the stream broke off")
+        except (UpstreamFault, ProtocolError) as broken:
+            fault = _fault_of(stream, broken)
         finally:
             stream.close()
             if session is not None:
                 session.state.streams -= 1
         if fault is not None and not answered and exchange.rpc_id is not None:
-            exchange.decision, exchange.rule = "failed", fault.rule
+            # An answer to another says nothing about how the upstream is: a client may have chosen an odd id.
+            exchange.decision = "refused" if fault is _UNUSABLE else "failed"
+            exchange.rule = fault.rule
             yield encode_event(request_error(exchange.rpc_id, fault.code, fault.message))
 
     async def _expect_elsewhere(self, session: Session, out: bytes) -> bytes | None:
@@ -118,7 +135,10 @@ class EventRelay:
         self, exchange: Exchange, session: Session | None, data: bytes, raw: bytes
     ) -> tuple[bytes | None, bool]:
         """What to pass on for one event, and whether it answers the call."""
-        inspected = self._guard.inspect(exchange, data)
+        # In the 2026 era a stream holds the answer to its own request only (before, a session's may come on any).
+        inspected = self._guard.inspect(exchange, data, alone=exchange.era is Era.MODERN)
+        if inspected.rule == ANSWERS_ANOTHER:
+            raise _OutOfStepError("the upstream answers another request")
         if inspected.server_request is not None and session is not None:
             # One too many is refused, too: its answer would be.
             if inspected.data is None or len(session.state.pending) >= self._limits.in_flight_per_client:

@@ -13,7 +13,7 @@ from tests.fixtures.deployments import EVERYTHING, OTHER
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.processes import wait_until
 from tests.fixtures.raw import RawClient, Response, call
-from tests.gateway.upstreams.test_http import FaultyServer, calls, send
+from tests.gateway.upstreams.test_http import STREAM, FaultyServer, calls, chunk, send
 
 
 def answer(id: Any, text: str) -> bytes:
@@ -27,6 +27,7 @@ class TwiceServer(FaultyServer):
     def __init__(self) -> None:
         self.before = b""
         self.again = self.lists_again = False
+        self.streams = False
         self.status: tuple[bytes, bytes] | None = None
         super().__init__()
 
@@ -44,11 +45,13 @@ class TwiceServer(FaultyServer):
             connection.sendall(head + body)
         else:
             mine = answer(message["id"], message["params"]["arguments"]["text"])
-            if self.again:
-                self.again = False
-                send(connection, self.before)
-            self.before = mine
-            send(connection, mine)
+            due = (self.before, mine) if self.again else (mine,)
+            self.again, self.before = False, mine  # before its client can go on
+            for each in due:
+                if self.streams:
+                    connection.sendall(STREAM + chunk(b"data: %b\n\n" % each) + b"0\r\n\r\n")
+                else:
+                    send(connection, each)
 
 
 @pytest.fixture
@@ -75,16 +78,19 @@ def ask(client: RawClient, id: Any, headers: dict[str, str | None]) -> Response:
     return client.post(call("echo", {"text": f"for {id}"}, id=id), headers)
 
 
+@pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.parametrize("way", WAYS)
-def test_an_answer_to_another_request_meets_nobody(running: Gateway, server: TwiceServer, way: str) -> None:
-    headers = WAYS[way]
+def test_an_answer_to_another_request_meets_nobody(
+    running: Gateway, server: TwiceServer, way: str, streams: bool
+) -> None:
+    headers, server.streams = WAYS[way], streams
     with RawClient(running) as one, RawClient(running, running.deployment.other) as other:
         for id in range(4):
             assert b"for %d" % id in ask(one, id, headers).body
             assert b"for a%d" % id in ask(other, f"a{id}", headers).body
         server.again = True
         refused = ask(one, 4, headers)
-        assert (refused.status, refused.code, refused.json["id"]) == (503, 50304, 4)
+        assert (refused.status, refused.code, refused.json["id"]) == (200 if streams else 503, 50304, 4)
         assert b"for" not in refused.body
         # What comes behind it came with it, and was cut with its connection: everybody is in step again.
         for id in range(5, 9):
