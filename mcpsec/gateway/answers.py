@@ -97,8 +97,8 @@ class AnswerGuard:
     def inspect(self, exchange: Exchange, data: bytes, *, alone: bool = False) -> Inspected:
         """Inspect one message as bytes; when nothing had to change, ``data`` of the result is the very same object.
 
-        One that comes ``alone`` must be the answer to the exchange's request. An answer to another shows that the
-        connection is out of step, and may be meant for another client.
+        One that comes ``alone`` must answer the exchange's own request. An answer to another, or to what is none, shows
+        that the connection is out of step, and may be meant for another client.
         """
         try:
             frame = orjson.loads(data)
@@ -237,9 +237,14 @@ def _is_ordinary(frame: Any) -> bool:
 
 
 def _answers_another(exchange: Exchange, frame: dict[str, Any]) -> bool:
-    """Whether a message is the answer to another request; an error may say that it does not know to which (null)."""
+    """Whether a message is the answer to another request.
+
+    An error may say that it does not know to which (null). Servers that make a text of a number are common enough for
+    the SDKs' clients to take it.
+    """
     message, id = exchange.message, frame.get("id")
-    if message is None or message.kind is not Kind.REQUEST or "method" in frame or id == message.id:
+    due = message.id if message is not None and message.kind is Kind.REQUEST else None
+    if "method" in frame or id == due or (due is not None and str(id) == str(due)):
         return False
     return "result" in frame or ("error" in frame and id is not None)
 

@@ -13,6 +13,7 @@ from mcpsec.gateway.cleaning import AnswerCleaner
 from mcpsec.gateway.handles import HandleSeal
 from mcpsec.gateway.message import Exchange, Peer, Request
 from mcpsec.gateway.upstreams.base import Catalogue
+from mcpsec.protocol.jsonrpc import parse
 
 pytestmark = pytest.mark.anyio
 
@@ -118,3 +119,33 @@ async def test_a_tools_result_is_judged_by_its_own_bytes(name: str) -> None:
         assert inspected.data not in (None, data)
         shown = str(inspected.data)
         assert not any(word in shown for word in (TOKEN, TOKEN[4:], "BEGIN", "goroutine", "hidden"))
+
+
+WHOSE: dict[str, tuple[bytes, bytes, bool]] = {
+    "its own result": (b'"id":1,"method":"tools/call"', ORDINARY, True),
+    "another's result": (b'"id":2,"method":"tools/call"', ORDINARY, False),
+    "a result for its id as a number": (b'"id":"1","method":"tools/call"', ORDINARY, True),
+    "a result for nobody": (b'"id":1,"method":"tools/call"', ORDINARY.replace(b'"id":1', b'"id":null'), False),
+    "another's error": (b'"id":2,"method":"ping"', b'{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}', False),
+    "an error for nobody": (
+        b'"id":2,"method":"ping"', b'{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":""}}', True
+    ),
+    "a message of the server's own": (b'"id":2,"method":"ping"', b'{"jsonrpc":"2.0","method":"notifications/x"}', True),
+    "a result for a notification": (b'"method":"notifications/initialized"', ORDINARY, False),
+    "an empty word for a notification": (b'"method":"notifications/initialized"', b'{"jsonrpc":"2.0"}', True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["tool", "method"])
+@pytest.mark.parametrize("name", WHOSE)
+async def test_what_comes_alone_answers_its_own_request(name: str, kind: str) -> None:
+    sent, data, passes = WHOSE[name]
+    exchange = Exchange(Request(), Peer("127.0.0.1", client=Client(id="tester")), "1")
+    exchange.endpoint, exchange.kind, exchange.upstream = Endpoint(), kind, "demo"
+    exchange.message = parse(b'{"jsonrpc":"2.0",%b,"params":{}}' % sent)
+    guard = AnswerGuard(lambda: Everything(), HandleSeal(60))  # type: ignore[arg-type, return-value]
+    assert guard.inspect(exchange, data).data is data, "in an event stream of a session it may come at any time"
+    alone = guard.inspect(exchange, data, alone=True)
+    assert alone.data is data if passes else (alone.data, alone.rule) == (None, "answer-to-another")
+    if exchange.rpc_id is not None and data is ORDINARY:
+        assert guard.ordinary("demo")(data, exchange.rpc_id) is (exchange.rpc_id == 1)

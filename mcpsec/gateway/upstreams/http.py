@@ -424,7 +424,7 @@ class HttpUpstream:
         parser = SseParser(max_event_bytes=self._limits.response_bytes)
         async for piece in stream.pieces():
             for event in parser.feed(piece):
-                if event.data and _is_response(event.data):
+                if event.data and _is_response(event.data, id):
                     return _result(event.data, 200)
         raise UpstreamFault("the upstream ended its stream without an answer")
 
@@ -467,12 +467,16 @@ def _answers(data: bytes, id: str | int) -> bool:
     return not isinstance(value, dict) or "result" not in value or value.get("id") == id
 
 
-def _is_response(data: bytes) -> bool:
+def _is_response(data: bytes, id: str | int) -> bool:
+    """Whether an event is the response to a request of ours; an error may not know to which it is."""
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
         return False
-    return isinstance(value, dict) and "method" not in value
+    if not isinstance(value, dict) or "method" in value:
+        return False
+    answered = value.get("id")
+    return answered == id or (answered is None and "error" in value)
 
 
 def _result(body: bytes, status: int) -> dict[str, Any]:

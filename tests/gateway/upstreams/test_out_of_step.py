@@ -36,7 +36,7 @@ class TwiceServer(FaultyServer):
         if method == "tools/list" and self.lists_again:
             self.lists_again = False
             ghost = {"tools": [{"name": "ghost", "inputSchema": {"type": "object"}}]}
-            send(connection, json.dumps({"jsonrpc": "2.0", "id": "x", "result": ghost}).encode())
+            self._send(connection, json.dumps({"jsonrpc": "2.0", "id": "x", "result": ghost}).encode())
         elif method != "tools/call":
             FaultyServer._answer(connection, message)
         elif self.status is not None:
@@ -48,10 +48,13 @@ class TwiceServer(FaultyServer):
             due = (self.before, mine) if self.again else (mine,)
             self.again, self.before = False, mine  # before its client can go on
             for each in due:
-                if self.streams:
-                    connection.sendall(STREAM + chunk(b"data: %b\n\n" % each) + b"0\r\n\r\n")
-                else:
-                    send(connection, each)
+                self._send(connection, each)
+
+    def _send(self, connection: socket.socket, message: bytes) -> None:
+        if self.streams:
+            connection.sendall(STREAM + chunk(b"data: %b\n\n" % message) + b"0\r\n\r\n")
+        else:
+            send(connection, message)
 
 
 @pytest.fixture
@@ -116,9 +119,12 @@ def test_an_error_may_not_know_whose_it_is(running: Gateway, server: TwiceServer
         assert ask(client, 4, {}).json["error"]["message"] == "no"
 
 
+@pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.parametrize("running", [{"enabled": False}], indirect=True)
-def test_a_list_for_somebody_else_teaches_the_gateway_nothing(running: Gateway, server: TwiceServer) -> None:
-    ghost = call("ghost", {"text": "x"})
+def test_a_list_for_somebody_else_teaches_the_gateway_nothing(
+    running: Gateway, server: TwiceServer, streams: bool
+) -> None:
+    ghost, server.streams = call("ghost", {"text": "x"}), streams
     with RawClient(running) as client:
         server.lists_again = True
         assert client.post(ghost).status == 503
