@@ -187,21 +187,25 @@ _kinds = _Kinds()
 def detect(
     book: Rulebook, data: bytes, lower: bytes, where: str, spans: Sequence[tuple[int, int]], floor: int = 0
 ) -> Iterator[Match]:
-    """Every value beside a secret name whose keyword starts in a span; below the ``floor`` some are left out."""
-    if spans == [(0, len(lower))]:
-        done = -1
-        for at in _keyword_positions(lower):
-            if at >= done:
-                head, done = _name(data, at)
-                yield from _named(book, data, where, head, done, floor)
-        return
-    done = 0
+    """Every value beside a secret name whose keyword starts in a span; below the ``floor`` some are left out.
+
+    ``lower`` may be empty when the spans are a few lines.
+    """
+    done = -1
+    for at in _keyword_positions(lower) if lower and spans == [(0, len(data))] else _keywords_in(data, spans):
+        if at >= done:
+            head, done = _name(data, at)
+            kind = _kinds(data[head:done].strip(b"-.$"))
+            match = _at(book, data, where, head, done, kind, floor) if kind else None  # most name no secret
+            if match is not None:
+                yield match
+
+
+def _keywords_in(data: bytes, spans: Sequence[tuple[int, int]]) -> Iterator[int]:
+    """Where a keyword begins in the spans; what overlaps with one before it is not looked for."""
     for start, end in spans:
-        found = _KEYWORD.search(lower, max(start, done), end)
-        while found:
-            head, done = _name(data, found.start())
-            yield from _named(book, data, where, head, done, floor)
-            found = _KEYWORD.search(lower, done, end)
+        for found in _KEYWORD.finditer(data[start:end].lower()):
+            yield start + found.start()
 
 
 def _keyword_positions(lower: bytes) -> list[int]:
@@ -233,51 +237,42 @@ _WIDE = b"\xef\xbc"
 """How a full-width sign begins in UTF-8: the colon and the brackets of Chinese and Japanese end a name."""
 
 
-def _named(book: Rulebook, data: bytes, where: str, head: int, tail: int, floor: int) -> Iterator[Match]:
-    """The value beside a name, if that names a secret: most do not."""
-    kind = _kinds(data[head:tail].strip(b"-.$"))
-    return _at(book, data, where, head, tail, kind, floor) if kind else _NOTHING
-
-
-_NOTHING: Iterator[Match] = iter(())
-
-
-def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int, kind: str, floor: int) -> Iterator[Match]:
+def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int, kind: str, floor: int) -> Match | None:
+    """The value beside a name of a kind, if one stands there that is worth it."""
     name = data[head:tail]
     while name[-1:] in b".-$" and len(name) > 1:
         name, tail = name[:-1], tail - 1
     kind = _kind_of_key(data[max(0, head - 16) : head]) if kind == "key" else kind
     if not kind or _is_part(data, head, tail):
-        return
+        return None
     before = data[max(0, head - 4) : head]
     operator = None
     if data[tail : tail + 1] in _OPERATOR_STARTS or before[-1:] in (b"<", b":"):
         operator = (_OPERATOR if name.startswith(b"-") else _NO_ARGUMENT).match(data, tail)
     if operator is None or before.rstrip()[-2:] in (b"==", b"!="):
-        if b"=" in before:
-            yield from _compared(book, data, kind, name, head)
-        return
+        return _compared(book, data, kind, name, head) if b"=" in before else None
     how = _way(operator, data[max(0, head - 16) : head], where, kind, name)
     if not how or (how in ("arg", "blank") and not _PLAIN_NAME.match(name)):
-        return
+        return None
     at = operator.end()
     if name in _VERDICTS and _TEST_PASSED.match(data, tail):
-        return
+        return None
     if not _stands_right(data, how, where, kind, head):
-        return
+        return None
     found = _value(data, at, how, where, name, head)
     if found is None:
-        return
+        return None
     begin, stop, quoted = found
     value = data[begin:stop].decode("utf-8", "replace")
     kind = "apikey" if kind == "key" and _is_raw(data, begin, stop) else kind
     verdict = _judged(kind, value, quoted or _is_literal(kind, how, where, name), how, where, name, floor)
     rule = book.named(verdict[0]) if verdict else None
-    if verdict and rule is not None:
-        confidence = verdict[1]
-        if confidence > MEDIUM and where == "code" and _is_shown(data, head):
-            confidence = MEDIUM
-        yield Match(rule, begin, stop, value, confidence)
+    if verdict is None or rule is None:
+        return None
+    confidence = verdict[1]
+    if confidence > MEDIUM and where == "code" and _is_shown(data, head):
+        confidence = MEDIUM
+    return Match(rule, begin, stop, value, confidence)
 
 
 CIPHER_KEYS = (16, 24, 32)
@@ -400,16 +395,15 @@ def _judged(
     return verdict
 
 
-def _compared(book: Rulebook, data: bytes, kind: str, name: bytes, head: int) -> Iterator[Match]:
+def _compared(book: Rulebook, data: bytes, kind: str, name: bytes, head: int) -> Match | None:
     """A literal on the left of a comparison with the name: ``"hunter2" == password``."""
     found = _COMPARED.search(data, max(0, head - LONGEST_COMPARED), head)
     if found is None:
-        return
+        return None
     value = found["value"].decode("utf-8", "replace")
     verdict = judge(kind, value, quoted=True, how="assign", where="code", name=name.decode("utf-8", "replace"))
     rule = book.named(verdict[0]) if verdict else None
-    if verdict and rule is not None:
-        yield Match(rule, *found.span("value"), value, verdict[1])
+    return Match(rule, *found.span("value"), value, verdict[1]) if verdict and rule is not None else None
 
 
 _DEFINES = tuple(

@@ -234,11 +234,10 @@ class Bulk:
             spans.sort()
             for begin, end in merge(spans, size):
                 matches.extend(confirm(book, index, data, begin, end))
-        if leads.detections:
-            lower = leads.lowered(data)
-            for number, spans in leads.detections.items():
-                spans.sort()
-                matches.extend(DETECTORS[number].detect(book, data, lower, where, merge(spans, size), floor))
+        for number, spans in leads.detections.items():
+            spans.sort()
+            lower = b"" if number == _ASSIGNMENTS and where != "settings" else leads.lowered(data)
+            matches.extend(DETECTORS[number].detect(book, data, lower, where, merge(spans, size), floor))
         return matches
 
     def _plainly(self, plain: bytes, floor: int) -> list[Match]:
