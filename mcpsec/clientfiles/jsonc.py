@@ -16,9 +16,9 @@ __all__ = ["Leaf", "leaves"]
 
 MAX_DEPTH = 64
 _TOKEN = re.compile(
-    r"""(?P<space>[\s,]+|//[^\n]*|/\*[\s\S]*?\*/|(?<![\w"'])\#[^\n]*)
-      | "(?P<double>(?:[^"\\\n]|\\.)*)" | '(?P<single>(?:[^'\\\n]|\\.)*)'
-      | (?P<mark>[{}\[\]:]) | (?P<bare>[^\s,{}\[\]:"'#]+) | (?P<junk>.)""",
+    r"""[ \t\r\n]* (?: (?P<space>[\s,]+|//[^\n]*|/\*[\s\S]*?\*/|(?<![\w"'])\#[^\n]*)
+      | "(?P<double>[^"\\\n]*(?:\\.[^"\\\n]*)*)" | '(?P<single>[^'\\\n]*(?:\\.[^'\\\n]*)*)'
+      | (?P<mark>[{}\[\]:]) | (?P<bare>[^\s,{}\[\]:"'#]+) | (?P<junk>.))""",
     re.X,
 )
 _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))")
@@ -74,7 +74,7 @@ def leaves(text: str, start: int = 0, end: int | None = None) -> Iterator[Leaf]:
             raw = token.group(how)
             pending = (raw if how == "bare" else unescape(raw), begin, stop, how != "bare")
         elif how == "mark":
-            mark = token.group()
+            mark = token["mark"]
             if mark == ":":
                 if pending is not None:
                     if stack and stack[-1][0]:
