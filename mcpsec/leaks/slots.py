@@ -59,6 +59,13 @@ _HEADER_NAMES = frozenset(
     "authorization cookie x-auth authorization-header authorization_header auth-header auth_header".split()  # noqa: SIM905
 )
 _ENV_OPTIONS = frozenset(("-e", "--env"))
+_IDENTIFIES = expression(
+    r"(?i)(?:id|ids|[ug]uid|ur[il]|path|dir|directory|file|folder|host|name|user|region|project|workspace|team|org"
+    r"|organi[sz]ation|account|tenant|client|bucket|model|db|database|base|sheet|page|board|space|channel|version|hash"
+    r"|sha\d{0,3}|digest|commit|address|wallet|index|collection|table|domain|issuer|thumbprint|fingerprint|site|match"
+    r"|etag|doc|document|repo|repository|branch|profile|calendar|list|view|form|property|zone|graph|node|cluster)s?$"
+)
+"""The last word of names for what is to be told apart, and not for what is to be kept."""
 _HEX_KEY = expression(r"(?:[0-9a-f]{32}|[0-9a-f]{48}|[0-9a-f]{64})$")
 """Keys as services write them in hexadecimal; forty digits are a commit."""
 _FENCE = expression(rb"(?m)^[ \t>]*```[^\n]*\n([\s\S]*?)^[ \t>]*```")
@@ -205,7 +212,7 @@ def _candidates(leaf: Leaf, rest: tuple[str | int, ...]) -> Iterator[tuple[str, 
     elif slot == "args":
         before = str(rest[1])
         if before in _HEADER_OPTIONS or before in _ENV_OPTIONS:
-            yield from _of_pair(value, start)
+            yield from _with_nameless(_of_pair(value, start))
         elif value.startswith("-") or _PAIR.match(value):
             set_before = [] if value.startswith("-") else [*_SET_BEFORE.finditer(value)]
             for pair in set_before:
@@ -220,7 +227,19 @@ def _candidates(leaf: Leaf, rest: tuple[str | int, ...]) -> Iterator[tuple[str, 
             yield "k", value, start
     else:
         name = next((str(key) for key in reversed(rest) if isinstance(key, str)), "")
-        yield from _stripped(name, value, start)
+        yield from _with_nameless(_stripped(name, value, start))
+
+
+def _with_nameless(found: Iterator[tuple[str, str, int]]) -> Iterator[tuple[str, str, int]]:
+    """The same, but for keys without a name as if they stood behind ``-k``."""
+    for name, value, start in found:
+        yield "k" if _is_nameless(name, value) else name, value, start
+
+
+def _is_nameless(name: str, value: str) -> bool:
+    """True for a key whose variable or header says only whose it is: drawn at random, and no identifier by its name."""
+    drawn = _is_opaque(value) or (_HEX_KEY.match(value) is not None and looks_random(value))
+    return drawn and not kind_of(name) and _IDENTIFIES.search(name) is None and name.lower() not in _HEADER_NAMES
 
 
 def _stands_alone(before: str, value: str) -> bool:
@@ -278,8 +297,6 @@ def _judge(name: str, raw: str) -> int | None:
     if _SHORT_OPTION.match(name):
         return MEDIUM if _is_opaque(value) or _HEX_KEY.match(value) else -1
     kind = kind_of(name)
-    if name.lower().startswith("x-") and not kind and _is_opaque(value) and not name.lower().endswith("id"):
-        kind = "apikey"
     if name.lower() in _HEADER_NAMES:
         kind = kind or "auth"
     if not kind or any(c.isspace() for c in value) or len(value) < 4:

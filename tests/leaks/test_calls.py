@@ -61,7 +61,7 @@ TWINS = {
     "a member between": ("a.json", '{{"name": "DB_PASSWORD", "slotSetting": false, "value": "{}"}}', SECRET, "@Microsoft.KeyVault(x1)"),
     "an option's value": ("a.rs", 'cfg.password = Some("{}".to_string());', SECRET, "password"),
     "an entry": ("A.java", 'props.put("password", "{}");', "korsu83", "passwordField2"),
-    "bytes of a key": ("A.java", 'byte[] KEY = "{}".getBytes(UTF_8);', "GK7hh1VSVDBQDA1y", "0123456789abcdef"),
+    "bytes of a key": ("A.java", 'byte[] KEY = "{}".getBytes(UTF_8);', "q7wz3kdb9mxv2nrt", "0123456789abcdef"),
     "what looks up": ("a.log", "Using access key: {}", f"{HEX}x7Qz", None),
     "rows of a dump": (
         "a.sql",
@@ -127,6 +127,15 @@ def test_its_twin_is_not(grammar):
 
 
 SERVERS = {
+    "a variable of its own": ('"env": {{"FIRE": "{}"}}', "ZY6G3g6znqNrknCgCyhbETAAK1u3aqGM", "production-2024"),
+    "hexadecimal without a name": ('"env": {{"FIRE": "{}"}}', HEX, f"{HEX}45497edb"),
+    "a header among the arguments": (
+        '"args": ["mcp-remote", "--header", "X-Access: {}"]',
+        "ZY6G3g6znqNrknCgCyhbETAAK1u3aqGM",
+        "${ACCESS1}",
+    ),
+    "a page": ('"env": {{"NOTION_PAGE": "{}"}}', None, HEX),
+    "a sheet": ('"env": {{"GOOGLE_SHEET_ID": "{}"}}', None, "ZY6G3g6znqNrknCgCyhbETAAK1u3aqGM"),
     "a key in the path": ('"url": "https://mcp.acme.io/s/{}/sse"', "HaEX5IKMRsyjPKGtHzYf5Al9xwyOhmE6", "HaEX5IKMRsyj"),
     "the path of a sample": ('"url": "https://mcp.example.com/s/{}/sse"', None, "HaEX5IKMRsyjPKGtHzYf5Al9xwyOhmE6"),
     "a header of its own": ('"headers": {{"X-Access": "{}"}}', "ZY6G3g6znqNrknCgCyhbETAAK1u3aqGM", "${ACCESS1}"),
