@@ -164,6 +164,7 @@ def test_both_engines_find_the_same():
         ("a.js", f"authorization: 'Token' + '{OPAQUE}'"),
         ("a.txt", f"okta: {{\n          token: '00{HEX[:40]}'"),
         ("a.txt", f"sumo.access.key={OPAQUE}"),
+        ("a.txt", "DB_PASSWORD=q7w1"),  # the stretch that its gate names is the whole text
         ("a.md", f"aws keys: {b64encode(ENV.encode()).decode()}"),
     ],
 )
