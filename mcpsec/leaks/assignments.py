@@ -485,7 +485,8 @@ def _bare_value(data: bytes, where: str, head: int, begin: int, stop: int) -> tu
     ):
         if b"badge" in data[max(0, head - 120) : head]:
             return None  # a badge's token only shows a number, and is made to be published
-        for mark in (b"&", b";", b"#"):
+        ends = before == b";" and data[head - 5 : head] != b"&amp;"  # of a connection string, where only that ends one
+        for mark in (b";",) if ends else (b"&", b";", b"#"):
             cut = data.find(mark, begin, stop)
             if cut > begin:
                 stop = cut

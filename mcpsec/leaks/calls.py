@@ -15,6 +15,7 @@ _ISSUED = r"[\"'](?P<quoted>[A-Za-z0-9_+/=.~-]{16,128})[\"']"
 """What a service issues beside an identifier: longer than what people choose."""
 _ENTRY = r"[\"'](?:cn|uid|ou)=[^\"'\n]{1,160}[\"'][ \t]*,[ \t]*"
 """The name of a directory's entry, as which somebody binds (RFC 4514)."""
+_OWNED = r"[\"'][^\"'\r\n]{1,80}[\"'](?:\.\w{2,10}\(\))?,\s{0,12}"
 _CALLBACK = r"(?:function|async|\(|[a-z]{2,12}[ \t]*(?:=>|\)))"
 _CHARACTERS = rf"{_QUOTED}\.tochararray"
 _PAYLOAD = r"\(\s{0,20}(?:[a-z_$&*][\w.$ ]{0,60}(?:\([^()\n]{0,60}\))?|\{[^{}]{0,200}\})\s{0,4},\s{0,20}"
@@ -24,6 +25,7 @@ _PASSWORD, _SECRET = "generic-password", "generic-secret"
 
 IDIOMS = (
     ("credentials(", rf"credentials\([ \t]*(?:{_TEXT}){{3}}{_QUOTED}[ \t]*\)", _PASSWORD),
+    ("credentials::new(", rf"credentials::new\(\s{{0,12}}{_OWNED}{_QUOTED}", _PASSWORD),
     ("newinstance(", rf"newinstance\([^()\n]{{1,160}}?,[ \t]*{_USER}{_QUOTED}", _PASSWORD),
     ("basic(", rf"basic\([ \t]*{_USER}{_QUOTED}[ \t]*\)", _PASSWORD),
     ("basicauth", rf"basicauth\w{{1,30}}\([ \t]*{_USER}{_QUOTED}", _PASSWORD),

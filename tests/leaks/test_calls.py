@@ -105,6 +105,9 @@ TWINS = {
     "a key of Hiera": ("a.yaml", "profile::db::root_password: '{}'", SECRET, "%{lookup(pw1)}"),
     "a packed archive": ("a.bat", '"C:\\7-Zip\\7z.exe" a -p{} a.7z d', SECRET, "%PW1%"),
     "a field of a robot": ("a.robot", "Input Password    id=pwd    {}", "Grudu&110", "${PASSWORD1}"),
+    "a login in Rust": ("a.rs", 'Credentials::new("ops".to_owned(), "{}".to_owned())', SECRET, "password"),
+    "a connection string": ("a.pas", "'Provider=X;Password={};User ID=sa'", "zkvmq&12", "${PW1}&x"),
+    "an address's parameters": ("a.xml", "https://a.io/x?a=1&amp;password={}&amp;b=zk12", SECRET, "${PW1}"),
     "a template's mark": ("a.properties", "db.password=pre-{}", SECRET, "@DB_PASSWORD1@"),
     "a drawn backslash": ("a.yaml", "password: '{}'", "Kq7\\nx2Vb9!", "first1\\nsecond line"),
 }  # fmt: skip
