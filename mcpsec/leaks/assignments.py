@@ -141,7 +141,7 @@ GATES = (
     rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}(?:{_OPENING}[^\s\"'`][^\"'`\r\n]{{3}}|[^\s\"'`<>(){{}}][^\s\"'`<>]{{3}})",
     rf"(?i)-[\w-]{{0,24}}(?:{_PLAIN})[\w-]{{0,24}}[ \t]{{1,4}}[^\s-]",
     rf"(?i)env[ \t]+[\w.$-]{{0,64}}(?:{_PLAIN}|{_PASSWORDS})[\w.-]*[ \t]+[^\s=:|]\S{{3}}",
-    rf"(?i)(?:{_PLAIN}|{_PASSWORDS})[\w.-]*(?:{'|'.join(_FORMS)})",
+    rf"(?i)(?:{_PLAIN}|{_PASSWORDS})[\w.-]*[\\\"'`\]*]*(?:{'|'.join(_FORMS)})",
     rf"(?:{_FOREIGN})",
     rf"(?i)[\"'`][ \t]{{0,2}}[!=]={{1,2}}[ \t]{{0,2}}[\w.$]{{0,40}}(?:{_PASSWORDS}|secret|token|key)",
 )

@@ -146,9 +146,10 @@ def _windows(lower: bytes, keywords: Iterable[bytes], reach: int) -> list[tuple[
     for keyword in keywords:
         at = lower.find(keyword)
         while at >= 0:
+            at += len(keyword)
             places.append(at)
-            at = lower.find(keyword, at + len(keyword))
-    return merge(((at - reach, at + reach) for at in sorted(places)), len(lower))
+            at = lower.find(keyword, at)
+    return merge(((end - reach, end + reach) for end in sorted(places)), len(lower))
 
 
 def _named(lower: bytes, keywords: Iterable[bytes]) -> list[tuple[int, int]]:

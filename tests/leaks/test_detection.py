@@ -166,6 +166,7 @@ def test_both_engines_find_the_same():
         ("a.txt", f"sumo.access.key={OPAQUE}"),
         ("a.txt", "DB_PASSWORD=q7w1"),  # the stretch that its gate names is the whole text
         ("a.md", f"aws keys: {b64encode(ENV.encode()).decode()}"),
+        ("a.md", '| `answers` | "redact", "pass" | `"redact-it-7"` |\n'),
     ],
 )
 def test_both_engines_look_at_the_same_places(path, text):
@@ -178,6 +179,20 @@ def test_both_engines_look_at_the_same_places(path, text):
         ]
         assert places[0] == places[1]
     assert places[1]
+
+
+@pytest.mark.skipif(not available(), reason="no Hyperscan for this platform; install with: pip install hyperscan")
+@pytest.mark.parametrize("between", [1, 12, 15, 16, 17, 18, 20, 40])
+def test_both_engines_look_as_far_from_a_keyword(between):
+    """In a text that is looked at around its keywords only, for a rule whose pattern does not hold its keyword."""
+    token, words = "ion_" + "q8F2kd93mZx02LpW77aaQd4t" + "Vb8Nc3Mj5HsY6Rw9Zk", "lorem ipsum dolor sit amet\n" * 1000
+    text = f"{words} ionic{' ' * between}{token}\n{words}".encode()
+    places = [
+        [(m.start, m.end, m.rule.id) for m in engine(text, path="a.txt", floor=0)]
+        for engine in (Bulk(packaged()).find, find)
+    ]
+    assert places[0] == places[1]
+    assert bool(places[1]) == (between <= 16)
 
 
 TAIL = "G8-kQ_" + "." + "x7Tq2Lw9_Zr4Vb8-Nc3Md6Kj5Hs" + "1Pf0"
