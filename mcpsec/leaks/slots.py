@@ -66,6 +66,8 @@ _IDENTIFIES = expression(
     r"|etag|doc|document|repo|repository|branch|profile|calendar|list|view|form|property|zone|graph|node|cluster)s?$"
 )
 """The last word of names for what is to be told apart, and not for what is to be kept."""
+_SAYS_WHAT = expression(r"(?i)key|token|secret|pass|auth|cred|public|publish|cert|csrf|nonce|salt")
+"""A name with one of these says what its value is, be that no secret: ``PUBLIC_KEY``."""
 _HEX_KEY = expression(r"(?:[0-9a-f]{32}|[0-9a-f]{48}|[0-9a-f]{64})$")
 """Keys as services write them in hexadecimal; forty digits are a commit."""
 _FENCE = expression(rb"(?m)^[ \t>]*```[^\n]*\n([\s\S]*?)^[ \t>]*```")
@@ -238,8 +240,9 @@ def _with_nameless(found: Iterator[tuple[str, str, int]]) -> Iterator[tuple[str,
 
 def _is_nameless(name: str, value: str) -> bool:
     """True for a key whose variable or header says only whose it is: drawn at random, and no identifier by its name."""
-    drawn = _is_opaque(value) or (_HEX_KEY.match(value) is not None and looks_random(value))
-    return drawn and not kind_of(name) and _IDENTIFIES.search(name) is None and name.lower() not in _HEADER_NAMES
+    if _SAYS_WHAT.search(name) or _IDENTIFIES.search(name) or name.lower() in _HEADER_NAMES or kind_of(name):
+        return False
+    return _is_opaque(value) or (_HEX_KEY.match(value) is not None and looks_random(value))
 
 
 def _stands_alone(before: str, value: str) -> bool:
