@@ -7,6 +7,7 @@ so each idiom is one expression with the value as its group. The judgement of th
 from __future__ import annotations
 
 from mcpsec.leaks import calls, devices
+from mcpsec.leaks.calls import CHARACTERS, QUOTED, USER
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 from mcpsec.leaks.programs import is_code
@@ -24,9 +25,7 @@ __all__ = ["GATES", "REACH", "detect"]
 
 REACH = 640
 """The longest that an idiom may be from its first word to its value's end."""
-_QUOTED = r"[\"'](?P<quoted>[^\"'\r\n]{4,128})[\"']"
-_VALUE = rf"(?:{_QUOTED}|(?P<bare>[^\s\"'`<>|;&$(){{}},]{{4,128}}))"
-_USER = r"[\"'][^\"'\r\n:]{1,64}[\"'][ \t]*,[ \t]*"
+_VALUE = rf"(?:{QUOTED}|(?P<bare>[^\s\"'`<>|;&$(){{}},]{{4,128}}))"
 _BARE = r"(?P<bare>[^\s\"'`<>|;&$(){},]{4,128})"
 _LITERAL = r"(?P<bare>[^\s\"'`<>]{4,128})"
 """In a file of settings, where no shell takes a sign for its own."""
@@ -41,7 +40,6 @@ _CERTAIN = r"[\"']?[^\s\"'-][^\s\"']{0,80}[\"']?[ \t]+"
 _NAME = r"\w{0,40}(?:pass|secret|token|key|auth|cred)\w{0,24}"
 _SNMP = r"snmp(?:walk|get|set|bulkwalk|bulkget|getnext|table|status|trap|inform|df)\b[^\n|;]{0,160}?[ \t]"
 _LOGIN = r"[ \t]+(?:@\w{1,40}[ \t]*=[ \t]*)?N?'[^'\n]{1,64}'[ \t]*,[ \t]*(?:@\w{1,40}[ \t]*=[ \t]*)?N?"
-_CHARACTERS = rf"{_QUOTED}\.tochararray"
 _EXPECT = r"ssword[^\n]{0,12}[\"'}][;\s{]{1,8}send[ \t]+(?:--[ \t]+)?\\?[\"'](?P<quoted>[^\"'\r\n\\$]{4,64})\\+r"
 _READER = r"(?:sudo[ \t]+-s|(?:ch)?passwd\b|cryptsetup|[^\n|;]{1,120}[ \t]--password-stdin)"
 _OPAQUE = r"(?P<bare>[\w-]{20,128})"
@@ -91,46 +89,46 @@ IDIOMS = (
     ("zip ", rf"zip[ \t]+(?:-[a-z0-9]{{1,4}}[ \t]+){{0,3}}(?-i:-P)[ \t]*{_VALUE}", _OPTION),
     ("7z", rf"7z[ar]?(?:\.exe)?[\"']?[ \t]+[^\n|;]{{1,120}}?[ \t]-p{_VALUE}", _OPTION),
     ("ssword", _EXPECT, _OPTION),
-    ("identified", rf"identified[ \t]+(?:by|with[ \t]+\S{{1,40}}[ \t]+by)[ \t]+(?:password[ \t]+)?{_QUOTED}", _SQL),
+    ("identified", rf"identified[ \t]+(?:by|with[ \t]+\S{{1,40}}[ \t]+by)[ \t]+(?:password[ \t]+)?{QUOTED}", _SQL),
     ("identified", rf"identified[ \t]+by[ \t]+{_WORD}(?:;|[ \t]+(?:using[ \t]+'|default[ \t]+tablespace))", _SQL),
-    ("plainauth(", rf"plainauth\([ \t]*[\"'][^\"'\n]{{0,64}}[\"'][ \t]*,[ \t]*{_USER}{_QUOTED}", _SQL),
-    ("pdo(", rf"pdo\([ \t]*[\"'][^\"'\n]{{1,160}}[\"'][ \t]*,[ \t]*{_USER}{_QUOTED}", _SQL),
-    ("basic_auth", rf"basic_auth[ \t(]{{1,3}}{_USER}(?:Some\([ \t]*)?{_QUOTED}", _SQL),
-    ("wifi.begin(", rf"wifi\.begin\([ \t]*[\"'][^\"'\n]{{1,64}}[\"'][ \t]*,[ \t]*{_QUOTED}", _SQL),
-    ("psk", rf"psk[ \t]*=[ \t]*{_QUOTED}", _SQL),
+    ("plainauth(", rf"plainauth\([ \t]*[\"'][^\"'\n]{{0,64}}[\"'][ \t]*,[ \t]*{USER}{QUOTED}", _SQL),
+    ("pdo(", rf"pdo\([ \t]*[\"'][^\"'\n]{{1,160}}[\"'][ \t]*,[ \t]*{USER}{QUOTED}", _SQL),
+    ("basic_auth", rf"basic_auth[ \t(]{{1,3}}{USER}(?:Some\([ \t]*)?{QUOTED}", _SQL),
+    ("wifi.begin(", rf"wifi\.begin\([ \t]*[\"'][^\"'\n]{{1,64}}[\"'][ \t]*,[ \t]*{QUOTED}", _SQL),
+    ("psk", rf"psk[ \t]*=[ \t]*{QUOTED}", _SQL),
     ("input password", rf"input password[ \t]{{2,8}}\S{{1,80}}[ \t]{{2,8}}{_LITERAL}", _SQL),
-    ("authenticate(", rf"authenticate\([ \t]*{_USER}{_QUOTED}", _SQL),
-    ("passwordauthentication(", rf"passwordauthentication\([ \t]*{_USER}{_QUOTED}", _SQL),
-    ("ftp_login(", rf"ftp_login\([^,\n]{{1,40}},[ \t]*{_USER}{_QUOTED}", _SQL),
-    ("sequelize(", rf"sequelize\([ \t]*[\"'][^\"'\n]{{1,64}}[\"'][ \t]*,[ \t]*{_USER}{_QUOTED}", _SQL),
+    ("authenticate(", rf"authenticate\([ \t]*{USER}{QUOTED}", _SQL),
+    ("passwordauthentication(", rf"passwordauthentication\([ \t]*{USER}{QUOTED}", _SQL),
+    ("ftp_login(", rf"ftp_login\([^,\n]{{1,40}},[ \t]*{USER}{QUOTED}", _SQL),
+    ("sequelize(", rf"sequelize\([ \t]*[\"'][^\"'\n]{{1,64}}[\"'][ \t]*,[ \t]*{USER}{QUOTED}", _SQL),
     ("convertto-securestring", rf"convertto-securestring[ \t]+(?:-[a-z]{{5,11}}[ \t]+){{0,3}}{_VALUE}", _SQL),
-    ("sp_addlogin", rf"sp_addlogin{_LOGIN}{_QUOTED}", _SQL),
-    ("security_credentials", rf"security_credentials[ \t]*,[ \t]*{_QUOTED}", _SQL),
-    (".load(", rf"\.load\([^()\n]{{1,60}},[ \t]*{_CHARACTERS}", _SQL),
-    ("pbekeyspec(", rf"pbekeyspec\([ \t]*{_CHARACTERS}", _SQL),
-    ("passwordprotection(", rf"passwordprotection\([ \t]*{_CHARACTERS}", _SQL),
-    ("openssl_", rf"openssl_(?:en|de)crypt\([^\n]{{1,60}}?,[ \t]*{_CIPHER}{_QUOTED}", _SECRET),
+    ("sp_addlogin", rf"sp_addlogin{_LOGIN}{QUOTED}", _SQL),
+    ("security_credentials", rf"security_credentials[ \t]*,[ \t]*{QUOTED}", _SQL),
+    (".load(", rf"\.load\([^()\n]{{1,60}},[ \t]*{CHARACTERS}", _SQL),
+    ("pbekeyspec(", rf"pbekeyspec\([ \t]*{CHARACTERS}", _SQL),
+    ("passwordprotection(", rf"passwordprotection\([ \t]*{CHARACTERS}", _SQL),
+    ("openssl_", rf"openssl_(?:en|de)crypt\([^\n]{{1,60}}?,[ \t]*{_CIPHER}{QUOTED}", _SECRET),
     ("login", rf"login[ \t]*[:=][ \t]*[\w.@-]{{2,64}}[ \t]+/[ \t]+{_BARE}", _SQL),
     ("credentials", rf"credentials[ \t]*[:=][ \t]*[\w.@-]{{2,64}}[ \t]*/[ \t]*{_BARE}", _SQL),
     (" pw ", rf" pw[ \t]+{_BARE}", _SQL),
-    ("secretkeyspec(", rf"secretkeyspec\([ \t]*{_QUOTED}\.getbytes", _SECRET),
-    ("login(", rf"login\([ \t]*{_USER}{_QUOTED}", _SQL),
-    ("login(", rf"login\([ \t]*[a-z_][\w.]{{1,40}}[ \t]*,[ \t]*{_QUOTED}[ \t]*\)", _SQL),
-    ("username_pw_set(", rf"username_pw_set\([ \t]*(?:{_USER}|[a-z_][\w.]{{1,40}}[ \t]*,[ \t]*){_QUOTED}", _SQL),
-    ("auth", rf"auth(?:entication)?[ \t]{{0,2}}[=:(,][ \t]{{0,2}}\(?[ \t]{{0,2}}{_USER}{_QUOTED}[ \t]{{0,2}}\)", _SQL),
-    ("credential", rf"credentials?\([ \t]*{_USER}{_QUOTED}", _SQL),
-    ("connect", rf"connect(?:ion)?\([^()\n]{{1,120}}?,[ \t]*{_USER}{_QUOTED}", _SQL),
+    ("secretkeyspec(", rf"secretkeyspec\([ \t]*{QUOTED}\.getbytes", _SECRET),
+    ("login(", rf"login\([ \t]*{USER}{QUOTED}", _SQL),
+    ("login(", rf"login\([ \t]*[a-z_][\w.]{{1,40}}[ \t]*,[ \t]*{QUOTED}[ \t]*\)", _SQL),
+    ("username_pw_set(", rf"username_pw_set\([ \t]*(?:{USER}|[a-z_][\w.]{{1,40}}[ \t]*,[ \t]*){QUOTED}", _SQL),
+    ("auth", rf"auth(?:entication)?[ \t]{{0,2}}[=:(,][ \t]{{0,2}}\(?[ \t]{{0,2}}{USER}{QUOTED}[ \t]{{0,2}}\)", _SQL),
+    ("credential", rf"credentials?\([ \t]*{USER}{QUOTED}", _SQL),
+    ("connect", rf"connect(?:ion)?\([^()\n]{{1,120}}?,[ \t]*{USER}{QUOTED}", _SQL),
     ("client", rf"client(?:\.new)?[ (]{{1,2}}{_ACCOUNT}", _SECRET),
     ("twilio", rf"twilio[\"')]{{0,2}}(?:\.init)?\({_ACCOUNT}", _SECRET),
-    ("mysql_real_connect(", rf"mysql_real_connect\([^,\n]{{1,60}},[^,\n]{{1,80}},[ \t]*{_USER}{_QUOTED}", _SQL),
-    ("mysqli(", rf"mysqli\([ \t]*[^()\n,]{{1,80}},[ \t]*{_USER}{_QUOTED}", _SQL),
-    ("authenticationtoken(", rf"authenticationtoken\([ \t]*{_USER}{_QUOTED}", _SQL),
+    ("mysql_real_connect(", rf"mysql_real_connect\([^,\n]{{1,60}},[^,\n]{{1,80}},[ \t]*{USER}{QUOTED}", _SQL),
+    ("mysqli(", rf"mysqli\([ \t]*[^()\n,]{{1,80}},[ \t]*{USER}{QUOTED}", _SQL),
+    ("authenticationtoken(", rf"authenticationtoken\([ \t]*{USER}{QUOTED}", _SQL),
     ("jdbc:oracle:", rf"jdbc:oracle:\w{{1,8}}:[^\s/@\"']{{1,64}}/{_VALUE}@", _SQL),
     ("secret set", rf"secret set[ \t]+[^\n|;<]{{1,120}}?(?:-b|--body)[ \t=]{{1,2}}{_VALUE}", _OPTION),
     ("set -", rf"set[ \t]+-(?:[gU]?x|xg|xU|-export)[ \t]+{_NAME}[ \t]+{_VALUE}", _OPTION),
     ("mc alias set", rf"mc alias set[ \t]+(?:[^\s\"']{{1,120}}[ \t]+){{3}}{_VALUE}", _OPTION),
     ("cache_peer", rf"cache_peer[ \t][^\n]{{1,160}}?[ \t]login=[^\s:]{{1,64}}:{_BARE}", _SQL),
-    ("algorithm.hmac", rf"algorithm\.hmac\d{{3}}\([ \t]*{_QUOTED}", _SECRET),
+    ("algorithm.hmac", rf"algorithm\.hmac\d{{3}}\([ \t]*{QUOTED}", _SECRET),
     ("requirepass", rf"requirepass[ \t]+{_VALUE}", _SQL),
     ("masterauth", rf"masterauth[ \t]+{_VALUE}", _SQL),
     ("insecure-password", rf"insecure-password[ \t]+{_VALUE}", _SQL),
@@ -147,7 +145,7 @@ IDIOMS = (
     ("nickserv", rf"nickserv[^\n]{{0,24}}?identify[ \t]+(?:[\w-]{{1,30}}[ \t]+)??{_VALUE}", _SQL),
     ("chpasswd:", rf"{_ACCOUNTS}[\w.-]{{1,32}}:{_LITERAL}", _SQL),
     ("passwd/", rf"passwd/[\w-]{{0,24}}password(?:-again)?[ \t]+password[ \t]+{_LITERAL}", _SQL),
-    ("update ", rf"update[ \t]+[\w.`\"]{{1,64}}[ \t]+set[ \t]+{_EQUALS}{_QUOTED}{_WHERE}", _SECRET),
+    ("update ", rf"update[ \t]+[\w.`\"]{{1,64}}[ \t]+set[ \t]+{_EQUALS}{QUOTED}{_WHERE}", _SECRET),
     ("<auth-user-pass>", rf"<auth-user-pass>\s{{1,4}}\S{{1,64}}\s{{1,4}}{_LITERAL}", _SQL),
     ("sqlplus", rf"sqlplus[ \t]+(?:-\w{{1,8}}[ \t]+){{0,3}}{_LOGON}", _OPTION),
     *((word, rf"{word}[ \t]+{_LOGON}", _OPTION) for word in ("expdp", "impdp", "sqlldr")),
@@ -161,7 +159,7 @@ IDIOMS = (
     *calls.IDIOMS,
     *devices.IDIOMS,
     *((f'{name}":', rf"{name}\"\s{{0,4}}:{_OBJECT}", _SECRET if name == "secret" else _SQL) for name in _NAMED),
-    ("password", rf"password[\"'][^<>]{{0,200}}?\svalue=[ \t]?{_QUOTED}", _SQL),
+    ("password", rf"password[\"'][^<>]{{0,200}}?\svalue=[ \t]?{QUOTED}", _SQL),
 )  # fmt: skip
 """The word that begins the idiom, the idiom (in any case), and the rule that reports it."""
 

@@ -242,13 +242,16 @@ def _is_nameless(name: str, value: str) -> bool:
     """True for a key whose variable or header says only whose it is: drawn at random, and no identifier by its name."""
     if _SAYS_WHAT.search(name) or _IDENTIFIES.search(name) or name.lower() in _HEADER_NAMES or kind_of(name):
         return False
-    return _is_opaque(value) or (_HEX_KEY.match(value) is not None and looks_random(value))
+    return _is_drawn(value)
 
 
 def _stands_alone(before: str, value: str) -> bool:
     """True for a key that a server takes by its place: drawn at random, behind what is run, which is no option."""
-    if not before or before.startswith("-") or value.isdigit():
-        return False
+    return bool(before) and not before.startswith("-") and not value.isdigit() and _is_drawn(value)
+
+
+def _is_drawn(value: str) -> bool:
+    """True for what somebody drew at random, in any letters or in as many hexadecimal digits as a key has."""
     return _is_opaque(value) or (_HEX_KEY.match(value) is not None and looks_random(value))
 
 

@@ -23,7 +23,7 @@ TWINS = {
     "letters only": ("A.java", 'jedis.auth("{}");', "rePuMgqvnVlndV", "Authenticated"),
     "Oracle": ("a.php", "oci_connect('hr', '{}', '//db/xe')", SECRET, "password"),
     "a directory": ("a.py", 'c.simple_bind_s("cn=admin,dc=acme,dc=io", "{}")', SECRET, "password"),
-    "no directory": ("A.java", 'bind("server.{}", "server.max=12")', "port=1", "port=2"),
+    "no directory": ("A.java", 'bind("server.{}", "server.max=12")', None, "port=1"),
     "a file server": ("a.py", "FTP('ftp.acme.io', 'web', '{}')", SECRET, "anonymous"),
     "characters": ("A.java", 'kmf.init(ks, "{}".toCharArray());', SECRET, "changeit"),
     "a consumer": ("a.py", 'tweepy.OAuthHandler("kQ7wz3kdb9mxv2", "{}")', ISSUED, "your-consumer-secret"),
@@ -117,10 +117,7 @@ TWINS = {
 @pytest.mark.parametrize("grammar", [each for each, (_, _, secret, _) in TWINS.items() if secret])
 def test_it_is_found(grammar):
     path, text, secret, _ = TWINS[grammar]
-    if grammar == "no directory":
-        assert not found(path, text.format(secret))
-    else:
-        assert found(path, text.format(secret))
+    assert found(path, text.format(secret))
 
 
 @pytest.mark.parametrize("grammar", [each for each, (_, _, _, harmless) in TWINS.items() if harmless])
@@ -137,6 +134,7 @@ SERVERS = {
         "ZY6G3g6znqNrknCgCyhbETAAK1u3aqGM",
         "${ACCESS1}",
     ),
+    "a public key": ('"env": {{"PUBLIC_KEY": "{}"}}', None, "ZY6G3g6znqNrknCgCyhbETAAK1u3aqGM"),
     "a page": ('"env": {{"NOTION_PAGE": "{}"}}', None, HEX),
     "a sheet": ('"env": {{"GOOGLE_SHEET_ID": "{}"}}', None, "ZY6G3g6znqNrknCgCyhbETAAK1u3aqGM"),
     "a key in the path": ('"url": "https://mcp.acme.io/s/{}/sse"', "HaEX5IKMRsyjPKGtHzYf5Al9xwyOhmE6", "HaEX5IKMRsyj"),
