@@ -33,6 +33,7 @@ __all__ = [
     "encode_result",
     "parse",
     "request_error",
+    "same_id",
     "strict_value",
 ]
 
@@ -206,6 +207,11 @@ def checked_id(ident: object) -> str | int:
     if type(ident) is int or (type(ident) is str and len(ident) <= MAX_ID_LENGTH):
         return ident
     raise _refused(INVALID_REQUEST, "the id must be an integer or a string of reasonable length")
+
+
+def same_id(one: object, other: object) -> bool:
+    """Whether two ids are one to every reader of JSON: ``true`` and ``1.0`` equal 1 in Python only; null names none."""
+    return one == other and type(one) is type(other) and one is not None
 
 
 def _refused(code: int, message: str, ident: str | int | None = None) -> ProtocolError:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 
+from mcpsec.gateway.upstreams.backlog import Backlog
 from mcpsec.gateway.upstreams.deadlines import Deadlines
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.known_answers import AnswerHead
-from mcpsec.protocol.jsonrpc import encode_notification, request_error
+from mcpsec.protocol.jsonrpc import encode_notification, request_error, same_id
 from mcpsec.protocol.stdio import Oversize
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ __all__ = ["Call", "Channel", "DirectCall", "Frame", "Unfinished"]
 
 _JSON = AnswerHead(200, b"application/json", {b"content-type": b"application/json"})
 _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
-_BACKLOG = 256
 _METHOD_NOT_FOUND = -32601
 _WRITER_DEPTH = 250  # orjson reads 1024 levels of nesting and writes 254
 _CANCELLED = {"code": -32800, "message": "Request cancelled"}  # as the official SDK's servers say it over HTTP
@@ -41,6 +40,8 @@ _GENERAL = frozenset(
         "notifications/tools/list_changed",
     }
 )
+
+_IDS = (int, str)
 
 Frame = dict[str, Any]
 
@@ -55,18 +56,21 @@ class Call:
         self.id = id
         self.progress_token = progress_token
         self.long_lived = long_lived
-        self.frames: deque[Frame] = deque()
+        self.frames = Backlog()
         self.fault: UpstreamFault | None = None
         self.abandoned = False
         self.timer: asyncio.TimerHandle | None = None
         self._ready: asyncio.Future[None] | None = None
 
-    def push(self, frame: Frame) -> None:
-        """A frame for this call has come; a reader that does not keep up loses notifications, never the answer."""
-        if len(self.frames) >= _BACKLOG and "method" in frame and "id" not in frame:
-            return
-        self.frames.append(frame)
+    def push(self, frame: Frame, size: int) -> bool:
+        """A frame of so many bytes has come; False when it is left out.
+
+        A reader that does not keep up loses notifications and requests, never the answer.
+        """
+        if not self.frames.add(frame, size, always="method" not in frame):
+            return False
         self._wake()
+        return True
 
     def fail(self, fault: UpstreamFault) -> None:
         """No more frames will come."""
@@ -85,7 +89,7 @@ class Call:
                 raise self.fault
             self._ready = asyncio.get_running_loop().create_future()
             await self._ready
-        return self.frames.popleft()
+        return self.frames.take()
 
 
 class Unfinished(NamedTuple):
@@ -126,21 +130,21 @@ class DirectCall(Call):
         """True until anything has come of it."""
         return self._waiting is not None
 
-    def push(self, frame: Frame) -> None:
+    def push(self, frame: Frame, size: int) -> bool:
         """A frame for this call has come."""
         waiting, self._waiting = self._waiting, None
         if waiting is None:
-            super().push(frame)
-        elif "method" in frame:
-            super().push(frame)
+            return super().push(frame, size)
+        if "method" in frame:
+            super().push(frame, size)
             waiting.set_result(Unfinished(self))
         else:
-            self.channel.end(self)
             try:
                 waiting.set_known(_JSON, orjson.dumps(frame))
             except Exception as error:  # the lines behind this one are answers to others
                 told = {"message": "an answer could not be handed over", "exception": error}
                 asyncio.get_running_loop().call_exception_handler(told)
+        return True
 
     def fail(self, fault: UpstreamFault) -> None:
         """No more frames will come."""
@@ -170,7 +174,7 @@ class Channel:
         self._next_key = 0
         self._in_flight = in_flight
         self._takes_server_requests = takes_server_requests
-        self._general: deque[Frame] = deque(maxlen=_BACKLOG)
+        self._general = Backlog()
         self._listener: Call | None = None
         self.server_requests: set[Any] = set()
         self.answered = False
@@ -235,13 +239,14 @@ class Channel:
         if method != "notifications/cancelled":
             self._send(encode_notification(method, params))
             return
-        call = next((call for call in self._calls.values() if call.id == params.get("requestId")), None)
+        named = params.get("requestId")
+        call = next((call for call in self._calls.values() if same_id(call.id, named)), None)
         if call is None:
             return
         self._send(encode_notification(method, {**params, "requestId": call.key}))
         # A server owes a cancelled request no answer (patterns/cancellation), but the POST of the call waits for one.
         self.end(call)
-        call.push({"jsonrpc": "2.0", "id": call.id, "error": dict(_CANCELLED)})
+        call.push({"jsonrpc": "2.0", "id": call.id, "error": dict(_CANCELLED)}, 0)
 
     def respond(self, raw: bytes, id: Any) -> bool:
         """Pass a client's response to a request of the child's; False when the child asked nothing of that id."""
@@ -300,13 +305,13 @@ class Channel:
         if line.count(b"{") + line.count(b"[") > _WRITER_DEPTH and not _is_writable(frame):
             self._unusable(frame)
         elif "method" not in frame:
-            self._response(frame)
-        elif not isinstance(frame["method"], str) or not isinstance(frame.get("id", 0), int | str):
+            self._response(frame, len(line))
+        elif not isinstance(frame["method"], str) or type(frame.get("id", 0)) not in _IDS:
             return  # no request and no notification (JSON-RPC 2.0 section 4)
         elif "id" in frame:
-            self._server_request(frame)
+            self._server_request(frame, len(line))
         else:
-            self._notification(frame)
+            self._notification(frame, len(line))
 
     def _unusable(self, frame: Frame) -> None:
         call = self._call_of(frame.get("id")) if "method" not in frame else None
@@ -317,35 +322,35 @@ class Channel:
     def _call_of(self, key: object) -> Call | None:
         return self._calls.get(key) if type(key) is int else None
 
-    def _response(self, frame: Frame) -> None:
+    def _response(self, frame: Frame, size: int) -> None:
         call = self._call_of(frame.get("id"))
         if call is None:
             return
+        self.end(call)  # at once: another answer to it has nobody to wait for it, however slowly this one is fetched
         if call.abandoned:
-            self.end(call)
             return
         self.answered = True
         frame["id"] = call.id
         result = frame.get("result")
         if call.long_lived and isinstance(result, dict):
             _put_back_subscription(result, call)
-        call.push(frame)
+        call.push(frame, size)
 
-    def _server_request(self, frame: Frame) -> None:
-        if not self._takes_server_requests or len(self.server_requests) >= self._in_flight:
+    def _server_request(self, frame: Frame, size: int) -> None:
+        taken = self._takes_server_requests and len(self.server_requests) < self._in_flight
+        if taken and self._route(frame, self._newest_call(), size):
+            self.server_requests.add(frame["id"])
+        else:
             self.refuse_server_request(frame["id"])
-            return
-        self.server_requests.add(frame["id"])
-        self._route(frame, self._newest_call())
 
-    def _notification(self, frame: Frame) -> None:
+    def _notification(self, frame: Frame, size: int) -> None:
         method, params = frame["method"], frame.get("params")
         params = params if isinstance(params, dict) else {}
         if method == "notifications/progress":
             call = self._call_of(params.get("progressToken"))
-            if call is not None and not call.abandoned:
+            if call is not None and not call.abandoned and call.progress_token is not None:
                 params["progressToken"] = call.progress_token
-                call.push(frame)
+                call.push(frame, size)
             return
         if method == "notifications/tools/list_changed":
             self.list_changed()
@@ -354,29 +359,25 @@ class Channel:
             call = self._call_of(_as_int(meta[_SUBSCRIPTION]))
             if call is not None:
                 meta[_SUBSCRIPTION] = call.id
-                call.push(frame)
+                call.push(frame, size)
             return
-        self._route(frame, None if method in _GENERAL else self._newest_call())
+        self._route(frame, None if method in _GENERAL else self._newest_call(), size)
 
     def _newest_call(self) -> Call | None:
         """The call that an unrelated message most likely belongs to: stdio does not say (the newest one running)."""
         waiting = [call for call in self._calls.values() if not call.long_lived and not call.abandoned]
         return waiting[-1] if waiting else None
 
-    def _route(self, frame: Frame, call: Call | None) -> None:
+    def _route(self, frame: Frame, call: Call | None, size: int) -> bool:
         target = call or self._listener
-        if target is not None:
-            target.push(frame)
-        else:
-            self._general.append(frame)
+        return self._general.add(frame, size) if target is None else target.push(frame, size)
 
     def listen(self) -> Call | None:
         """Open the one stream for what belongs to no call; None when it is open already."""
         if self._listener is not None:
             return None
         self._listener = Call(0, None, None, long_lived=True)
-        while self._general:
-            self._listener.push(self._general.popleft())
+        self._listener.frames, self._general = self._general, Backlog()
         return self._listener
 
     def unlisten(self, listener: Call) -> None:

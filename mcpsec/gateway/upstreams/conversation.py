@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from mcpsec import __version__
@@ -12,17 +13,46 @@ if TYPE_CHECKING:
     from mcpsec.gateway.upstreams.channel import Channel, Frame
     from mcpsec.gateway.upstreams.child import Child
 
-__all__ = ["CLIENT_INFO", "Conversation", "modern_meta"]
+__all__ = ["CLIENT_INFO", "Conversation", "Failures", "modern_meta"]
 
 CLIENT_INFO = {"name": "mcpsec", "version": __version__}
+
+
+_PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+class Failures:
+    """How often in a row a client's program has ended before it did anything useful.
+
+    Each client's are its own: what makes a program fail may be what that client sends, or its credential.
+    """
+
+    def __init__(self) -> None:
+        self._count, self._last = 0, 0.0
+
+    @property
+    def pausing(self) -> bool:
+        """Whether it is too early to start it again."""
+        pause = _PAUSES[min(self._count, len(_PAUSES)) - 1] if self._count else 0.0
+        return time.monotonic() < self._last + pause
+
+    def one_more(self) -> None:
+        """It has failed."""
+        self._count += 1
+        self._last = time.monotonic()
+
+    def over(self) -> None:
+        """It works."""
+        self._count = 0
 
 
 class Conversation:
     """A child, the channel to it, and what has to be said again to a new child should this one die."""
 
-    def __init__(self, channel: Channel, environment: dict[str, str]) -> None:
+    def __init__(self, channel: Channel, environment: dict[str, str], failures: Failures) -> None:
         self.channel = channel
         self.environment = environment
+        self.failures = failures
         self.child: Child | None = None
         self.handshake: Frame | None = None
         self.over = False

@@ -51,15 +51,15 @@ class Replies:
         """
         settled, opening = False, seconds is not None
         try:
-            while True:
-                wait = self._limits.stream_lifetime if call.long_lived else seconds or self.timeouts.of(exchange)
-                async with asyncio.timeout(wait):
+            wait = self._limits.stream_lifetime if call.long_lived else seconds or self.timeouts.of(exchange)
+            async with asyncio.timeout(wait):  # for all of it: what doesn't reach the client is no sign of life to it
+                while True:
                     frame = await call.next()
-                passed, _ = self.guard.check(exchange, frame)
-                if passed and not (opening and "method" in frame):
-                    break
-                if "id" in frame:
-                    channel.refuse_server_request(frame["id"])
+                    passed, _ = self.guard.check(exchange, frame)
+                    if passed and not (opening and "method" in frame):
+                        break
+                    if "id" in frame:
+                        channel.refuse_server_request(frame["id"])
             if "method" not in frame:
                 channel.end(call)
                 settled = True

@@ -28,7 +28,7 @@ from mcpsec.gateway.upstreams.base import (
 )
 from mcpsec.gateway.upstreams.channel import Channel
 from mcpsec.gateway.upstreams.child import Child, ChildStartError
-from mcpsec.gateway.upstreams.conversation import Conversation, modern_meta
+from mcpsec.gateway.upstreams.conversation import Conversation, Failures, modern_meta
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.replies import Replies
 from mcpsec.gateway.upstreams.stdio_sending import StdioSender
@@ -55,7 +55,6 @@ _CLIENT_INFO = {"name": "mcpsec", "version": __version__}
 _START_SECONDS = 60.0  # a package runner may have to download the server first
 _PROBE_SECONDS = 5.0
 _GRACE_SECONDS = 2.0
-_BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 class StdioUpstream:
@@ -85,7 +84,7 @@ class StdioUpstream:
         self._modern: dict[str, Conversation] = {}
         self._own: dict[str, Conversation] = {}
         self._modern_known: bool | None = None  # None: the server has not answered that question yet
-        self._failures, self._last_failure = 0, 0.0
+        self._failures: dict[str, Failures] = {}
         self._children: set[Child] = set()
 
     # --- starting --------------------------------------------------------------------------------------------------
@@ -104,7 +103,6 @@ class StdioUpstream:
         finally:
             if conversation.child is not None:
                 await self._stop(conversation.child)
-            self._failures = 0
 
     async def _probe(self, conversation: Conversation) -> None:
         """Ask for the modern era first; an error, or silence, means the older one (2026-07-28, basic/versioning).
@@ -157,14 +155,16 @@ class StdioUpstream:
 
     def _new_conversation(self, client_id: str | None, *, takes_server_requests: bool) -> Conversation:
         channel = Channel(takes_server_requests=takes_server_requests, in_flight=self._config.in_flight)
-        return Conversation(channel, self.of_clients.get(client_id or "", self.environment))
+        environment = self.of_clients.get(client_id or "", self.environment)
+        failures = Failures() if client_id is None else self._failures.setdefault(client_id, Failures())
+        return Conversation(channel, environment, failures)
 
     async def _spawn(self, conversation: Conversation) -> None:
         """Start a child for a conversation. Raises ChildStartError, or UpstreamFault while failures are backed off."""
         if len(self._children) >= self._limits.sessions:
             raise UpstreamFault("too many server processes", sent=False)
-        pause = _BACKOFF_SECONDS[min(self._failures, len(_BACKOFF_SECONDS)) - 1] if self._failures else 0.0
-        if time.monotonic() < self._last_failure + pause:
+        failures = conversation.failures
+        if failures.pausing:
             raise UpstreamFault("the server's process keeps failing; it gets a pause", sent=False)
         channel = conversation.channel
         channel.answered = False
@@ -172,10 +172,9 @@ class StdioUpstream:
         def ended(child: Child) -> None:
             self._children.discard(child)
             if channel.answered:
-                self._failures = 0
+                failures.over()
             elif not child.stopping:  # it never did anything useful: the next start waits longer
-                self._failures += 1
-                self._last_failure = time.monotonic()
+                failures.one_more()
             channel.fail_all(UpstreamFault("the server's process ended"))
 
         child = await Child.start(
@@ -219,7 +218,7 @@ class StdioUpstream:
     async def _exchange(self, conversation: Conversation, method: str, params: Frame, seconds: float) -> Frame:
         """One request of the gateway's own; notifications on the way are ignored."""
         channel = conversation.channel
-        call = channel.begin("mcpsec", method, params)
+        call = channel.begin(None, method, params)  # of no id that a client could cancel it by
         try:
             async with asyncio.timeout(seconds):
                 frame = await call.next()
