@@ -40,6 +40,7 @@ _ORDINARY = frozenset({"content", "isError", "structuredContent", "resultType", 
 """Members of a tool's result about which there is nothing to judge, of ``cacheScope`` if it is private."""
 _FRAME = frozenset({"jsonrpc", "id", "result"})
 _IDS = (int, str, type(None))
+"""Types of an id as they are: ``true`` is no number in JSON."""
 _GREETINGS = frozenset({"initialize", "server/discover"})
 ANSWERS_ANOTHER = "answer-to-another"
 """The rule for what answers another request than the one it came for."""
@@ -90,7 +91,9 @@ class AnswerGuard:
                 frame = loads(data)
             except orjson.JSONDecodeError:
                 return False
-            return _is_ordinary(frame) and frame.get("id") == id and (cleaner is None or cleaner.is_clean(frame, data))
+            if not _is_ordinary(frame) or (named := frame.get("id")) != id or type(named) is not type(id):
+                return False
+            return cleaner is None or cleaner.is_clean(frame, data)
 
         return is_ordinary
 
@@ -111,7 +114,7 @@ class AnswerGuard:
         if not isinstance(frame, dict):
             return Inspected(None, rule="answer-not-a-message")
         id, has_method = frame.get("id"), "method" in frame
-        if not isinstance(id, _IDS) or (has_method and not isinstance(frame["method"], str)):
+        if type(id) not in _IDS or (has_method and not isinstance(frame["method"], str)):
             return Inspected(None, rule="answer-not-a-message")
         if alone and _answers_another(exchange, frame):
             return Inspected(None, rule=ANSWERS_ANOTHER)
@@ -232,7 +235,7 @@ def _is_ordinary(frame: Any) -> bool:
         and _ORDINARY.issuperset(result)
         and result.get("isError") is not True
         and result.get("cacheScope", "private") == "private"
-        and isinstance(frame.get("id"), _IDS)
+        and type(frame.get("id")) in _IDS
     )
 
 

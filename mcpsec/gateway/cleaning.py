@@ -17,6 +17,7 @@ import re2
 from mcpsec.leaks import clean
 from mcpsec.leaks.redaction import holds_secret
 from mcpsec.protocol import codes
+from mcpsec.protocol.jsonrpc import has_doubled_members
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +97,9 @@ class AnswerCleaner:
                 frame[member] = _redacted(value, "", 0, rules)
         _clean_names(frame, rules)
         if not rules:
-            return True  # written again: what came twice, of which our reader has dropped the first, is not passed on
+            # What came twice, of which our reader has dropped the first, is not passed on: it is written again, which
+            # rounds integers of more than 64 bits. All else stays as it came.
+            return changed or has_doubled_members(data, frame)
         exchange.redactions += len(rules)
         for rule in rules:
             exchange.guard("secret-blocked" if self._secrets == "block" else "secret-redacted", rule)

@@ -31,6 +31,7 @@ __all__ = [
     "encode_notification",
     "encode_request",
     "encode_result",
+    "has_doubled_members",
     "parse",
     "request_error",
     "same_id",
@@ -249,16 +250,8 @@ def _check_depth(body: bytes, max_depth: int) -> None:
 
 
 def _check_nothing_lost(body: bytes, written: bytes) -> None:
-    """Refuse duplicate members (``written`` has each once), and integers that the parser had to round.
-
-    Every member has its colon. Without escapes, strings are written as they were read, colons and all, so the colons of
-    the whole text can be counted; with escapes, those outside of strings.
-    """
-    if b"\\" in body:
-        lost = _without_strings(body).count(b":") - _without_strings(written).count(b":")
-    else:
-        lost = body.count(b":") - written.count(b":")
-    if lost:
+    """Refuse duplicate members (``written`` has each once), and integers that the parser had to round."""
+    if _colons_lost(body, written):
         raise _refused(INVALID_REQUEST, "an object has two members of the same name")
     if _LONG not in body.translate(_OF_NUMBERS):  # the expression would need seven times as long to say so
         return
@@ -267,6 +260,29 @@ def _check_nothing_lost(body: bytes, written: bytes) -> None:
             continue  # a fraction or exponent: a floating-point number, and its range was the parser's business
         if not -(2**63) <= int(number) < 2**64:
             raise _refused(INVALID_REQUEST, "a number is outside the range of 64-bit integers")
+
+
+def _colons_lost(body: bytes, written: bytes) -> int:
+    """How many members were left out.
+
+    Every member has its colon. Without escapes, strings are written as they were read, colons and all, so the colons of
+    the whole text can be counted; with escapes, those outside of strings.
+    """
+    if b"\\" in body:
+        return _without_strings(body).count(b":") - _without_strings(written).count(b":")
+    return body.count(b":") - written.count(b":")
+
+
+def has_doubled_members(body: bytes, value: Any) -> bool:
+    """Whether an object in ``body``, which was read as ``value``, has two members of the same name.
+
+    Also true of what is nested too deeply to tell.
+    """
+    try:
+        written = orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return True
+    return written != body and _colons_lost(body, written) != 0
 
 
 def request_error(id: str | int | None, code: int, message: str, data: Any = None) -> bytes:

@@ -121,10 +121,13 @@ async def test_a_tools_result_is_judged_by_its_own_bytes(name: str) -> None:
         assert not any(word in shown for word in (TOKEN, TOKEN[4:], "BEGIN", "goroutine", "hidden"))
 
 
-WHOSE: dict[str, tuple[bytes, bytes, bool]] = {
+WHOSE: dict[str, tuple[bytes, bytes, bool | None]] = {
     "its own result": (b'"id":1,"method":"tools/call"', ORDINARY, True),
     "another's result": (b'"id":2,"method":"tools/call"', ORDINARY, False),
     "a result for its id as a number": (b'"id":"1","method":"tools/call"', ORDINARY, True),
+    "a result for true": (b'"id":1,"method":"tools/call"', ORDINARY.replace(b'"id":1', b'"id":true'), None),
+    "a result for 1.0": (b'"id":1,"method":"tools/call"', ORDINARY.replace(b'"id":1', b'"id":1.0'), None),
+    "a result for a nobody's 0": (b'"id":0,"method":"tools/call"', ORDINARY.replace(b'"id":1', b'"id":false'), None),
     "a result for nobody": (b'"id":1,"method":"tools/call"', ORDINARY.replace(b'"id":1', b'"id":null'), False),
     "another's error": (b'"id":2,"method":"ping"', b'{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}', False),
     "an error for nobody": (
@@ -144,8 +147,35 @@ async def test_what_comes_alone_answers_its_own_request(name: str, kind: str) ->
     exchange.endpoint, exchange.kind, exchange.upstream = Endpoint(), kind, "demo"
     exchange.message = parse(b'{"jsonrpc":"2.0",%b,"params":{}}' % sent)
     guard = AnswerGuard(lambda: Everything(), HandleSeal(60))  # type: ignore[arg-type, return-value]
-    assert guard.inspect(exchange, data).data is data, "in an event stream of a session it may come at any time"
+    if passes is None:
+        assert guard.inspect(exchange, data) == guard.inspect(exchange, data, alone=True)
+        assert guard.inspect(exchange, data)[::3] == (None, "answer-not-a-message")
+        assert not guard.ordinary("demo")(data, exchange.rpc_id)
+        return
+    assert guard.inspect(exchange, data).data is data, "in a stream that goes on with another it may come at any time"
     alone = guard.inspect(exchange, data, alone=True)
     assert alone.data is data if passes else (alone.data, alone.rule) == (None, "answer-to-another")
     if exchange.rpc_id is not None and data is ORDINARY:
         assert guard.ordinary("demo")(data, exchange.rpc_id) is (exchange.rpc_id == 1)
+
+
+LONG = b'"isError":false,"structuredContent":{"number":123456789012345678901234567890,"text":"-----BEGIN no key"}'
+
+
+async def test_a_clean_answer_stays_as_it_is_however_much_it_looks_like_one_with_a_secret() -> None:
+    """What has a member twice is written again, without the one that was not looked at."""
+    exchange = Exchange(Request(), Peer("127.0.0.1", client=Client(id="tester")), "1")
+    exchange.endpoint, exchange.kind, exchange.upstream = Endpoint(), "tool", "demo"
+    guard = AnswerGuard(lambda: Nothing(), HandleSeal(60), {"demo": AnswerCleaner("redact", "hide")})  # type: ignore[arg-type, return-value]
+    escaped = ORDINARY.replace(b'"isError":false', LONG).replace(b"hello", b"\\u0041KIA: no key")
+    spaced = escaped.replace(b",", b" , ")
+    hidden = b'"number":1,"number":"%b","number":123456789012345678901234567890' % TOKEN.encode()
+    for data in (escaped, spaced):
+        assert guard.inspect(exchange, data).data is data
+    for data in (
+        escaped.replace(b'"number":123456789012345678901234567890', hidden),
+        ORDINARY.replace(b'"jsonrpc"', b'"id":"%b","jsonrpc"' % TOKEN.encode()),
+    ):
+        shown = guard.inspect(exchange, data).data
+        assert shown is not None
+        assert TOKEN.encode() not in shown

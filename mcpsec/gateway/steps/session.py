@@ -35,8 +35,10 @@ class FindSession:
         if exchange.era is Era.MODERN:
             return None
         id = exchange.request.fields.get(b"mcp-session-id")
-        if id is None or exchange.client is None:
+        if exchange.client is None:
             return None
+        if id is None:
+            return self._outside(exchange)
         session = self._sessions.find(id.decode("latin-1"), exchange.client.id, exchange.upstream)
         if session is not None:
             return self._found(exchange, session)
@@ -47,6 +49,15 @@ class FindSession:
     def again(self, exchange: Exchange) -> Repeated | None:
         """Nothing in the 2026 era."""
         return None if exchange.era is Era.MODERN else self
+
+    @staticmethod
+    def _outside(exchange: Exchange) -> Refusal | Awaitable[Refusal | None] | None:
+        """A server without sessions knows what it asked by its id alone: another client must not answer it."""
+        message, expects = exchange.message, getattr(exchange.endpoint, "expects_sessionless", None)
+        if message is None or message.kind is not Kind.RESPONSE or expects is None:
+            return None
+        expected = expects(exchange, message.id)
+        return _expected(expected) if isawaitable(expected) else _unless(expected)
 
     async def _look_elsewhere(self, exchange: Exchange, shared: SharedSessions, id: str) -> Refusal | None:
         """Another gateway may have opened it."""

@@ -15,7 +15,7 @@ import orjson
 
 from mcpsec.gateway.answers import ANSWERS_ANOTHER
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
-from mcpsec.gateway.sessions import TooManySessionsError
+from mcpsec.gateway.sessions import Session, TooManySessionsError
 from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.upstreams.base import Catalogue, RpcError, unavailable, upstream_timeout
 from mcpsec.gateway.upstreams.conversation import CLIENT_INFO, modern_meta
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mcpsec.deployment.model import Upstream as UpstreamConfig
     from mcpsec.gateway.answers import AnswerGuard, Inspected
     from mcpsec.gateway.message import Exchange, Headers
-    from mcpsec.gateway.sessions import Session, SessionTable
+    from mcpsec.gateway.sessions import SessionTable
     from mcpsec.gateway.state import SessionRecord
     from mcpsec.gateway.upstreams.body_stream import BodyStream
     from mcpsec.gateway.upstreams.http_client import UpstreamResponse
@@ -68,6 +68,12 @@ class _Tracked:
         self.streams = 0
         self.pending: set[Any] = set()
 
+    def stream_ended(self) -> None:
+        """Outside of a session nobody waits for answers once no stream is open on which the server asked."""
+        self.streams -= 1
+        if not self.streams and not self.id:
+            self.pending.clear()
+
 
 class HttpUpstream:
     """One upstream reached over HTTP."""
@@ -93,6 +99,7 @@ class HttpUpstream:
         self._target = self._origin.target
         self._eras: frozenset[Era] = frozenset()
         self._own_sessions: dict[str, bytes] = {}
+        self._sessionless: dict[str, Session] = {}
         self._own_id = 0
         self._background: set[asyncio.Task[None]] = set()
         self._relay = EventRelay(
@@ -118,9 +125,10 @@ class HttpUpstream:
         """Relay one authorised request."""
         message = exchange.message
         method = "" if message is None else message.method
-        if method == "notifications/cancelled" and exchange.era is Era.MODERN:
+        if method == "notifications/cancelled" and exchange.session is None:
             # Over HTTP a request of 2026 ends with its stream (transports#cancellation). The number in this message is
-            # one that each client chooses for itself: a server that believed it could end another client's request.
+            # one that each client chooses for itself: outside of a session, a server that believed it could end
+            # another client's request.
             exchange.decision, exchange.rule = "refused", "cancelled-by-number"
             return Answer(202, [])
         opens_session = method == "initialize" and exchange.session is None
@@ -229,7 +237,7 @@ class HttpUpstream:
         if response.stream is not None:
             headers.append((b"x-accel-buffering", b"no"))
             endless = exchange.message is None or exchange.message.method in LONG_LIVED
-            parts = self._relay.events(exchange, session, response.stream)
+            parts = self._relay.events(exchange, session or self._without_session(exchange), response.stream)
             return StreamAnswer(response.status, headers, parts, endless)
         if not response.body:
             return Answer(response.status, headers)
@@ -283,6 +291,22 @@ class HttpUpstream:
         with contextlib.suppress(UpstreamFault):
             _drop(await lane.pool.send(b"".join(parts), timeout=self.timeout, repeatable=True))
 
+    def _without_session(self, exchange: Exchange) -> Session | None:
+        """What a server of 2025 that has no sessions has asked of this client: only that client may answer it."""
+        client = exchange.client
+        if exchange.era is Era.MODERN or client is None:
+            return None
+        known = self._sessionless.get(client.id)
+        if known is None:  # never in the table: no client can name it
+            known = Session(client.id, self.name, _Tracked(b""), f"{client.id}/{self.name}")
+            self._sessionless[client.id] = known
+        return known
+
+    def expects_sessionless(self, exchange: Exchange, id: Any) -> bool | Awaitable[bool]:
+        """``expects_response`` of a client's response outside of any session."""
+        asked = self._without_session(exchange)
+        return asked is not None and self.expects_response(asked, id)
+
     def expects_response(self, session: Session, id: Any) -> bool | Awaitable[bool]:
         """True, once, when the upstream sent the request that a client's response names."""
         if self._sessions.shared is not None:
@@ -303,8 +327,8 @@ class HttpUpstream:
     def _cancel_upstream(self, exchange: Exchange) -> None:
         """A call that took too long goes on upstream in the 2025 era unless it is cancelled by a message."""
         message = exchange.message
-        if exchange.era is not Era.LEGACY or message is None or message.id is None or message.method == "initialize":
-            return
+        if exchange.session is None or message is None or message.id is None or message.method == "initialize":
+            return  # without a session its number could be another client's request
         body = encode_notification("notifications/cancelled", {"requestId": message.id, "reason": "timeout"})
         version = exchange.request.fields.get(b"mcp-protocol-version", b"")
         lane = self._lanes.of(None if exchange.client is None else exchange.client.id)
@@ -316,7 +340,7 @@ class HttpUpstream:
 
     async def _post_quietly(self, lane: Lane, body: bytes, session: Session | None, version: bytes) -> None:
         headers: list[tuple[bytes, bytes]] = [(b"mcp-protocol-version", version)] if version else []
-        if session is not None:
+        if session is not None and session.state.id:
             headers.append((b"mcp-session-id", session.state.id))
         with contextlib.suppress(UpstreamFault):
             _drop(await self._post(lane, body, headers))

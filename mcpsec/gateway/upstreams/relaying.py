@@ -11,7 +11,6 @@ from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.upstreams.base import unavailable, upstream_timeout
 from mcpsec.gateway.upstreams.http_client import UpstreamFault
 from mcpsec.protocol import codes
-from mcpsec.protocol.eras import Era
 from mcpsec.protocol.jsonrpc import Kind, ProtocolError, request_error
 from mcpsec.protocol.sse import SseEvent, SseParser, encode_event, replaced
 
@@ -35,8 +34,9 @@ class _OutOfStepError(UpstreamFault):
     """The stream answers another request."""
 
 
-def _fault_of(stream: BodyStream, broken: Exception) -> Refusal:
+def _fault_of(exchange: Exchange, stream: BodyStream, broken: Exception) -> Refusal:
     if isinstance(broken, _OutOfStepError):
+        exchange.decision, exchange.rule = "refused", ANSWERS_ANOTHER
         stream.distrust()
         return _UNUSABLE
     return unavailable("upstream-stream-broken", "the stream broke off")
@@ -100,11 +100,11 @@ class EventRelay:
             fault = upstream_timeout("no message within the deadline") if waits else None
             self._cancel(exchange)
         except (UpstreamFault, ProtocolError) as broken:
-            fault = _fault_of(stream, broken)
+            fault = _fault_of(exchange, stream, broken)
         finally:
             stream.close()
             if session is not None:
-                session.state.streams -= 1
+                session.state.stream_ended()
         if fault is not None and not answered and exchange.rpc_id is not None:
             # An answer to another says nothing about how the upstream is: a client may have chosen an odd id.
             exchange.decision = "refused" if fault is _UNUSABLE else "failed"
@@ -135,8 +135,9 @@ class EventRelay:
         self, exchange: Exchange, session: Session | None, data: bytes, raw: bytes
     ) -> tuple[bytes | None, bool]:
         """What to pass on for one event, and whether it answers the call."""
-        # In the 2026 era a stream holds the answer to its own request only (before, a session's may come on any).
-        inspected = self._guard.inspect(exchange, data, alone=exchange.era is Era.MODERN)
+        # A stream holds the answer to its own request only, and one that was opened by GET none, but where it goes on
+        # with another that broke off (2025-11-25, basic/transports, listening for messages): whose, its server knows.
+        inspected = self._guard.inspect(exchange, data, alone=not exchange.last_event_id)
         if inspected.rule == ANSWERS_ANOTHER:
             raise _OutOfStepError("the upstream answers another request")
         if inspected.server_request is not None and session is not None:

@@ -1,0 +1,158 @@
+"""Servers of 2025 over HTTP: whose answer, whose question and whose cancellation it is, with and without sessions."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.fixtures.deployments import EVERYTHING, OTHER
+from tests.fixtures.gateway import Gateway
+from tests.fixtures.processes import wait_until
+from tests.fixtures.raw import RawClient, request_bytes
+from tests.gateway.upstreams.test_http import STREAM, TOOLS, FaultyServer, chunk, send
+
+VERSION: dict[str, str | None] = {"MCP-Protocol-Version": "2025-11-25"}
+
+
+def event(message: dict[str, Any], id: str = "") -> bytes:
+    line = f"id: {id}\n".encode() if id else b""
+    return chunk(line + b"data: %b\n\n" % json.dumps({"jsonrpc": "2.0", **message}).encode())
+
+
+def found(text: str) -> dict[str, Any]:
+    return {"content": [{"type": "text", "text": text}]}
+
+
+class LegacyServer(FaultyServer):
+    """Speaks 2025-11-25, in sessions if ``session`` has an id; ``said`` is what a stream brings before its answer."""
+
+    def __init__(self) -> None:
+        self.session = b""
+        self.said = b""
+        self.ends = True
+        super().__init__()
+
+    def _answer(self, connection: socket.socket, message: dict[str, Any]) -> None:  # type: ignore[override]
+        method, id = message.get("method"), message.get("id")
+        if not message:
+            connection.sendall(STREAM + self.said + b"0\r\n\r\n")
+        elif method == "server/discover":
+            error = {"code": -32601, "message": "no"}
+            send(connection, json.dumps({"jsonrpc": "2.0", "id": id, "error": error}).encode())
+        elif method == "initialize":
+            info = {"name": "s", "version": "1"}
+            result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": info}
+            extra = b"Mcp-Session-Id: %b\r\n" % self.session if self.session else b""
+            send(connection, json.dumps({"jsonrpc": "2.0", "id": id, "result": result}).encode(), extra=extra)
+        elif method == "tools/list":
+            send(connection, json.dumps({"jsonrpc": "2.0", "id": id, "result": {"tools": TOOLS}}).encode())
+        elif method == "tools/call":
+            end = event({"id": id, "result": found("own")}) + b"0\r\n\r\n" if self.ends else b""
+            connection.sendall(STREAM + self.said + end)
+        else:
+            connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.fixture
+def server() -> Iterator[LegacyServer]:
+    made = LegacyServer()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def running(server: LegacyServer, deployment: Any, gateway: Any) -> Gateway:
+    made = deployment({"web": {"url": server.url}})
+    made.document["clients"].append({"id": "other", "certificate": {"san": OTHER}, **EVERYTHING})
+    made.write()
+    started: Gateway = gateway(made)
+    return started
+
+
+def rpc(method: str, params: dict[str, Any], id: Any = 1) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).encode()
+
+
+CALL = rpc("tools/call", {"name": "echo", "arguments": {}})
+QUESTION = {"id": 0, "method": "elicitation/create", "params": {"message": "sure?", "requestedSchema": {}}}
+CONSENT = json.dumps({"jsonrpc": "2.0", "id": 0, "result": {"action": "accept", "content": {}}}).encode()
+
+
+def open_session(client: RawClient) -> dict[str, str | None]:
+    info = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    opened = client.post(rpc("initialize", info))
+    assert opened.status == 200
+    id = opened.headers.get("mcp-session-id")
+    return VERSION | ({"Mcp-Session-Id": id} if id else {})
+
+
+def get(client: RawClient, headers: dict[str, str | None]) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    client.send(f"GET /mcp HTTP/1.1\r\nHost: {client.host}\r\nAccept: text/event-stream\r\n{lines}\r\n".encode())
+    return client.read().body
+
+
+@pytest.mark.parametrize("session", [b"", b"upstream-1"])
+def test_a_clients_question_is_answered_by_that_client_only(
+    running: Gateway, server: LegacyServer, session: bytes
+) -> None:
+    """A server that asks several clients under the same number takes the first answer for all that it asked."""
+    server.session, server.said, server.ends = session, event(QUESTION), False
+    with (
+        RawClient(running) as asked,
+        RawClient(running) as again,
+        RawClient(running, running.deployment.other) as other,
+    ):
+        mine, theirs = open_session(asked), open_session(other)
+        asked.send(request_bytes(asked.host, CALL, mine))
+        wait_until(lambda: any(each.get("method") == "tools/call" for each in server.bodies), "the call")
+        while b"elicitation" not in asked._buffer:
+            assert asked._more()
+        refused = other.post(CONSENT, theirs)
+        assert (refused.status, refused.code) == (400, -32600)
+        assert not any("result" in each for each in server.bodies)
+        assert again.post(CONSENT, mine).status == 202
+        assert again.post(CONSENT, mine).status == 400, "once"
+        assert sum("result" in each for each in server.bodies) == 1
+
+
+def test_a_number_cancels_nothing_outside_of_a_session(running: Gateway, server: LegacyServer) -> None:
+    note = json.dumps({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}).encode()
+    for session, passed in ((b"", 0), (b"upstream-1", 1)):
+        server.session = session
+        with RawClient(running) as client:
+            assert client.post(note, open_session(client)).status == 202
+        assert sum(each.get("method") == "notifications/cancelled" for each in server.bodies) == passed
+
+
+@pytest.mark.parametrize("session", [b"", b"upstream-1"])
+def test_a_calls_stream_answers_that_call(running: Gateway, server: LegacyServer, session: bytes) -> None:
+    server.session = session
+    with RawClient(running) as client:
+        headers = open_session(client)
+        server.said = event({"method": "notifications/message", "params": {"level": "info", "data": "x"}})
+        fine = client.post(CALL, headers)
+        assert (b"notifications/message" in fine.body, fine.json["result"]) == (True, found("own"))
+        server.said = event({"id": 7, "result": found("another's")})
+        refused = client.post(CALL, headers)
+        assert (b"another" in refused.body, refused.code, refused.json["id"]) == (False, 50304, 1)
+    wait_until(lambda: "answer-to-another" in [each.get("rule") for each in running.deployment.events()], "the event")
+
+
+def test_a_stream_of_news_brings_no_answer_but_one_that_goes_on(running: Gateway, server: LegacyServer) -> None:
+    server.session = b"upstream-1"
+    news = event({"method": "notifications/tools/list_changed"}, "e1")
+    with RawClient(running) as client:
+        headers = open_session(client)
+        server.said = news + event({"id": 1, "result": found("another's")})
+        heard = get(client, headers)
+        assert b"list_changed" in heard
+        assert b"another" not in heard
+        seen = next(line[4:].decode() for line in heard.splitlines() if line.startswith(b"id: "))
+        server.said = event({"id": 1, "result": found("the rest")})
+    with RawClient(running) as client:
+        assert b"the rest" in get(client, headers | {"Last-Event-ID": seen})
