@@ -197,6 +197,14 @@ class AnswerGuard:
         client = exchange.client
         return client is not None and self._policy().allows_server_request(client.id, exchange.upstream, str(method))
 
+    def _may_see(self, exchange: Exchange, kind: str, name: object) -> bool:
+        client = exchange.client
+        return (
+            client is not None
+            and isinstance(name, str)
+            and self._policy().visible(client.id, exchange.upstream, kind, name)
+        )
+
     def _inputs_pass(self, exchange: Exchange, wanted: object) -> bool:
         """Whether the client may be asked all of it: with half of its answers the server would only ask again."""
         return isinstance(wanted, dict) and all(
@@ -204,11 +212,20 @@ class AnswerGuard:
         )
 
     def _notification_passes(self, exchange: Exchange, frame: dict[str, Any]) -> bool:
-        """News of a task are its client's alone, and what the task asks in them only if it may be asked."""
-        if frame["method"] not in STATUS_NOTIFICATIONS:
+        """News of a resource are for those who may see it, by the policy of the moment: a stream lasts for hours.
+
+        Those of a task are its client's alone, while it may use the tool, and what the task asks in them only if it may
+        be asked.
+        """
+        method, params = frame["method"], frame.get("params")
+        if method == "notifications/resources/updated":
+            return isinstance(params, dict) and self._may_see(exchange, "resource", params.get("uri"))
+        if method not in STATUS_NOTIFICATIONS:
             return True
-        params = frame.get("params")
-        if not isinstance(params, dict) or not self._tasks.tools_of(exchange, params.get("taskId")):
+        tools = self._tasks.tools_of(exchange, params.get("taskId")) if isinstance(params, dict) else ()
+        if not isinstance(params, dict) or not tools:
+            return False
+        if not all(self._may_see(exchange, "tool", tool) for tool in tools):
             return False
         return "inputRequests" not in params or self._inputs_pass(exchange, params["inputRequests"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.fixtures.processes import wait_until
 from tests.fixtures.raw import RawClient, request_bytes
 from tests.gateway.upstreams.test_http import STREAM, TOOLS, FaultyServer, chunk, send
 
+READ = r".*the deployment was read again: in use now"
 VERSION: dict[str, str | None] = {"MCP-Protocol-Version": "2025-11-25"}
 
 
@@ -34,12 +36,17 @@ class LegacyServer(FaultyServer):
         self.session = b""
         self.said = b""
         self.ends = True
+        self.later: threading.Event | None = None
         super().__init__()
 
     def _answer(self, connection: socket.socket, message: dict[str, Any]) -> None:  # type: ignore[override]
         method, id = message.get("method"), message.get("id")
         if not message:
-            connection.sendall(STREAM + self.said + b"0\r\n\r\n")
+            connection.sendall(STREAM + self.said)
+            if self.later is not None:
+                self.later.wait(60)
+                connection.sendall(self.said)
+            connection.sendall(b"0\r\n\r\n")
         elif method == "server/discover":
             error = {"code": -32601, "message": "no"}
             send(connection, json.dumps({"jsonrpc": "2.0", "id": id, "error": error}).encode())
@@ -156,3 +163,37 @@ def test_a_stream_of_news_brings_no_answer_but_one_that_goes_on(running: Gateway
         server.said = event({"id": 1, "result": found("the rest")})
     with RawClient(running) as client:
         assert b"the rest" in get(client, headers | {"Last-Event-ID": seen})
+
+
+def test_news_of_resources_are_for_those_who_may_see_them_now(running: Gateway, server: LegacyServer) -> None:
+    """A server tells everybody; a client hears what the policy lets it see when it is told, not when it connected."""
+    made = running.deployment
+    running.expected.append(READ)
+    mine = made.document["clients"][0]
+    mine["allow_resources"] = ["web/echo", "web/resource:file:///open/*"]
+    rewrite(running)
+    server.session, server.later = b"upstream-1", threading.Event()
+    names = ("open/a", "secret/b")
+    server.said = b"".join(
+        event({"method": "notifications/resources/updated", "params": {"uri": f"file:///{name}"}}) for name in names
+    ) + event({"method": "notifications/tools/list_changed"})
+    with RawClient(running) as client:
+        headers = open_session(client)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        client.send(f"GET /mcp HTTP/1.1\r\nHost: {client.host}\r\nAccept: text/event-stream\r\n{lines}\r\n".encode())
+        while b"list_changed" not in client._buffer:
+            assert client._more()
+        mine["allow_resources"] = ["web/echo"]
+        rewrite(running)
+        server.later.set()
+        heard = client.read().body
+        assert (heard.count(b"list_changed"), heard.count(b"open/a"), heard.count(b"secret/b")) == (2, 1, 0)
+
+
+def rewrite(running: Gateway) -> None:
+    def reloads() -> int:
+        return running.stderr().count("the deployment was read again")
+
+    before = reloads()
+    running.deployment.write()
+    wait_until(lambda: reloads() > before, "the deployment to be read again")
