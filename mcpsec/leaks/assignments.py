@@ -22,7 +22,7 @@ __all__ = ["GATES", "REACH", "detect", "stretch"]
 
 NAME_BYTES = 64
 VALUE_BYTES = 2048
-MOST_REMEMBERED = 4096
+MOST_REMEMBERED = 2048
 REACH = 400
 """How far before and after a gate's hit the walk may look, not counting the value."""
 
