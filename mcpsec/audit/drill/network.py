@@ -28,13 +28,15 @@ class Network:
         self._whole.set()
         self.carried = 0
         """Bytes that have been delivered."""
+        self._allowed = 0
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def cut(self, call: str = "") -> None:
-        """From now on nothing arrives."""
+    def cut(self, call: str = "", *, after: int = 0) -> None:
+        """From now on nothing arrives, but for what the client sends until ``after`` bytes of it are through."""
+        self._allowed = after
         self._whole.clear()
         self.record.add("network cut", call=call)
 
@@ -81,7 +83,7 @@ class Network:
     def _pump(self, source: socket.socket, sink: socket.socket, side: str) -> None:
         try:
             while piece := source.recv(_PIECE):
-                if not self._whole.is_set():
+                if not self._whole.is_set() and not self._passes(side, piece):
                     self.record.add("bytes held", side=side, count=len(piece))
                     self._watch_end(source, side)
                 sink.sendall(piece)
@@ -95,6 +97,13 @@ class Network:
         self._whole.wait()
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
+
+    def _passes(self, side: str, piece: bytes) -> bool:
+        """Whether a piece is of what still gets through a network that is cut."""
+        if side != "client" or self._allowed <= 0:
+            return False
+        self._allowed -= len(piece)
+        return True
 
     def _watch_end(self, source: socket.socket, side: str) -> None:
         """Wait for the network to be whole again, and write down when the sender gives up meanwhile."""

@@ -89,6 +89,25 @@ def test_a_cut_network_holds_and_then_delivers(server: FaultyServer) -> None:
     assert answers == [200]
 
 
+def test_a_network_is_cut_after_so_many_bytes() -> None:
+    """What is under way gets through, nothing else does, and no answer does: in no order of events."""
+    record = Record()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        network = Network(listener.getsockname()[:2], record)
+        with socket.create_connection(("127.0.0.1", network.port)) as client:
+            server, _ = listener.accept()
+            with server:
+                network.cut(after=4)
+                server.sendall(b"answer")
+                client.sendall(b"half")
+                assert server.recv(64) == b"half"
+                client.sendall(b"rest")
+                wait_until(lambda: len(record.since(0, "bytes held")) == 2, "that both are held")
+                network.mend()
+                assert (server.recv(64), client.recv(64)) == (b"rest", b"answer")
+        network.close()
+
+
 def test_who_closes_a_cut_connection_is_noticed() -> None:
     record = Record()
     with socket.create_server(("127.0.0.1", 0)) as listener:
