@@ -183,7 +183,7 @@ async def _send(channels: list[Channel]) -> int:
             await channel.send(alert)
         except Error as error:
             failed += 1
-            out.result(f"failed  {error.message}")
+            out.result(f"failed  {error}")
         else:
             out.result(f"sent    {channel.name}")
     return failed

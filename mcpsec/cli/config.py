@@ -34,8 +34,8 @@ def config() -> None:
 def check(config: ConfigOption = CONFIG, format: RenderingOption = Rendering.CONSOLE) -> None:
     """Find every mistake in the file, and every file it names that is missing or unsafe.
 
-    Certificates and keys are looked into: what keeps clients away is an error, what soon will, or some of them, a
-    warning. Exit code 0 when there is no error, 2 otherwise.
+    Certificates and keys are looked into, those in secret files too: what keeps clients away is an error, what soon
+    will, or some of them, a warning. Exit code 0 when there is no error, 2 otherwise.
     """
     from mcpsec.deployment import examine
 
@@ -70,9 +70,9 @@ def check(config: ConfigOption = CONFIG, format: RenderingOption = Rendering.CON
 
 def _problems_on_disk(deployment: Deployment) -> list[Problem]:
     from mcpsec.deployment import files
-    from mcpsec.gateway.preflight import judge_certificates
+    from mcpsec.gateway.preflight import judge_certificates, judge_keys
 
-    problems = files.check(deployment)
+    problems = [*files.check(deployment), *judge_keys(deployment)]
     if not any(problem.key.startswith(("server.tls", "server.admin")) for problem in problems):
         problems += judge_certificates(deployment)  # of files that can be read
     return sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))

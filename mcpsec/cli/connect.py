@@ -23,6 +23,7 @@ from mcpsec.cli.options import application
 from mcpsec.cli.output import examples, out
 from mcpsec.connect.oauth.settings import Binding, Grant, Keep, Settings
 from mcpsec.errors import UsageError
+from mcpsec.signing.message import SignedMessage
 from mcpsec.urls import split_url
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ def connect(
     credentials, place = selection.load()
     if place is None:
         raise UsageError("there is no URL", hint="mcpsec connect https://HOST:PORT/mcp, or -c FILE of a deployment")
+    SignedMessage.from_url("POST", place)  # what is no URL is said now, not by the client that gets the entry
     if place.startswith("http:") and not _is_here(place):
         raise UsageError(f"plain HTTP to another machine: {place}", hint="a hardened server speaks https://")
     if place.startswith("https:"):

@@ -161,7 +161,11 @@ class Exchange:
         if self._fresh and self._url.scheme == "https":
             closed = closed_after_handshake(self._certificate)
             return RefusedError(f"{where} {closed.message}", hint=closed.hint)
-        return NotAssessedError(f"{where} closed the connection before it answered: {_words(error)}")
+        plain = self._url.scheme == "http"
+        return NotAssessedError(
+            f"{where} closed the connection before it answered: {_words(error)}",
+            hint=f"a gateway speaks TLS: https://{where}{self._url.path}" if plain else None,
+        )
 
 
 def _words(error: Exception) -> str:

@@ -195,7 +195,14 @@ def _readable_errors(place: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, FileExistsError):
             raise exists(Path(error.filename)) from None
-        raise ConfigurationError(f"can't write there: {error.strerror}", path=error.filename or place) from None
+        named = Path(error.filename or place)
+        if named.name.startswith(PREFIX):  # a name of ours, that the reader never heard of
+            named = place
+        raise ConfigurationError(
+            f"can't write there: {error.strerror}",
+            hint="give a directory that this account may write to, and that has room",
+            path=named,
+        ) from None
 
 
 def exists(path: Path) -> ConfigurationError:

@@ -1,4 +1,4 @@
-"""What the listener's certificates will do to clients, told before the gateway runs: ``mcpsec config check``.
+"""What certificates and keys will do, told before the gateway runs: ``mcpsec config check``.
 
 What ``serve`` refuses to start with is found by what ``serve`` itself does, and said in its words. It starts with
 certificates that have ended, since it may be the one to renew them; to whoever asks beforehand they are errors as well,
@@ -7,7 +7,9 @@ because nobody gets in with them.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -22,13 +24,18 @@ from mcpsec.certs.reading import Found
 from mcpsec.deployment.checks import is_loopback
 from mcpsec.deployment.files import report_on
 from mcpsec.deployment.model import Address
-from mcpsec.errors import Error
+from mcpsec.deployment.problems import dotted
+from mcpsec.errors import Error, SecretError
 from mcpsec.gateway.admin_listener import administrators_tls
+from mcpsec.gateway.handles import SealKey
 from mcpsec.gateway.identification import certificates_wanted
+from mcpsec.gateway.policy.confirmation import ConfirmationKey
 from mcpsec.gateway.trust import TrustFiles
+from mcpsec.signing.keys import VerificationKey
 from mcpsec.urls import split_url
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -37,8 +44,9 @@ if TYPE_CHECKING:
     from mcpsec.deployment.model import Tls
     from mcpsec.deployment.problems import Report
     from mcpsec.gateway.tls import ClientCertificates
+    from mcpsec.secretrefs import SecretRef
 
-__all__ = ["judge_certificates"]
+__all__ = ["judge_certificates", "judge_keys"]
 
 _TLS = ("server", "tls")
 _ADMIN = ("server", "admin")
@@ -61,6 +69,43 @@ def judge_certificates(deployment: Deployment, now: datetime | None = None) -> l
                 at = (*_ADMIN, "client_ca")
                 _judge_authorities(own.client_ca, at, "no administrator can connect", moment, report)
     return report.sorted()
+
+
+def judge_keys(deployment: Deployment) -> list[Problem]:
+    """Which secrets of files are no keys for what they are used for: too short, empty, not in their encoding.
+
+    Secrets that are fetched are left to the gateway, and so are files that can't be read: ``deployment.files`` has
+    said that.
+    """
+    report = report_on(deployment)
+    for at, reference, use in _key_uses(deployment):
+        if reference.kind != "file":
+            continue
+        with contextlib.suppress(SecretError):
+            reference.check()
+            try:
+                use(reference.resolve())
+            except SecretError as error:
+                report.add(at, f"{dotted(at)}: {error}", error.hint)
+    return report.sorted()
+
+
+def _key_uses(deployment: Deployment) -> Iterator[tuple[KeyPath, SecretRef, Callable[[bytes], object]]]:
+    """Each secret that keys are made of, with what makes one, as the gateway does."""
+    for number, client in enumerate(deployment.clients):
+        for index, key in enumerate(client.signing_keys):
+            if key.secret is not None:
+                at = ("clients", number, "signing_keys", index, "secret")
+                yield at, key.secret, partial(_signature_key, key.id, client.id)
+    if deployment.approval is not None:
+        max_age = deployment.approval.max_age
+        yield ("approval", "secret"), deployment.approval.secret, lambda secret: ConfirmationKey(secret, max_age)
+    if deployment.state.handle_key is not None:
+        yield ("state", "handle_key"), deployment.state.handle_key, SealKey.of
+
+
+def _signature_key(key: str, owner: str, secret: bytes) -> VerificationKey:
+    return VerificationKey(key, owner=owner, secret=secret)
 
 
 def _usable(tls: Tls, wanted: ClientCertificates, at: KeyPath, report: Report) -> bool:

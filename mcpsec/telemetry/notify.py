@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -14,7 +13,7 @@ from mcpsec.errors import ConfigurationError
 from mcpsec.signing import SignedMessage, Signer, SigningKey
 from mcpsec.telemetry.alerts import Alert
 from mcpsec.telemetry.export import syslog
-from mcpsec.telemetry.shipping import ShippingError, SyslogSender, checked, without_credentials
+from mcpsec.telemetry.shipping import ShippingError, SyslogSender, checked, trusting, without_credentials
 
 __all__ = ["CommandChannel", "SlackChannel", "SyslogChannel", "WebhookChannel"]
 
@@ -56,9 +55,7 @@ class WebhookChannel:
         problem = ""
         import httpx  # 118 modules, for a gateway that alerts somebody
 
-        async with httpx.AsyncClient(
-            timeout=_TIMEOUT, verify=ssl.create_default_context(cafile=self._ca), trust_env=False
-        ) as client:
+        async with httpx.AsyncClient(timeout=_TIMEOUT, verify=trusting(self._ca), trust_env=False) as client:
             for attempt in range(_TRIES):
                 if attempt:
                     await asyncio.sleep(_PAUSE * attempt)

@@ -16,11 +16,12 @@ from mcpsec.errors import Error, ExitCode, UsageError
 from mcpsec.telemetry.export import otlp, syslog
 from mcpsec.urls import split_url
 
-__all__ = ["ShippingError", "SyslogSender", "ship_otlp", "ship_syslog", "without_credentials"]
+__all__ = ["ShippingError", "SyslogSender", "ship_otlp", "ship_syslog", "trusting", "without_credentials"]
 
 _TIMEOUT = 10.0
 _BATCH = 500
 _DATAGRAM = 60_000
+_REACH = "is the collector listening there, and may this machine reach it?"
 _PORTS = {"udp": 514, "tcp": 601, "tls": 6514}
 """RFC 5426, RFC 6587 and RFC 5425."""
 
@@ -29,6 +30,34 @@ class ShippingError(Error):
     """A collector did not take what was sent."""
 
     exit_code = ExitCode.NO
+
+
+class UnusableAuthorityError(ShippingError):
+    """The file that is to hold a collector's authority holds none: nothing was sent."""
+
+    exit_code = ExitCode.USAGE
+
+
+def trusting(ca: str | None) -> ssl.SSLContext:
+    """A context that trusts the authorities of the file ``ca``, those of the system for None.
+
+    Raises:
+        UnusableAuthorityError: the file can't be read, or holds no certificate.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:  # ssl.SSLError is one
+        raise UnusableAuthorityError(
+            f"no authority can be read from it: {_words(error)}",
+            hint="it has to be a PEM file with the certificate of the CA that the other side's was issued by",
+            path=ca,
+        ) from None
+
+
+def _words(error: Exception) -> str:
+    """What the system said, without its number."""
+    said = str(error)
+    return (said.partition("] ")[2] if said.startswith("[") else "") or said
 
 
 class SyslogSender:
@@ -53,7 +82,7 @@ class SyslogSender:
                     hint="udp://HOST:514, tcp://HOST:601, tls://HOST, unix:/dev/log",
                 )
         except (OSError, ValueError) as error:
-            raise ShippingError(f"{self._target} cannot be reached: {error}") from None
+            raise ShippingError(f"{self._target} cannot be reached: {_words(error)}", hint=_REACH) from None
         self._stream = self._socket.type == socket.SOCK_STREAM and parts.scheme != "unix"
 
     def send(self, message: bytes) -> None:
@@ -110,7 +139,7 @@ def ship_otlp(
     """
     if checked(url).path in {"", "/"}:
         url = url.rstrip("/") + "/v1/logs"
-    verify = ssl.create_default_context(cafile=ca)
+    verify = trusting(ca)
     count = 0
     import httpx  # the gateway imports this module, and ships nothing
 
@@ -123,7 +152,9 @@ def ship_otlp(
                     headers={"content-type": "application/json", **(headers or {})},
                 )
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise ShippingError(f"{without_credentials(url)} cannot be reached: {error}") from None
+                raise ShippingError(
+                    f"{without_credentials(url)} cannot be reached: {_words(error)}", hint=_REACH
+                ) from None
             if not answer.is_success:
                 raise ShippingError(
                     f"{without_credentials(url)} answered {answer.status_code}; {count} events were taken before"
@@ -161,7 +192,7 @@ def _inet(scheme: str, host: str, port: int, ca: str | None) -> socket.socket:
     if scheme == "tcp":
         return stream
     try:
-        return ssl.create_default_context(cafile=ca).wrap_socket(stream, server_hostname=host)
+        return trusting(ca).wrap_socket(stream, server_hostname=host)
     except BaseException:
         stream.close()
         raise

@@ -14,7 +14,7 @@ from mcpsec.certs import Pki, Purpose
 from mcpsec.cli.root import main
 from mcpsec.deployment import Problem, load
 from mcpsec.deployment.scaffold import create
-from mcpsec.gateway.preflight import judge_certificates
+from mcpsec.gateway.preflight import judge_certificates, judge_keys
 from tests.fixtures.pki import Authority
 
 NAME = "clients that are told mcp.example.com refuse the gateway's certificate"
@@ -141,3 +141,19 @@ def test_a_client_ca_that_is_none(config: Path, capsys: pytest.CaptureFixture[st
     load(config).server.tls.client_ca.write_text("no certificate at all\n")
     assert main(["config", "check", "-c", str(config)]) == 2
     assert "no client CA can be read from this file" in capsys.readouterr().out
+
+
+def test_secrets_that_are_no_keys_are_told_beforehand(config: Path) -> None:
+    """``serve`` refuses to start with them; what ``init`` and ``sign keygen`` make is one."""
+    (secret,) = (config.parent / "secrets").iterdir()
+    shutil.copy(secret, config.parent / "approval.key")
+    text = config.read_text() + '\n[approval]\nsecret = { file = "approval.key" }\n'
+    config.write_text(text + '\n[state]\nhandle_key = { file = "approval.key" }\n')
+    assert judge_keys(load(config)) == []
+    secret.write_text("short")
+    (config.parent / "approval.key").write_text("\n")
+    found = said(judge_keys(load(config)))
+    assert "has 5 bytes; 32 are the least" in found["clients[0].signing_keys[0].secret"]
+    assert all("is empty" in found[key] for key in ("approval.secret", "state.handle_key"))
+    secret.unlink()  # said by the check of files, and not twice
+    assert set(said(judge_keys(load(config)))) == {"approval.secret", "state.handle_key"}

@@ -195,3 +195,16 @@ def test_an_event_without_a_time_and_with_odd_values_is_exported_all_the_same() 
         "mcpsec.duration_ms": {"doubleValue": 1.5},
         "mcpsec.client": {"stringValue": "agent"},
     }
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_an_authority_that_cannot_be_read_is_one_clear_error(content: str | None, tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    if content is not None:
+        ca.write_text(content)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        place = f"127.0.0.1:{listener.getsockname()[1]}"
+        for ship, target in ((ship_syslog, f"tls://{place}"), (ship_otlp, f"https://{place}")):
+            with pytest.raises(ShippingError, match="no authority can be read") as failed:
+                ship([record(request())], target, ca=str(ca))
+            assert failed.value.path == str(ca) and failed.value.exit_code == 2
