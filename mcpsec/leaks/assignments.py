@@ -55,7 +55,7 @@ _OPERATOR = expression(
                   (?:[ \t]{1,24}["']?(?:[Tt]ype|[Dd]escription|NoEcho|M(?:in|ax)Length)["']?:[^\n]{1,160}\n){1,5}
                   [ \t]{1,24})
                 (?:[ ]?"[A-Za-z]{2,20}":[ ]?(?:"[\w .,:-]{0,60}"|\w{1,8}),\s{1,20}){0,3}          # "type": "string",
-                \\?["']?(?:(?:Parameter)?[Vv]alue|[Dd]efault(?:_?[Vv]alue)?|content|val)\\?["']?
+                \\?["']?(?:(?:Parameter|android:)?[Vv]alue|[Dd]efault(?:_?[Vv]alue)?|content|val)\\?["']?
                 [ \t]{0,4}[:=][ \t]{0,4})
         | (?P<element></(?:key|name|string|param-name)>\s{0,30}<(?:string|value|param-value)[^<>]{0,20}>)
         | (?P<field>\){1,2}\.(?:val|type|fill|send_?[kK]eys|setValue)\([ \t]{0,4}(?=["'`])   # $('#password').val("...
@@ -105,7 +105,7 @@ _PLAIN_NAME = expression(rb"(?i)[\w.$-]{0,24}(?:pass|secret|token|key|auth|cred)
 _TO_VALUE = (
     r"[\w.$\x80-\xff-]*[\\\"'`\]*]*(?:\[(?:[0-9]{0,4}|[\"'][\w.@%-]*[\"'])\])?"
     r"(?:[ \t]*(?:(?::|as)[ \t]*[A-Za-z_][\w.<>\[\]|?&'*]*[ \t]*=|\{[^{}\n]*\}[ \t]*=|[.|?:!<=+-]{0,2}[=:>-]|:?\*{1,2}:?|[,(<]|\bis|\bwas|\bare)[ \t]*(?:[\\(>|-]{0,2}\r?\n[ \t]*)?"  # noqa: E501
-    r"|[\r\n, ][ \t\r\n,]*\\?[\"']?(?:default_?|parameter)?(?:[Vv]alue|default|content|val)\\?[\"']?[ \t]*[:=][ \t]*|</[a-z-]{3,10}>\s*<[a-z-]{5,11}[^<>]*>)"  # noqa: E501
+    r"|[\r\n, ][ \t\r\n,]*\\?[\"']?(?:default_?|parameter|android:)?(?:[Vv]alue|default|content|val)\\?[\"']?[ \t]*[:=][ \t]*|</[a-z-]{3,10}>\s*<[a-z-]{5,11}[^<>]*>)"  # noqa: E501
 )
 """Unbounded, unlike the walk: an automaton that need not count is a fraction of the size, and as much the quicker."""
 _FORMS = (
@@ -137,7 +137,7 @@ _TANGLED = r"(?:[\w./:,-]*[^\w\s\"'`./:,-]){5}"
 _QUOTED_OPAQUE = rf"[^\s\"'`0-9]*[0-9]|[A-Za-z+/=_.-]{{20}}|{_TANGLED}"
 _BARE_OPAQUE = r"[^\s\"'`<>(){}0-9]*[0-9]"
 GATES = (
-    rf"(?i)(?:pass|secret|token|key|auth|cred|bearer|jwt|salt|nonce|cookie|_pat){_TO_VALUE}(?:{_OPENING}(?:{_QUOTED_OPAQUE})|{_BARE_OPAQUE})",
+    rf"(?i)(?:pass|secret|token|key|auth|cred|bearer|jwt|salt|pepper|clave|nonce|cookie|_pat){_TO_VALUE}(?:{_OPENING}(?:{_QUOTED_OPAQUE})|{_BARE_OPAQUE})",
     rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}(?:{_OPENING}[^\s\"'`][^\"'`\r\n]{{3}}|[^\s\"'`<>(){{}}][^\s\"'`<>]{{3}})",
     rf"(?i)-[\w-]{{0,24}}(?:{_PLAIN})[\w-]{{0,24}}[ \t]{{1,4}}[^\s-]",
     rf"(?i)env[ \t]+[\w.$-]{{0,64}}(?:{_PLAIN}|{_PASSWORDS})[\w.-]*[ \t]+[^\s=:|]\S{{3}}",
@@ -318,7 +318,8 @@ def _is_part(data: bytes, head: int, tail: int) -> bool:
         return False
     before, after = data[max(0, head - 10) : head], data[tail : tail + 2]
     if before.endswith((b"::", b"checksum/")):  # AWS::AppSync::ApiKey; a chart's checksum/secret
-        return before[-1:] == b"/" or after != b": "  # profile::db::password: Hiera's key
+        # What is set, as in Acme::Application.config.secret_token = "…", or Hiera's key, profile::db::password: …
+        return before[-1:] == b"/" or (after != b": " and not _SET.match(data, tail))
     tight = after[:1] == b":" and after[1:].isalnum()
     if before[-1:] == b":" and tight:  # AB2X:I7PW:VYNB
         return True
@@ -326,11 +327,12 @@ def _is_part(data: bytes, head: int, tail: int) -> bool:
         return True
     if before[-1:] == b"\\" and before[-2:-1].isalpha() and data[head : head + 1].isupper():  # Acme\\Auth\\Password
         return True
-    if before.endswith(b"${") and (data[head:tail] == b"PWD" or after == b":+"):  # ${NAME:+what then stands here}
+    if before.endswith(b"${") and (data[head:tail] == b"PWD" or after in (b":+", b":?")):  # ${NAME:?what is then said}
         return True
     return before[-1:] in b"/%\\#" and after[:1] in _QUOTES and data[tail + 1 : tail + 2] in b",\n\r"  # "/etc/passwd",
 
 
+_SET = expression(rb"[ \t]{0,4}=[ \t]{0,4}[\"']")
 _INSIDE = frozenset(bytes([byte]) for byte in b":/\\%#{$\"'=,")
 _QUOTES = (b'"', b"'", b"`")
 _VERDICTS = (b"PASS", b"XPASS", b"nPASS", b"tPASS")

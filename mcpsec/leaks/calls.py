@@ -51,6 +51,10 @@ IDIOMS = (
     ("setvapiddetails(", rf"setvapiddetails\(\s{{0,12}}(?:{_TEXT}\s{{0,12}}){{2}}{_ISSUED}", _SECRET),
     ("runas", rf"runas(?:wait)?\([^,\n]{{1,60}},[^,\n]{{1,60}},[ \t]*{QUOTED}[ \t]*,", _PASSWORD),
     ("sign(", rf"\bsign{_PAYLOAD}{QUOTED}{_END}", _SECRET),
+    ("signwith(", rf"signwith\([ \t]*(?:\w{{1,40}}\.){{0,2}}hs\d{{3}},[ \t]*{QUOTED}", _SECRET),
+    ("newcookiestore(", rf"newcookiestore\([ \t]*\[\]byte\([ \t]*{QUOTED}", _SECRET),
+    ("newstore(", rf"newstore\([ \t]*\[\]byte\([ \t]*{QUOTED}", _SECRET),
+    ("database(", rf"\bdatabase\([ \t]*{_TEXT}{USER}{QUOTED}[ \t]*[,)]", _PASSWORD),
     ("jwt.", rf"jwt\.(?:encode|verify|decode){_PAYLOAD}{QUOTED}{_END}", _SECRET),
 )  # fmt: skip
 """The word that begins the idiom, the idiom (in any case), and the rule that reports it."""

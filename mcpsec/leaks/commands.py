@@ -40,6 +40,8 @@ _CERTAIN = r"[\"']?[^\s\"'-][^\s\"']{0,80}[\"']?[ \t]+"
 _NAME = r"\w{0,40}(?:pass|secret|token|key|auth|cred)\w{0,24}"
 _SNMP = r"snmp(?:walk|get|set|bulkwalk|bulkget|getnext|table|status|trap|inform|df)\b[^\n|;]{0,160}?[ \t]"
 _LOGIN = r"[ \t]+(?:@\w{1,40}[ \t]*=[ \t]*)?N?'[^'\n]{1,64}'[ \t]*,[ \t]*(?:@\w{1,40}[ \t]*=[ \t]*)?N?"
+_LINKED = r"(?:(?:N?'[^'\n]{1,64}'|null)[ \t]*,[ \t]*){4}(?:@rmtpassword[ \t]*=[ \t]*)?N?"
+"""Server, whether logins are passed on, local and remote login, as in Microsoft's reference of the procedure."""
 _EXPECT = r"ssword[^\n]{0,12}[\"'}][;\s{]{1,8}send[ \t]+(?:--[ \t]+)?\\?[\"'](?P<quoted>[^\"'\r\n\\$]{4,64})\\+r"
 _READER = r"(?:sudo[ \t]+-s|(?:ch)?passwd\b|cryptsetup|[^\n|;]{1,120}[ \t]--password-stdin)"
 _OPAQUE = r"(?P<bare>[\w-]{20,128})"
@@ -78,6 +80,7 @@ IDIOMS = (
     ("htpasswd", rf"htpasswd[ \t]+-[a-z]{{0,6}}b[a-z]{{0,6}}[ \t]+(?:[^\s-]\S{{0,80}}[ \t]+){{1,2}}{_VALUE}", _OPTION),
     ("redis-cli", rf"redis-cli\b[^\n|;]{{0,120}}?[ \t](?:-a|--pass)[ \t]+{_VALUE}", _OPTION),
     ("openssl", rf"openssl[ \t]+(?:enc|aes)[^\n|;]{{0,160}}?[ \t]-k[ \t]+{_VALUE}", _OPTION),
+    ("openssl", rf"openssl[ \t]+passwd(?:[ \t]+-(?:[156]|apr1|crypt))?[ \t]+{_VALUE}", _OPTION),
     ("pass", rf"pass(?:in|out)?[ \t]+pass:{_VALUE}", _OPTION),
     ("echo", rf"echo[ \t]+(?:-[en]+[ \t]+)?{_VALUE}[ \t]*\|[ \t]*{_READER}", _OPTION),
     ("curl", rf"curl\b[^\n|;]{{0,160}}?[ \t](?:-u|--user)[ \t]+[\"']?{_OPAQUE}:[\s\"']", _OPTION),
@@ -103,6 +106,7 @@ IDIOMS = (
     ("sequelize(", rf"sequelize\([ \t]*[\"'][^\"'\n]{{1,64}}[\"'][ \t]*,[ \t]*{USER}{QUOTED}", _SQL),
     ("convertto-securestring", rf"convertto-securestring[ \t]+(?:-[a-z]{{5,11}}[ \t]+){{0,3}}{_VALUE}", _SQL),
     ("sp_addlogin", rf"sp_addlogin{_LOGIN}{QUOTED}", _SQL),
+    ("sp_addlinkedsrvlogin", rf"sp_addlinkedsrvlogin[ \t]+{_LINKED}{QUOTED}", _SQL),
     ("security_credentials", rf"security_credentials[ \t]*,[ \t]*{QUOTED}", _SQL),
     (".load(", rf"\.load\([^()\n]{{1,60}},[ \t]*{CHARACTERS}", _SQL),
     ("pbekeyspec(", rf"pbekeyspec\([ \t]*{CHARACTERS}", _SQL),

@@ -33,6 +33,8 @@ KEYWORDS = (
     b"sifre",
     b"heslo",
     b"salt",
+    b"pepper",
+    b"clave",
     b"nonce",
     b"cookie",
     b"_pat",
@@ -50,7 +52,8 @@ _STEM = expression(
     r"|kennwort|parola|haslo|wachtwoord|losenord|sifre(?:si)?(?![a-z])|heslo(?![a-z])|mdp(?![a-z])|pw(?![a-z])"
     r"|(?<![a-z])psk(?=_?\d?$)|pre[-_]?shared[-_]?key|authtok(?![a-z])"
     r"|\u043f\u0430\u0440\u043e\u043b\u044c?|\u5bc6\u7801|\u5bc6\u78bc|\ube44\ubc00\ubc88\ud638|\u30d1\u30b9\u30ef\u30fc\u30c9)"
-    r"|(?P<secret>secret(?:[-_. ]?(?:access)?[-_. ]?key)?)"
+    r"|(?P<secret>secret(?:[-_. ]?(?:access)?[-_. ]?key)?|(?<![a-z])pepper$"
+    r"|(?<![a-z])(?<!palabra[-_])clave(?:[-_](?:secreta|privada|api))?$)"
     r"|(?P<token>token|jwt|bearer|(?<![a-z])pat(?![a-z]))"
     r"|(?P<apikey>(?:api|access|secret|private|auth|app|application|account|encryption|encrypt|enc|crypt|crypto|cipher|aes|des|rsa"
     r"|hmac|master|service|signing|sign|signature|license|licence|storage|shared|client|consumer|admin|write|read|rest|security"
@@ -159,7 +162,7 @@ def _suits(kind: str, low: str, stem: re.Match[str], after: str, before: str) ->
             and name_continues(before)
         )
     if kind == "token":
-        return nearest not in _NOT_BEFORE_TOKEN
+        return nearest not in _NOT_BEFORE_TOKEN and "".join(words_before[-2:]) not in _NOT_BEFORE_TOKEN
     if kind == "apikey":
         return nearest not in _NOT_BEFORE_APIKEY and "publishable" not in low
     if kind == "auth":

@@ -43,8 +43,8 @@ _SHORT_OPTION = expression(r"[A-Za-z]$")
 """What is left of ``-k``: the letter tells nothing, so the value must."""
 _FLAGS = frozenset(("-m", "-q", "-y"))
 """Options of npx, uvx and python: what stands behind them is what is run."""
-_SET_BEFORE = expression(r"(?:^|\s)(?P<name>[A-Z][A-Z0-9_]{1,80})=(?P<value>[^\s\"'=:]{1,4096})(?=\s)")
-"""``API_KEY=value server --option``: what a shell gives to the program behind it."""
+_SET_BEFORE = expression(r"(?:^|\s)(?P<name>[A-Z][A-Z0-9_]{1,80})=(?P<value>[^\s\"'=:&;]{1,4096})(?=\s|&&|;)")
+"""``API_KEY=value server --option``, ``set API_KEY=value&& server``: what a shell gives to the program behind it."""
 _QUERY = expression(r"[?&;](?P<name>[\w.-]{1,64})=(?P<value>[^&#\s]{4,4096})")
 _SEGMENT = expression(r"(?<=/)(?P<value>[A-Za-z0-9]{32,128})(?=/|$|\?)")
 """A part of an address's path that is long enough for a key; identifiers in paths are shorter or UUIDs."""
@@ -215,7 +215,7 @@ def _candidates(leaf: Leaf, rest: tuple[str | int, ...]) -> Iterator[tuple[str, 
         before = str(rest[1])
         if before in _HEADER_OPTIONS or before in _ENV_OPTIONS:
             yield from _with_nameless(_of_pair(value, start))
-        elif value.startswith("-") or _PAIR.match(value):
+        elif value.startswith("-") or _PAIR.match(value) or _SET_BEFORE.search(value):
             set_before = [] if value.startswith("-") else [*_SET_BEFORE.finditer(value)]
             for pair in set_before:
                 yield from _stripped(pair["name"], pair["value"], start + pair.start("value"))
