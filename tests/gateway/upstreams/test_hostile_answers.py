@@ -162,7 +162,7 @@ def test_what_a_client_gets_of_it(running: Gateway, faulty: FaultyServer) -> Non
         faulty.fault = fault
         with RawClient(running) as client:
             got = client.post(call("echo"))
-        faulty.fault = None
+        faulty.recover()
         assert 200 <= got.status < 500 or got.status == 503, (got.status, document)
         if b"jsonrpc" in got.body and not got.headers.get("content-type", "").startswith("text/event-stream"):
             told = json.loads(got.body)
