@@ -189,6 +189,9 @@ def _upstreams(rows: list[dict[str, Any]]) -> RenderableType:
     for row in rows[:6]:
         states = (("breaker", row["breaker"], "closed"), ("", row["state"], "up"))
         ill = [f"{what} {state}".strip() for what, state, well in states if state not in {well, "", None}]
+        stopped = row.get("breaker_clients")
+        if stopped:
+            ill.append(f"breaker open for {stopped} client{'' if stopped == 1 else 's'}")
         latency = row["latency_ms"]["p95"]
         health = Text(", ".join(map(_clean, ill)) or "well", style="red" if ill else "green")
         figures = Text(f"{row['requests']} requests, {row['failed']} failed, p95 ", style="dim")

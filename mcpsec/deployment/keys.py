@@ -264,7 +264,8 @@ _BREAKER = Table(
         Key("open_for", Duration(0.1, 3600), "How long the upstream is then left alone."),
         Key("probes", Whole(1, 1000), "Calls that must go well, one after the other or at once, before it closes."),
     ),
-    "When an upstream that fails too often is left alone: its calls get a 503 with Retry-After at once.",
+    "When an upstream that fails too often is left alone: calls get a 503 with Retry-After at once. Each client has a "
+    "breaker of its own; the one for all opens on what several clients meet.",
 )
 
 _UPSTREAM = Table(

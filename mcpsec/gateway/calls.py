@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from mcpsec.gateway.chain import Chain
     from mcpsec.gateway.message import Exchange
+    from mcpsec.gateway.upstreams.breaker import Term
     from mcpsec.gateway.upstreams.http_client import UpstreamFault
     from mcpsec.gateway.upstreams.known_answers import AnswerHead
     from mcpsec.gateway.upstreams.sending import Sender
@@ -40,15 +41,15 @@ class Call:
     """``answered`` gets the answer, once; or None when the call has to be awaited (``wait``) for it.
 
     Whoever began it calls ``cancel`` when the client goes away, unless ``wait`` is running: that is cancelled then.
-    ``sender`` says, when it sends it, when that was and on what ``connection``; ``period`` is the breaker's.
+    ``sender`` says, when it sends it, when that was and on what ``connection``; ``term`` is its breaker's.
     """
 
     __slots__ = (
-        "_answered", "_chain", "_exchange", "_outcome", "_over", "awaited", "connection", "period", "sender", "started",
+        "_answered", "_chain", "_exchange", "_outcome", "_over", "awaited", "connection", "sender", "started", "term",
     )  # fmt: skip
     connection: Cut | None
-    period: int
     started: float
+    term: Term
 
     def __init__(self, chain: Chain, exchange: Exchange, answered: Callable[[Answer | None], None]) -> None:
         self._chain = chain
@@ -72,7 +73,7 @@ class Call:
         exchange.upstream_ms = (perf_counter() - self.started) * 1000
         try:
             if sender is not None and message is not None and sender.is_ordinary(body, message.id):
-                sender.ended_well(self.period)
+                sender.ended_well(self.term)
                 ordinary = True
         except Exception:
             ordinary = False  # the long way meets it again, and says so
@@ -104,7 +105,7 @@ class Call:
         try:
             outcome = sender.outcome(exchange, got)
             if not isinstance(outcome, Answer | Refusal) or exchange.unshared:
-                self.later(sender.later(exchange, outcome, self.period, self.started))
+                self.later(sender.later(exchange, outcome, self.term, self.started))
             else:
                 self._over = True
                 self._settle(failed=sender.verdict(outcome))
@@ -150,7 +151,7 @@ class Call:
         """Give the place at the upstream back, once."""
         sender, self.sender = self.sender, None
         if sender is not None:
-            sender.settle(self.period, self.started, failed=failed)
+            sender.settle(self.term, self.started, failed=failed)
 
 
 _ending: set[asyncio.Task[Any]] = set()

@@ -154,6 +154,9 @@ def _use_limits(gateway: Gateway, limits: Limits) -> None:
 def _let_go(gateway: Gateway, gone: dict[str, Upstream], old: dict[str, ProtectedUpstream], patience: float) -> None:
     """Their sessions are over; what they are answering at the moment, they answer."""
     gateway._tasks = [task for task in gateway._tasks if not task.done()]
+    for name, protected in old.items():
+        if gateway._protected.get(name) is not protected:
+            protected.breakers.retire()
     for name, upstream in gone.items():
         sessions = [session for session in gateway._sessions if session.upstream == name]
         for session in sessions:

@@ -193,7 +193,7 @@ class Gateway:
         return AggregateServer(self._protected, lambda: self._policy, self._cleaners)
 
     def _protect(self, name: str) -> ProtectedUpstream:
-        """The upstream as the chain sees it: behind its breaker and bulkhead."""
+        """The upstream as the chain sees it: behind its breakers and bulkhead."""
         config = self._deployment.upstreams[name]
         return ProtectedUpstream(
             self._upstreams[name],
@@ -203,11 +203,9 @@ class Gateway:
             share=self._given_tasks.share,
         )
 
-    def _breaker_changed(self, upstream: str, state: str, previous: str, why: str) -> None:
-        severity = "high" if state == "open" else None
-        self._recorder.event(
-            "breaker", upstream=upstream, state=state, previous_state=previous, severity=severity, detail=why
-        )
+    def _breaker_changed(self, upstream: str, state: str, previous: str, why: str, client: str | None) -> None:
+        facts = {"upstream": upstream, "client": client, "state": state, "previous_state": previous, "detail": why}
+        self._recorder.event("breaker", severity="high" if state == "open" else None, **facts)
 
     def _steps(self, hosts: set[str]) -> list[Step]:
         """The way of a request, in order."""
@@ -473,7 +471,7 @@ class Gateway:
                 endings.append(upstream.end_session(session))
             else:
                 self._sessions.close(session)
-        endings += [each.recycle(now) for each in self._upstreams.values() if isinstance(each, StdioUpstream)]
+        endings += [each.recycle(now) for each in self._protected.values()]
         await asyncio.gather(*endings)
 
     async def _used_elsewhere(self, session: Session) -> bool:

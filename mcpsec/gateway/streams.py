@@ -48,7 +48,7 @@ async def watched(
     upstream: ProtectedUpstream, exchange: Exchange, answer: StreamAnswer, permit: Pass
 ) -> AsyncGenerator[bytes, None]:
     """Pass a stream on. A stream that answers no call holds no place: it may stay open for hours."""
-    answered_at = upstream.breaker.clock()
+    answered_at = upstream.breakers.clock()
     holds = True
     if answer.endless:
         holds = False

@@ -10,7 +10,12 @@ if TYPE_CHECKING:
 __all__ = ["sum_expositions"]
 
 # What does not add up: the worst, or the latest, of all processes is the one to show.
-_MOST = frozenset({"mcpsec_breaker_state", "mcpsec_build_info", "mcpsec_log_lag_seconds", "process_start_time_seconds"})
+_MOST = frozenset(
+    {
+        "mcpsec_breaker_clients", "mcpsec_breaker_state", "mcpsec_build_info", "mcpsec_log_lag_seconds",
+        "process_start_time_seconds",
+    }
+)  # fmt: skip
 _LEAST = frozenset(
     {
         "mcpsec_certificate_expiry_timestamp_seconds", "mcpsec_certificate_days_left", "mcpsec_log_available",

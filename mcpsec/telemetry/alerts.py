@@ -31,7 +31,7 @@ RULES: dict[str, str] = {
     "new-resource": "A client used something it had never used while its normal pattern was learned.",
     "new-hour": "A client was active at an hour of the day at which it never was.",
     "rate-above-baseline": "A client sends far more requests a minute than it ever did.",
-    "breaker-open": "The circuit breaker of an upstream opened.",
+    "breaker-open": "The circuit breaker of an upstream opened, for all clients or for one.",
     "upstream-down": "An upstream stopped answering.",
     "pin-changed": "A tool's definition is not the one that was pinned.",
     "certificate-due": "A certificate in use, the gateway's or a client's, ends soon.",
@@ -301,8 +301,9 @@ class AlertEngine:
 
     def _breaker(self, record: Mapping[str, Any]) -> None:
         if record.get("state") == "open":
-            name = str(record.get("upstream"))
-            self.raise_alert("breaker-open", "high", name, f"the circuit breaker of {name} opened", record)
+            name, client = str(record.get("upstream")), record.get("client")
+            subject, whose = (name, "") if client is None else (f"{name}/{client}", f" for {client}")
+            self.raise_alert("breaker-open", "high", subject, f"the circuit breaker of {name} opened{whose}", record)
 
     def _upstream(self, record: Mapping[str, Any]) -> None:
         if record.get("state") in {"down", "failed", "stopped"}:

@@ -52,7 +52,13 @@ class Metrics:
         }
         self._by_kind = {kind: self.counter(*described) for kind, described in counters.items()}
         gauge = self.gauge
-        self._breaker = gauge("mcpsec_breaker_state", "Circuit breaker: 0 closed, 1 half-open, 2 open.", "upstream")
+        self._breaker = gauge(
+            "mcpsec_breaker_state", "Circuit breaker for all clients: 0 closed, 1 half-open, 2 open.", "upstream"
+        )
+        self._breaker_clients = gauge(
+            "mcpsec_breaker_clients", "Clients whose own circuit breaker at this upstream is not closed.", "upstream"
+        )
+        self._stopped: dict[str, set[str]] = {}
         self._up = gauge("mcpsec_upstream_up", "1 when the upstream answered last time.", "upstream")
         self._certificate = gauge(
             "mcpsec_certificate_expiry_timestamp_seconds", "When a certificate in use ends, Unix time.", "name"
@@ -105,8 +111,14 @@ class Metrics:
             self._observe_kind(kind, event)
 
     def set_breaker(self, upstream: str, state: str) -> None:
-        """Note a breaker's state: ``closed``, ``half-open`` or ``open``."""
+        """Note the state of an upstream's breaker for all clients: ``closed``, ``half-open`` or ``open``."""
         self._breaker.set(BREAKER_STATES.get(state, 2), self._bounded("upstream", upstream))
+
+    def set_client_breaker(self, upstream: str, client: str, state: str) -> None:
+        """The same of a client's own. Clients are those of the deployment, so there is an end to them."""
+        stopped = self._stopped.setdefault(upstream, set())
+        (stopped.discard if state == "closed" else stopped.add)(client)
+        self._breaker_clients.set(len(stopped), self._bounded("upstream", upstream))
 
     def set_upstream(self, upstream: str, *, up: bool) -> None:
         """Note whether an upstream answers."""
@@ -148,8 +160,10 @@ class Metrics:
             value = getattr(event, counted.label) or event.rule
             counted.inc(self._bounded(f"{kind}/{counted.label}", value))
         elif event.upstream is not None and event.state is not None:
-            if kind == "breaker":
+            if kind == "breaker" and event.client is None:
                 self.set_breaker(event.upstream, event.state)
+            elif kind == "breaker":
+                self.set_client_breaker(event.upstream, event.client or "", event.state)
             elif kind == "upstream":
                 self.set_upstream(event.upstream, up=event.state == "up")
 

@@ -136,11 +136,15 @@ def test_a_picture_in_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path:
 def test_a_picture_of_a_deployment_says_what_ends(capsys: pytest.CaptureFixture[str], deployment: Any) -> None:
     made = deployment({"demo": {"builtin": "demo"}})
     log = AuditLog.open(made.log, redact=plain)
+    log.write(Event("breaker", upstream="before", state="open", previous_state="closed"))
+    log.write(Event("server-start"))
     log.write(Event("breaker", upstream="demo", state="open", previous_state="closed"))
+    log.write(Event("breaker", upstream="other", state="open", previous_state="closed", client="agent"))
     log.close()
     assert root.main(["monitor", "-c", str(made.config), "--once"]) == 0
     out = capsys.readouterr().out
-    assert "breaker open" in out
+    assert out.count("breaker open") == 2
+    assert out.count("breaker open for 1 client") == 1
     assert "client CA" in out
     assert "days left" in out
 

@@ -72,6 +72,7 @@ def test_other_rules() -> None:
     assert [watch(Event("rate-limited", client="busy", status=429)) for _ in range(20)][-1] == ["rate-limit-hits"]
     assert watch(Event("breaker", upstream="files", state="half-open")) == []
     assert watch(Event("breaker", upstream="files", state="open")) == ["breaker-open"]
+    assert watch(Event("breaker", upstream="files", state="open", client="agent")) == ["breaker-open"], "another matter"
     assert watch(Event("upstream", upstream="files", state="up")) == []
     assert watch(Event("upstream", upstream="files", state="down")) == ["upstream-down"]
     assert watch(Event("pin", upstream="files", resource="files/x")) == ["pin-changed"]

@@ -45,6 +45,7 @@ def test_what_is_counted(feed: Feed) -> None:
     feed(Event("handshake-refused", reason="unknown-ca"))
     feed(Event("rate-limited", decision="refused", status=429, client="reporting-agent"))
     feed(Event("breaker", upstream="slow", state="open"))
+    feed(Event("breaker", upstream="files", state="open", client="agent"))
     feed(Event("alert", name="breaker-open", severity="high", detail="it opened"))
     picture = feed.aggregate.snapshot()
     totals = picture["totals"]
@@ -60,6 +61,7 @@ def test_what_is_counted(feed: Feed) -> None:
     assert [each["name"] for each in picture["alerts"]] == ["breaker-open"]
     assert len(picture["denials"]) == 4
     assert {each["name"]: each["breaker"] for each in picture["upstreams"]} == {"files": "closed", "slow": "open"}
+    assert {each["name"]: each["breaker_clients"] for each in picture["upstreams"]} == {"files": 1, "slow": 0}
     assert 8 < picture["latency_ms"]["p50"] < 12
 
 

@@ -76,6 +76,10 @@ def test_states_and_certificates() -> None:
     assert 9.9 < value(metrics, "mcpsec_certificate_days_left", name="server") <= 10
     metrics.observe(Event("breaker", upstream="files", state="closed"))
     assert value(metrics, "mcpsec_breaker_state", upstream="files") == 0
+    for client, state, stopped in (("a", "open", 1), ("b", "open", 2), ("a", "half-open", 2), ("a", "closed", 1)):
+        metrics.observe(Event("breaker", upstream="files", state=state, client=client))
+        assert value(metrics, "mcpsec_breaker_clients", upstream="files") == stopped
+    assert value(metrics, "mcpsec_breaker_state", upstream="files") == 0, "the one for all is closed"
 
 
 def test_labels_that_a_peer_drives_stay_bounded_and_clean() -> None:

@@ -30,6 +30,7 @@ def exposed() -> set[str]:
     ):
         metrics.observe(request(kind=kind, upstream_ms=1.0, reason="x", name="x"))
     metrics.observe(Event("breaker", upstream="x", state="open"))
+    metrics.observe(Event("breaker", upstream="x", state="open", client="y"))
     return set(re.findall(r"^(mcpsec_\w+)", metrics.exposition()[2].decode(), re.MULTILINE))
 
 

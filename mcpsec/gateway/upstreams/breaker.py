@@ -1,149 +1,325 @@
-"""A circuit breaker: an upstream that fails, or is slow, too often is left alone for a while, then tried carefully.
+"""Circuit breakers: an upstream that fails, or is slow, too often is left alone for a while, then tried carefully.
 
 Closed: calls pass, and what became of them in the last ``window`` seconds is counted. Open: nothing passes for
 ``open_for`` seconds. Half-open: ``probes`` calls pass; when all of them end well it closes, when one does not it opens
 again. A call is never repeated: a probe is the next call that a client makes.
+
+Nearly everything that a call can fail by (a deadline, a broken answer, a child that crashes) its caller can bring about
+alone. So each client has a breaker of its own, and the one for all clients opens only on what would still open it with
+any one client left out. An upstream that is down is left alone by either: each client that calls it is stopped.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from mcpsec.gateway.upstreams.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcpsec.deployment.model import Breaker as BreakerConfig
 
-__all__ = ["Breaker", "Pass"]
+__all__ = ["Breaker", "Breakers", "ClientBreaker", "Pass", "Pause", "Term"]
 
-_SLOTS = 10
+_TRIED, _FAILED_AGAIN, _WELL_AGAIN = "it is tried again", "a trial call failed", "trial calls went well"
+_UNUSED = "it has not called again"
+
+
+class Pause(NamedTuple):
+    """No pass: the seconds to wait before asking again, and who has to."""
+
+    seconds: float
+    whose: str
+
+
+class Term:
+    """The time between two changes of a client's breaker or of the common one.
+
+    What a call says counts only within the term in which it began.
+    """
+
+    __slots__ = ("own",)
+
+    def __init__(self, own: ClientBreaker) -> None:
+        self.own = own
+
+
+class Breaker:
+    """One breaker's state. ``changed`` hears of each new state and the one before, with a sentence why."""
+
+    def __init__(self, config: BreakerConfig, changed: Callable[[str, str, str], None]) -> None:
+        self._config = config
+        self._changed = changed
+        self.state = "closed"
+        self.until = 0.0
+        self.probing = 0
+        self._probed = 0
+
+    def wait(self, now: float) -> float:
+        """The seconds before a call may pass, 0 when it may."""
+        if self.state == "closed":
+            return 0.0
+        if self.state == "open":
+            if now < self.until:
+                return self.until - now
+            self.become("half-open", _TRIED)
+        return 1.0 if self.probing + self._probed >= self._config.probes else 0.0
+
+    def went_well(self) -> None:
+        """A probe did."""
+        self._probed += 1
+        if self._probed >= self._config.probes:
+            self.become("closed", _WELL_AGAIN)
+
+    def open(self, now: float, why: str) -> None:
+        """Let nothing pass for a while."""
+        self.until = now + self._config.open_for
+        self.become("open", why)
+
+    def become(self, state: str, why: str) -> None:
+        """Change."""
+        previous, self.state = self.state, state
+        self.probing = self._probed = 0
+        self._changed(state, previous, why)
+
+
+class ClientBreaker(Breaker):
+    """The breaker of one client, and what its calls say about the upstream.
+
+    ``passing`` while its calls simply pass; ``counted`` are those that its own breaker is judged by, ``before`` those
+    of earlier terms. They count for the common one together.
+    """
+
+    def __init__(self, client_id: str, config: BreakerConfig, changed: Callable[[str, str, str], None]) -> None:
+        super().__init__(config, changed)
+        self.client_id = client_id
+        self.counted, self.before = Tally(config.window), Tally(config.window)
+        self.passing = True
+        self.forgotten = False
+        self.term = Term(self)
+        self.fresh_until = 0.0
+        """Until then a call that went well is one more in ``slot`` and in ``common_slot``, and nothing else."""
+        self.slot: list[int] = []
+        self.common_slot: list[int] = []
+
+    def sums(self, now: float) -> tuple[int, int, int]:
+        """What counts for the common breaker."""
+        calls, failures, slow = self.counted.sums(now)
+        earlier = self.before.sums(now)
+        return calls + earlier[0], failures + earlier[1], slow + earlier[2]
+
+    def begin_term(self, *, passing: bool) -> None:
+        """Its own state or the common one has changed."""
+        self.term, self.passing, self.fresh_until = Term(self), passing, 0.0
+
+    def become(self, state: str, why: str) -> None:
+        """Change; what was counted so far no longer counts against it."""
+        self.before.take(self.counted)
+        super().become(state, why)
 
 
 class Pass:
     """The permission for one call; ``settle`` it exactly once."""
 
-    __slots__ = ("_breaker", "_period", "_started", "probe")
+    __slots__ = ("_breakers", "common_trial", "own_trial", "started", "term")
 
-    def __init__(self, breaker: Breaker, period: int, started: float, *, probe: bool) -> None:
-        self._breaker = breaker
-        self._period = period
-        self._started = started
-        self.probe = probe
+    def __init__(
+        self,
+        breakers: Breakers,
+        term: Term,
+        started: float,
+        *,
+        own_trial: bool = False,
+        common_trial: int | None = None,
+    ) -> None:
+        self._breakers = breakers
+        self.term = term
+        self.started = started
+        self.own_trial = own_trial
+        self.common_trial = common_trial
+        """Of which trial of the common breaker it is a part."""
 
     def settle(self, *, failed: bool | None, answered_at: float | None = None) -> None:
         """How it ended: ``failed``, or None when nobody knows (the client left, the call was refused by others).
 
         ``answered_at`` is when the answer began, for a stream that goes on long after; in the breaker's clock.
         """
-        self._breaker.settled(self, self._period, self._started, failed=failed, answered_at=answered_at)
+        self._breakers.settled(self, failed=failed, answered_at=answered_at)
 
 
-class Breaker:
-    """The breaker of one upstream. ``changed`` hears of each new state and the one before, with a sentence why."""
+class Breakers:
+    """The breakers of one upstream: the common one, and one for each client that called it lately.
+
+    ``changed`` hears of each new state, the one before, a sentence why, and the client whose breaker it is ("" for the
+    common one).
+    """
 
     def __init__(
         self,
         config: BreakerConfig,
         *,
-        changed: Callable[[str, str, str], None] = lambda _state, _previous, _why: None,
+        changed: Callable[[str, str, str, str | None], None] = lambda *_: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self.slow_call = config.slow_call
-        self._changed = changed
         self.clock = clock
-        self.state = "closed"
-        self.period = 0  # each change of state begins one; what a call of an earlier one says no longer counts
-        self._until = 0.0
-        self._probing = 0
-        self._probed = 0
-        self._slot = config.window / _SLOTS
-        self._slots: deque[list[float]] = deque()  # [begin, calls, failures, slow calls]
-        self.newest: list[float] = []
-        self.fresh_until = 0.0  # when the newest slot ends, or the oldest leaves the window
+        self.changed = changed
+        self.of: dict[str, ClientBreaker] = {}
+        self.common = Breaker(config, self._common_changed)
+        self._counted = Tally(config.window)
+        self._trial = 0
+        self._failed_trial: set[str] = set()
 
-    def admit(self) -> Pass | float:
-        """A pass, or the seconds to wait before asking again."""
-        now = self.clock()
-        if self.state == "closed" or not self._config.enabled:
-            return Pass(self, self.period, now, probe=False)
-        if self.state == "open":
-            if now < self._until:
-                return self._until - now
-            self._become("half-open", "it is tried again")
-        if self._probing + self._probed >= self._config.probes:
-            return 1.0
-        self._probing += 1
-        return Pass(self, self.period, now, probe=True)
+    def of_client(self, client_id: str) -> ClientBreaker:
+        """That client's breaker."""
+        own = self.of.get(client_id)
+        if own is None:
 
-    def well(self, period: int) -> None:
-        """Count a call that began in this period and ended well; for ``slow_call`` is ``settled``."""
-        if period == self.period and self._config.enabled:
-            self._count(self.clock(), failed=False, slow=False)
+            def changed(state: str, previous: str, why: str) -> None:
+                made.begin_term(passing=state == self.common.state == "closed")
+                self.changed(state, previous, why, client_id)
 
-    def settled(
-        self, permit: Pass, period: int, started: float, *, failed: bool | None, answered_at: float | None
-    ) -> None:
+            own = made = self.of[client_id] = ClientBreaker(client_id, self._config, changed)
+            own.passing = self.common.state == "closed"
+        return own
+
+    def _common_changed(self, state: str, previous: str, why: str) -> None:
+        self._trial += 1
+        self._failed_trial.clear()
+        self._counted.clear()
+        for own in self.of.values():
+            own.counted.clear()
+            own.before.clear()
+            own.probing = 0
+            own.begin_term(passing=state == own.state == "closed")
+        self.changed(state, previous, why, None)
+
+    # --- calls -----------------------------------------------------------------------------------------------------
+
+    def admit(self, client_id: str) -> Pass | Pause:
+        """A pass for a call of that client."""
+        now, own = self.clock(), self.of_client(client_id)
+        if own.passing or not self._config.enabled:
+            return Pass(self, own.term, now)
+        wait = own.wait(now)
+        if wait:
+            return Pause(wait, "for this client")
+        wait = self.common.wait(now)
+        if wait:
+            return Pause(wait, "for all clients")
+        own_trial, trial = own.state != "closed", self._trial if self.common.state != "closed" else None
+        own.probing += own_trial
+        self.common.probing += trial is not None
+        return Pass(self, own.term, now, own_trial=own_trial, common_trial=trial)
+
+    def well(self, term: Term) -> None:
+        """Count a call that began in this term and ended well; for ``slow_call`` is ``settled``."""
+        if self._config.enabled:
+            self._count(term, self.clock(), failed=False, slow=False)
+
+    def settled(self, permit: Pass, *, failed: bool | None, answered_at: float | None) -> None:
         """Count how a call ended."""
-        if period != self.period or not self._config.enabled:
-            return
-        if failed is False and self.slow_call is None and not permit.probe:
-            self._count(self.clock(), failed=False, slow=False)  # nearly always
-            return
-        if permit.probe:
-            self._probing -= 1
-        if failed is None:
+        if not self._config.enabled:
             return
         now = self.clock()
-        slow_call = self._config.slow_call
-        slow = slow_call is not None and (answered_at or now) - started >= slow_call
-        if permit.probe:
-            self._judge_probe(bad=failed or slow)
-        else:
-            self._count(now, failed=failed, slow=slow)
+        slow = self.slow_call is not None and (answered_at or now) - permit.started >= self.slow_call
+        if permit.own_trial or permit.common_trial is not None:
+            self._judge_trial(permit, now, bad=None if failed is None else failed or slow)
+        elif failed is not None:
+            self._count(permit.term, now, failed=failed, slow=slow)
 
-    def _judge_probe(self, *, bad: bool) -> None:
-        if bad:
-            self._open("a trial call failed")
-            return
-        self._probed += 1
-        if self._probed >= self._config.probes:
-            self._become("closed", "trial calls went well")
+    def _judge_trial(self, permit: Pass, now: float, *, bad: bool | None) -> None:
+        own = permit.term.own
+        if permit.own_trial and permit.term is own.term:  # first: a change of the common one begins a new term for all
+            own.probing -= 1
+            if bad:
+                own.open(now, _FAILED_AGAIN)
+            elif bad is False:
+                own.went_well()
+        if permit.common_trial == self._trial:
+            self.common.probing -= 1
+            if bad:
+                self._failed_common_trial(own.client_id, now)
+            elif bad is False:
+                self.common.went_well()
 
-    def _count(self, now: float, *, failed: bool, slow: bool) -> None:
-        if not failed and not slow and now < self.fresh_until:
-            self.newest[1] += 1
+    def _failed_common_trial(self, client_id: str, now: float) -> None:
+        """One client's trial says as little as its other calls: it stops that client, and others may try."""
+        own = self.of_client(client_id)
+        self._failed_trial.add(client_id)
+        if own.state == "closed":
+            own.open(now, _FAILED_AGAIN)
+        if len(self._failed_trial) > 1:
+            self.common.open(now, _FAILED_AGAIN)
+
+    # --- judging ---------------------------------------------------------------------------------------------------
+
+    def _count(self, term: Term, now: float, *, failed: bool, slow: bool) -> None:
+        own = term.own
+        if own.forgotten and self.common.state == "closed":  # there was nothing but this call
+            own = self.of_client(own.client_id)
+            term = own.term
+        if term is not own.term or not own.passing:
             return
-        slots = self._slots
-        while slots and slots[0][0] <= now - self._config.window:
-            slots.popleft()
-        if not slots or now >= slots[-1][0] + self._slot:
-            slots.append([now, 0, 0, 0])
-        self.newest = newest = slots[-1]
-        self.fresh_until = min(newest[0] + self._slot, slots[0][0] + self._config.window)
-        newest[1] += 1
-        newest[2] += failed
-        newest[3] += slow
-        if not (failed or slow):
-            return
-        calls, failures, slows = (sum(slot[index] for slot in slots) for index in (1, 2, 3))
+        if now >= own.fresh_until:
+            self._counted.roll(now)
+            own.counted.roll(now)
+            own.slot, own.common_slot = own.counted.newest, self._counted.newest
+            own.fresh_until = min(own.counted.ends, self._counted.ends)
+        for slot in (own.slot, own.common_slot):
+            slot[1] += 1
+            slot[2] += failed
+            slot[3] += slow
+        if failed or slow:
+            self._judge(own, now)
+
+    def _judge(self, own: ClientBreaker, now: float) -> None:
+        why = self._verdict(*own.counted.sums(now))
+        if why:
+            own.open(now, why)
+        total = self._counted.sums(now)
+        why = self._verdict(*total)
+        if why and all(self._verdict(*_without(total, each.sums(now))) for each in self.of.values()):
+            self.common.open(now, why)
+
+    def _verdict(self, calls: int, failures: int, slow: int) -> str:
+        """Why so many calls open a breaker, "" when they don't."""
         if calls < self._config.minimum_calls:
-            return
-        if failures / calls >= self._config.failure_ratio:
-            self._open(f"{failures:g} of {calls:g} calls failed")
-        elif slows / calls >= self._config.slow_ratio:
-            self._open(f"{slows:g} of {calls:g} calls were slow")
+            return ""
+        if failures and failures / calls >= self._config.failure_ratio:
+            return f"{failures} of {calls} calls failed"
+        if slow and slow / calls >= self._config.slow_ratio:
+            return f"{slow} of {calls} calls were slow"
+        return ""
 
-    def _open(self, why: str) -> None:
-        self._until = self.clock() + self._config.open_for
-        self._become("open", why)
+    # --- keeping order ---------------------------------------------------------------------------------------------
 
-    def _become(self, state: str, why: str) -> None:
-        previous, self.state = self.state, state
-        self.period += 1
-        self._probing = self._probed = 0
-        self._slots.clear()
-        self.fresh_until = 0.0
-        self._changed(state, previous, why)
+    def tidy(self) -> None:
+        """Forget clients that no longer call, and say that a pause is over when nobody calls to find out."""
+        now = self.clock()
+        if self.common.state == "open" and now >= self.common.until:
+            self.common.wait(now)
+        for own in tuple(self.of.values()):
+            if own.sums(now)[0] or own.probing or now < own.until + self._config.window:
+                continue
+            del self.of[own.client_id]
+            own.forgotten = True
+            if own.state != "closed":
+                own.become("closed", _UNUSED)
+            own.begin_term(passing=False)
+
+    def retire(self) -> None:
+        """Nothing is sent by these any more: none of them holds anybody back."""
+        for own in self.of.values():
+            if own.state != "closed":
+                own.become("closed", "the upstream's entry has changed")
+        if self.common.state != "closed":
+            self.common.become("closed", "the upstream's entry has changed")
+        self.changed = lambda *_: None
+
+
+def _without(total: tuple[int, int, int], part: tuple[int, int, int]) -> tuple[int, int, int]:
+    return total[0] - part[0], total[1] - part[1], total[2] - part[2]

@@ -26,7 +26,16 @@ if TYPE_CHECKING:
 
     from mcpsec.gateway.upstreams.known_answers import AnswerHead
 
-__all__ = ["Cut", "HttpPool", "UpstreamConnection", "UpstreamFault", "UpstreamResponse", "UpstreamTimeout", "Waiting"]
+__all__ = [
+    "Cut",
+    "HttpPool",
+    "NoRoomFault",
+    "UpstreamConnection",
+    "UpstreamFault",
+    "UpstreamResponse",
+    "UpstreamTimeout",
+    "Waiting",
+]
 
 # Servers close idle connections after 5 s (uvicorn) or more: we let go first, so that no request meets a closing one.
 _IDLE_SECONDS = 4.0
@@ -47,6 +56,10 @@ class UpstreamFault(Exception):
 
 class UpstreamTimeout(UpstreamFault):
     """The upstream did not answer within the deadline."""
+
+
+class NoRoomFault(UpstreamFault):
+    """The gateway has no room for what the request needs, which says nothing about the upstream."""
 
 
 class Cut(Protocol):

@@ -1,4 +1,4 @@
-"""What stands before every upstream: its circuit breaker, and a bulkhead so that one upstream can't starve another.
+"""What stands before every upstream: its circuit breakers, and a bulkhead so that one upstream can't starve another.
 
 The bulkhead is ``in_flight``: so many calls of all clients at once; the next is refused at once, not queued.
 """
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.streams import watched
 from mcpsec.gateway.upstreams.base import RpcError
-from mcpsec.gateway.upstreams.breaker import Breaker, Pass
-from mcpsec.gateway.upstreams.http_client import UpstreamFault
+from mcpsec.gateway.upstreams.breaker import Breakers, Pass
+from mcpsec.gateway.upstreams.http_client import NoRoomFault, UpstreamFault
 from mcpsec.protocol import codes
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.message import Exchange
     from mcpsec.gateway.sessions import Session
     from mcpsec.gateway.upstreams.base import Upstream
+    from mcpsec.gateway.upstreams.breaker import Term
     from mcpsec.gateway.upstreams.sending import Sender
 
 __all__ = ["ProtectedUpstream"]
@@ -37,9 +38,10 @@ _FAULTS = frozenset(
 
 
 class ProtectedUpstream:
-    """An upstream behind its breaker and bulkhead; everything else is the upstream's own.
+    """An upstream behind its breakers and bulkhead; everything else is the upstream's own.
 
-    ``changed`` hears of the breaker (upstream, state, previous state, why), ``answers`` whether the upstream answers.
+    ``changed`` hears of the breakers (upstream, state, previous state, why, and the client whose it is, if it is not
+    the common one), ``answers`` whether the upstream answers.
     ``share`` tells the other gateways of a task that an answer has made, before the answer goes on.
     """
 
@@ -48,14 +50,14 @@ class ProtectedUpstream:
         inner: Upstream,
         config: UpstreamConfig,
         *,
-        changed: Callable[[str, str, str, str], None],
+        changed: Callable[[str, str, str, str, str | None], None],
         answers: Callable[[str, bool], None],
         share: Callable[[Exchange], Awaitable[None]],
     ) -> None:
         self.inner = inner
         self.name = inner.name
         self.catalogue = inner.catalogue
-        self.breaker = Breaker(config.breaker, changed=lambda *what: changed(config.name, *what))
+        self.breakers = Breakers(config.breaker, changed=lambda *what: changed(config.name, *what))
         self.bound = config.in_flight
         self.running = 0
         self._answers = answers
@@ -74,11 +76,18 @@ class ProtectedUpstream:
         """Stop everything that belongs to this upstream."""
         await self.inner.close()
 
+    async def recycle(self, now: float) -> None:
+        """Let go of what nobody uses any more."""
+        self.breakers.tidy()
+        recycle = getattr(self.inner, "recycle", None)
+        if recycle is not None:
+            await recycle(now)
+
     # --- calls -----------------------------------------------------------------------------------------------------
 
     async def call(self, exchange: Exchange) -> Answer | StreamAnswer | Refusal:
         """Answer one authorised message, if there is room and the upstream is well."""
-        permit = self._enter()
+        permit = self._enter(exchange.client)
         if isinstance(permit, Refusal):
             return permit
         return await self.pass_on(exchange, permit, self.inner.call(exchange))
@@ -86,7 +95,7 @@ class ProtectedUpstream:
     def sender(self, exchange: Exchange) -> Sender | None:
         """What sends calls that repeat this one, where the upstream knows a shorter way for them."""
         sender = getattr(self.inner, "sender", None)
-        if sender is None or self.breaker.slow_call is not None:
+        if sender is None or self.breakers.slow_call is not None:
             return None
         made: Sender = sender(self, exchange)
         return made
@@ -115,7 +124,7 @@ class ProtectedUpstream:
         self, client: Client, method: str, params: dict[str, Any], session: Session | None = None
     ) -> dict[str, Any]:
         """One request of the gateway's own. Raises RpcError or UpstreamFault."""
-        permit = self._enter()
+        permit = self._enter(client)
         if isinstance(permit, Refusal):
             raise UpstreamFault(permit.message, sent=False)
         failed: bool | None = None
@@ -124,8 +133,8 @@ class ProtectedUpstream:
         except RpcError:  # an answer, if not the one that was hoped for
             failed = False
             raise
-        except UpstreamFault:
-            failed = True
+        except UpstreamFault as fault:
+            failed = None if isinstance(fault, NoRoomFault) else True
             raise
         else:
             failed = False
@@ -133,17 +142,18 @@ class ProtectedUpstream:
         finally:
             self.leave(permit, failed=failed)
 
-    def _enter(self) -> Pass | Refusal:
+    def _enter(self, client: Client | None) -> Pass | Refusal:
         if self.running >= self.bound:
             return Refusal(
                 429, codes.BUSY, "too many requests at once", "in-flight-upstream", headers=[(b"retry-after", b"1")]
             )
-        permit = self.breaker.admit()
+        permit = self.breakers.admit("" if client is None else client.id)
         if not isinstance(permit, Pass):
-            seconds = max(1, math.ceil(permit))
+            seconds = max(1, math.ceil(permit.seconds))
             return Refusal(
                 503, codes.CIRCUIT_OPEN, "the server behind the gateway failed too often and is left alone for a while",
-                "breaker-open", data={"retryAfter": seconds}, headers=[(b"retry-after", b"%d" % seconds)],
+                "breaker-open", f"it is left alone {permit.whose}", data={"retryAfter": seconds},
+                headers=[(b"retry-after", b"%d" % seconds)],
             )  # fmt: skip
         self.running += 1
         return permit
@@ -156,16 +166,17 @@ class ProtectedUpstream:
             self._up = not failed
             self._answers(self.name, self._up)
 
-    def ended_well(self, period: int) -> None:
-        """``leave`` for a call of that period of the breaker's which got an answer.
+    def ended_well(self, term: Term) -> None:
+        """``leave`` for a call of that term which got an answer.
 
         The place is given back at the very end: whoever meets an exception here still has it, and ``leave``s.
         """
-        breaker = self.breaker
-        if period == breaker.period and breaker.clock() < breaker.fresh_until:
-            breaker.newest[1] += 1
+        breakers, own = self.breakers, term.own
+        if term is own.term and breakers.clock() < own.fresh_until:
+            own.slot[1] += 1
+            own.common_slot[1] += 1
         else:
-            breaker.well(period)
+            breakers.well(term)
         if not self._up:
             self._up = True
             self._answers(self.name, True)

@@ -1,7 +1,7 @@
 """Sending calls that repeat one to their upstream: all that is the same in them is found out once.
 
 The way of ``ProtectedUpstream.call`` and of the upstream's own ``call``, shortened: where anything is not as it was
-(the breaker is not closed, no connection is free, the upstream has other credentials), nothing is done here, and the
+(a breaker is not closed, no connection is free, the upstream has other credentials), nothing is done here, and the
 call goes that way.
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.answers import AnswerGuard
     from mcpsec.gateway.calls import Call
     from mcpsec.gateway.message import Exchange
+    from mcpsec.gateway.upstreams.breaker import Term
     from mcpsec.gateway.upstreams.http import HttpUpstream
     from mcpsec.gateway.upstreams.lanes import Lane
     from mcpsec.gateway.upstreams.protected import ProtectedUpstream
@@ -32,15 +33,16 @@ Outcome = Answer | StreamAnswer | Refusal
 class Sender(ABC):
     """Sends tools' calls of one client that have one known head, to an upstream behind ``protected``."""
 
-    __slots__ = ("_breaker", "_known", "_protected", "ended_well", "is_ordinary")
+    __slots__ = ("_breakers", "_client_id", "_known", "_protected", "ended_well", "is_ordinary")
 
     def __init__(self, protected: ProtectedUpstream, guard: AnswerGuard, exchange: Exchange) -> None:
         self._protected = protected
-        self._breaker = protected.breaker
+        self._breakers = protected.breakers
+        self._client_id = "" if exchange.client is None else exchange.client.id
         self.is_ordinary = guard.ordinary(protected.name)
         """Whether a message answers the call of an id and may be passed on as it is, with nothing more to look at."""
         self.ended_well = protected.ended_well
-        """Gives a place back after an answer that shows nothing wrong; takes the breaker's period."""
+        """Gives a place back after an answer that shows nothing wrong; takes its breaker's term."""
         self._known = exchange.request.known
 
     @abstractmethod
@@ -52,22 +54,22 @@ class Sender(ABC):
         """What a call gets for whatever has come, or what is to be awaited for that."""
 
     def later(
-        self, exchange: Exchange, outcome: Outcome | Coroutine[Any, Any, Outcome], period: int, started: float
+        self, exchange: Exchange, outcome: Outcome | Coroutine[Any, Any, Outcome], term: Term, started: float
     ) -> Coroutine[Any, Any, Outcome]:
         """The outcome, once what else has to be done was done."""
         answering = outcome if isinstance(outcome, Coroutine) else _given(outcome)
-        return self._protected.pass_on(exchange, self._permit(period, started), answering)
+        return self._protected.pass_on(exchange, self._permit(term, started), answering)
 
     def verdict(self, outcome: Answer | Refusal) -> bool | None:
         """As ``ProtectedUpstream`` has it."""
         return self._protected.verdict(outcome)
 
-    def settle(self, period: int, started: float, *, failed: bool | None) -> None:
+    def settle(self, term: Term, started: float, *, failed: bool | None) -> None:
         """Give a place back."""
-        self._protected.leave(self._permit(period, started), failed=failed)
+        self._protected.leave(self._permit(term, started), failed=failed)
 
-    def _permit(self, period: int, started: float) -> Pass:
-        return Pass(self._breaker, period, started, probe=False)
+    def _permit(self, term: Term, started: float) -> Pass:
+        return Pass(self._breakers, term, started)
 
 
 class HttpSender(Sender):
@@ -84,16 +86,16 @@ class HttpSender(Sender):
 
     def send(self, exchange: Exchange, call: Call) -> bool:
         """Send it on a connection that is free."""
-        protected, breaker, message = self._protected, self._breaker, exchange.message
+        protected, own, message = self._protected, self._breakers.of.get(self._client_id), exchange.message
         if message is None or exchange.request.known is not self._known:
             return False
-        if breaker.state != "closed" or protected.running >= protected.bound or self._lane.former:
+        if own is None or not own.passing or protected.running >= protected.bound or self._lane.former:
             return False
         connection = self._pool.take_idle()
         if connection is None:
             return False
         protected.running += 1
-        call.sender, call.connection, call.period, call.started = self, connection, breaker.period, perf_counter()
+        call.sender, call.connection, call.term, call.started = self, connection, own.term, perf_counter()
         body = message.raw
         connection.request(b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(body), body), self._timeout, call)
         return True

@@ -29,7 +29,7 @@ from mcpsec.gateway.upstreams.base import (
 from mcpsec.gateway.upstreams.channel import Channel
 from mcpsec.gateway.upstreams.child import Child, ChildStartError
 from mcpsec.gateway.upstreams.conversation import Conversation, Failures, modern_meta
-from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
+from mcpsec.gateway.upstreams.http_client import NoRoomFault, UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.replies import Replies
 from mcpsec.gateway.upstreams.stdio_sending import StdioSender
 from mcpsec.gateway.upstreams.timeouts import Timeouts
@@ -162,7 +162,7 @@ class StdioUpstream:
     async def _spawn(self, conversation: Conversation) -> None:
         """Start a child for a conversation. Raises ChildStartError, or UpstreamFault while failures are backed off."""
         if len(self._children) >= self._limits.sessions:
-            raise UpstreamFault("too many server processes", sent=False)
+            raise NoRoomFault("too many server processes", sent=False)
         failures = conversation.failures
         if failures.pausing:
             raise UpstreamFault("the server's process keeps failing; it gets a pause", sent=False)
@@ -254,7 +254,8 @@ class StdioUpstream:
                 return await self._end_session(exchange)
             return await self._call_legacy(exchange)
         except (UpstreamFault, ChildStartError) as fault:
-            return unavailable("upstream-unavailable", str(fault))
+            rule = "too-many-processes" if isinstance(fault, NoRoomFault) else "upstream-unavailable"
+            return unavailable(rule, str(fault))
         finally:
             exchange.upstream_ms = (time.perf_counter() - started) * 1000
 

@@ -26,21 +26,20 @@ __all__ = ["StdioSender"]
 class StdioSender(Sender):
     """To the child that one client has for its calls of the 2026 era, while that runs and has room."""
 
-    __slots__ = ("_client_id", "_replies", "_timeout", "_upstream")
+    __slots__ = ("_replies", "_timeout", "_upstream")
 
     def __init__(self, protected: ProtectedUpstream, upstream: StdioUpstream, exchange: Exchange) -> None:
         super().__init__(protected, upstream.replies.guard, exchange)
         self._upstream = upstream
         self._replies = upstream.replies
-        self._client_id = "" if exchange.client is None else exchange.client.id
         self._timeout = upstream.replies.timeouts.of(exchange)
 
     def send(self, exchange: Exchange, call: Call) -> bool:
         """Write it to the child."""
-        protected, breaker, message = self._protected, self._breaker, exchange.message
+        protected, own, message = self._protected, self._breakers.of.get(self._client_id), exchange.message
         if message is None or exchange.request.known is not self._known:
             return False
-        if breaker.state != "closed" or protected.running >= protected.bound:
+        if own is None or not own.passing or protected.running >= protected.bound:
             return False
         channel = self._upstream.ready(self._client_id)
         if channel is None:
@@ -50,7 +49,7 @@ class StdioSender(Sender):
         except UpstreamFault:  # its end has not been noticed yet, or it does not read
             return False
         protected.running += 1
-        call.sender, call.connection, call.period, call.started = self, direct, breaker.period, perf_counter()
+        call.sender, call.connection, call.term, call.started = self, direct, own.term, perf_counter()
         return True
 
     def outcome(self, exchange: Exchange, got: Any) -> Outcome | Coroutine[Any, Any, Outcome]:

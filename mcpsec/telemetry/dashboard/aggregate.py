@@ -73,11 +73,13 @@ class _Slot:
 class _Upstream:
     """One upstream's state and its last minutes."""
 
-    __slots__ = ("bins", "breaker", "failed", "requests", "state")
+    __slots__ = ("bins", "breaker", "failed", "requests", "state", "stopped")
 
     def __init__(self) -> None:
         self.requests = self.failed = 0
         self.state, self.breaker = "up", "closed"
+        self.stopped: set[str] = set()
+        """Clients whose own breaker is not closed."""
         self.bins = [0] * _BINS
 
 
@@ -251,7 +253,11 @@ class Aggregate:
         elif kind in {"breaker", "upstream"} and record.get("upstream") is not None:
             row = self._upstream(record["upstream"])
             if row is not None and record.get("state") is not None:
-                setattr(row, "breaker" if kind == "breaker" else "state", str(record["state"]))
+                _changed(row, kind, str(record["state"]), record.get("client"))
+        elif kind == "server-start":  # whoever reads a log meets those that went before
+            for row in self._upstreams.values():
+                row.breaker = "closed"
+                row.stopped.clear()
 
     def _advance(self, now: int) -> None:
         """Begin the seconds, minutes and slots that have passed; a clock that was set back begins none."""
@@ -282,6 +288,7 @@ class Aggregate:
             "name": name,
             "state": row.state,
             "breaker": row.breaker,
+            "breaker_clients": len(row.stopped),
             "requests": row.requests,
             "failed": row.failed,
             "latency_ms": _quantiles(row.bins),
@@ -302,6 +309,15 @@ class Aggregate:
         for slot in self._slots:
             total.update(getattr(slot, what))
         return [{"name": name, "count": count} for name, count in total.most_common(_TOP)]
+
+
+def _changed(row: _Upstream, kind: str, state: str, client: str | None) -> None:
+    if kind == "upstream":
+        row.state = state
+    elif client is None:
+        row.breaker = state
+    else:
+        (row.stopped.discard if state == "closed" else row.stopped.add)(client)
 
 
 def _shown(record: Mapping[str, Any]) -> dict[str, Any]:

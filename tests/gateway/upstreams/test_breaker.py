@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mcpsec.deployment.model import Breaker as Config
-from mcpsec.gateway.upstreams.breaker import Breaker, Pass
+from mcpsec.gateway.upstreams.breaker import Breakers, Pass, Pause
 from mcpsec.gateway.upstreams.protected import ProtectedUpstream
 from tests.fixtures.deployments import fixture_command
 from tests.fixtures.processes import wait_until
@@ -28,14 +28,27 @@ class Clock:
 
 
 class Case:
+    """Calls of one client, whose own breaker it is that changes."""
+
     def __init__(self, **changes: Any) -> None:
         self.clock, self.history = Clock(), []
-        self.breaker = Breaker(
-            Config(**{**BASE, **changes}), changed=lambda state, *_: self.history.append(state), clock=self.clock
-        )
+        self.breakers = Breakers(Config(**{**BASE, **changes}), changed=self.changed, clock=self.clock)
+
+    def changed(self, state: str, _previous: str, _why: str, client: str | None) -> None:
+        assert client == "one", "one client alone never changes the common breaker"
+        self.history.append(state)
+
+    @property
+    def state(self) -> str:
+        return self.breakers.of["one"].state
+
+    def wait(self) -> float:
+        pause = self.breakers.admit("one")
+        assert isinstance(pause, Pause)
+        return pause.seconds
 
     def pass_(self) -> Pass:
-        permit = self.breaker.admit()
+        permit = self.breakers.admit("one")
         assert isinstance(permit, Pass)
         return permit
 
@@ -50,14 +63,13 @@ class Case:
 def test_it_opens_at_the_ratio_and_not_before() -> None:
     case = Case()
     case.calls("fff")
-    assert case.breaker.state == "closed", "too few calls to judge"
+    assert case.state == "closed", "too few calls to judge"
     case.calls("gggg")
     case.calls("f")
     assert case.history == ["open"], "4 of 8"
-    wait = case.breaker.admit()
-    assert wait == 5.0
+    assert case.wait() == 5.0
     case.clock.now += 4.0
-    assert case.breaker.admit() == 1.0
+    assert case.wait() == 1.0
 
 
 def test_old_failures_and_unknown_ends_do_not_count() -> None:
@@ -75,11 +87,11 @@ def test_half_open_lets_so_many_through_and_closes_when_all_went_well() -> None:
     case.calls("ffff")
     case.clock.now += 5.0
     one, two = case.pass_(), case.pass_()
-    assert not isinstance(case.breaker.admit(), Pass), "two probes at once, not three"
+    assert case.wait() == 1.0, "two probes at once, not three"
     one.settle(failed=None)
     three = case.pass_()
     two.settle(failed=False)
-    assert case.breaker.state == "half-open"
+    assert case.state == "half-open"
     three.settle(failed=False)
     assert case.history == ["open", "half-open", "closed"]
     case.calls("ggg")
@@ -92,10 +104,10 @@ def test_a_failed_probe_opens_again_and_late_words_of_earlier_calls_count_no_mor
     case.clock.now += 5.0
     probe = case.pass_()
     early.settle(failed=False)
-    assert case.breaker.state == "half-open"
+    assert case.state == "half-open"
     probe.settle(failed=True)
     assert case.history == ["open", "half-open", "open"]
-    assert case.breaker.admit() == 5.0
+    assert case.wait() == 5.0
 
 
 def test_slow_calls_open_it_too() -> None:
@@ -254,11 +266,11 @@ def test_a_place_is_given_back_once_whatever_happens_on_the_way_out(listener_fai
     inner: Any = SimpleNamespace(name="web", catalogue=None)
     config: Any = SimpleNamespace(name="web", breaker=Config(**BASE), in_flight=2)
     protected = ProtectedUpstream(inner, config, changed=lambda *_: None, answers=answers, share=share)
-    others = protected._enter()
-    own = protected._enter()
+    others = protected._enter(None)
+    own = protected._enter(None)
     assert isinstance(others, Pass) and isinstance(own, Pass) and protected.running == 2
     try:
-        protected.ended_well(protected.breaker.period)
+        protected.ended_well(own.term)
     except RuntimeError:
         protected.leave(own, failed=None)  # as ``Call`` does
     assert heard == [True] and protected.running == 1

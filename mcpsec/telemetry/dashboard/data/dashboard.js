@@ -164,11 +164,13 @@ function bars(id, rows, parts, text) {
 
 const decided = (row) => OUTCOMES.map((outcome) => [outcome, row[outcome]]);
 
+const clients = (count) => (count === 1 ? "one client" : `${count} clients`);
+
 function upstreams(rows) {
   const items = rows.map((row) => {
     const bad = row.breaker === "open" || !["up", "ready", "running"].includes(row.state);
-    const warn = !bad && (row.breaker !== "closed" || row.failed > 0);
-    const words = [bad || warn ? row.state : null, row.breaker === "closed" ? null : `breaker ${row.breaker}`, row.failed ? `${row.failed} failed` : null].filter(Boolean);
+    const warn = !bad && (row.breaker !== "closed" || row.breaker_clients > 0 || row.failed > 0);
+    const words = [bad || warn ? row.state : null, row.breaker === "closed" ? null : `breaker ${row.breaker}`, row.breaker_clients ? `breaker open for ${clients(row.breaker_clients)}` : null, row.failed ? `${row.failed} failed` : null].filter(Boolean);
     return make("li", {}, make("span", { class: `dot ${bad ? "bad" : warn ? "warn" : ""}`, "aria-label": bad ? "down" : warn ? "degraded" : "up", role: "img" }, "●"),
       make("span", { class: "name", title: row.name }, row.name),
       make("span", { class: "note" }, `${short(row.requests)} · p95 ${milliseconds(row.latency_ms.p95)}`),
@@ -212,6 +214,7 @@ function concerns(data) {
   for (const row of data.upstreams) {
     if (row.breaker === "open") found.push(["bad", `The breaker of ${row.name} is open.`]);
     else if (row.breaker !== "closed") found.push(["warn", `The breaker of ${row.name} is ${row.breaker}.`]);
+    else if (row.breaker_clients) found.push(["warn", `The breaker of ${row.name} is open for ${clients(row.breaker_clients)}.`]);
     if (!["up", "ready", "running"].includes(row.state)) found.push(["bad", `${row.name} is ${row.state}.`]);
     else if (row.requests >= 20 && row.failed > row.requests / 10) found.push(["warn", `${Math.round((100 * row.failed) / row.requests)} % of the calls of ${row.name} fail.`]);
   }
