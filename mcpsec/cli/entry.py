@@ -46,6 +46,10 @@ def run() -> None:
         code = main()
     except KeyboardInterrupt:  # before anything had begun
         code = 130
+    if "mcpsec.cli.leaving" in sys.modules:
+        from mcpsec.cli.leaving import leave
+
+        leave(code)
     raise SystemExit(code)
 
 

@@ -197,12 +197,15 @@ def _check_files(deployment: Deployment) -> None:
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
+    from mcpsec.cli.leaving import run_to_its_end
+
     try:
         import uvloop
     except ImportError:
-        asyncio.run(_lean(work))
+        runner = asyncio.Runner()
     else:
-        uvloop.run(_lean(work))
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    run_to_its_end(_lean(work), runner)
 
 
 async def _lean(work: Coroutine[Any, Any, None]) -> None:

@@ -34,6 +34,8 @@ _GRACE_SECONDS = 5.0
 """How long an application that was told that its client has gone may go on before it is cancelled."""
 _UNHEARD_SECONDS = 0.05
 """How long each piece takes that it still sends then."""
+_MOST_DEAF = 100
+"""Calls that go on though they were cancelled: with more of them, an application gets no other."""
 
 
 def said_by(error: BaseException) -> str:
@@ -50,6 +52,7 @@ class AppPool:
         self._app = app
         self._response_bytes = response_bytes
         self._running: set[asyncio.Task[None]] = set()
+        self._deaf: set[asyncio.Task[None]] = set()
 
     def take_idle(self) -> None:
         """There is none: an application has no connections."""
@@ -60,11 +63,13 @@ class AppPool:
         Raises UpstreamFault or UpstreamTimeout. Nothing is ever sent twice, so ``repeatable`` changes nothing.
         """
         del repeatable
+        if len(self._deaf) >= _MOST_DEAF:
+            raise UpstreamFault("too many calls of the application go on though they were cancelled", sent=False)
         try:
             async with asyncio.timeout(timeout):
                 app = await self._app()
                 scope, body = _scope_of(data)
-                work = _Request(body, self._response_bytes)
+                work = _Request(body, self._response_bytes, self._cancel)
                 with inside():
                     task = work.task = asyncio.get_running_loop().create_task(work.run(app, scope))
                 self._running.add(task)
@@ -76,6 +81,12 @@ class AppPool:
                     raise
         except TimeoutError:
             raise UpstreamTimeout("no answer within the deadline") from None
+
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        """End what nobody waits for; it counts until it has ended, because it may take that for nothing."""
+        task.cancel()
+        self._deaf.add(task)
+        task.add_done_callback(self._deaf.discard)
 
     def close(self) -> None:
         """Cancel everything."""
@@ -113,7 +124,8 @@ def _scope_of(data: bytes) -> tuple[dict[str, Any], bytes]:
 class _Request:
     """One request under way: the application's two channels, and the answer that comes of them."""
 
-    def __init__(self, body: bytes, response_bytes: int) -> None:
+    def __init__(self, body: bytes, response_bytes: int, cancel: Callable[[asyncio.Task[None]], None]) -> None:
+        self._cancel = cancel
         self.answer: asyncio.Future[UpstreamResponse] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None] | None = None
         self._body: bytes | None = body
@@ -156,12 +168,31 @@ class _Request:
         )  # it may send without end: others have their turn
         if self._complete:
             return  # as over a connection that the other side has closed
+        try:
+            await self._take(message)
+        except UpstreamFault as fault:
+            self._refuse(fault)
+            raise
+        except (TypeError, ValueError, KeyError, AttributeError):
+            odd = UpstreamFault("the application's answer is not ASGI")
+            self._refuse(odd)
+            raise odd from None
+
+    async def _take(self, message: Message) -> None:
         if message["type"] == "http.response.start" and self._response is None:
             self._begin(message)
         elif message["type"] == "http.response.body" and self._response is not None:
-            await self._more(self._response, bytes(message.get("body", b"")), ends=not message.get("more_body", False))
+            body = message.get("body", b"")
+            if not isinstance(body, bytes | bytearray | memoryview):
+                raise UpstreamFault("the application's answer is not ASGI")
+            await self._more(self._response, bytes(body), ends=not message.get("more_body", False))
         else:
             raise UpstreamFault("the application's answer is not ASGI")
+
+    def _refuse(self, fault: UpstreamFault) -> None:
+        """What is wrong stays wrong: an application that catches what it is told must not go on with its answer."""
+        self._fail(fault)
+        self._let_go()
 
     def _begin(self, message: Message) -> None:
         response = self._response = UpstreamResponse()
@@ -193,7 +224,8 @@ class _Request:
         self._size += len(data)
         if self._size > self._response_bytes:
             raise UpstreamFault("the application's answer is too large")
-        self._pieces.append(data)
+        if data:
+            self._pieces.append(data)
         if ends:
             self._finish()
             response.body = b"".join(self._pieces)
@@ -226,14 +258,18 @@ class _Request:
         self._flow.set()
 
     def abort(self) -> None:
-        """Nobody reads the answer any more: the application hears of it, and is cancelled when it does not end."""
+        """Nobody reads the answer any more."""
+        self._let_go()
+        if self._stream is not None:
+            with contextlib.suppress(Exception):
+                self._stream.finish(UpstreamFault("the stream was closed"))
+
+    def _let_go(self) -> None:
+        """The application hears that its client has gone, and is cancelled when it does not end."""
         self._complete = True
         self._gone.set()
         self._flow.set()
         task = self.task
         if task is not None and not task.done():
-            timer = asyncio.get_running_loop().call_later(_GRACE_SECONDS, task.cancel)
+            timer = asyncio.get_running_loop().call_later(_GRACE_SECONDS, self._cancel, task)
             task.add_done_callback(lambda _: timer.cancel())
-        if self._stream is not None:
-            with contextlib.suppress(Exception):
-                self._stream.finish(UpstreamFault("the stream was closed"))

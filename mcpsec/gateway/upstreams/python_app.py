@@ -8,7 +8,6 @@ the gateway. What it raises, even what would end a process, stays its own.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import sys
 from typing import TYPE_CHECKING, Any
@@ -25,8 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["AppServer", "load_app"]
 
+_IMPORT_SECONDS = 120.0
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
+_CANCEL_SECONDS = 1.0
+"""How long it may go on when it has been cancelled; then it is left to the end of the process."""
 _REST_SECONDS = 2.0
 """An application that ended by itself is started again, but not more often than this."""
 
@@ -109,7 +111,7 @@ class AppServer:
 
     async def _begin(self) -> None:
         """Import it (once in a process), and begin its life."""
-        app = await asyncio.to_thread(load_app, self._reference, self._directory)
+        app = await self._load()
         loop = asyncio.get_running_loop()
         self._wake, started = asyncio.Event(), loop.create_future()
         with inside():
@@ -123,6 +125,16 @@ class AppServer:
                 raise UpstreamFault("its lifespan did not start in time") from None
             raise
         self._app = app
+
+    async def _load(self) -> App:
+        """A module may do anything while it is imported: in a thread of its own kind, and not without end."""
+        try:
+            async with asyncio.timeout(_IMPORT_SECONDS):
+                with inside():
+                    loading = asyncio.to_thread(load_app, self._reference, self._directory)
+                    return await loading
+        except TimeoutError:
+            raise UpstreamFault(f"its import was not over after {_IMPORT_SECONDS:g} s", sent=False) from None
 
     async def _live(self, app: App, started: asyncio.Future[None]) -> None:
         """The lifespan protocol; an application that knows none lives without."""
@@ -164,6 +176,6 @@ class AppServer:
         if life is None:
             return
         await asyncio.wait({life}, timeout=_STOP_SECONDS)
-        life.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await life
+        if not life.done():
+            life.cancel()
+            await asyncio.wait({life}, timeout=_CANCEL_SECONDS)  # it may take that for nothing

@@ -1,0 +1,224 @@
+"""Applications inside the gateway that would keep it: hung threads, tasks that take a cancellation for nothing, lies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcpsec.gateway.upstreams import asgi
+from mcpsec.gateway.upstreams.asgi import AppPool
+from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
+from tests.fixtures.gateway import Gateway
+from tests.fixtures.processes import wait_until
+from tests.fixtures.raw import RawClient, Response, call, request_bytes
+
+APPLICATION = r'''
+import asyncio, json, threading
+from pathlib import Path
+
+class Application:
+    """Answers "fine", but for the tools that it is named after."""
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "lifespan":
+            return await self.live(receive, send)
+        message = json.loads((await receive())["body"])
+        method, name = message["method"], message.get("params", {}).get("name", "")
+        result = {"resultType": "complete"}
+        if method == "server/discover":
+            result |= {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
+        elif method == "tools/list":
+            tools = [each for each in dir(self) if each.startswith("do_")] + ["echo"]
+            result |= {"tools": [{"name": each.removeprefix("do_"), "inputSchema": {"type": "object"}} for each in tools],
+                       "ttlMs": 0, "cacheScope": "private"}
+        else:
+            result |= {"content": [{"type": "text", "text": "fine"}], "isError": False}
+        body = json.dumps({"jsonrpc": "2.0", "id": message.get("id"), "result": result}).encode()
+        await getattr(self, "do_" + name, self.plain)(send, body)
+
+    async def live(self, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+
+    async def plain(self, send, body):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def do_thread(self, send, body):
+        await asyncio.to_thread(threading.Event().wait)
+
+    async def do_deaf(self, send, body):
+        await self.for_ever()
+
+    @staticmethod
+    async def for_ever():
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except BaseException:
+                pass
+
+    async def do_again(self, send, body):
+        """Catches that its first head was refused, and says another."""
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"mcp-session-id", b"a\r\nb: c")]})
+        except Exception:
+            pass
+        await self.plain(send, body)
+
+    async def do_number(self, send, body):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": len(body)})
+
+    async def do_text(self, send, body):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": body.decode()})
+
+    async def do_list(self, send, body):
+        await send(["http.response.start"])
+
+    async def do_no_headers(self, send, body):
+        await send({"type": "http.response.start", "status": 200, "headers": None})
+
+
+class DeafLife(Application):
+    async def live(self, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await self.for_ever()
+
+class NoStart(Application):
+    async def live(self, receive, send):
+        await self.for_ever()
+
+application, deaf_life, no_start = Application(), DeafLife(), NoStart()
+'''
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    made = tmp_path / "application"
+    made.mkdir()
+    (made / "hostile_app.py").write_text(APPLICATION)
+    return made
+
+
+@pytest.fixture
+def serve(place: Path, deployment: Any, gateway: Any) -> Callable[..., Gateway]:
+    """A gateway with one of the applications, and with tools of its own beside it."""
+
+    def start(name: str, **options: Any) -> Gateway:
+        own = {"app": f"hostile_app:{name}", "app_dir": str(place), "timeout": "1s", "breaker": {"enabled": False}}
+        made = deployment({"own": own, "demo": {"builtin": "demo"}})
+        made.document["server"]["limits"] = {"header_timeout": "1s", "drain_timeout": "1s"}
+        made.document["log"]["checkpoint_age"] = "1s"
+        made.write()
+        running: Gateway = gateway(made, **options)
+        return running
+
+    return start
+
+
+def ask(running: Gateway, tool: str, upstream: str = "own") -> Response:
+    with RawClient(running) as client:
+        return client.post(call(tool), path=f"/mcp/{upstream}")
+
+
+def kinds(running: Gateway, kind: str) -> list[dict[str, Any]]:
+    return [each for each in running.deployment.events() if each["kind"] == kind]
+
+
+def test_threads_that_hang_are_the_applications_own(serve: Callable[..., Gateway]) -> None:
+    """As many as it may have: the gateway still signs its log, cuts who is slow, and ends when it is told."""
+    running = serve("application")
+    clients = [RawClient(running) for _ in range(40)]
+    body = call("thread")
+    for client in clients:
+        client.send(request_bytes(client.host, body, path="/mcp/own"))
+    for client in clients:
+        assert client.read().code == 50401
+        client.close()
+    signed = len(kinds(running, "log-checkpoint"))
+    with RawClient(running) as slow:
+        slow.send(b"POST /mcp HTTP/1.1\r\n")
+        assert slow.read().status == 408
+    assert ask(running, "time_now", "demo").status == 200
+    wait_until(lambda: len(kinds(running, "log-checkpoint")) > signed, "a checkpoint")
+    running.stop()
+
+
+def test_a_call_that_cannot_be_cancelled_does_not_keep_the_gateway(serve: Callable[..., Gateway]) -> None:
+    running = serve("application")
+    assert ask(running, "deaf").code == 50401
+    assert ask(running, "echo").status == 200
+    running.stop()
+    assert kinds(running, "server-stop")
+
+
+def test_a_lifespan_that_does_not_end_does_not_keep_the_gateway(serve: Callable[..., Gateway]) -> None:
+    running = serve("deaf_life")
+    assert ask(running, "echo").status == 200
+    running.stop()
+
+
+def test_one_that_does_not_start_is_said_and_the_others_are_served(serve: Callable[..., Gateway]) -> None:
+    running = serve("no_start", expected=(r".*its lifespan did not start in time.*", r".*an app is MODULE:NAME.*"))
+    assert ask(running, "echo").status == 503
+    assert ask(running, "time_now", "demo").status == 200
+    running.stop()
+
+
+@pytest.mark.parametrize("tool", ["again", "number", "text", "list", "no_headers"])
+def test_what_is_no_answer_stays_none(serve: Callable[..., Gateway], tool: str) -> None:
+    running = serve("application")
+    refused = ask(running, tool)
+    assert (refused.status, refused.code) == (503, 50301)
+    assert ask(running, "echo").status == 200
+    told = wait_until(
+        lambda: [each for each in running.deployment.events() if each.get("rule") == "upstream-unavailable"],
+        "its event",
+    )
+    assert len(told) == 1
+
+
+@pytest.mark.anyio
+async def test_calls_that_cannot_be_cancelled_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With so many of them the application gets no more, until some have ended."""
+    monkeypatch.setattr(asgi, "_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(asgi, "_MOST_DEAF", 3)
+    over, running, cancelled = asyncio.Event(), 0, 0
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal running, cancelled
+        running += 1
+        while not over.is_set():
+            try:
+                await over.wait()
+            except asyncio.CancelledError:
+                cancelled += 1
+        running -= 1
+
+    async def given() -> Any:
+        return application
+
+    pool = AppPool(given, response_bytes=1000)
+    head = b"POST /mcp HTTP/1.1\r\nhost: localhost\r\n\r\n{}"
+    for wanted in (1, 2, 3):
+        with pytest.raises(UpstreamTimeout):
+            await pool.send(head, timeout=0.01, repeatable=False)
+        while cancelled < wanted:  # the application counts
+            await asyncio.sleep(0)
+    with pytest.raises(UpstreamFault, match="though they were cancelled"):
+        await pool.send(head, timeout=0.01, repeatable=False)
+    assert running == 3
+    over.set()
+    while running:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    with pytest.raises(UpstreamFault, match="without a whole answer"):
+        await pool.send(head, timeout=60, repeatable=False)
