@@ -27,6 +27,7 @@ __all__ = [
     "RefusedError",
     "SecretError",
     "UsageError",
+    "advice",
 ]
 
 
@@ -43,6 +44,15 @@ ADVICE = {
     errno.EIO: "see what the system's own log says of the device",
 }
 """What to do about what systems do to programs: none of it is a defect of ours, wherever it comes up."""
+
+
+def advice(error: OSError) -> str | None:
+    """What to do about a path that a user named and the system did not take."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return "check the path"
+    if error.errno == errno.EISDIR:
+        return "give a file, not a directory"
+    return ADVICE.get(error.errno or 0)
 
 
 class ExitCode(IntEnum):

@@ -14,7 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from mcpsec.errors import ADVICE, ConfigurationError
+from mcpsec.errors import ConfigurationError, advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,8 +46,8 @@ _IN_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY)
 
 
 @contextlib.contextmanager
-def readable_errors(path: Path) -> Iterator[None]:
-    """Turn an ``OSError`` on ``path`` into one clear sentence.
+def readable_errors(path: Path, *, instead_of: Path | None = None) -> Iterator[None]:
+    """Turn an ``OSError`` on ``path`` into one clear sentence, which names ``path`` also for what is built beside it.
 
     Raises:
         ConfigurationError: always in place of the ``OSError``.
@@ -56,9 +56,10 @@ def readable_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         place = error.filename if isinstance(error.filename, str) else str(path)
+        if instead_of is not None:
+            place = place.replace(str(instead_of), str(path), 1)
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        hint = "check the path" if error.errno == errno.ENOENT else ADVICE.get(error.errno or 0)
-        raise ConfigurationError(reason, path=place, hint=hint) from error
+        raise ConfigurationError(reason, path=place, hint=advice(error)) from error
 
 
 def sync_directory(path: Path | str) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 from mcpsec.audit.catalogue import checks
 from mcpsec.audit.model import Finding, Location, Result, State
 from mcpsec.clientfiles.toml import locate
-from mcpsec.errors import ConfigurationError
+from mcpsec.errors import ConfigurationError, advice
 
 __all__ = ["KINDS", "NAME", "Waiver", "Waivers", "apply_waivers", "load"]
 
@@ -96,7 +96,7 @@ def load(path: Path, label: str | None = None) -> Waivers:
         document = tomllib.loads(text)
         places = locate(text)
     except OSError as error:
-        raise ConfigurationError(f"can't be read: {error.strerror}", path=path) from None
+        raise ConfigurationError(f"can't be read: {error.strerror}", path=path, hint=advice(error)) from None
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"not TOML: {error}", path=path) from None
     entries = []

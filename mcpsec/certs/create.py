@@ -69,7 +69,7 @@ def create(directory: Path, settings: Settings, new: NewPki) -> None:
     make_directory(directory.parent)
     # A directory that is there may be a volume's mount point, which nothing can be renamed over.
     building = (directory if there else directory.parent) / f".new-{directory.name}-{os.getpid()}"
-    with readable_errors(directory), _removed_on_failure(building):
+    with readable_errors(directory, instead_of=building), _removed_on_failure(building):
         building.mkdir(mode=0o700)
         for part in (
             "private",

@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from mcpsec.certs.files import read
 from mcpsec.certs.names import check_name, general_name, parse_sans
 from mcpsec.certs.profiles import signature_hash
-from mcpsec.errors import RefusedError, UsageError
+from mcpsec.errors import ConfigurationError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,8 +38,8 @@ def read_request(path: Path) -> Request:
     """Read a request in PEM or DER form and check that its sender holds the key.
 
     Raises:
-        ConfigurationError: the file can't be read.
-        RefusedError: it is no request, its signature is wrong, its key is weak, or a name in it is malformed.
+        ConfigurationError: the file can't be read, or is no request.
+        RefusedError: its signature is wrong, its key is weak, or a name in it is malformed.
     """
     data = read(path)
     try:
@@ -49,7 +49,10 @@ def read_request(path: Path) -> Request:
         key = request.public_key()
         names = _names(request)
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
-        raise RefusedError("this is no certificate signing request, or a damaged one", path=path) from error
+        hint = "such as openssl req -new writes, in PEM or DER form"
+        raise ConfigurationError(
+            "this is no certificate signing request, or a damaged one", path=path, hint=hint
+        ) from error
     if not genuine:
         raise RefusedError("its signature is wrong, so its sender may not hold the key", path=path)
     strong = _strong(key)

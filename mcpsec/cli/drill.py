@@ -11,7 +11,7 @@ import typer
 
 from mcpsec.cli.options import CONFIG, ConfigOption, application
 from mcpsec.cli.output import examples, out
-from mcpsec.errors import ExitCode, UsageError
+from mcpsec.errors import ExitCode, UsageError, advice
 
 if TYPE_CHECKING:
     from mcpsec.audit.drill.row import Row
@@ -161,7 +161,7 @@ def _keep(report: Report, directory: Path) -> None:
         write_atomic(directory / "drill.xml", report.junit().encode(), PUBLIC)
         write_atomic(directory / "drill.json", text.encode(), PUBLIC)
     except OSError as error:
-        raise UsageError(f"can't be written to: {error.strerror}", path=directory) from None
+        raise UsageError(f"can't be written to: {error.strerror}", path=directory, hint=advice(error)) from None
     out.note(f"wrote {directory / 'drill.json'} and {directory / 'drill.xml'}")
 
 

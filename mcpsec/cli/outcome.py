@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["hoist", "outcome"]
 
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 _ANYWHERE = {"--quiet": "--quiet", "-q": "--quiet", "--no-color": "--no-color"}
 
 
@@ -41,7 +44,7 @@ def outcome(work: Callable[[], object], arguments: Sequence[str]) -> int:
         _silence_stdout()
         return ExitCode.UNREAD
     except Exception as error:
-        if isinstance(error, OSError) and (reason := _stdout_failure()) is not None:
+        if isinstance(error, OSError) and (reason := _stdout_failure(error)) is not None:
             out.error(Error(f"standard output can't be written: {reason}"))
             return ExitCode.USAGE
         if isinstance(error, OSError) and error.errno in ADVICE:
@@ -66,10 +69,16 @@ def _is_text(word: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
-def _stdout_failure() -> str | None:
-    """Why standard output takes no more (a full disk, say); None when it does. What is left of it is given up."""
+def _stdout_failure(told: OSError | None = None) -> str | None:
+    """Why standard output takes no more (a full disk, say); None when it does. What is left of it is given up.
+
+    Long output goes past Python's buffers, so a flush knows nothing of it. What names no file was written somewhere:
+    one more line end, after output that has failed anyway, shows whether it was there.
+    """
     try:
         sys.stdout.flush()
+        if told is not None and told.filename is None and told.errno in _OF_DISKS:
+            os.write(sys.stdout.fileno(), b"\n")
     except OSError as error:
         _silence_stdout()
         return error.strerror
@@ -78,6 +87,4 @@ def _stdout_failure() -> str | None:
 
 def _silence_stdout() -> None:
     """Nobody reads our output any more (`| head`): stop Python from complaining about it at exit."""
-    import os
-
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -25,7 +25,7 @@ from mcpsec.cli.client_options import (
 )
 from mcpsec.cli.options import application
 from mcpsec.cli.output import examples, out
-from mcpsec.errors import ConfigurationError, ExitCode, UsageError
+from mcpsec.errors import ConfigurationError, ExitCode, UsageError, advice
 
 if TYPE_CHECKING:
     from mcpsec.signing import Headers, SignedMessage, VerificationKey
@@ -205,7 +205,9 @@ def _read_body(body_file: Path | None) -> bytes:
     try:
         return body_file.read_bytes()
     except OSError as error:
-        raise ConfigurationError(f"the body can't be read: {error.strerror}", path=body_file) from None
+        raise ConfigurationError(
+            f"the body can't be read: {error.strerror}", path=body_file, hint=advice(error)
+        ) from None
 
 
 def _argument(text: str) -> tuple[str, Any]:
@@ -306,7 +308,9 @@ def _read_headers(path: Path) -> list[tuple[str, str]]:
     try:
         value = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ConfigurationError(f"the headers can't be read: {error.strerror}", path=path) from None
+        raise ConfigurationError(
+            f"the headers can't be read: {error.strerror}", path=path, hint=advice(error)
+        ) from None
     except (ValueError, RecursionError):
         raise ConfigurationError("the headers are not JSON", path=path) from None
     if isinstance(value, dict) and isinstance(value.get("headers"), dict | list):
@@ -361,7 +365,7 @@ def keygen(
         target.write_bytes(public)
     except OSError as error:
         file.unlink()
-        raise ConfigurationError(f"can't be written: {error.strerror}", path=target) from None
+        raise ConfigurationError(f"can't be written: {error.strerror}", path=target, hint=advice(error)) from None
     out.note(f"wrote {file} and {target}; the deployment file refers to it as  public_key = {_as_named(target)}")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from mcpsec.connect.trust import client_context, load_certificate
-from mcpsec.errors import ConfigurationError, UsageError
+from mcpsec.errors import ConfigurationError, UsageError, advice
 from mcpsec.signing import Signer, SigningKey, load_private_key, load_public_key, load_secret, thumbprint
 
 if TYPE_CHECKING:
@@ -236,6 +236,6 @@ def _thumbprint(certificate: Path) -> str:
         end = pem.index("-----END CERTIFICATE-----") + len("-----END CERTIFICATE-----")
         return thumbprint(ssl.PEM_cert_to_DER_cert(pem[start:end]))
     except OSError as error:
-        raise ConfigurationError(f"can't be read: {error.strerror}", path=certificate) from None
+        raise ConfigurationError(f"can't be read: {error.strerror}", path=certificate, hint=advice(error)) from None
     except ValueError:
         raise ConfigurationError("not a certificate in PEM form", path=certificate) from None

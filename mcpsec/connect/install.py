@@ -18,7 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcpsec.errors import ConfigurationError, UsageError
+from mcpsec.errors import ConfigurationError, UsageError, advice
 from mcpsec.writing import PRIVATE, resolved, write_output
 
 if TYPE_CHECKING:
@@ -112,7 +112,9 @@ class Plan:
             backup = _backup(self.file) if self.file.exists() else None
             write_output(self.file, self.after.encode(), PRIVATE)
         except OSError as error:
-            raise ConfigurationError(f"can't be written: {error.strerror}", path=self.file) from None
+            raise ConfigurationError(
+                f"can't be written: {error.strerror}", path=self.file, hint=advice(error)
+            ) from None
         return backup
 
 

@@ -17,7 +17,7 @@ from mcpsec.deployment.kinds import parse_address, parse_rate
 from mcpsec.deployment.model import Address, Admin, Deployment, Factor, Rate
 from mcpsec.deployment.problems import Problem, Report
 from mcpsec.deployment.shapes import Wrong, suggestion
-from mcpsec.errors import ConfigurationError, UsageError
+from mcpsec.errors import ConfigurationError, UsageError, advice
 
 __all__ = ["MAXIMUM_BYTES", "examine", "load", "override", "read"]
 
@@ -80,7 +80,7 @@ def _text(path: Path) -> str:
             "this is a directory", hint=f"name the file: {path / 'mcpsec.toml'}", path=path
         ) from None
     except OSError as error:
-        raise ConfigurationError(f"can't be read: {error.strerror}", path=path) from None
+        raise ConfigurationError(f"can't be read: {error.strerror}", path=path, hint=advice(error)) from None
     if len(content) > MAXIMUM_BYTES:
         raise ConfigurationError(f"is larger than {MAXIMUM_BYTES >> 20} MiB: no deployment file is", path=path)
     try:
@@ -99,7 +99,21 @@ def _syntax_problem(error: ValueError, text: str, path: Path) -> Problem:
     line = int(match[2]) if match[2] else text.rstrip("\n").count("\n") + 1
     said = match[1][0].lower() + match[1][1:]
     hint = 'text stands between quotes: key = "text"' if said.startswith("invalid value") else None
+    if said.startswith("unclosed") or (hint and _in_open_array(text, line)):
+        hint = "an array ends with ], an inline table with }, perhaps on a line above"
     return Problem(f"not TOML: {said}", hint, path, line, int(match[3]) if match[3] else None)
+
+
+def _in_open_array(text: str, line: int) -> bool:
+    """True when ``line`` is a table's heading that the parser took for an array in one that nobody closed."""
+    above, heading = text.splitlines()[: line - 1], text.splitlines()[line - 1 : line]
+    if not heading or not heading[0].lstrip().startswith("["):
+        return False
+    try:
+        tomllib.loads("\n".join(above))
+    except ValueError as error:
+        return "nclosed" in str(error) or "end of document" in str(error)
+    return False
 
 
 def override(

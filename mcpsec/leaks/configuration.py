@@ -116,13 +116,13 @@ def load(path: str) -> Configuration:
     """Read a configuration. Raises ConfigurationError naming the file."""
     import tomllib
 
-    from mcpsec.errors import ConfigurationError
+    from mcpsec.errors import ConfigurationError, advice
 
     try:
         with open(path, "rb") as stream:  # noqa: PTH123
             document = tomllib.load(stream)
     except OSError as error:
-        raise ConfigurationError(f"can't be read: {error.strerror}", path=path) from error
+        raise ConfigurationError(f"can't be read: {error.strerror}", path=path, hint=advice(error)) from error
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"not TOML: {error}", path=path) from error
     name = os.path.basename(path)  # noqa: PTH119

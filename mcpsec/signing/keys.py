@@ -9,7 +9,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcpsec.errors import ConfigurationError, SecretError, UsageError
+from mcpsec.errors import ConfigurationError, SecretError, UsageError, advice
 from mcpsec.frozen import dataclass
 from mcpsec.writing import PRIVATE, write_new
 
@@ -114,7 +114,7 @@ def write_private(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"its directory can't be made: {error.strerror}", path=path) from None
+        raise UsageError(f"its directory can't be made: {error.strerror}", path=path, hint=advice(error)) from None
     try:
         write_new(path, content, PRIVATE)
     except FileExistsError:
@@ -122,7 +122,7 @@ def write_private(path: Path, content: bytes) -> None:
             "the file exists already", path=path, hint="a key is never overwritten: choose another name"
         ) from None
     except OSError as error:
-        raise UsageError(f"can't be written: {error.strerror}", path=path) from None
+        raise UsageError(f"can't be written: {error.strerror}", path=path, hint=advice(error)) from None
 
 
 def secret_bytes(content: bytes) -> bytes:
@@ -188,7 +188,10 @@ def _read(path: Path, what: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise SecretError(f"the {what} file can't be read: {error.strerror}", path=path) from None
+        hint = advice(error)
+        if what == "secret" and isinstance(error, FileNotFoundError):
+            hint = "check the path, or make one: mcpsec sign keygen FILE"
+        raise SecretError(f"the {what} file can't be read: {error.strerror}", path=path, hint=hint) from None
 
 
 def _signing_private_key(key: object, path: Path) -> EllipticCurvePrivateKey | Ed25519PrivateKey:

@@ -32,6 +32,12 @@ class ShippingError(Error):
     exit_code = ExitCode.NO
 
 
+class UnreachableError(ShippingError):
+    """Nobody answers there, as far as this machine can tell: what became of the events is not known."""
+
+    exit_code = ExitCode.NOT_ASSESSED
+
+
 class UnusableAuthorityError(ShippingError):
     """The file that is to hold a collector's authority holds none: nothing was sent."""
 
@@ -82,7 +88,7 @@ class SyslogSender:
                     hint="udp://HOST:514, tcp://HOST:601, tls://HOST, unix:/dev/log",
                 )
         except (OSError, ValueError) as error:
-            raise ShippingError(f"{self._target} cannot be reached: {_words(error)}", hint=_REACH) from None
+            raise UnreachableError(f"{self._target} cannot be reached: {_words(error)}", hint=_REACH) from None
         self._stream = self._socket.type == socket.SOCK_STREAM and parts.scheme != "unix"
 
     def send(self, message: bytes) -> None:
@@ -152,7 +158,7 @@ def ship_otlp(
                     headers={"content-type": "application/json", **(headers or {})},
                 )
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise ShippingError(
+                raise UnreachableError(
                     f"{without_credentials(url)} cannot be reached: {_words(error)}", hint=_REACH
                 ) from None
             if not answer.is_success:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcpsec.certs import Pki, Purpose, keys
 from mcpsec.certs.csr import make_request, read_request
-from mcpsec.errors import RefusedError, UsageError
+from mcpsec.errors import ConfigurationError, RefusedError, UsageError
 from tests.certs.helpers import load, openssl, openssl_verify
 
 
@@ -88,7 +88,7 @@ def test_malformed_and_unknown_names_are_refused(san: x509.GeneralName, tmp_path
     "data", [b"", b"nonsense", b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----"]
 )
 def test_what_is_no_request(data: bytes, tmp_path: Path) -> None:
-    with pytest.raises(RefusedError, match="no certificate signing request"):
+    with pytest.raises(ConfigurationError, match="no certificate signing request"):
         read_request(_write(tmp_path, data))
     with pytest.raises(UsageError):
         make_request("../x", [], keys.generate("p256"))

@@ -106,7 +106,12 @@ def test_life_and_death_of_a_certificate(run: Run, tmp_path: Path) -> None:
         (["renew", "a", "--hook", "'"], "hook can't be read"),
         (["revoke", "nobody"], "no certificate has the name"),
         (["rotate-ca", "client", "--retire"], "overlaps"),
-        (["verify", "none.pem"], "no certificate has the name"),
+        (["verify", "none.pem"], "none.pem: no such file\nhint: check the path"),
+        (["inspect", "none.pem"], "none.pem: no such file\nhint: check the path"),
+        (["lint", "somewhere/none"], "somewhere/none: no such file\nhint: check the path"),
+        (["inspect", "none"], "no certificate has the name"),
+        (["--dir", "nowhere", "inspect", "none"], "no such file, and no PKI in nowhere"),
+        (["issue", "agent", "--client", "--csr", "pki/pki.toml"], "no certificate signing request, or a damaged one"),
         (["check", "--warn", "soon"], "no length of time"),
         (["schedule", "cron", "--user", "a\nb"], "can't stand in a schedule"),
         (["init"], "not an empty directory"),
@@ -120,6 +125,18 @@ def test_a_users_mistake_is_one_clear_error(words: list[str], said: str, run: Ru
     run("init")
     code, out, err = run(*words)
     assert code == 2 and out == "" and said in err and err.count("error: ") == 1
+
+
+def test_a_certificate_that_is_named_like_a_file_is_found(run: Run) -> None:
+    run("init")
+    assert run("issue", "agent.key", "--client")[0] == 0
+    assert "agent.key" in run("inspect", "agent.key")[1]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a file system that takes no directory")
+def test_an_error_names_the_place_that_was_given_and_no_scratch_directory(run: Run) -> None:
+    code, _, err = run("--dir", "/proc/self/pki", "init")
+    assert code == 2 and err.startswith("error: /proc/self/pki: "), err
 
 
 def test_check_exits_1_when_something_is_due(run: Run, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_export(run: Run, log: Path) -> None:
         assert len(out.splitlines()) == 41
     assert "resourceLogs" in json.loads(run("export", log, "--to-format", "otlp")[1])
     assert run("export", log, "--to-format", "ocsf", "--to", "https://127.0.0.1:1")[0] == 2
-    assert run("export", log, "--to-format", "otlp", "--to", "http://127.0.0.1:1")[0] == 1
+    assert run("export", log, "--to-format", "otlp", "--to", "http://127.0.0.1:1")[0] == 3
 
 
 def test_the_log_of_a_deployment_is_found(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

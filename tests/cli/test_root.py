@@ -207,11 +207,10 @@ def test_help_shows_the_names_of_tables(words: list[str], table: str, capsys: py
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
-def test_a_full_disk_behind_standard_output_is_said_in_one_line() -> None:
+@pytest.mark.parametrize("words", [["config", "reference"], ["completions", "bash"], ["audit", "--help"]])
+def test_a_full_disk_behind_standard_output_is_said_in_one_line(words: list[str]) -> None:
     with open("/dev/full", "w") as full:
-        run = subprocess.run(
-            [sys.executable, "-m", "mcpsec", "config", "reference"], stdout=full, stderr=subprocess.PIPE, text=True
-        )
+        run = subprocess.run([sys.executable, "-m", "mcpsec", *words], stdout=full, stderr=subprocess.PIPE, text=True)
     assert run.returncode == 2
     assert run.stderr == "error: standard output can't be written: No space left on device\n"
 

@@ -136,6 +136,24 @@ def test_what_is_not_toml(tmp_path: Path, content: bytes, line: int, message: st
     assert (caught.value.message, caught.value.line, caught.value.path) == (message, line, str(path))
 
 
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        ("names = ['a'\n\n[log]\n", "an array ends with ]"),
+        ("[server]\nnames = ['a',\n[log]\nfile = 'x'\n", "an array ends with ]"),  # [log] is an array in the array
+        ("a = {b = 1", "an inline table with }"),
+        ("names = [a]\n[log]\n", 'text stands between quotes: key = "text"'),
+        ("names = ['a']\nfile = x\n", 'text stands between quotes: key = "text"'),
+    ],
+)
+def test_what_is_open_gets_no_advice_about_quotes(tmp_path: Path, content: str, hint: str) -> None:
+    path = tmp_path / "mcpsec.toml"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError, match="not TOML") as caught:
+        load(path)
+    assert hint in (caught.value.hint or "")
+
+
 def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no such file") as caught:
         load(tmp_path / "missing.toml")

@@ -111,13 +111,15 @@ def test_a_key_of_another_kind_signs_and_verifies_nothing(tmp_path: Path) -> Non
 
 def test_what_can_not_be_read_or_written_is_named(tmp_path: Path) -> None:
     for read in (load_secret, load_public_key, load_private_key):
-        with pytest.raises(SecretError, match="can't be read: No such file"):
+        with pytest.raises(SecretError, match="can't be read: No such file") as caught:
             read(tmp_path / "none")
+        assert "check the path" in (caught.value.hint or "")
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="its directory can't be made"):
         write_private(tmp_path / "file" / "below" / "key", b"x")
-    with pytest.raises(UsageError, match="can't be written: File name too long"):
+    with pytest.raises(UsageError, match="can't be written: File name too long") as refused:
         write_private(tmp_path / ("k" * 300), b"x")
+    assert refused.value.hint == "give a shorter path"
     with pytest.raises(UsageError, match="exists already"):
         write_private(tmp_path / "file", b"x")
     assert (tmp_path / "file").read_text() == ""

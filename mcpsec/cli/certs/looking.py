@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fingerprint", "inspect", "lint", "verify"]
 
+_FILE_ENDINGS = {".pem", ".crt", ".cer", ".cert", ".der", ".csr", ".crl", ".key", ".p12", ".pfx"}
 Targets = Annotated[
     list[str],
     typer.Argument(metavar="TARGET...", help="A file, a directory, HOST:PORT, or a name or serial number in the PKI."),
@@ -36,11 +37,16 @@ def found_in(own: CertsContext, target: str) -> Iterator[Found]:
     if endpoint_of(target) is not None or Path(target).exists():
         yield from read_target(target)
         return
-    if (own.directory / "pki.toml").is_file() and "/" not in target:
+    if "/" not in target and (own.directory / "pki.toml").is_file():
         from cryptography import x509
 
         with own.open() as pki:
-            entry = pki.current(target)
+            try:
+                entry = pki.current(target)
+            except UsageError:
+                if _is_file_name(target):
+                    raise ConfigurationError("no such file", path=target, hint="check the path") from None
+                raise
             files = pki.files_of(entry)
             if files is not None and files.chain.is_file():
                 for position, certificate in enumerate(load_certificates(files.chain)):
@@ -48,7 +54,18 @@ def found_in(own: CertsContext, target: str) -> Iterator[Found]:
             else:
                 yield Found(x509.load_der_x509_certificate(entry.der), "ledger")
         return
-    raise ConfigurationError("no such file, and no certificate of that name", path=target)
+    if _is_file_name(target):
+        raise ConfigurationError("no such file", path=target, hint="check the path")
+    raise ConfigurationError(
+        f"no such file, and no PKI in {own.directory} that could have a certificate of that name",
+        path=target,
+        hint="check the path, or name the PKI: --dir DIR or -c FILE",
+    )
+
+
+def _is_file_name(target: str) -> bool:
+    """True for a word that was meant as a file: certificates are hardly given such names."""
+    return "/" in target or Path(target).suffix.lower() in _FILE_ENDINGS
 
 
 def inspect(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import tomli_w
 
-from mcpsec.errors import ConfigurationError
+from mcpsec.errors import ConfigurationError, advice
 from mcpsec.gateway.pins.definitions import KINDS, digest, readable
 from mcpsec.writing import PUBLIC, write_output
 
@@ -59,7 +59,7 @@ class Lock:
                 "there is no such lock file", hint="`mcpsec pin` writes it from what the upstreams say", path=path
             ) from None
         except OSError as error:
-            raise ConfigurationError(f"can't be read: {error.strerror}", path=path) from None
+            raise ConfigurationError(f"can't be read: {error.strerror}", path=path, hint=advice(error)) from None
         if len(content) > _MAXIMUM_BYTES:
             raise ConfigurationError(f"is larger than {_MAXIMUM_BYTES >> 20} MiB", hint=_HINT, path=path)
         try:

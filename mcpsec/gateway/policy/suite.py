@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from mcpsec.clientfiles.toml import locate
-from mcpsec.errors import ConfigurationError
+from mcpsec.errors import ConfigurationError, advice
 from mcpsec.gateway.policy.conditions import Context
 from mcpsec.gateway.policy.engine import Call
 
@@ -68,7 +68,7 @@ def read(path: Path) -> list[PolicyTest]:
         document = tomllib.loads(text)
         lines = {key: location.line for key, location in locate(text).items()}
     except OSError as error:
-        raise ConfigurationError(f"can't be read: {error.strerror}", path=path) from None
+        raise ConfigurationError(f"can't be read: {error.strerror}", path=path, hint=advice(error)) from None
     except (ValueError, RecursionError):
         raise ConfigurationError("is not a TOML file", hint="docs/policy.md shows one", path=path) from None
     tests = document.get("tests")

@@ -18,6 +18,7 @@ from mcpsec.gateway.upstreams.containment import contain, inside
 from mcpsec.gateway.upstreams.http_client import UpstreamFault
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from mcpsec.gateway.upstreams.asgi import App, Message
@@ -64,6 +65,18 @@ def load_app(reference: str, directory: Path | None) -> App:
     if isinstance(found, type) or not callable(found):
         raise UpstreamFault(f"{reference} is neither a server of the MCP SDK or of fastmcp nor an ASGI application")
     called: App = found
+    return called
+
+
+def _with_state(app: App, state: dict[str, Any]) -> App:
+    """``app``, with a shallow copy in each request of what its lifespan kept (ASGI 3.0, Lifespan Protocol 2.0)."""
+
+    async def called(
+        scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    ) -> None:
+        scope["state"] = state.copy()
+        await app(scope, receive, send)
+
     return called
 
 
@@ -115,7 +128,8 @@ class AppServer:
         loop = asyncio.get_running_loop()
         self._wake, started = asyncio.Event(), loop.create_future()
         with inside():
-            self._life = loop.create_task(self._live(app, started))
+            state: dict[str, Any] = {}
+            self._life = loop.create_task(self._live(app, state, started))
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await started
@@ -124,7 +138,7 @@ class AppServer:
             if isinstance(error, TimeoutError):
                 raise UpstreamFault("its lifespan did not start in time") from None
             raise
-        self._app = app
+        self._app = _with_state(app, state)
 
     async def _load(self) -> App:
         """A module may do anything while it is imported: in a thread of its own kind, and not without end."""
@@ -136,7 +150,7 @@ class AppServer:
         except TimeoutError:
             raise UpstreamFault(f"its import was not over after {_IMPORT_SECONDS:g} s", sent=False) from None
 
-    async def _live(self, app: App, started: asyncio.Future[None]) -> None:
+    async def _live(self, app: App, state: dict[str, Any], started: asyncio.Future[None]) -> None:
         """The lifespan protocol; an application that knows none lives without."""
         told = False
 
@@ -157,7 +171,7 @@ class AppServer:
                 started.set_exception(UpstreamFault("the application says that it could not start"))
 
         try:
-            await app({"type": "lifespan", "asgi": ASGI, "state": {}}, receive, send)
+            await app({"type": "lifespan", "asgi": ASGI, "state": state}, receive, send)
         except asyncio.CancelledError:
             pass
         except BaseException:

@@ -128,7 +128,10 @@ class StdioUpstream:
             if discover.done():
                 self._modern_known = False
             if conversation.handshake is None:
-                await self._shake_hands(conversation, _START_SECONDS)
+                try:
+                    await self._shake_hands(conversation, _START_SECONDS)
+                except RpcError:  # it refuses both eras, or only repeats what it is told: `cat` does
+                    raise UpstreamFault("it refused the handshake") from None
             self._learn(await self._exchange(conversation, "tools/list", {}, _START_SECONDS))
         except RpcError:
             pass  # it answers, so it lives: a server without tools may refuse to list them

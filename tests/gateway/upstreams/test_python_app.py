@@ -57,13 +57,14 @@ class Bare:
     """An ASGI application of its own; each tool but echo is a kind of misbehaviour."""
 
     tools = ["echo", "die", "exit", "silent", "large", "twice", "split", "status", "half", "nothing", "early", "mute",
-             "endless", "upgrade", "huge_head", "leave_life"]
+             "endless", "upgrade", "huge_head", "leave_life", "state"]
     life = None
 
     async def __call__(self, scope, receive, send):
         if scope["type"] == "lifespan":
             self.life = asyncio.Event()
             await receive()
+            scope["state"] |= {"pool": ["opened"], "calls": 0}
             with (HERE / "lives").open("a") as file:
                 file.write("up\n")
             await send({"type": "lifespan.startup.complete"})
@@ -75,6 +76,7 @@ class Bare:
                 file.write("down\n" if ended.done() else "left\n")
             ended.cancel()
             return
+        self.state = scope["state"]
         message = json.loads((await receive())["body"])
         method, name = message["method"], message.get("params", {}).get("name", "")
         result = {"resultType": "complete"}
@@ -95,6 +97,12 @@ class Bare:
         await self.start(send)
         await send({"type": "http.response.body", "body": body[:10], "more_body": True})
         await send({"type": "http.response.body", "body": body[10:]})
+
+    async def do_state(self, receive, send, body):
+        state = self.state
+        state["calls"] += 1  # a copy of this request's own
+        state["pool"].append("used")  # and what it holds is everybody's
+        await self.plain(receive, send, body.replace(b"fine", json.dumps(state).replace('"', "'").encode()))
 
     async def do_die(self, receive, send, body):
         raise ValueError("secret words")
@@ -219,6 +227,11 @@ async def test_a_tool_that_wants_to_end_the_process_ends_its_call(running: Gatew
 @pytest.mark.parametrize("name", ["bare", "no-lifespan"])
 def test_any_asgi_application_is_served(running: Gateway, name: str) -> None:
     assert ask(running, name, "echo").json["result"]["content"][0]["text"] == "fine"
+
+
+def test_each_request_has_a_copy_of_what_the_lifespan_kept(running: Gateway) -> None:
+    said = [ask(running, "bare", "state").json["result"]["content"][0]["text"] for _ in range(2)]
+    assert all("'calls': 1" in each and "'pool': ['opened', 'used'" in each for each in said), said
 
 
 @pytest.mark.parametrize(

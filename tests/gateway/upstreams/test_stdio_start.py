@@ -11,6 +11,7 @@ import pytest
 
 from mcpsec.deployment import load
 from mcpsec.gateway.sessions import SessionTable
+from mcpsec.gateway.upstreams.base import UpstreamStartError
 from mcpsec.gateway.upstreams.stdio import StdioUpstream
 
 SERVER = """
@@ -50,3 +51,25 @@ def test_a_server_that_is_slow_to_begin_is_known(deployment: Any, tmp_path: Path
         return upstream.catalogue.greeting | upstream.catalogue.tools
 
     assert asyncio.run(started()).keys() >= {"serverInfo", "late"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["cat"],  # it repeats what it is told, even the gateway's refusal of its own question
+        [sys.executable, "-c", SERVER.replace("time.sleep(5.5)", ""), "nothing"],
+    ],
+    ids=["cat", "refuses"],
+)
+def test_what_refuses_every_handshake_is_no_server(deployment: Any, command: list[str]) -> None:
+    made = deployment({"late": {"command": command}})
+    file = load(made.config)
+
+    async def start() -> None:
+        guard: Any = None
+        await StdioUpstream(
+            file.upstreams["late"], {}, file.server.limits, SessionTable(file.server.limits), guard
+        ).start()
+
+    with pytest.raises(UpstreamStartError, match="it started but did not answer as an MCP server"):
+        asyncio.run(start())
