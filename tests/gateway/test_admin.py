@@ -27,8 +27,8 @@ ADMIN = {"server": {"admin": {"listen": "127.0.0.1:0"}}}
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     directory = tmp_path_factory.mktemp("admin")
     upstreams = {"demo": {"builtin": "demo"}, "fixture": {"command": fixture_command()}}
-    grants = {"allow_resources": ["demo/echo", "fixture/*"], "allow_methods": ["execute"], "rate_limit": "40/hour"}
-    started = start_gateway(make_deployment(directory, upstreams, grants=grants, **ADMIN), limit_rate=True)
+    grants = {"allow_resources": ["demo/echo", "fixture/*"], "allow_methods": ["execute"]}
+    started = start_gateway(make_deployment(directory, upstreams, grants=grants, **ADMIN))
     yield started
     started.stop()
 
@@ -127,7 +127,9 @@ def test_gauges_follow_what_is_open(running: Gateway, tmp_path: Path) -> None:
     wait_until(lambda: (gauge("requests_in_flight"), gauge("connections")) == (0, 0), "both to be given back")
 
 
-def test_rate_limited_requests_are_counted(running: Gateway) -> None:
+def test_rate_limited_requests_are_counted(deployment: Any, gateway: Any) -> None:
+    grants = {"allow_resources": ["demo/echo"], "allow_methods": ["execute"], "rate_limit": "40/hour"}
+    running = gateway(deployment({"demo": {"builtin": "demo"}}, grants=grants, **ADMIN), limit_rate=True)
     before = metrics(running)
     with RawClient(running) as client:
         statuses = [client.post(ECHO, path="/mcp/demo").status for _ in range(45)]
