@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mcpsec.gateway.calls import Call
 from mcpsec.gateway.connection import refusal_answer
 from mcpsec.gateway.message import Answer, Exchange, Refusal, StreamAnswer
+from mcpsec.gateway.open_streams import OpenStreams
 from mcpsec.gateway.quota import quota_headers, quota_lines
 from mcpsec.gateway.repeats import Way, remember_way, way_of
 from mcpsec.gateway.steps import Changed
@@ -35,13 +36,14 @@ class Chain:
     """Takes requests along ``steps`` and to the upstream that the steps have found.
 
     ``failed`` hears of exceptions that nobody foresaw; their caller gets a bare internal error. ``stream_bytes`` bounds
-    all that one stream of events may bring.
+    all that one stream of events may bring; ``streams`` are those that are open.
     """
 
     def __init__(
         self, steps: Sequence[Step], in_flight: InFlight, recorder: Recorder, failed: Callable[[Exception, str], None]
     ) -> None:
         self.stream_bytes = 256 * 1024 * 1024
+        self.streams = OpenStreams()
         self.use(steps)
         self._in_flight = in_flight
         self._recorder = recorder
@@ -132,7 +134,7 @@ class Chain:
         exchange.status = outcome.status
         if exchange.quotas:
             outcome.headers = [*outcome.headers, *quota_headers(exchange.quotas)]
-        parts = recorded(exchange, outcome.parts, self._recorder, most=self.stream_bytes)
+        parts = recorded(exchange, outcome.parts, self._recorder, most=self.stream_bytes, streams=self.streams)
         return StreamAnswer(outcome.status, outcome.headers, parts, outcome.endless)
 
     def finished(self, exchange: Exchange, outcome: Refusal | Answer) -> Answer:

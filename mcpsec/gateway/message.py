@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -255,6 +256,8 @@ class Exchange:
     session: Any = None
     status: int = 0
     token: AccessToken | None = None
+    token_end: float = math.inf
+    """Until when that is accepted."""
     tools: tuple[str, ...] = ()
     """Those behind the tasks that the message names."""
     unshared: str = ""

@@ -14,6 +14,7 @@ from mcpsec.gateway.answers import AnswerGuard
 from mcpsec.gateway.assembly import make_cleaners, make_confirmations, make_verifier, seal_key
 from mcpsec.gateway.identification import certificates_wanted
 from mcpsec.gateway.oauth.issuing import resource_server
+from mcpsec.gateway.open_streams import no_longer_known
 from mcpsec.gateway.policy import Policy
 from mcpsec.gateway.refreshing import renew_shared
 from mcpsec.gateway.reload import keep_fixed, same_server
@@ -136,6 +137,7 @@ async def _use(gateway: Gateway, wanted: Deployment) -> None:
     gateway._observers.use_channels(channels)
     _use_limits(gateway, wanted.server.limits)
     gateway._registries[0].identify_again(gateway._directory.identify, require_client=certificates == "required")
+    gateway._chain.streams.end_where(no_longer_known(gateway._directory))
     gateway._watch_lifetimes()
     _let_go(gateway, gone, old, wanted.server.limits.drain_timeout)
     if old_tokens is not None:

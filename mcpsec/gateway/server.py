@@ -434,6 +434,7 @@ class Gateway:
         now = asyncio.get_running_loop().time()
         for registry in self._registries:
             registry.sweep(now)
+        self._chain.streams.sweep(time.time())
         await self._recorder.maintain()
 
     async def _watch_trust(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from mcpsec.protocol import codes
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from mcpsec.gateway.message import Exchange, StreamAnswer
+    from mcpsec.gateway.open_streams import OpenStreams
     from mcpsec.gateway.record import Recorder
     from mcpsec.gateway.upstreams.breaker import Pass
     from mcpsec.gateway.upstreams.protected import ProtectedUpstream
@@ -20,28 +22,36 @@ __all__ = ["recorded", "watched"]
 
 
 async def recorded(
-    exchange: Exchange, parts: AsyncGenerator[bytes, None], recorder: Recorder, *, most: int
+    exchange: Exchange, parts: AsyncGenerator[bytes, None], recorder: Recorder, *, most: int, streams: OpenStreams
 ) -> AsyncGenerator[bytes, None]:
     """Pass the parts on, at most so many bytes, and write the request's event when they have ended."""
     complete = False
+    fault: tuple[int, str] | None = None
     try:
-        async for part in parts:
-            exchange.answer_bytes += len(part)
-            if exchange.answer_bytes > most:
-                exchange.decision, exchange.rule = "failed", "stream-too-large"
-                break
-            yield part
-        else:
-            complete = True
-        if not complete and exchange.rpc_id is not None:
-            error = request_error(exchange.rpc_id, codes.ANSWER_UNUSABLE, "the answer is larger than the limit")
-            yield encode_event(error)
+        async with asyncio.timeout(None) as deadline:
+            with streams.holding(exchange, deadline) as stream:
+                async for part in parts:
+                    exchange.answer_bytes += len(part)
+                    if exchange.answer_bytes > most:
+                        exchange.decision, exchange.rule = "failed", "stream-too-large"
+                        fault = codes.ANSWER_UNUSABLE, "the answer is larger than the limit"
+                        break
+                    yield part
+                else:
+                    complete = True
+    except TimeoutError:
+        if not stream.ended:
+            raise
+        exchange.decision, exchange.rule = "refused", stream.ended
+        fault = codes.NOT_AUTHENTICATED, "not authenticated"
     finally:
         await parts.aclose()
         exchange.let_go()
-        if not complete and exchange.decision == "allowed":
-            exchange.rule = "client-gone"
+        if not complete and fault is None and exchange.decision == "allowed":
+            exchange.rule = stream.ended or "client-gone"  # or it was ended while its client did not read
         recorder.request(exchange)
+    if fault is not None and exchange.rpc_id is not None:
+        yield encode_event(request_error(exchange.rpc_id, *fault))
 
 
 async def watched(

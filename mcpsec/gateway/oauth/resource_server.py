@@ -63,6 +63,7 @@ class ResourceServer:
         self.tokens = AccessTokens(config, self._keys, self._introspection)
         self.clients = TokenDirectory(clients)
         self.scopes = frozenset(config.scopes)
+        self.clock_skew = config.clock_skew
         self.resource = Resource(config, "")
 
     def at(self, url: str) -> None:
@@ -93,7 +94,7 @@ class ResourceServer:
 
     def check(self, token: AccessToken, name: str | None, scheme: str, peer: Peer) -> None:
         """Check what a genuine token says against the request at hand but for DPoP. Raises TokenError."""
-        token.check_time(time.time(), self._config.clock_skew)
+        token.check_time(time.time(), self.clock_skew)
         if token.audiences.isdisjoint(self.resource.audiences(name)):
             raise TokenError("token-audience", "issued for another server")
         check_scheme(token, scheme, required=self._config.sender_constrained)

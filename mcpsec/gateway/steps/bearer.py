@@ -136,7 +136,7 @@ class BearerCheck:
             detail = f"lacks {' '.join(sorted(missing))}"
             return self._challenge(exchange, 403, "scope-missing", detail, "insufficient_scope")
         self._failures.succeeded(exchange.peer.address, claimed)
-        exchange.client, exchange.token = client, token
+        exchange.client, exchange.token, exchange.token_end = client, token, token.expires + self._server.clock_skew
         exchange.proven("bearer")
         return None
 

@@ -31,12 +31,18 @@ class ClientDirectory:
     def __init__(self, clients: Iterable[Client]) -> None:
         self._by_san: dict[str, Client] = {}
         self._by_fingerprint: dict[str, Client] = {}
+        self._ids: set[str] = set()
         for client in clients:
+            self._ids.add(client.id)
             match = client.certificate
             if match is not None and match.san is not None:
                 self._by_san[_comparable(match.san)] = client
             if match is not None and match.sha256 is not None:
                 self._by_fingerprint[match.sha256.lower().replace(":", "")] = client
+
+    def has(self, id: str) -> bool:
+        """Whether there is a client of this name."""
+        return id in self._ids
 
     def find(self, peer: Peer) -> Client | None:
         """The one client that the certificate names; None when there is none, or more than one."""
