@@ -60,8 +60,8 @@ class CrlFile:
 
 
 def crl_is_due(this_update: datetime, next_update: datetime, now: datetime | None = None) -> bool:
-    """Tell whether half of the list's life has passed."""
-    return (now or datetime.now(UTC)) >= this_update + (next_update - this_update) / 2
+    """Tell whether half of the list's life has passed, or none of it: it was signed under a clock that was ahead."""
+    return not this_update <= (now or datetime.now(UTC)) < this_update + (next_update - this_update) / 2
 
 
 def check_reason(reason: str) -> str:

@@ -429,7 +429,7 @@ class Pki:
         """The certificates to renew: a third of their life is left (spread over a twentieth), or their CA was rotated.
 
         With ``within``: those that expire within that time instead. Revoked ones are left out, expired ones are not: a
-        machine that was off comes back.
+        machine that was off comes back. Nor are those that have yet to begin: they were issued under a wrong clock.
         """
         moment = now or now_utc()
         found: list[Entry] = []
@@ -439,7 +439,7 @@ class Pki:
                 if entry.state(moment) not in ("valid", "expired"):
                     continue
                 limit = entry.not_after - within if within is not None else renewal_moment(entry)
-                if moment >= limit or entry.signer != active:
+                if moment >= limit or moment < entry.not_before or entry.signer != active:
                     found.append(entry)
         return found
 

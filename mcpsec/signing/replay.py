@@ -30,11 +30,12 @@ class ReplayStore(Protocol):
 
 
 class _Second:
-    """The nonces that expire within one second: their hashes, and whose they are."""
+    """The nonces that expire within one second: their hashes, whose they are, and when that is on the steady clock."""
 
-    __slots__ = ("hashes", "owners")
+    __slots__ = ("due", "hashes", "owners")
 
-    def __init__(self) -> None:
+    def __init__(self, due: float) -> None:
+        self.due = due
         self.hashes = array("q")
         self.owners = array("H")
 
@@ -45,22 +46,31 @@ class MemoryReplayStore:
     A nonce is kept as Python's 64-bit keyed SipHash of it (about 80 bytes with its bookkeeping); a collision can only
     refuse a good request. No key may hold more than half of the store, so one flooding client leaves room.
 
-    What has expired is forgotten a few at a time, at each claim. A message whose expiry lies before what was already
-    forgotten is refused, so a clock that was set back can't bring old messages to life. A restart forgets
-    everything: where that matters, or with several gateways, use a shared store.
+    What has expired is forgotten a few at a time, at each claim, when both the time of day and a clock that nobody sets
+    say so: a time of day that goes ahead and comes back costs nothing. A message whose expiry lies before what was
+    already forgotten is refused, so a clock that was set back can't bring old messages to life; one set back by more
+    than messages may be old refuses all of them until it has caught up. A restart forgets everything: where that
+    matters, or with several gateways, use a shared store.
     """
 
     _FORGET_PER_CLAIM = 64
     _MOST_KEYS = 65_000
 
-    def __init__(self, capacity: int = 2_000_000, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        capacity: int = 2_000_000,
+        *,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] | None = None,
+    ) -> None:
         self._capacity = capacity
         self._per_key = max(1, capacity // 2)
         self._clock = clock
+        self._steady = steady or (time.monotonic if clock is time.time else clock)
         self._lock = threading.Lock()
         self._seen: set[int] = set()
         self._seconds: dict[int, _Second] = {}
-        self._forgotten = int(clock())
+        self._forgotten = self._looked = int(clock())  # every second that is kept comes after the latter
         self._key_numbers: dict[str, int] = {}
         self._key_counts: list[int] = []
 
@@ -77,13 +87,13 @@ class MemoryReplayStore:
         mark = hash(f"{key_id}\n{nonce}")
         second = int(expires_at) + 1
         with self._lock:
-            if self._forgotten < int(self._clock()):
+            if self._looked < int(self._clock()):
                 self._forget()
             seen = self._seen
             if mark in seen:
                 return False
             if second <= self._forgotten:
-                raise ReplayStoreError("the message is older than the replay store's memory")
+                raise ReplayStoreError("the message is older than the replay store's memory: was the clock set back?")
             number, counts = self._key_numbers.get(key_id), self._key_counts
             if number is None:
                 number = self._number(key_id)
@@ -91,7 +101,8 @@ class MemoryReplayStore:
                 raise ReplayStoreError("the replay store is full")
             bucket = self._seconds.get(second)
             if bucket is None:
-                bucket = self._seconds[second] = _Second()
+                bucket = self._seconds[second] = _Second(self._steady() + second - self._clock())
+                self._looked = min(self._looked, second - 1)
             bucket.hashes.append(mark)
             bucket.owners.append(number)
             seen.add(mark)
@@ -109,17 +120,20 @@ class MemoryReplayStore:
 
     def _forget(self) -> None:
         """Forget expired nonces, so few at a time that no request waits for it."""
-        now = int(self._clock())
+        now, steady = int(self._clock()), self._steady()
         for _ in range(self._FORGET_PER_CLAIM):
-            if self._forgotten >= now:
+            if self._looked >= now:
                 return
-            second = self._forgotten + 1
+            second = self._looked + 1
             bucket = self._seconds.get(second)
             if bucket is None:
-                self._forgotten = min([now, *(later - 1 for later in self._seconds)])  # past the empty seconds
+                self._looked = min([now, *(later - 1 for later in self._seconds)])  # past the empty seconds
+            elif bucket.due > steady:
+                return
             elif bucket.hashes:
+                self._forgotten = max(self._forgotten, second)
                 self._seen.discard(bucket.hashes.pop())
                 self._key_counts[bucket.owners.pop()] -= 1
             else:
                 del self._seconds[second]
-                self._forgotten = second
+                self._looked = second

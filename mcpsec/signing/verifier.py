@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from mcpsec.signing import hmac_sha256, repeats
 from mcpsec.signing.fields import check_window, collect, key_id_of, nonce_of, signature_of, timestamp_of
 from mcpsec.signing.outcome import Claim, Refusal, RefusedSignature, Verified
+from mcpsec.signing.replay import ReplayStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -113,9 +114,8 @@ class Verifier:
     @staticmethod
     def store_unavailable(error: Exception | None = None) -> Refusal:
         """The refusal of a request whose nonce could not be claimed."""
-        return Refusal(
-            "store-unavailable", f"the replay store failed: {type(error).__name__}" if error else "no answer"
-        )
+        said = str(error) if isinstance(error, ReplayStoreError) else type(error).__name__
+        return Refusal("store-unavailable", f"the replay store failed: {said}" if error else "no answer")
 
     def check(
         self,

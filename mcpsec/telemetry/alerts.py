@@ -196,7 +196,7 @@ class AlertEngine:
             return False
         now, key = self._clock(), (rule, subject)
         fired = self._fired.get(key)
-        if fired is not None and now - fired[0] < self._thresholds.cooldown:
+        if fired is not None and 0 <= now - fired[0] < self._thresholds.cooldown:  # it may be of a clock set back since
             fired[1] += 1
             return False
         suppressed = 0 if fired is None else int(fired[1])
@@ -337,6 +337,8 @@ class AlertEngine:
         begins, ends = self._revocation_list
         left = ends - self._clock()
         passed = [share for share in _LIST_SHARES if left <= (ends - begins) * share]
+        for share in set(_LIST_SHARES).difference(passed):
+            self._fired.pop(("revocation-list", f"{ends}/{share}"), None)  # told under a clock that was set back
         key = ("revocation-list", f"{ends}/{min(passed, default=1)}")
         if not passed or key in self._fired:
             return
@@ -351,6 +353,9 @@ class AlertEngine:
     ) -> None:
         """Alert once per threshold passed, not once per cool-down; ``certificate`` is what tells it from its next."""
         passed = [limit for limit in self._thresholds.certificate_days if days <= limit]
+        for limit in self._thresholds.certificate_days:
+            if days > limit:
+                self._fired.pop(("certificate", f"{certificate or name}/{limit}"), None)  # as above
         if not passed:
             return
         key = ("certificate", f"{certificate or name}/{min(passed)}")

@@ -164,7 +164,7 @@ class Baselines:
 
     def save_if_due(self, now: float) -> None:
         """Save every five minutes."""
-        if now - self._saved >= _SAVE_EVERY:
+        if abs(now - self._saved) >= _SAVE_EVERY:
             self._saved = now
             self.save()
 

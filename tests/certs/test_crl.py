@@ -55,6 +55,22 @@ def test_due_at_half_of_its_life_and_only_then(pki: Pki, monkeypatch: pytest.Mon
     assert len(pki.refresh_crls()) == 2
 
 
+def test_what_a_clock_that_was_ahead_has_signed_is_made_again(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verifiers refuse a list, and a certificate, that has yet to begin."""
+    pki.issue("agent", Purpose.CLIENT)
+    now = datetime.now(UTC).replace(microsecond=0)
+    with monkeypatch.context() as ahead:
+        for module in ("authority", "leaf", "pki"):
+            ahead.setattr(f"mcpsec.certs.{module}.now_utc", lambda: now + timedelta(days=400))
+        assert [each.name for each in pki.renew_due()] == ["agent"]
+    crl = pki.directory / "client-ca.crl"
+    assert load_crl(crl).this_update > now + timedelta(days=300)
+    assert [entry.not_before > now for entry in pki.due()] == [True]
+    assert [each.error for each in pki.renew_due()] == [None]
+    assert load_crl(crl).this_update <= datetime.now(UTC) < load_crl(crl).next_update
+    assert pki.due() == [] and pki.refresh_crls() == []
+
+
 def test_reasons_and_files(tmp_path: Path) -> None:
     assert check_reason("Key-Compromise") == "keyCompromise"
     for wrong in ("", "because", "certificateHold", "removeFromCRL"):

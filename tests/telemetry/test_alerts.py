@@ -49,6 +49,29 @@ def test_repeated_authentication_failures_alert_once_per_cooldown() -> None:
     assert "ops" in alert.summary
 
 
+def test_a_clock_that_was_ahead_silences_nothing() -> None:
+    """Neither what was told then, nor an end that had not come."""
+    watch = Watch()
+    watch.engine.watch_certificate("server", watch.now + 40 * 86400)
+    watch.engine.watch_revocation_list(watch.now, watch.now + 40 * 86400)
+    watch.now += 366 * 86400
+    asyncio.run(_quiet(watch.engine))
+    for _ in range(5):
+        watch(Event("authentication-failed", claimed="ops", status=401))
+    assert {alert.rule for alert in watch.engine.recent} >= {"certificate-due", "revocation-list-due"}
+    watch.now -= 366 * 86400
+    told = [watch(Event("authentication-failed", claimed="ops", status=401)) for _ in range(10)]
+    assert told.count(["authentication-failures"]) == 1
+    asyncio.run(_quiet(watch.engine))
+    before = len(watch.engine.recent)
+    for _ in range(41):
+        watch.now += 86400
+        asyncio.run(_quiet(watch.engine))
+    fired = [(alert.rule, alert.severity) for alert in list(watch.engine.recent)[before:]]
+    assert fired.count(("certificate-due", "critical")) == 1
+    assert fired.count(("revocation-list-due", "critical")) == 2
+
+
 def test_failures_far_apart_or_of_different_clients_are_no_attack() -> None:
     watch = Watch()
     for _ in range(20):

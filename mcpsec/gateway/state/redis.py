@@ -21,6 +21,7 @@ import orjson
 from mcpsec.gateway.limits import Buckets, Taken
 from mcpsec.gateway.state.base import SessionRecord
 from mcpsec.gateway.state.resp import Script, StoreUnavailableError
+from mcpsec.gateway.state.set_back import SetBack
 from mcpsec.signing import ReplayStoreError
 from mcpsec.telemetry.baseline import Learned
 
@@ -147,6 +148,7 @@ class RedisState:
         self._epoch = _epoch_key(prefix)
         self._local = Buckets() if local_limits else None
         self._denied: dict[bytes, float] = {}
+        self._set_back = SetBack()
         self.sessions: SharedSessions | None = RedisSessions(store, self._prefix, session_idle)
         self.tasks: SharedTasks | None = RedisTasks(store, self._prefix)
         self.patterns: SharedPatterns | None = RedisPatterns(store, self._prefix)
@@ -170,6 +172,8 @@ class RedisState:
         left = math.ceil((expires_at - now) * 1000) + 1000
         if left <= 0:
             raise ReplayStoreError("the message is older than any nonce that is kept")
+        if self._set_back.may_be_forgotten(expires_at):
+            raise ReplayStoreError("the clock was set back, and the store may have forgotten this message")
         mark = hashlib.blake2b(f"{key_id}\n{nonce}".encode(), digest_size=16).hexdigest().encode()
         age_mark = b"%.6f" % (now if created is None else created)
         reply = await self.store.run(_CLAIM, (self._prefix + b"n:" + mark, self._epoch), (b"%d" % left, age_mark))
