@@ -35,7 +35,12 @@ _LABELS = expression(r"^-+ ?BEGIN [A-Z0-9 ]+?-+|-+ ?END [A-Z0-9 ]+?-+$")
 _PGP_CHECKSUM = expression(r"=[A-Za-z0-9+/]{4}$")
 MIXED = 5.0
 """Bits a character of base64 in 256 characters of a key: chance gives 5.8, an RSA key's constant parts take little."""
-_MADE_UP = expression(r"(?i)example|placeholder|your|redacted|xxxxx|(.)\1{11}")
+_MADE_UP = expression(
+    r"(?i)example|placeholder|redacted|xxxxx|(.)\1{11}"
+    r"|your[-_]?(?:private|secret|actual|real|own|rsa|ssh|pgp|gpg|pem|key|base64|encoded|cert|content|data|value|here|"
+    r"server|client|service|api|app|project|long)"
+)
+"""``your`` alone stands in one of 6,700 drawn keys of any length: of a placeholder it is followed by what to put there."""
 
 
 def detect(

@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import subprocess
 
 import pytest
@@ -29,6 +31,22 @@ def test_whole_escaped_and_indented(pem):
         pem.replace("\n", "\r\n"),
     ):
         assert rules(text) == [("private-key", "high")]
+
+
+def test_letters_that_chance_drew_are_no_placeholder():
+    """One key in thousands spells a word of four letters; a placeholder goes on with what belongs there."""
+    from cryptography.hazmat.primitives import serialization as s
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
+    drawn = hashlib.sha256(b"a seed").digest()
+    for word in ("MCyouRUaYWZk", "qYOURz0Lm3Tw"):
+        seed = drawn[:2] + base64.b64decode(word) + drawn[11:]  # byte 18 of the file begins a group of four characters
+        key = ed25519.Ed25519PrivateKey.from_private_bytes(seed)
+        text = key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()).decode()
+        assert word in text
+        assert rules(text) == [("private-key", "high")]
+    for said in ("YOUR KEY HERE", "YOUR_PRIVATE_KEY_GOES_HERE", "MIIEvQyourBase64EncodedKey", "your-rsa-key-content"):
+        assert rules(f"-----BEGIN PRIVATE KEY-----\n{said}\n-----END PRIVATE KEY-----\n") == [], said
 
 
 def test_a_cut_block_is_less_sure_and_a_sample_none(pem):
