@@ -14,7 +14,7 @@ from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask, merge
 from mcpsec.leaks.rulebook import SHORT_GAP, SHORTEST_LONG, SLOT_BEFORE_GAP, SLOT_GAP, SLOT_WORDS, is_common, packaged
 from mcpsec.leaks.surroundings import surroundings
-from mcpsec.leaks.values import entropy, is_counted, kinds, randomness
+from mcpsec.leaks.values import entropy, is_counted, is_jumbled, kinds, randomness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -195,11 +195,11 @@ def mentions(lower: bytes, words: Iterable[bytes]) -> bool:
 
 
 def _near_values(data: bytes, begin: int, end: int) -> list[tuple[int, int]]:
-    """Where a named value may stand: before the end of a run of characters that has a digit or is long."""
+    """Where a named value may stand: before the end of a run of characters that is long, has a digit or is no word."""
     spans = []
     for run in _RUN.finditer(data, begin, end):
         start, stop = run.span()
-        if stop - start >= 24 or _DIGIT.search(data, start, stop):
+        if stop - start >= 24 or _DIGIT.search(data, start, stop) or is_jumbled(data[start:stop].decode("latin-1")):
             spans.append((max(begin, start - NAMED_BEFORE), min(end, stop + 2)))
     return merge(spans, end)
 

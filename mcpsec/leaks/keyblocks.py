@@ -35,6 +35,8 @@ _LABELS = expression(r"^-+ ?BEGIN [A-Z0-9 ]+?-+|-+ ?END [A-Z0-9 ]+?-+$")
 _PGP_CHECKSUM = expression(r"=[A-Za-z0-9+/]{4}$")
 MIXED = 5.0
 """Bits a character of base64 in 256 characters of a key: chance gives 5.8, an RSA key's constant parts take little."""
+SENTENCE, SPOKEN = 60, 0.6
+"""From so many characters on so wordy a body is prose about a key; of 30,000 drawn ones none had more than 0.41."""
 _MADE_UP = expression(
     r"(?i)example|placeholder|redacted|xxxxx|(.)\1{11}"
     r"|your[-_]?(?:private|secret|actual|real|own|rsa|ssh|pgp|gpg|pem|key|base64|encoded|cert|content|data|value|here|"
@@ -145,9 +147,12 @@ def _is_der(raw: bytes) -> bool:
 
 
 def _random_body(body: str) -> bool:
+    from mcpsec.leaks.values import wordiness
+
     sample = body[:512]
     return (
         len(set(sample)) >= min(10, len(sample) // 2)
         and "..." not in sample
         and not _MADE_UP.search(sample[:160].replace("AAAAAAAAAAAA", ""))
+        and (len(sample) < SENTENCE or wordiness(sample[:160]) < SPOKEN)
     )

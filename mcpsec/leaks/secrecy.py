@@ -60,7 +60,7 @@ LONG_TANGLE = 20
 """From this length on, a quoted value full of symbols beside a secret's name leaves no doubt."""
 TANGLED = r"(?:[^\s\"'`]{0,20}[^\w\s\"'`./:,-]){5}"
 """Five symbols that no name, path or number holds; see :func:`is_tangled`."""
-_OPAQUE_QUOTED = r"[^\s\"'`0-9]{0,39}[0-9]|[A-Za-z+/=_.-]{20}"
+_OPAQUE_QUOTED = r"[^\s\"'`0-9]{0,39}[0-9]|[A-Za-z+/=_.-]{16}"
 OPAQUE_QUOTED = f"{_OPAQUE_QUOTED}|{TANGLED}"
 OPAQUE_BARE = r"[^\s\"'`<>(){}0-9]{0,39}[0-9]"
 """How an opaque value begins: a digit soon or, between quotes, many letters. Hyperscan looks for the same."""

@@ -266,27 +266,36 @@ def is_filler(text: str) -> bool:
         return False
     words = [w for w in _SPLIT.split(text) if w]
     named = [w for w in words if w.lower() in PLACEHOLDER_WORDS]
-    if named and min(map(len, named)) <= 2:
+    if named:
         whole = frozenset(_SEPARATED.split(text))
-        named = [w for w in named if len(w) > 2 or w in whole]
+        shortest = SURE_WORD if len(text) >= 16 and is_jumbled(text) else 3
+        named = [w for w in named if len(w) >= shortest or w in whole]
     if not named or (digits_share(text) >= MANY_DIGITS and wordiness(text) < 0.3 and all(len(w) <= 2 for w in named)):
         return False
-    if sum(map(len, named)) * 4 >= len(text) - len(words) + 1 and (len(text) < 20 or digits_share(text) < 0.2):
+    if sum(map(len, named)) * 4 >= sum(map(len, words)) and (len(text) < 20 or digits_share(text) < 0.2):
         return True
     return wordiness(text) > 0.5 and digits_share(text) < 0.3
 
 
 MANY_DIGITS = 0.15
 """The share of digits from which on a word of two letters is chance: ``my%9LR1Y6ZL0oL``."""
-_CHANCE_WORDS = expression(r"(?i)(?<=[A-Za-z0-9])(?:fake|todo|sample)(?=[A-Za-z0-9])")
+SURE_WORD = 5
+"""Letters of a word that chance does not spell between two capitals of a drawn value, as it does ``Foo`` or ``Test``."""
+_CHANCE_WORDS = expression(
+    r"(?i:(?<=[A-Za-z0-9])(?:fake|todo|sample|your)(?=[A-Za-z0-9]))"
+    r"|(?![A-Za-z](?:ake|odo|ample|our)|FAKE|TODO|SAMPLE|YOUR)(?i:fake|todo|sample|your)"
+)
+"""Short words inside of a run of characters, or in letters that nobody writes so: ``yOuR``."""
 
 
 def _is_chance(text: str) -> bool:
     """True when the only mark of a sample is a short word in the midst of a long run of random characters."""
-    if len(text) < 20 or digits_share(text) < 0.1:
+    if len(text) < 20:
         return False
     rest = _CHANCE_WORDS.sub("", text)
-    return len(rest) < len(text) and not _STRONG_WORDS.search(rest.lower()) and wordiness(rest) < 0.3
+    if len(rest) == len(text) or _STRONG_WORDS.search(rest.lower()):
+        return False
+    return is_jumbled(rest) if digits_share(text) < 0.1 else wordiness(rest) < 0.3
 
 
 def is_counted(text: str) -> bool:

@@ -49,6 +49,15 @@ def test_letters_that_chance_drew_are_no_placeholder():
         assert rules(f"-----BEGIN PRIVATE KEY-----\n{said}\n-----END PRIVATE KEY-----\n") == [], said
 
 
+def test_prose_about_a_key_is_none():
+    text = (
+        "## the key should start with -----BEGIN RSA PRIVATE KEY-----\n"
+        "##\n## name should line up with a secret that is set further up\n"
+        "## If the certificates are managed elsewhere, this is unneeded, as it will be created when it is not set\n"
+    )
+    assert rules(text) == []
+
+
 def test_a_cut_block_is_less_sure_and_a_sample_none(pem):
     long = subprocess.run(["openssl", "genrsa", "2048"], capture_output=True, text=True, check=True).stdout
     assert rules(long) == [("private-key", "high")]

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from mcpsec.leaks import scan_bytes
 from mcpsec.leaks.templates import MAX_AFTER_GATE, expand, gate
 
 NAMES = ["data[_-]?dog", "dd"]
@@ -102,3 +103,20 @@ def test_values_keep_their_case_and_names_do_not() -> None:
 def test_template_without_name_or_value_is_refused(names: list[str], value: str) -> None:
     with pytest.raises(ValueError):
         expand(names, value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'VONAGE_API_SECRET="%"',
+        '{"vonageApiSecret": "%"}',
+        'os.getenv("VONAGE_API_SECRET", "%")',
+        "vonage:\n  api_secret: %",
+        'token = "%"',
+    ],
+)
+def test_letters_alone_are_found_where_they_make_no_word(text: str) -> None:
+    """One value of sixteen letters and digits in seventeen has no digit."""
+    drawn = "gmcVRUnf" + "iJHRMDYk"
+    assert scan_bytes(text.replace("%", drawn).encode())
+    assert not scan_bytes(text.replace("%", "readTokenFromVault").encode())

@@ -68,3 +68,32 @@ def test_a_floor_takes_away_only_what_lies_below_it(kind):
                 above += 1
                 assert kept == verdict, value
     assert above or kind == "weak"
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        "sy8iMDCfZeh6qaTOnQ5X9bg3",
+        "9bg3FooEKhRNlEtNjGKx",
+        "hbp_j0Bt7HV8A9tucFZYFlW5p176hXWEnyOurRll",
+        "l9wcZgnign2oBW0gHS8WnUOfFzXGfaKe",
+        "test_gCkQL0yBRjD6ShcLzCDMg0iuS",
+        "gzCvVOfJMFkBGtOdoCzMfpjsnxvYyFSGymBNsoywArCeXjAwsPWUb7J5WJP8",
+    ],
+)
+def test_chance_spells_short_words(drawn):
+    assert not values.is_filler(drawn)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "YourApiKeyGoesHere",
+        "sk-abcYourSecretKey123",
+        "exampleTokenFooBarBaz1",
+        "yourSecretTokenFooBarHere",
+        "test_FooBarBaz_key",
+    ],
+)
+def test_words_that_were_meant_are_placeholders(said):
+    assert values.is_filler(said)
