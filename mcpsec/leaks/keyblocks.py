@@ -42,7 +42,7 @@ _MADE_UP = expression(
     r"|your[-_]?(?:private|secret|actual|real|own|rsa|ssh|pgp|gpg|pem|key|base64|encoded|cert|content|data|value|here|"
     r"server|client|service|api|app|project|long)"
 )
-"""``your`` alone stands in one of 6,700 drawn keys of any length: of a placeholder it is followed by what to put there."""
+"""``your`` alone stands in one of 6,700 drawn keys; in a placeholder it is followed by what to put there."""
 
 
 def detect(

@@ -280,7 +280,7 @@ def is_filler(text: str) -> bool:
 MANY_DIGITS = 0.15
 """The share of digits from which on a word of two letters is chance: ``my%9LR1Y6ZL0oL``."""
 SURE_WORD = 5
-"""Letters of a word that chance does not spell between two capitals of a drawn value, as it does ``Foo`` or ``Test``."""
+"""Letters of a word that chance does not spell inside of a drawn value, as it does ``Foo`` and ``Test``."""
 _CHANCE_WORDS = expression(
     r"(?i:(?<=[A-Za-z0-9])(?:fake|todo|sample|your)(?=[A-Za-z0-9]))"
     r"|(?![A-Za-z](?:ake|odo|ample|our)|FAKE|TODO|SAMPLE|YOUR)(?i:fake|todo|sample|your)"
