@@ -60,13 +60,17 @@ return 1
 
 # A token bucket as one number, the time at which it would be full again (the generic cell rate algorithm).
 # ARGV: seconds a token, seconds of the whole bucket. Returns seconds to wait, tokens left, seconds until full.
+# A time that no bucket can have is of a clock that was set back: kept, it would refuse until that is caught up.
 _TAKE = Script("""
 local t = redis.call('TIME')
 local now = t[1] + t[2] / 1000000
 local each, whole = tonumber(ARGV[1]), tonumber(ARGV[2])
 local full = tonumber(redis.call('GET', KEYS[1]) or now)
 if full < now then full = now end
-if full > now + whole then full = now + whole end
+if not (full <= now + whole) then
+  full = now + whole
+  redis.call('SET', KEYS[1], string.format('%.17g', full), 'PX', math.ceil(whole * 1000) + 1000)
+end
 local after = full + each
 local wait = after - now - whole
 if wait > 0.000001 then

@@ -112,6 +112,20 @@ async def test_a_bucket_refills(store: Store) -> None:
                 await asyncio.sleep(0.02)
 
 
+@pytest.mark.parametrize("left", [3600.0, float("inf"), float("nan")])
+async def test_a_bucket_of_a_clock_that_was_set_back_refills(store: Store, left: float) -> None:
+    """It says a time that is an hour off, as it would after the store's clock was set back by that; or no time at all."""
+    rate = Rate(1000, 1.0, 1000)
+    async with states(store, 1) as (state,):
+        assert (await state.take("client-rate", "alice", rate)).wait == 0
+        (key,) = [each for each in store.say("KEYS", "*:r:*").split(b"\r\n") if b":r:" in each]
+        store.say("SET", key.decode(), repr(time.time() + left), "PX", "3600000")
+        async with asyncio.timeout(PATIENCE):
+            while (taken := await state.take("client-rate", "alice", rate)).wait:
+                await asyncio.sleep(taken.wait)
+        assert 0 < int(store.say("PTTL", key.decode())[1:]) <= 3000
+
+
 @pytest.mark.parametrize("failure", ["paused", "killed"])
 async def test_without_the_store_nonces_are_refused_and_limits_go_on_as_configured(store: Store, failure: str) -> None:
     rate = Rate(count=60, seconds=3600.0, burst=2)
