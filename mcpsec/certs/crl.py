@@ -7,6 +7,7 @@ than the list itself.
 
 from __future__ import annotations
 
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from mcpsec.errors import ConfigurationError, UsageError
 from mcpsec.frozen import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from mcpsec.certs.keys import PrivateKey
@@ -45,6 +46,18 @@ class CrlFile:
     numbers: tuple[int, ...]
     revoked: frozenset[tuple[bytes, str]]
     """(DER form of the issuer's name, serial number in upper-case hexadecimal)."""
+    newest: Mapping[tuple[bytes, bytes], int] = field(default_factory=dict)
+    """The number of each issuer's list; an issuer is a name and the identifier of its key."""
+
+    def is_before(self, other: CrlFile) -> tuple[int, int] | None:
+        """The numbers here and there of an issuer whose list was signed before that in ``other``; None: all are as new.
+
+        Numbers only rise (RFC 5280 section 5.2.3): whoever goes back to such a list lets in what was revoked since.
+        """
+        for issuer, number in self.newest.items():
+            if number < other.newest.get(issuer, number):
+                return number, other.newest[issuer]
+        return None
 
     def covers(self, certificate: x509.Certificate) -> bool:
         """Tell whether ``certificate`` is on the list."""
@@ -105,12 +118,22 @@ def load_crl(path: Path) -> CrlFile:
         revoked = frozenset(
             (one.issuer.public_bytes(), serial_text(entry.serial_number)) for one in lists for entry in one
         )
-        numbers = tuple(number for one in lists if (number := _number(one)) is not None)
+        numbered = [(one, number) for one in lists if (number := _number(one)) is not None]
+        newest = {_issuer_of(one): number for one, number in sorted(numbered, key=lambda each: each[1])}
     except (ValueError, TypeError, x509.DuplicateExtension) as error:
         raise ConfigurationError("this is no certificate revocation list", path=path) from error
     if len(ends) != len(lists):
         raise ConfigurationError("a CRL without an end (nextUpdate) can't be relied on", path=path)
-    return CrlFile(max(one.last_update_utc for one in lists), min(ends), numbers, revoked)
+    numbers = tuple(number for _, number in numbered)
+    return CrlFile(max(one.last_update_utc for one in lists), min(ends), numbers, revoked, newest)
+
+
+def _issuer_of(crl: x509.CertificateRevocationList) -> tuple[bytes, bytes]:
+    try:
+        key = crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        key = None
+    return crl.issuer.public_bytes(), key or b""
 
 
 def _number(crl: x509.CertificateRevocationList) -> int | None:

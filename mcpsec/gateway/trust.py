@@ -50,22 +50,28 @@ class TrustFiles:
         self.context: ssl.SSLContext = server_context(tls, certificates=certificates)
         self._authorities = self._read_authorities()
         self.revocation_list = self._read_crl()
-        self._own_end = self._read_own_end()
+        self._own_life = self._read_own_life()
 
     def usable(self, now: datetime | None = None) -> bool:
-        """False once our certificate, the revocation list or every client CA has ended: no handshake succeeds then."""
+        """False when our certificate, the revocation list or every client CA is out of its life: no handshake succeeds.
+
+        They may have ended, or begin later: made under a clock that was ahead, or looked at under one that is behind.
+        """
         moment = now or datetime.now(UTC)
-        if moment >= self._own_end:
+        begins, ends = self._own_life
+        if not begins <= moment < ends:
             return False
         if self._wanted != "required":  # clients without a certificate are still served
             return True
-        if self.revocation_list is not None and self.revocation_list.expired(moment):
+        crl = self.revocation_list
+        if crl is not None and not crl.this_update <= moment < crl.next_update:
             return False
         return any(moment < one.not_valid_after_utc for one in self._authorities)
 
-    def _read_own_end(self) -> datetime:
+    def _read_own_life(self) -> tuple[datetime, datetime]:
         try:
-            return x509.load_pem_x509_certificates(self._tls.certificate.read_bytes())[0].not_valid_after_utc
+            own = x509.load_pem_x509_certificates(self._tls.certificate.read_bytes())[0]
+            return own.not_valid_before_utc, own.not_valid_after_utc
         except (OSError, ValueError):
             raise ConfigurationError("no certificate can be read from this file", path=self._tls.certificate) from None
 
@@ -87,10 +93,11 @@ class TrustFiles:
         self._stamps = self._read_stamps()  # also after a failure: the same broken files are not tried again and again
         context = server_context(self._tls, certificates=self._wanted)
         crl = self._read_crl()
-        authorities, own_end = self._read_authorities(), self._read_own_end()
+        self._refuse_older(crl)
+        authorities, own_life = self._read_authorities(), self._read_own_life()
         removed = self._authorities - authorities
         # Only now, when all files are known to be usable, does anything change.
-        self.context, self._authorities, self.revocation_list, self._own_end = context, authorities, crl, own_end
+        self.context, self._authorities, self.revocation_list, self._own_life = context, authorities, crl, own_life
         if self._wanted == "none":
             return lambda _peer: False
 
@@ -105,6 +112,17 @@ class TrustFiles:
             return bool(removed) and not any(_issued_by(certificate, authority) for authority in authorities)
 
         return unwelcome
+
+    def _refuse_older(self, crl: CrlFile | None) -> None:
+        """A list from before the one in use (a backup, a copy that was late) would let in who was revoked since."""
+        before = None if crl is None or self.revocation_list is None else crl.is_before(self.revocation_list)
+        if before is not None:
+            raise ConfigurationError(
+                f"this revocation list (number {before[0]}) is older than the one in use (number {before[1]}): "
+                "it would let in who was revoked since",
+                path=self._tls.crl,
+                hint="sign it again: mcpsec certs crl; a restart would take it as it is",
+            )
 
     def _read_authorities(self) -> frozenset[x509.Certificate]:
         if self._wanted == "none":

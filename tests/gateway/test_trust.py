@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcpsec.certs import Issued, Pki, Purpose
+from mcpsec.deployment import load
+from mcpsec.gateway.trust import TrustFiles
 from tests.fixtures.deployments import EVERYTHING, make_deployment
 from tests.fixtures.gateway import Gateway, start_gateway
 from tests.fixtures.pki import Authority, Identity
@@ -85,7 +87,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     files.mkdir()
     with Pki.create(directory / "ca") as pki:
         server, bob = pki.issue("gateway", Purpose.SERVER, LOOPBACK), pki.issue("bob", Purpose.CLIENT)
-        site = Site(pki, None, files, identity_of(bob, pki.authority(Purpose.SERVER).bundle), list("abcdefgh"))  # type: ignore[arg-type]
+        site = Site(pki, None, files, identity_of(bob, pki.authority(Purpose.SERVER).bundle), list("abcdefghij"))  # type: ignore[arg-type]
         site.publish_server(server)
         site.publish("client-ca.pem", pki.authority(Purpose.CLIENT).bundle.read_bytes())
         site.publish_crl()
@@ -301,6 +303,40 @@ def test_files_that_cannot_be_used_change_nothing(site: Site) -> None:
         site.pki.revoke(client, purpose=Purpose.CLIENT)
         site.publish_crl()
         assert alice.is_closed()
+
+
+def test_an_older_revocation_list_lets_nobody_in_again(site: Site) -> None:
+    """A backup that is copied back, a mirror that is late: the list in use stays, and it is said until one follows it."""
+    name, identity = site.take()
+    before = site.file("client.crl").read_bytes()
+    assert not is_refused(site, identity)
+    site.pki.revoke(name, purpose=Purpose.CLIENT)
+    reloads = site.reloads()
+    site.publish_crl()
+    wait_until(lambda: site.reloads() > reloads, "the new list")
+    assert is_refused(site, identity)
+    refusals = site.refusals()
+    site.publish("client.crl", before)
+    wait_until(lambda: site.refusals() > refusals, "the warning about the older list")
+    assert "is older than the one in use" in site.running.stderr()
+    assert is_refused(site, identity)
+    assert not is_refused(site, site.bob)
+    other, revoked_later = site.take()
+    site.pki.revoke(other, purpose=Purpose.CLIENT)
+    reloads = site.reloads()
+    site.publish_crl()
+    wait_until(lambda: site.reloads() > reloads, "the list that follows")
+    assert is_refused(site, identity) and is_refused(site, revoked_later)
+    assert not is_refused(site, site.bob)
+
+
+def test_ready_is_only_who_can_make_a_handshake_now(site: Site) -> None:
+    """Not before the certificate and the revocation list begin, nor after either has ended."""
+    trust = TrustFiles(load(site.running.deployment.config).server.tls, certificates="required")
+    now = datetime.datetime.now(datetime.UTC)
+    assert trust.usable(now)
+    for days in (-1, 32):
+        assert not trust.usable(now + datetime.timedelta(days=days)), days
 
 
 def test_sighup_reads_the_files_again(site: Site) -> None:
