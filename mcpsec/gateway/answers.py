@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from mcpsec.gateway.tasks import STATUS_NOTIFICATIONS, TaskTable, task_made_by
+from mcpsec.gateway.upstreams.asked import withdrawn_by
 from mcpsec.protocol import codes
 from mcpsec.protocol.jsonrpc import Kind
 
@@ -50,13 +51,14 @@ class Inspected(NamedTuple):
     """What became of one message.
 
     ``data`` is what to pass on (None: nothing), ``answers`` says whether it answers a call, ``server_request`` is the
-    id of a request that the server sent in it.
+    id of a request that the server sent in it, ``withdrawn`` of one that it wants no answer to any more.
     """
 
     data: bytes | None
     answers: bool = False
     server_request: Any = None
     rule: str = ""
+    withdrawn: Any = None
 
 
 class AnswerGuard:
@@ -127,7 +129,7 @@ class AnswerGuard:
                 data = orjson.dumps(frame)
             except orjson.JSONEncodeError:  # it reads four times the depth that it writes
                 return Inspected(None, server_request=request, rule="answer-too-deep")
-        return Inspected(data, not has_method, request)
+        return Inspected(data, not has_method, request, withdrawn=withdrawn_by(frame) if has_method else None)
 
     def check(self, exchange: Exchange, frame: dict[str, Any], data: bytes | None = None) -> tuple[bool, bool]:
         """Whether a message may pass, and whether it was changed in place. ``data`` is its text, if it is at hand."""

@@ -111,7 +111,7 @@ async def test_a_tools_result_is_judged_by_its_own_bytes(name: str) -> None:
     if rule:
         assert (inspected.data, inspected.rule) == (None, rule)
     elif rule is None:
-        assert inspected == (data, True, None, "")
+        assert inspected == (data, True, None, "", None)
         assert inspected.data is data
     else:
         assert inspected.answers

@@ -51,6 +51,9 @@ class SharedSessions(Protocol):
     async def expected(self, id: str, request_id: object) -> bool:
         """True, once, when it had."""
 
+    def withdraw(self, id: str, request_id: object) -> None:
+        """It wants no answer any more."""
+
 
 class SharedTasks(Protocol):
     """The tasks that clients have been given, as every gateway knows them. All of it raises StoreUnavailableError."""

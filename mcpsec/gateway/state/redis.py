@@ -266,6 +266,10 @@ class RedisSessions:
         """True, once, when it had."""
         return bool(await self._store.command(b"SREM", self._asked + id.encode(), orjson.dumps(request_id)))
 
+    def withdraw(self, id: str, request_id: object) -> None:
+        """It wants no answer any more."""
+        self._store.tell(b"SREM", self._asked + id.encode(), orjson.dumps(request_id))
+
 
 class RedisTasks:
     """The tasks that clients have been given, for every gateway."""

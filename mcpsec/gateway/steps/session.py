@@ -5,7 +5,7 @@ from __future__ import annotations
 from inspect import isawaitable
 from typing import TYPE_CHECKING
 
-from mcpsec.gateway.message import Exchange, Refusal
+from mcpsec.gateway.message import Answer, Exchange, Refusal
 from mcpsec.gateway.sessions import TooManySessionsError
 from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.protocol import codes
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mcpsec.gateway.sessions import Session, SessionTable
     from mcpsec.gateway.state import SharedSessions
-    from mcpsec.gateway.steps import Repeated
+    from mcpsec.gateway.steps import Outcome, Repeated
 
 __all__ = ["FindSession", "store_unavailable"]
 
@@ -30,7 +30,7 @@ class FindSession:
     def __init__(self, sessions: SessionTable) -> None:
         self._sessions = sessions
 
-    def __call__(self, exchange: Exchange) -> Refusal | Awaitable[Refusal | None] | None:
+    def __call__(self, exchange: Exchange) -> Outcome | Awaitable[Outcome]:
         """Resolve ``Mcp-Session-Id``."""
         if exchange.era is Era.MODERN:
             return None
@@ -51,7 +51,7 @@ class FindSession:
         return None if exchange.era is Era.MODERN else self
 
     @staticmethod
-    def _outside(exchange: Exchange) -> Refusal | Awaitable[Refusal | None] | None:
+    def _outside(exchange: Exchange) -> Outcome | Awaitable[Outcome]:
         """A server without sessions knows what it asked by its id alone: another client must not answer it."""
         message, expects = exchange.message, getattr(exchange.endpoint, "expects_sessionless", None)
         if message is None or message.kind is not Kind.RESPONSE or expects is None:
@@ -59,7 +59,7 @@ class FindSession:
         expected = expects(exchange, message.id)
         return _expected(expected) if isawaitable(expected) else _unless(expected)
 
-    async def _look_elsewhere(self, exchange: Exchange, shared: SharedSessions, id: str) -> Refusal | None:
+    async def _look_elsewhere(self, exchange: Exchange, shared: SharedSessions, id: str) -> Outcome:
         """Another gateway may have opened it."""
         adopt = getattr(exchange.endpoint, "adopt_session", None)
         try:
@@ -75,7 +75,7 @@ class FindSession:
         except TooManySessionsError:
             return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
 
-    def _found(self, exchange: Exchange, session: Session) -> Refusal | Awaitable[Refusal | None] | None:
+    def _found(self, exchange: Exchange, session: Session) -> Outcome | Awaitable[Outcome]:
         exchange.session = session
         version = exchange.request.fields.get(b"mcp-protocol-version", b"").decode("ascii", "replace")
         if not session.version:  # the era that the gateway's own requests in this session speak
@@ -92,14 +92,16 @@ class FindSession:
         return None
 
 
-async def _expected(answer: Awaitable[bool]) -> Refusal | None:
+async def _expected(answer: Awaitable[bool | None]) -> Outcome:
     try:
         return _unless(await answer)
     except StoreUnavailableError as error:
         return store_unavailable(error)
 
 
-def _unless(expected: bool) -> Refusal | None:
+def _unless(expected: bool | None) -> Outcome:
+    if expected is None:  # it was withdrawn when the client had answered it already
+        return Answer(202, [])
     if expected:
         return None
     return Refusal(400, codes.INVALID_REQUEST, "nothing was asked of this id", "response-unexpected")

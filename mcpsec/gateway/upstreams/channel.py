@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 
+from mcpsec.gateway.upstreams.asked import Asked, withdrawn_by
 from mcpsec.gateway.upstreams.backlog import Backlog
 from mcpsec.gateway.upstreams.deadlines import Deadlines
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
@@ -176,7 +177,7 @@ class Channel:
         self._takes_server_requests = takes_server_requests
         self._general = Backlog()
         self._listener: Call | None = None
-        self.server_requests: set[Any] = set()
+        self.asked = Asked()
         self.answered = False
         self.last_used = 0.0
         self.list_changed: Callable[[], None] = lambda: None
@@ -250,17 +251,16 @@ class Channel:
 
     def respond(self, raw: bytes, id: Any) -> bool:
         """Pass a client's response to a request of the child's; False when the child asked nothing of that id."""
-        if id not in self.server_requests:
-            return False
-        self.server_requests.discard(id)
-        self._send(raw)
-        return True
+        expected = self.asked.answer(id)
+        if expected:
+            self._send(raw)
+        return expected is not False
 
     def refuse_server_request(self, id: Any) -> None:
         """Answer a request of the child's that its client may not get; a notification (None) needs no answer."""
         if id is None:
             return
-        self.server_requests.discard(id)
+        self.asked.forget(id)
         with contextlib.suppress(UpstreamFault):  # a child that reads nothing misses this as well
             self._send(request_error(id, _METHOD_NOT_FOUND, "this client may not be asked that"))
 
@@ -272,7 +272,8 @@ class Channel:
         """The call is over, one way or another."""
         if call.timer is not None:
             call.timer.cancel()
-        self._calls.pop(call.key, None)
+        if self._calls.pop(call.key, None) is not None:
+            self.asked.carrier_over(call)
 
     def cancel(self, call: Call, reason: str) -> None:
         """Give a call up and tell the child so."""
@@ -280,6 +281,7 @@ class Channel:
             return
         if call.timer is not None:
             call.timer.cancel()
+        self.asked.carrier_over(call)
         with contextlib.suppress(UpstreamFault):
             self._send(encode_notification("notifications/cancelled", {"requestId": call.key, "reason": reason}))
 
@@ -287,6 +289,7 @@ class Channel:
         """Its caller has gone, which cancels nothing in the 2025 era; it still counts until it ends or is too old."""
         call.abandoned = True
         call.frames.clear()
+        self.asked.carrier_over(call)
         call.timer = asyncio.get_running_loop().call_later(seconds, self.cancel, call, "timeout")
 
     # --- from the child --------------------------------------------------------------------------------------------
@@ -337,11 +340,14 @@ class Channel:
         call.push(frame, size)
 
     def _server_request(self, frame: Frame, size: int) -> None:
-        taken = self._takes_server_requests and len(self.server_requests) < self._in_flight
-        if taken and self._route(frame, self._newest_call(), size):
-            self.server_requests.add(frame["id"])
-        else:
-            self.refuse_server_request(frame["id"])
+        """Pass on what the child asks, if there is room; what it asked in a call that is over gives way to it."""
+        call = self._newest_call()
+        id, carrier = frame["id"], call or self._listener or self
+        taken, lost = self.asked.add(id, carrier, self._in_flight) if self._takes_server_requests else (False, None)
+        if lost is not None:
+            self.refuse_server_request(lost)
+        if not (taken and self._route(frame, call, size)):
+            self.refuse_server_request(id)
 
     def _notification(self, frame: Frame, size: int) -> None:
         method, params = frame["method"], frame.get("params")
@@ -354,6 +360,9 @@ class Channel:
             return
         if method == "notifications/tools/list_changed":
             self.list_changed()
+        withdrawn = withdrawn_by(frame)
+        if withdrawn is not None:
+            self.asked.withdraw(withdrawn)
         meta = params.get("_meta")
         if isinstance(meta, dict) and _SUBSCRIPTION in meta:
             call = self._call_of(_as_int(meta[_SUBSCRIPTION]))
@@ -378,12 +387,14 @@ class Channel:
             return None
         self._listener = Call(0, None, None, long_lived=True)
         self._listener.frames, self._general = self._general, Backlog()
+        self.asked.carrier_over(self, self._listener)
         return self._listener
 
     def unlisten(self, listener: Call) -> None:
         """Close that stream."""
         if self._listener is listener:
             self._listener = None
+        self.asked.carrier_over(listener)
 
     def fail_all(self, fault: UpstreamFault) -> None:
         """The child is gone: every waiting call hears of it."""
@@ -392,7 +403,7 @@ class Channel:
             call.fail(fault)
         if self._listener is not None:
             self._listener.fail(fault)
-        self.server_requests.clear()
+        self.asked.clear()
 
 
 def _as_int(value: object) -> object:

@@ -17,6 +17,7 @@ from mcpsec.gateway.answers import ANSWERS_ANOTHER
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.sessions import Session, TooManySessionsError
 from mcpsec.gateway.state import StoreUnavailableError
+from mcpsec.gateway.upstreams.asked import Asked
 from mcpsec.gateway.upstreams.base import Catalogue, RpcError, unavailable, upstream_timeout
 from mcpsec.gateway.upstreams.conversation import CLIENT_INFO, modern_meta
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
@@ -58,21 +59,22 @@ _WITHOUT_EFFECTS = frozenset(
 
 
 class _Tracked:
-    """What the upstream keeps for one of our sessions: its own id, and the requests it sent that wait for an answer."""
+    """What the upstream keeps for one of our sessions: its own id, and what it has asked that waits for an answer."""
 
-    __slots__ = ("asked", "id", "pending", "streams")
+    __slots__ = ("asked", "id", "newest", "streams")
 
     def __init__(self, id: bytes) -> None:
         self.id = id
-        self.asked: Any = None  # the newest request of the server's, until the other gateways know of it
+        self.newest: Any = None  # the newest request of the server's, until the other gateways know of it
         self.streams = 0
-        self.pending: set[Any] = set()
+        self.asked = Asked()
 
-    def stream_ended(self) -> None:
+    def stream_ended(self, stream: BodyStream) -> None:
         """Outside of a session nobody waits for answers once no stream is open on which the server asked."""
         self.streams -= 1
+        self.asked.carrier_over(stream)
         if not self.streams and not self.id:
-            self.pending.clear()
+            self.asked.clear()
 
 
 class HttpUpstream:
@@ -302,20 +304,17 @@ class HttpUpstream:
             self._sessionless[client.id] = known
         return known
 
-    def expects_sessionless(self, exchange: Exchange, id: Any) -> bool | Awaitable[bool]:
+    def expects_sessionless(self, exchange: Exchange, id: Any) -> bool | Awaitable[bool | None] | None:
         """``expects_response`` of a client's response outside of any session."""
         asked = self._without_session(exchange)
         return asked is not None and self.expects_response(asked, id)
 
-    def expects_response(self, session: Session, id: Any) -> bool | Awaitable[bool]:
-        """True, once, when the upstream sent the request that a client's response names."""
-        if self._sessions.shared is not None:
-            session.state.pending.discard(id)
-            return self._sessions.shared.expected(session.id, id)
-        if id not in session.state.pending:
-            return False
-        session.state.pending.discard(id)
-        return True
+    def expects_response(self, session: Session, id: Any) -> bool | Awaitable[bool | None] | None:
+        """True, once, when the upstream sent the request that a client's response names; None when it withdrew it."""
+        here: bool | None = session.state.asked.answer(id)
+        if self._sessions.shared is None or here is None:
+            return here
+        return self._sessions.shared.expected(session.id, id)
 
     # --- what the gateway sends of its own -------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.answers import AnswerGuard
     from mcpsec.gateway.message import Exchange
     from mcpsec.gateway.sessions import Session, SessionTable
+    from mcpsec.gateway.upstreams.asked import Asked
     from mcpsec.gateway.upstreams.body_stream import BodyStream
     from mcpsec.gateway.upstreams.timeouts import Timeouts
 
@@ -90,7 +91,7 @@ class EventRelay:
                             continue
                         if waits:
                             deadline.reschedule(min(hard_end, loop.time() + patience))
-                        out, is_answer = self._inspect_event(exchange, session, event.data, event.raw)
+                        out, is_answer = self._inspect_event(exchange, session, stream, event)
                         answered = answered or is_answer
                         if out and session is not None and self._sessions.shared is not None:
                             out = await self._expect_elsewhere(session, out)
@@ -104,7 +105,7 @@ class EventRelay:
         finally:
             stream.close()
             if session is not None:
-                session.state.stream_ended()
+                session.state.stream_ended(stream)
         if fault is not None and not answered and exchange.rpc_id is not None:
             # An answer to another says nothing about how the upstream is: a client may have chosen an odd id.
             exchange.decision = "refused" if fault is _UNUSABLE else "failed"
@@ -113,7 +114,7 @@ class EventRelay:
 
     async def _expect_elsewhere(self, session: Session, out: bytes) -> bytes | None:
         """The client's response may come to any gateway: all of them know the question before the client does."""
-        asked, session.state.asked = session.state.asked, None
+        asked, session.state.newest = session.state.newest, None
         if asked is None or self._sessions.shared is None:
             return out
         try:
@@ -132,21 +133,38 @@ class EventRelay:
                 yield event
 
     def _inspect_event(
-        self, exchange: Exchange, session: Session | None, data: bytes, raw: bytes
+        self, exchange: Exchange, session: Session | None, stream: BodyStream, event: SseEvent
     ) -> tuple[bytes | None, bool]:
         """What to pass on for one event, and whether it answers the call."""
         # A stream holds the answer to its own request only, and one that was opened by GET none, but where it goes on
         # with another that broke off (2025-11-25, basic/transports, listening for messages): whose, its server knows.
+        data = event.data or b""
         inspected = self._guard.inspect(exchange, data, alone=not exchange.last_event_id)
         if inspected.rule == ANSWERS_ANOTHER:
             raise _OutOfStepError("the upstream answers another request")
-        if inspected.server_request is not None and session is not None:
-            # One too many is refused, too: its answer would be.
-            if inspected.data is None or len(session.state.pending) >= self._limits.in_flight_per_client:
-                self._refuse(session, inspected.server_request)
-                return None, False
-            session.state.asked = inspected.server_request
-            session.state.pending.add(inspected.server_request)
+        if session is not None and inspected.withdrawn is not None:
+            self._withdraw(session, inspected.withdrawn)
+        asked = inspected.server_request
+        # One too many is refused, too: its answer would be.
+        if session is not None and asked is not None and not (inspected.data and self._take(session, stream, asked)):
+            self._refuse(session, asked)
+            return None, False
         if inspected.data is None:
             return None, False
-        return (raw if inspected.data is data else replaced(raw, data=inspected.data)), inspected.answers
+        return (event.raw if inspected.data is data else replaced(event.raw, data=inspected.data)), inspected.answers
+
+    def _take(self, session: Session, stream: BodyStream, id: Any) -> bool:
+        """Keep in mind what the server asks; what it asked in a stream that is over gives way, and is refused."""
+        asked: Asked = session.state.asked
+        taken, lost = asked.add(id, stream, self._limits.in_flight_per_client)
+        if lost is not None:
+            self._refuse(session, lost)
+            self._withdraw(session, lost)
+        if taken:
+            session.state.newest = id
+        return taken
+
+    def _withdraw(self, session: Session, id: Any) -> None:
+        session.state.asked.withdraw(id)
+        if self._sessions.shared is not None and session.id:
+            self._sessions.shared.withdraw(session.id, id)

@@ -204,3 +204,12 @@ async def test_a_question_of_the_upstream_is_answered_once(store: Store) -> None
         assert not await other.sessions.expected("b", 7)
         answers = await asyncio.gather(other.sessions.expected("a", 7), one.sessions.expected("a", 7))
         assert sorted(answers) == [False, True]
+
+
+async def test_a_question_that_is_withdrawn_is_answered_by_nobody(store: Store) -> None:
+    async with states(store) as (one, other):
+        for id in (7, 8):
+            await one.sessions.expect("a", id)
+        one.sessions.withdraw("a", 7)
+        assert await one.sessions.expected("a", 8), "behind it on the same connection"
+        assert not await other.sessions.expected("a", 7)
