@@ -11,6 +11,7 @@ import asyncio
 import importlib
 import sys
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from mcpsec.gateway.upstreams.asgi import ASGI, said_by
 from mcpsec.gateway.upstreams.base import UpstreamStartError
@@ -32,6 +33,8 @@ _CANCEL_SECONDS = 1.0
 """How long it may go on when it has been cancelled; then it is left to the end of the process."""
 _REST_SECONDS = 2.0
 """An application that ended by itself is started again, but not more often than this."""
+
+_importing: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 _MAKERS = (
     ("http_app", {"path": "/mcp"}),  # fastmcp
@@ -141,9 +144,14 @@ class AppServer:
         self._app = _with_state(app, state)
 
     async def _load(self) -> App:
-        """A module may do anything while it is imported: in a thread of its own kind, and not without end."""
+        """A module may do anything while it is imported: in a thread of its own kind, and not without end.
+
+        One after the other: packages whose modules import each other, as the SDK's do, can't be imported by two threads
+        at once (Python raises a deadlock error in one of them).
+        """
+        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(_IMPORT_SECONDS):
+            async with _importing.setdefault(loop, asyncio.Lock()), asyncio.timeout(_IMPORT_SECONDS):
                 with inside():
                     loading = asyncio.to_thread(load_app, self._reference, self._directory)
                     return await loading

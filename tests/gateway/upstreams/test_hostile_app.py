@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from mcpsec.gateway.upstreams import asgi
 from mcpsec.gateway.upstreams.asgi import AppPool
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
+from mcpsec.gateway.upstreams.python_app import AppServer
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.processes import wait_until
 from tests.fixtures.raw import RawClient, Response, call, request_bytes
@@ -222,3 +224,36 @@ async def test_calls_that_cannot_be_cancelled_are_bounded(monkeypatch: pytest.Mo
     await asyncio.sleep(0)
     with pytest.raises(UpstreamFault, match="without a whole answer"):
         await pool.send(head, timeout=60, repeatable=False)
+
+
+MEETING = "import threading\nbarrier = threading.Barrier(2, timeout=1)\n"
+CIRCULAR = """
+import contextlib, importlib, threading
+import meeting_of_imports
+
+async def application(scope, receive, send):
+    raise NotImplementedError
+
+with contextlib.suppress(threading.BrokenBarrierError):
+    meeting_of_imports.barrier.wait()  # until the other one is being imported, too, if it is
+importlib.import_module("{other}")
+"""
+
+
+@pytest.mark.anyio
+async def test_applications_whose_modules_import_each_other_start_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those do that use one framework. Two threads that import such modules are a deadlock, which Python notices."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "meeting_of_imports.py").write_text(MEETING)
+    names = ["circular_one", "circular_other"]
+    for name, other in (names, names[::-1]):
+        (tmp_path / f"{name}.py").write_text(CIRCULAR.format(other=other))
+    servers = [AppServer(name, f"{name}:application", tmp_path) for name in names]
+    try:
+        await asyncio.gather(*(server.start() for server in servers))
+        for server in servers:
+            assert callable(await server.get())
+    finally:
+        await asyncio.gather(*(server.close() for server in servers))
