@@ -161,7 +161,7 @@ class Gateway:
         self._listener: Listener | None = None
         self._admin: AdminListener | None = None
         self._registries: list[ConnectionRegistry] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         self._files = FileWatch(deployment)
         self._reloads = ReloadMetrics(self._metrics)
         self._directory = ClientDirectory(deployment.clients)
@@ -257,6 +257,7 @@ class Gateway:
         for seconds, work in (
             (_SWEEP_SECONDS, self._sweep),
             (_TRUST_SECONDS, self._watch_trust),
+            (_TRUST_SECONDS, self._watch_files),  # apart: a revocation waits for no upstream that is slow to start
             (_ALERT_SECONDS, self._observers.maintain),
             (_SECRET_SECONDS, self._maintain_secrets),
             (_ROTATION_SECONDS, self._own_certificate.maintain),
@@ -442,6 +443,8 @@ class Gateway:
             self._reload_trust()
         if self._admin is not None:
             self._admin.refresh()
+
+    async def _watch_files(self) -> None:
         if self._files.changed():
             await self.reload()
 
@@ -451,10 +454,7 @@ class Gateway:
     def _hang_up(self) -> None:
         self._secrets.hurry()
         self._reload_trust()
-        self._tasks.append(asyncio.get_running_loop().create_task(self._reload_quietly()))
-
-    async def _reload_quietly(self) -> None:
-        await self.reload()
+        self._tasks.append(asyncio.get_running_loop().create_task(self.reload()))
 
     async def reload(self) -> bool:
         """Read the deployment again and use it; one that can't be used changes nothing. True when it is in use."""

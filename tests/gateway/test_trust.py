@@ -87,7 +87,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     files.mkdir()
     with Pki.create(directory / "ca") as pki:
         server, bob = pki.issue("gateway", Purpose.SERVER, LOOPBACK), pki.issue("bob", Purpose.CLIENT)
-        site = Site(pki, None, files, identity_of(bob, pki.authority(Purpose.SERVER).bundle), list("abcdefghij"))  # type: ignore[arg-type]
+        site = Site(pki, None, files, identity_of(bob, pki.authority(Purpose.SERVER).bundle), list("abcdefghijk"))  # type: ignore[arg-type]
         site.publish_server(server)
         site.publish("client-ca.pem", pki.authority(Purpose.CLIENT).bundle.read_bytes())
         site.publish_crl()
@@ -328,6 +328,41 @@ def test_an_older_revocation_list_lets_nobody_in_again(site: Site) -> None:
     wait_until(lambda: site.reloads() > reloads, "the list that follows")
     assert is_refused(site, identity) and is_refused(site, revoked_later)
     assert not is_refused(site, site.bob)
+
+
+SLOW = """
+import pathlib, time
+here = pathlib.Path(__file__).parent
+(here / "begun").touch()
+while not (here / "go").exists():
+    time.sleep(0.02)
+
+async def application(scope, receive, send):
+    raise NotImplementedError
+"""
+
+
+def test_a_revocation_waits_for_no_reload_that_takes_long(site: Site, tmp_path: Path) -> None:
+    """The file brings a new upstream, which is still being started."""
+    name, identity = site.take()
+    (tmp_path / "slow_to_import.py").write_text(SLOW)
+    made = site.running.deployment
+    made.document["upstreams"]["slow"] = {"app": "slow_to_import:application", "app_dir": str(tmp_path)}
+    made.write()
+    try:
+        wait_until((tmp_path / "begun").exists, "the reload")
+        with contextlib.closing(opened(site, identity)) as alice:
+            site.pki.revoke(name, purpose=Purpose.CLIENT)
+            site.publish_crl()
+            assert alice.is_closed() and is_refused(site, identity)
+        assert not is_refused(site, site.bob)
+        read = site.running.stderr().count("read again")
+    finally:
+        (tmp_path / "go").touch()
+    wait_until(lambda: site.running.stderr().count("read again") > read, "the end of the reload")
+    del made.document["upstreams"]["slow"]
+    made.write()
+    wait_until(lambda: site.running.stderr().count("read again") > read + 1, "the file of before")
 
 
 def test_ready_is_only_who_can_make_a_handshake_now(site: Site) -> None:
