@@ -11,7 +11,7 @@ from mcpsec.leaks.calls import CHARACTERS, QUOTED, USER
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 from mcpsec.leaks.programs import is_code
-from mcpsec.leaks.secrecy import LOW, MEDIUM, ends_lines, is_chosen_word, is_fixed, password_strength
+from mcpsec.leaks.secrecy import LOW, MEDIUM, ends_lines, is_chosen_word, is_fixed, is_joined_phrase, password_strength
 from mcpsec.leaks.values import is_placeholder, is_reference
 
 TYPE_CHECKING = False
@@ -216,6 +216,6 @@ def _judge(rule: str, value: str, *, bare: bool) -> int | None:
     if (bare and _PORTS.match(value)) or (not bare and ends_lines(value)):
         return None
     strength = password_strength(value)
-    if strength == LOW and rule == _OPTION and is_chosen_word(value):
+    if strength == LOW and rule == _OPTION and (is_chosen_word(value) or is_joined_phrase(value)):
         return MEDIUM  # where a program takes its password there is no other word
     return None if strength is None else min(strength, MEDIUM)

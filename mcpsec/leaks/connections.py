@@ -107,17 +107,23 @@ def _url(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
     if found is None or not _SCHEME.search(data, max(0, at - 31), at):
         return
     user, password, host = (found.group(n).decode("utf-8", "replace") for n in ("user", "password", "host"))
+    from mcpsec.leaks.hosting import is_hosted
     from mcpsec.leaks.urlquote import unquote
 
     plain = unquote(password)
     if (
         is_reference(plain)
+        or is_reference(password)
         or is_placeholder(plain)
         or (any(c in plain for c in "{}<>$(") and not _dollar_is_literal(plain))
     ):
         return
     strength = password_strength(plain)
-    if strength is None or plain.lower() == user.lower() or _PORT.match(plain):
+    if strength is None or _PORT.match(plain):
+        return
+    if is_hosted(host):
+        strength = max(strength, MEDIUM)  # somebody's own server, whose password is its user's name or a word
+    elif plain.lower() == user.lower():
         return
     if HOSTS_OF_EXAMPLES.match(host):
         made_up = strength < HIGH and not (_LOCAL.match(host) and wordiness(plain) < 0.3)

@@ -101,11 +101,18 @@ def _shown(match: Match, data: bytes) -> Match:
     if data[start - 1 : start] == b":":
         value = data[start : match.end]
         user = start - 1 - len(value)
-        if user > 0 and data[user - 1] in b"/\"'" and data[user : start - 1] == value:
+        named_alike = user > 0 and data[user - 1] in b"/\"'" and data[user : start - 1] == value
+        if named_alike and not _is_hosted(data, match.end):
             return Match(match.rule, start, match.end, match.value, LOW)
     if match.confidence == HIGH and _in_example(data, start):
         return Match(match.rule, start, match.end, match.value, MEDIUM)
     return match
+
+
+def _is_hosted(data: bytes, end: int) -> bool:
+    from mcpsec.leaks.hosting import stands_before_host
+
+    return stands_before_host(data, end)
 
 
 def _in_example(data: bytes, start: int) -> bool:

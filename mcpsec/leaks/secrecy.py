@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from binascii import a2b_base64
+from unicodedata import normalize
 
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.programs import is_code, is_tangled
 from mcpsec.leaks.values import (
+    PLACEHOLDER_WORDS,
     digits_share,
     entropy,
     is_counted,
@@ -29,6 +31,7 @@ __all__ = [
     "hides_sample",
     "is_chosen_word",
     "is_fixed",
+    "is_joined_phrase",
     "is_variable",
     "is_weak_password",
     "judge",
@@ -187,6 +190,13 @@ _SPEECH = frozenset(
 """Words of labels and messages about secrets; people seldom choose them for the secret itself."""
 
 
+def is_joined_phrase(value: str) -> bool:
+    """True for ``LongRagHaltsLied``: three words or more that somebody joined, none of them about secrets."""
+    words = _LETTERS.findall(value)
+    spoken = _SPEECH | _OWN_WORDS | PLACEHOLDER_WORDS
+    return value.isalpha() and len(value) >= 12 and len(words) >= 3 and not any(w.lower() in spoken for w in words)
+
+
 def is_variable(name: str, where: str) -> bool:
     """True for ``POSTGRES_PASSWORD`` outside programs: what is set there is the value itself, be it a word."""
     return where != "code" and "_" in name and name.isupper()
@@ -214,6 +224,8 @@ _OWN_WORDS = frozenset(
     native caching sha default new old my the dev local db database value string private public client server reader
     writer secure strong valid invalid complex short good bad wrong correct another weak safe super very some initial
     temp readonly your this is sample field input param name column
+    contrasena clave segura seguro fuerte una tu mi su senha chave forte minha sua mot de passe mdp ihr mein sicheres
+    sicher geheim geheimes kennwort heslo haslo parola wachtwoord losenord
     """.split()  # noqa: SIM905
 )
 
@@ -230,7 +242,8 @@ def spells_its_name(value: str) -> bool:
 
 
 def _own_words_only(value: str, fewest: int = 0) -> bool:
-    words = [word.lower() for word in _LETTERS.findall(value)]
+    plain = value if value.isascii() else normalize("NFKD", value).encode("ascii", "ignore").decode()
+    words = [word.lower() for word in _LETTERS.findall(plain)]
     return len(words) >= fewest and sum(map(len, words)) > len(value) // 2 and all(word in _OWN_WORDS for word in words)
 
 
@@ -332,6 +345,8 @@ def judge(  # noqa: PLR0912
     if not drawn:
         if kind == "secret" and (quoted or where == "settings") and how == "assign" and _is_chosen_secret(value):
             return rule, MEDIUM
+        if kind == "secret" and how == "assign" and _is_signing_secret(name, value):
+            return rule, MEDIUM
         meant = kinds(value) >= 2 and digits_share(value) > 0
         return (rule, LOW) if (meant or hides_sample(value)) and not is_counted(value) else None
     if hides_sample(value) or (how == "next" and value.isalpha()):
@@ -353,6 +368,24 @@ def _may_be_sure(kind: str, value: str) -> bool:
 def _is_chosen_secret(value: str) -> bool:
     """True for what a person would choose as a password, where a program wants something to sign with."""
     return value.isalnum() and len(value) <= 16 and password_strength(value) == MEDIUM and value[-2:].isdigit()
+
+
+_SIGNING = expression(r"(?i)jwt|session|sign|cookie|app|^secret_?key")
+SHORTEST_SENTENCE = 24
+_TRIAL = frozenset(("dev", "develop", "development", "local", "test", "testing", "ci", "insecure", "unsafe", "only"))
+"""What a developer writes into a value that protects nothing."""
+
+
+def _is_signing_secret(name: str, value: str) -> bool:
+    """True for the long line of words and numbers that people make up for a program to sign sessions with."""
+    return (
+        len(value) >= SHORTEST_SENTENCE
+        and kinds(value) >= 3
+        and digits_share(value) > 0
+        and _SIGNING.search(name) is not None
+        and not (hides_sample(value) or spells_its_name(value) or is_woven(value))
+        and _TRIAL.isdisjoint(word.lower() for word in _LETTERS.findall(value))
+    )
 
 
 def hides_sample(value: str) -> bool:

@@ -1,0 +1,44 @@
+"""Addresses that hosting services give out: a drawn part in one says that the server is somebody's, and no example."""
+
+from __future__ import annotations
+
+from mcpsec.leaks.expressions import expression
+from mcpsec.leaks.values import is_placeholder, wordiness
+
+__all__ = ["is_hosted", "stands_before_host"]
+
+_HOSTED = expression(
+    r"(?i)(?:"
+    r"[\w-]{1,60}\.(?P<atlas>[a-z0-9]{5,8})\.mongodb\.net"  # https://www.mongodb.com/docs/atlas/driver-connection/
+    r"|ep-[a-z]{3,12}-[a-z]{3,12}-(?P<neon>[a-z0-9]{6,10})(?:-pooler)?\.[\w.-]{2,40}\.neon\.tech"
+    r"|(?:db\.)?(?P<supabase>[a-z]{20})\.supabase\.co"
+    r"|[\w-]{1,63}\.(?:cluster-|cluster-ro-)?(?P<rds>c[a-z0-9]{11})\.[a-z]{2}-[a-z]+-\d\.rds\.amazonaws\.com"
+    r"|ec2-(?P<heroku>\d{1,3}(?:-\d{1,3}){3})(?:\.[a-z]{2}-[a-z]+-\d)?\.compute(?:-1)?\.amazonaws\.com"
+    r"|dpg-(?P<render>[a-z0-9]{20})-a(?:\.[\w-]{3,30}-postgres\.render\.com)?"
+    r"|redis-\d{4,5}\.c(?P<redis>\d{1,4})(?:\.[\w-]{2,30}){2,4}\.(?:redislabs|redis-cloud|redns\.redis-cloud)\.com"
+    r"|[a-z0-9]{2,12}-[a-z]{2,12}-(?P<upstash>\d{4,6})\.upstash\.io"
+    r"|ds(?P<mlab>\d{5,6})(?:-a\d)?\.(?:mlab|mongolab)\.com"
+    r"|[\w-]{1,40}-(?P<aiven>[a-z0-9]{6,12})(?:\.[a-z])?\.aivencloud\.com"
+    r")$"
+)
+_EXAMPLES = expression(r"(?i)^(?:abc|xyz|foo|bar|mongo|example|cluster|12345|00000|xxxx)|^(?:0-0-0-0|1-2-3-4)$")
+
+
+def is_hosted(host: str) -> bool:
+    """True for ``cluster0.k3v9x2p.mongodb.net``, not for ``cluster0.abcde.mongodb.net`` of the documentation."""
+    found = _HOSTED.match(host)
+    if found is None:
+        return False
+    drawn = next(part for part in found.groups() if part)
+    if drawn.isalpha():
+        return not _EXAMPLES.match(drawn) and not is_placeholder(drawn) and wordiness(drawn) < 0.5
+    return not _EXAMPLES.match(drawn) and (len(drawn) < 6 or not is_placeholder(drawn))
+
+
+_HOST = expression(rb"@([A-Za-z0-9.-]{1,253})")
+
+
+def stands_before_host(data: bytes, end: int) -> bool:
+    """True for the credentials of such a server in an address: their end is that of what stands before the host."""
+    found = _HOST.match(data, end)
+    return found is not None and is_hosted(found.group(1).decode())
