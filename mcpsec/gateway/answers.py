@@ -17,7 +17,6 @@ import orjson
 from mcpsec.gateway.tasks import STATUS_NOTIFICATIONS, TaskTable, task_made_by
 from mcpsec.gateway.upstreams.asked import withdrawn_by
 from mcpsec.protocol import codes
-from mcpsec.protocol.jsonrpc import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -264,8 +263,7 @@ def _answers_another(exchange: Exchange, frame: dict[str, Any]) -> bool:
     An error may say that it does not know to which (null). Servers that make a text of a number are common enough for
     the SDKs' clients to take it.
     """
-    message, id = exchange.message, frame.get("id")
-    due = message.id if message is not None and message.kind is Kind.REQUEST else None
+    due, id = exchange.due, frame.get("id")
     if "method" in frame or id == due or (due is not None and str(id) == str(due)):
         return False
     return "result" in frame or ("error" in frame and id is not None)

@@ -13,6 +13,7 @@ import base64
 import binascii
 import contextlib
 import hashlib
+import json
 import os
 import time
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ __all__ = ["HandleSeal", "SealKey"]
 
 _KEY_BYTES = 64
 _MOST = 64 * 1024  # characters of a handle worth looking at
+_EVENT = b"2"  # the form of what is sealed
 _STATEFUL = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
@@ -92,13 +94,16 @@ class HandleSeal:
     # --- event ids -------------------------------------------------------------------------------------------------
 
     def seal_event(self, exchange: Exchange, id: str) -> str:
-        """An event id of a stream as this client gets it."""
-        return self._seal(b"e" + id.encode(), _stream_of(exchange))
+        """An event id of a stream as this client gets it; with it goes whose answer that stream owes."""
+        return self._seal(_EVENT + json.dumps([exchange.due, id]).encode(), _stream_of(exchange))
 
-    def open_event(self, exchange: Exchange, sealed: str) -> str | None:
-        """The upstream's own event id, if this client got it in this session; else None."""
+    def open_event(self, exchange: Exchange, sealed: str) -> tuple[Any, str] | None:
+        """Whose answer the stream owes, and the upstream's own event id, if this client got it in this session."""
         opened = self._open(sealed, _stream_of(exchange))
-        return None if opened is None else opened[1:].decode()
+        if opened is None or opened[:1] != _EVENT:
+            return None
+        due, id = json.loads(opened[1:])
+        return due, str(id)
 
     # --- the seal --------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from mcpsec.protocol.headers import mcp_headers
+from mcpsec.protocol.jsonrpc import Kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
@@ -250,6 +251,8 @@ class Exchange:
     method_class: MethodClass | Literal[""] = ""
     redactions: int = 0
     resource: str = ""
+    resumed: Any = None
+    """The id of the call whose stream is gone on with, None for one that answers no call."""
     rule: str = ""
     sender: Sender | None = None
     """What sends it to its upstream, when it repeats one."""
@@ -312,6 +315,14 @@ class Exchange:
     def rpc_id(self) -> Any:
         """The JSON-RPC id to answer to; None before the body was parsed, and for notifications."""
         return None if self.message is None else self.message.id
+
+    @property
+    def due(self) -> Any:
+        """The id that the answer must have; None when none is due."""
+        message = self.message
+        if message is None:
+            return self.resumed
+        return message.id if message.kind is Kind.REQUEST else None
 
 
 _JSON = (b"content-type", b"application/json")

@@ -46,8 +46,8 @@ class OpenHandles:
         sealed = request.fields.get(b"last-event-id")
         if sealed is None or request.method != b"GET":
             return None
-        id = self._seal.open_event(exchange, sealed.decode("latin-1"))
-        if id is None:
+        opened = self._seal.open_event(exchange, sealed.decode("latin-1"))
+        if opened is None:
             return Refusal(400, codes.INVALID_REQUEST, "there is no such event in this session", "event-id")
-        exchange.last_event_id = id.encode()
+        exchange.resumed, exchange.last_event_id = opened[0], opened[1].encode()
         return None

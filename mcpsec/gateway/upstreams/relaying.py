@@ -137,9 +137,9 @@ class EventRelay:
     ) -> tuple[bytes | None, bool]:
         """What to pass on for one event, and whether it answers the call."""
         # A stream holds the answer to its own request only, and one that was opened by GET none, but where it goes on
-        # with another that broke off (2025-11-25, basic/transports, listening for messages): whose, its server knows.
+        # with another that broke off: then that one's (2025-11-25, basic/transports, listening for messages).
         data = event.data or b""
-        inspected = self._guard.inspect(exchange, data, alone=not exchange.last_event_id)
+        inspected = self._guard.inspect(exchange, data, alone=True)
         if inspected.rule == ANSWERS_ANOTHER:
             raise _OutOfStepError("the upstream answers another request")
         if session is not None and inspected.withdrawn is not None:

@@ -30,12 +30,14 @@ def found(text: str) -> dict[str, Any]:
 
 
 class LegacyServer(FaultyServer):
-    """Speaks 2025-11-25, in sessions if ``session`` has an id; ``said`` is what a stream brings before its answer."""
+    """Speaks 2025-11-25, in sessions if ``session`` has an id; ``said`` is what a stream brings before its answer,
+    and ``breaks`` ends it there."""
 
     def __init__(self) -> None:
         self.session = b""
         self.said = b""
         self.ends = True
+        self.breaks = False
         self.later: threading.Event | None = None
         super().__init__()
 
@@ -59,7 +61,7 @@ class LegacyServer(FaultyServer):
             send(connection, json.dumps({"jsonrpc": "2.0", "id": id, "result": {"tools": TOOLS}}).encode())
         elif method == "tools/call":
             end = event({"id": id, "result": found("own")}) + b"0\r\n\r\n" if self.ends else b""
-            connection.sendall(STREAM + self.said + end)
+            connection.sendall(STREAM + self.said + (b"0\r\n\r\n" if self.breaks else end))
         else:
             connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
 
@@ -150,19 +152,51 @@ def test_a_calls_stream_answers_that_call(running: Gateway, server: LegacyServer
     wait_until(lambda: "answer-to-another" in [each.get("rule") for each in running.deployment.events()], "the event")
 
 
-def test_a_stream_of_news_brings_no_answer_but_one_that_goes_on(running: Gateway, server: LegacyServer) -> None:
+def event_id(heard: bytes) -> str:
+    return [line[4:].decode() for line in heard.splitlines() if line.startswith(b"id: ")][-1]
+
+
+def test_a_stream_of_news_brings_no_answer(running: Gateway, server: LegacyServer) -> None:
     server.session = b"upstream-1"
     news = event({"method": "notifications/tools/list_changed"}, "e1")
     with RawClient(running) as client:
         headers = open_session(client)
         server.said = news + event({"id": 1, "result": found("another's")})
         heard = get(client, headers)
-        assert b"list_changed" in heard
-        assert b"another" not in heard
-        seen = next(line[4:].decode() for line in heard.splitlines() if line.startswith(b"id: "))
-        server.said = event({"id": 1, "result": found("the rest")})
     with RawClient(running) as client:
-        assert b"the rest" in get(client, headers | {"Last-Event-ID": seen})
+        server.said = news + event({"id": 1, "result": found("another's")})
+        again = get(client, headers | {"Last-Event-ID": event_id(heard)})
+    for each in (heard, again):
+        assert b"list_changed" in each
+        assert b"another" not in each
+
+
+@pytest.mark.parametrize("id", [1, "one", 2**63, "e\u00e9 \N{SNOWMAN}"])
+@pytest.mark.parametrize("answer", ["result", "error"])
+def test_a_stream_that_goes_on_answers_the_call_that_it_broke_off_from(
+    running: Gateway, server: LegacyServer, id: Any, answer: str
+) -> None:
+    """Its server says by the event's id which stream that is; one that is out of step brings another's answer."""
+    server.session, server.breaks = b"upstream-1", True
+    server.said = event({"method": "notifications/message", "params": {"level": "info", "data": "x"}}, "e1")
+    with RawClient(running) as client:
+        headers = open_session(client)
+        heard = client.post(rpc("tools/call", {"name": "echo", "arguments": {}}, id), headers).body
+    said: dict[str, Any] = (
+        {"result": found("words")} if answer == "result" else {"error": {"code": 1, "message": "words"}}
+    )
+    resumed = event_id(heard)
+    for again in range(2):
+        with RawClient(running) as client:
+            server.said = event({"method": "notifications/message", "params": {"level": "info", "data": "x"}}, "e2")
+            server.said += event({"id": id, **said})
+            heard = get(client, headers | {"Last-Event-ID": resumed})
+            assert b"words" in heard, "gone on with a second time, too" if again else "gone on with"
+        resumed = event_id(heard)
+        for other in (2, "two", 0):
+            with RawClient(running) as client:
+                server.said = event({"id": other, **said})
+                assert b"words" not in get(client, headers | {"Last-Event-ID": resumed}), other
 
 
 def test_news_of_resources_are_for_those_who_may_see_them_now(running: Gateway, server: LegacyServer) -> None:
