@@ -256,6 +256,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         for seconds, work in (
             (_SWEEP_SECONDS, self._sweep),
+            (_SWEEP_SECONDS, self._recorder.maintain),  # apart: deadlines wait for no disk
             (_TRUST_SECONDS, self._watch_trust),
             (_TRUST_SECONDS, self._watch_files),  # apart: a revocation waits for no upstream that is slow to start
             (_ALERT_SECONDS, self._observers.maintain),
@@ -436,7 +437,6 @@ class Gateway:
         for registry in self._registries:
             registry.sweep(now)
         self._chain.streams.sweep(time.time())
-        await self._recorder.maintain()
 
     async def _watch_trust(self) -> None:
         if self._trust.changed():
