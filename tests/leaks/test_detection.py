@@ -277,3 +277,10 @@ def test_examples_in_documentation_comments_are_medium_at_most():
     for before in (b"", b"    ", b"# ", b"// "):
         assert [f.confidence for f in scan_bytes(before + line, path="a.py")] == ["high"], before
     assert [f.confidence for f in scan_bytes(b"* " + line, path="a.ini")] == ["high"]
+
+
+def test_keys_of_development_chains_are_public_and_others_are_not():
+    """The first accounts of the phrases that Hardhat, Ganache and Truffle print, by the first half of each key."""
+    known = "ac0974bec39a17e36ba4a6b4d238ff94" + "4bacb478cbed5efcae784d7bf4f2ff80"
+    assert found(f'PRIVATE_KEY="0x{known}"') == []
+    assert found(f'PRIVATE_KEY="0x{known[::-1]}"') != []
