@@ -41,6 +41,8 @@ _VARIABLE = "MCPSEC_WORKER"
 _BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 _POLL_SECONDS = 1.0
 _FETCH_SECONDS = 2.0
+_SILENT_SECONDS = 10.0
+"""A worker that has not answered for so long is not ready; nor is any ended sooner for its silence."""
 _GRACE_SECONDS = 10.0
 
 
@@ -89,6 +91,8 @@ class _Worker:
         self.process: asyncio.subprocess.Process | None = None
         self.admin = ""
         self.exposition = ""
+        self.heard = 0.0
+        """When it answered last, as the loop's clock says."""
 
 
 class _Sums:
@@ -191,7 +195,8 @@ class Supervisor:
         self._home.cleanup()
 
     def _readiness(self) -> dict[str, bool]:
-        ready = {f"worker-{worker.number}": bool(worker.admin) for worker in self._workers}
+        since = asyncio.get_running_loop().time() - _SILENT_SECONDS
+        ready = {f"worker-{each.number}": bool(each.admin) and each.heard > since for each in self._workers}
         return {"serving": not self._stopping.is_set(), **ready}
 
     def _signal(self, signum: signal.Signals) -> None:
@@ -211,6 +216,7 @@ class Supervisor:
                 await asyncio.wait({ended}, timeout=0.02)
                 if worker.ready.exists():
                     worker.admin = str(json.loads(worker.ready.read_text())["admin_url"])
+                    worker.heard = asyncio.get_running_loop().time()
             served = bool(worker.admin)
             code = await ended
             worker.admin = worker.exposition = ""
@@ -245,7 +251,21 @@ class Supervisor:
             if self._picture is not None:
                 self._picture.look()
             await asyncio.gather(*(self._fetch(worker) for worker in self._workers))
+            self._end_hung(loop.time())
             await asyncio.sleep(_POLL_SECONDS)
+
+    def _end_hung(self, now: float) -> None:
+        """The service manager's watchdog sees this process only: what it would do to a gateway is done to a worker."""
+        half = systemd.watchdog_seconds()
+        if half is None:
+            return
+        for worker in self._workers:
+            silent = now - worker.heard
+            if worker.admin and worker.process is not None and silent > max(2 * half, _SILENT_SECONDS):
+                self._say(f"worker {worker.number} has answered nothing for {silent:.0f} s")
+                worker.admin = ""
+                with contextlib.suppress(ProcessLookupError):
+                    worker.process.kill()
 
     def _refresh_admin(self, admin: AdminListener) -> None:
         """Take over changed certificates. The same ones that can't be used are tried, and told, once."""
@@ -270,6 +290,7 @@ class Supervisor:
                     writer.close()
                 if head.startswith(b"HTTP/1.1 200"):
                     worker.exposition = body.decode()
+                    worker.heard = asyncio.get_running_loop().time()
 
 
 _OURS: frozenset[Any] = frozenset(

@@ -133,6 +133,38 @@ def test_workers_end_with_their_supervisor_however_it_ends(deployment: Any, gate
     wait_until(lambda: not any(each.is_running() and each.status() != "zombie" for each in found), "their end")
 
 
+def test_a_worker_that_hangs_is_not_ready(deployment: Any, gateway: Any, store: Store) -> None:
+    made = deployment(DEMO, state={"url": store.url, "timeout": "20s"}, server={"admin": {"listen": "127.0.0.1:0"}})
+    running = gateway(made, "--workers", "2", expected=SAID)
+
+    def ready() -> list[bool]:
+        facts = httpx2.get(f"{running.admin_url}/readyz", timeout=PATIENCE).json()
+        return [facts["worker-1"], facts["worker-2"]]
+
+    wait_until(lambda: ready() == [True, True], "both workers ready")
+    hung = workers(running)[0]
+    hung.suspend()
+    try:
+        wait_until(lambda: sorted(ready()) == [False, True], "one that is not")
+        assert httpx2.get(f"{running.admin_url}/readyz", timeout=PATIENCE).status_code == 503
+    finally:
+        hung.resume()
+    wait_until(lambda: ready() == [True, True], "both again")
+    assert hung in workers(running)
+
+
+def test_the_watchdog_of_a_service_sees_workers_too(deployment: Any, gateway: Any, store: Store) -> None:
+    """A supervisor that is alive says nothing about a worker that is not."""
+    made = deployment(DEMO, state={"url": store.url, "timeout": "20s"})
+    told = (*SAID, r".*worker \d has answered nothing for \d+ s")
+    running = gateway(made, "--workers", "2", expected=told, environment={"WATCHDOG_USEC": "2000000"})
+    hung = workers(running)[0]
+    hung.suspend()
+    wait_until(lambda: len(workers(running)) == 2 and hung not in workers(running), "another worker")
+    assert "has answered nothing" in running.stderr()
+    assert post(running, call("time_now")).status == 200
+
+
 def test_memory_is_refused_with_the_reason(deployment: Any) -> None:
     made = deployment(DEMO)
     command = [sys.executable, "-m", "mcpsec", "serve", "-c", str(made.config), "--workers", "2"]
