@@ -153,7 +153,7 @@ class HttpUpstream:
             exchange.upstream_ms = (time.perf_counter() - started) * 1000
         answer = self.answered(exchange, response, opens_session=opens_session)
         if opens_session and exchange.session is not None and self._sessions.shared is not None:
-            return await self._publish(exchange.session, answer)
+            return await self._publish(exchange.session, answer, response)
         return answer
 
     def sender(self, protected: ProtectedUpstream, exchange: Exchange) -> HttpSender | None:
@@ -172,18 +172,21 @@ class HttpUpstream:
         return unavailable("upstream-unavailable", fault.reason)
 
     async def _publish(
-        self, session: Session, answer: Answer | StreamAnswer | Refusal
+        self, session: Session, answer: Answer | StreamAnswer | Refusal, response: UpstreamResponse
     ) -> Answer | StreamAnswer | Refusal:
         """Have every gateway know a new session before its client does."""
+        published = False
         try:
             await self._sessions.publish(session, upstream_id=session.state.id.decode("latin-1"))
-        except (StoreUnavailableError, TooManySessionsError) as error:
-            if isinstance(answer, StreamAnswer):
-                await answer.parts.aclose()
-            self._spawn(self._end_upstream_session(session.state, session.client_id))
-            if isinstance(error, StoreUnavailableError):
-                return unavailable("store-unavailable", str(error))
+            published = True
+        except StoreUnavailableError as error:
+            return unavailable("store-unavailable", str(error))
+        except TooManySessionsError:
             return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
+        finally:
+            if not published:  # also when the client has left
+                _drop(response)  # closing the parts of a stream that nobody has begun to read would not reach it
+                self._spawn(self._end_upstream_session(session.state, session.client_id))
         return answer
 
     def adopt_session(self, id: str, record: SessionRecord) -> Session:
