@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisPatterns", "RedisSessions", "RedisState", "RedisTasks", "greeting_of"]
 
+_FOREIGN = "the store holds what no gateway has written: does something else use its prefix?"
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 _MOST_DENIED = 10_000
 _TOUCH_EVERY = 20.0
 _TASKS_KEPT = b"86400000"  # milliseconds after the newest one of a client was made
@@ -234,7 +236,7 @@ class RedisSessions:
     async def fetch(self, id: str) -> SessionRecord | None:
         """The session, from whichever gateway opened it."""
         found = await self._store.command(b"GET", self._session + id.encode())
-        return None if found is None else SessionRecord(*orjson.loads(found))
+        return None if found is None else _session(found)
 
     async def is_alive(self, id: str) -> bool:
         """Whether some gateway has used it within the idle time."""
@@ -290,7 +292,7 @@ class RedisTasks:
         """The client's tasks there, each with the tools whose calls made it."""
         found = await self._store.command(b"HGETALL", self._key(client_id, upstream))
         pairs = zip(found[::2], found[1::2], strict=True)
-        return {id.decode("utf-8", "surrogatepass"): tuple(orjson.loads(tools)) for id, tools in pairs}
+        return {id.decode("utf-8", "surrogatepass"): _texts(tools) for id, tools in pairs}
 
 
 class RedisPatterns:
@@ -307,10 +309,31 @@ class RedisPatterns:
         arguments = (*numbers, b"%d" % most, _PATTERNS_KEPT, *resources)
         found = await self._store.run(_LEARN, (self._prefix + client_id.encode(),), arguments)
         known = dict(zip(found[::2], found[1::2], strict=True))
-        return Learned(
-            float(known[b"first"]),
-            int(known[b"requests"]),
-            tuple(name[1:].decode("utf-8", "surrogatepass") for name in known if name.startswith(b":")),
-            int(known[b"hours"]),
-            int(known[b"busiest"]),
-        )
+        try:
+            return Learned(
+                float(known[b"first"]),
+                int(known[b"requests"]),
+                tuple(name[1:].decode("utf-8", "surrogatepass") for name in known if name.startswith(b":")),
+                int(known[b"hours"]),
+                int(known[b"busiest"]),
+            )
+        except (ValueError, KeyError):
+            raise StoreUnavailableError(_FOREIGN) from None
+
+
+def _session(data: bytes) -> SessionRecord:
+    """A record as a gateway writes it; its ids go into headers of requests to the upstream."""
+    texts = _texts(data)
+    if len(texts) != len(SessionRecord._fields) or any(_UNPRINTABLE.search(text) for text in texts):
+        raise StoreUnavailableError(_FOREIGN)
+    return SessionRecord(*texts)
+
+
+def _texts(data: bytes) -> tuple[str, ...]:
+    try:
+        found = orjson.loads(data)
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise StoreUnavailableError(_FOREIGN)
+    return tuple(found)

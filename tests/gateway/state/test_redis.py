@@ -16,6 +16,7 @@ from mcpsec.deployment.model import State as StateConfig
 from mcpsec.gateway.state import SessionRecord, StoreUnavailableError, open_state
 from mcpsec.secretrefs import EnvSource, SecretRef
 from mcpsec.signing import ReplayStoreError
+from mcpsec.telemetry.baseline import Learned
 from tests.fixtures.processes import PATIENCE
 from tests.fixtures.stores import Store
 
@@ -213,3 +214,39 @@ async def test_a_question_that_is_withdrawn_is_answered_by_nobody(store: Store) 
         one.sessions.withdraw("a", 7)
         assert await one.sessions.expected("a", 8), "behind it on the same connection"
         assert not await other.sessions.expected("a", 7)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("garbage", "[]", '["alice"]', '{"a":1}', '["alice","files",5,""]', '["alice","files","u","","more"]'),
+        *('["alice","files","u\\r\\nx-user: admin",""]', "null", "\udcff"),
+    ],
+)
+async def test_what_no_gateway_has_written_is_no_session(store: Store, written: str) -> None:
+    """Another tenant of the store, or an attacker in it: least of all may its text become headers."""
+    record = SessionRecord("alice", "files", "u")
+    async with states(store, prefix="edge") as (one, other):
+        await one.sessions.publish("sid", record, 3)
+        assert await other.sessions.fetch("sid") == record
+        store.say_bytes(b"SET", b"edge:s:sid", written.encode("utf-8", "surrogateescape"))
+        with pytest.raises(StoreUnavailableError, match="no gateway has written"):
+            await other.sessions.fetch("sid")
+        await other.sessions.publish("next", record, 3)
+        assert await one.sessions.fetch("next") == record
+
+
+async def test_what_no_gateway_has_written_is_neither_task_nor_pattern(store: Store) -> None:
+    async with states(store, prefix="edge") as (one, other):
+        await one.tasks.add("alice", "files", "t1", ("echo",), 10)
+        assert await other.tasks.fetch("alice", "files") == {"t1": ("echo",)}
+        store.say("HSET", 'edge:t:["alice","files"]', "t2", "garbage")
+        with pytest.raises(StoreUnavailableError, match="no gateway has written"):
+            await other.tasks.fetch("alice", "files")
+        news = Learned(20_000.5, 3, ("files/read",), 1, 2)
+        assert (await one.patterns.merge("alice", news, 10)).requests == 3
+        store.say("HSET", "edge:p:alice", "first", "nan", "requests", "9", ":x", "1")
+        assert (await other.patterns.merge("alice", news, 10)).requests == 12
+        store.say("HSET", "edge:p:alice", "busiest", "7.5")
+        with pytest.raises(StoreUnavailableError):
+            await other.patterns.merge("alice", news, 10)
