@@ -84,7 +84,8 @@ def _check_path(path: Path, role: str, at: KeyPath, report: Report) -> None:
             report.add(at, f"{name}: {error.message.replace('secret file', 'file')}: {path}", error.hint)
     elif role == "file":
         if not path.is_file():
-            report.add(at, f"{name}: there is no file {path}")
+            hint = "mcpsec pin writes it" if at == ("pins", "file") else None
+            report.add(at, f"{name}: there is no file {path}", hint)
         elif not os.access(path, os.R_OK):
             report.add(at, f"{name}: the file {path} can't be read")
 
