@@ -186,6 +186,8 @@ def _replace(
     path: Path, data: bytes, mode: int | None, like: os.stat_result | None = None, *, inherit: bool = False
 ) -> None:
     """The one way in which a file is replaced; what root writes over a file ``like`` stays its owner's."""
+    if not path.name:  # "/" and ".", which have no name to be built beside
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns():x}")
     try:
         write_new(temporary, data, mode, inherit=inherit)

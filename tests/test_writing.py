@@ -132,6 +132,14 @@ def test_a_directory_that_is_not_there_is_named_without_the_scratch_file(tmp_pat
     assert caught.value.path == str(tmp_path / "none" / "report") and "no such file" in caught.value.message
 
 
+@pytest.mark.parametrize("place", ["/", "."])
+def test_a_directory_without_a_name_is_one(place: str) -> None:
+    for write in (write_output, write_atomic):
+        with pytest.raises(ConfigurationError, match="is a directory") as caught:
+            write(Path(place), b"x")
+        assert caught.value.hint == "give a file, not a directory"
+
+
 def test_a_disk_that_refuses_at_the_last_moment_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,12 @@ from mcpsec.errors import Error
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Output", "examples", "out"]
+__all__ = ["Output", "examples", "out", "tame"]
+
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))} | {
+    code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+"""C0 and C1 but for tab and line feed, and what changes the direction of writing."""
 
 
 @dataclass
@@ -58,21 +63,21 @@ class Output:
     def note(self, text: str) -> None:
         """Say something about the run on standard error."""
         if not self.quiet:
-            self._stderr(text)
+            self._stderr(tame(text))
 
     def warn(self, text: str) -> None:
         """Say something on standard error that even ``--quiet`` must not hide."""
-        self._stderr(f"{self._paint('warning', '33')}: {text}")
+        self._stderr(f"{self._paint('warning', '33')}: {tame(text)}")
 
     def event(self, text: str) -> None:
         """Pass on what a running gateway has to say, good or bad; ``--quiet`` must not hide it."""
-        self._stderr(f"gateway: {text}")
+        self._stderr(f"gateway: {tame(text)}")
 
     def error(self, error: Error) -> None:
         """Show an error as what, where and what to do."""
-        self._stderr(f"{self._paint('error', '1;31')}: {error}")
+        self._stderr(f"{self._paint('error', '1;31')}: {tame(str(error))}")
         if error.hint:
-            self._stderr(f"{self._paint('hint', '36')}: {error.hint}")
+            self._stderr(f"{self._paint('hint', '36')}: {tame(error.hint)}")
 
     def _paint(self, word: str, sgr: str) -> str:
         return f"\x1b[{sgr}m{word}\x1b[0m" if self.colored(sys.stderr) else word
@@ -81,6 +86,11 @@ class Output:
     def _stderr(text: str) -> None:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
+
+
+def tame(text: str) -> str:
+    """``text`` without what would move a terminal's cursor or change its colours: a path may be somebody else's."""
+    return text.translate(_CONTROLS)
 
 
 out = Output()

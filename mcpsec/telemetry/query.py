@@ -75,15 +75,17 @@ class Query:
 def parse_time(text: str, now: float | None = None) -> str:
     """``15m``, ``2h``, ``7d`` ago, a date, or a date and time (local when it names no zone), as the log writes times.
 
+    Nothing was logged before 1970: what lies before is that moment.
+
     Raises:
         UsageError: it is none of these.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
     if match:
-        return timestamp((time.time() if now is None else now) - float(match[1]) * _UNITS[match[2]])
+        return timestamp(max(0.0, (time.time() if now is None else now) - float(match[1]) * _UNITS[match[2]]))
     try:
         moment = datetime.fromisoformat(text.strip())
-        return timestamp(moment.astimezone(UTC).timestamp())
+        return timestamp(max(0.0, moment.astimezone(UTC).timestamp()))
     except (OverflowError, ValueError):
         raise UsageError(
             f"{text!r} is no time", hint="write 15m, 2h or 7d (ago), 2026-11-23, or 2026-11-23T08:00:00Z"

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mcpsec.errors import ConfigurationError
+from mcpsec.errors import ConfigurationError, advice
 from mcpsec.telemetry.chain import GENESIS, MAX_LINE, SIGNED_KINDS, Damage, Line, parse
 from mcpsec.telemetry.head import head_path
 from mcpsec.telemetry.keys import PublicKey, key_paths
@@ -132,7 +132,11 @@ def _wanted(
     if checkpoint is not None:
         try:
             line = parse(checkpoint.read_bytes().strip())
-        except (OSError, Damage) as error:
+        except OSError as error:
+            raise ConfigurationError(
+                f"the checkpoint can't be read: {error.strerror}", path=checkpoint, hint=advice(error)
+            ) from None
+        except Damage as error:
             raise ConfigurationError(f"this is not an exported checkpoint: {error}", path=checkpoint) from None
         if not line.signature_is_good(key):
             result.findings.append(Finding(checkpoint, None, "the exported checkpoint is not signed by the log's key"))

@@ -76,6 +76,8 @@ def test_a_cut_tail_shows_with_an_exported_head(run: Run, log: Path, tmp_path: P
     assert run("verify", log)[0] == 0
     assert run("verify", log, "--expect", out.strip())[0] == 1
     assert run("verify", log, "--checkpoint", exported)[0] == 1
+    code, _, err = run("verify", log, "--checkpoint", tmp_path / "none")
+    assert code == 2 and "the checkpoint can't be read: No such file or directory\nhint: check the path" in err
 
 
 def test_what_cannot_be_verified_is_a_usage_error(run: Run, log: Path, tmp_path: Path) -> None:

@@ -169,6 +169,18 @@ def test_an_error_says_what_where_and_what_to_do(
     assert capsys.readouterr().err == "error: mcpsec.toml:7: no such key\nhint: did you mean listen?\n"
 
 
+def test_no_path_moves_the_cursor_of_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    name = "a\x1b[2J\x9b31m\r\u202eb grüße 日本"
+    error = ConfigurationError("no such key", path=name, hint=f"see {name}")
+    assert main(["config", "check", "-c", str(tmp_path / name)]) == 2
+    run_raising(error, monkeypatch, ["config"])
+    said = "".join(capsys.readouterr())
+    assert said.count("a\\x1b[2J\\x9b31m\\x0d\\u202eb grüße 日本") == 3
+    assert all(letter.isprintable() or letter == "\n" for letter in said)
+
+
 def test_a_defect_becomes_a_report_without_values(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -81,10 +81,22 @@ def test_a_file_that_is_no_log_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("15m", NOON - 900), ("2h", NOON - 7200), ("7d", NOON - 7 * 86400), ("2026-11-22T12:00:00Z", NOON)],
+    [
+        ("15m", NOON - 900),
+        ("2h", NOON - 7200),
+        ("7d", NOON - 7 * 86400),
+        ("2026-11-22T12:00:00Z", NOON),
+        ("999999999999d", 0),
+        (f"{'9' * 400}w", 0),
+        ("0999-01-01", 0),
+    ],
 )
 def test_times(text: str, seconds: float) -> None:
     assert parse_time(text, NOON)[:19] == time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+def test_moments_sort_as_texts_do() -> None:
+    assert parse_time("0999-01-01", NOON) <= parse_time("99999999d", NOON) < parse_time("1d", NOON)
 
 
 def test_what_is_no_time_is_refused() -> None:
