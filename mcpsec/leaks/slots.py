@@ -71,6 +71,10 @@ _SAYS_WHAT = expression(r"(?i)key|token|secret|pass|auth|cred|public|publish|cer
 _HEX_KEY = expression(r"(?:[0-9a-f]{32}|[0-9a-f]{48}|[0-9a-f]{64})$")
 """Keys as services write them in hexadecimal; forty digits are a commit."""
 _FENCE = expression(rb"(?m)^[ \t>]*```[^\n]*\n([\s\S]*?)^[ \t>]*```")
+_KEY_NAME = expression(r"SK[0-9a-f]{32}$")
+_SECRET_HALF = expression(rb"(?i)twilio[\w.-]{0,20}secret[\w.-]{0,8}[\"']?\s{0,4}[:=,]\s{0,4}[\"']?$")
+"""A Twilio key's name, and the slot of its secret (https://www.twilio.com/docs/iam/api-keys)."""
+LONGEST_NAME = 64
 _PREFIXED = expression(r"[A-Za-z]{1,8}[-_](?P<rest>\w{3,32}$)")
 """What is left of ``sk-1234`` behind what may be a provider's prefix."""
 _SAMPLE = expression(r"(?i)secret|token|password|passwd|api[-_]?key|apikey|\bkey\b|[-_]key|value|string|credential")
@@ -103,7 +107,15 @@ def judged(book: Rulebook, data: bytes, path: str | None, matches: list[Match]) 
             if not any(_concerns(match, *stretch) for stretch in quiet)
             or not (match.rule.detector or match.rule.check == "strong" or _is_sample(match.value))
         ]
+        return [match for match in matches + found if not _names_only(data, match, quiet)]
     return matches + found
+
+
+def _names_only(data: bytes, match: Match, quiet: list[tuple[int, int]]) -> bool:
+    """True for the name of a key whose secret the configuration only refers to: it opens nothing by itself."""
+    if not _KEY_NAME.match(match.value):
+        return False
+    return any(_SECRET_HALF.search(data, max(0, begin - LONGEST_NAME), begin) for begin, _ in quiet)
 
 
 def _concerns(match: Match, begin: int, end: int) -> bool:

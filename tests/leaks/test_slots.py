@@ -57,3 +57,12 @@ def test_jsonc_fragment_toml_yaml_and_readme():
     for name, text in texts.items():
         found = scan_bytes(text.encode(), path=name)
         assert [text.encode()[f.start : f.end].decode() for f in found] == [OPAQUE], name
+
+
+def test_the_name_of_a_key_counts_with_its_secret():
+    """A Twilio key's SID opens nothing while its secret is kept elsewhere."""
+    sid, secret = "SK" + "c59c69b6e8c9dab7" + "23423c7b1a4eafd5", "q7Vb2kXw9TnR4mZc" + "L8sDfJ3hPyG6aUeQ"
+    text = '{"mcpServers": {"sms": {"command": "npx", "env": {"TWILIO_API_KEY": "%s", "TWILIO_API_SECRET": "%s"}}}}'
+    for kept in ("${TWILIO_API_SECRET}", "<your-api-secret>"):
+        assert scan_bytes((text % (sid, kept)).encode(), path="mcp.json") == []
+    assert len(scan_bytes((text % (sid, secret)).encode(), path="mcp.json")) == 2
