@@ -17,6 +17,7 @@ import re2
 from mcpsec.leaks import clean
 from mcpsec.leaks.redaction import holds_secret
 from mcpsec.protocol import codes
+from mcpsec.protocol.exact import exact_bytes
 from mcpsec.protocol.jsonrpc import has_doubled_members
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class AnswerCleaner:
             return changed
         if changed or data is None:
             try:
-                data = orjson.dumps(frame)
+                data = exact_bytes(frame)
             except orjson.JSONEncodeError:  # deeper than anything that is passed on
                 return changed
         if self.is_clean(frame, data):

@@ -17,6 +17,7 @@ from mcpsec.gateway.upstreams.backlog import Backlog
 from mcpsec.gateway.upstreams.deadlines import Deadlines
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.known_answers import AnswerHead
+from mcpsec.protocol.exact import exact_bytes, exact_value
 from mcpsec.protocol.jsonrpc import encode_notification, request_error, same_id
 from mcpsec.protocol.stdio import Oversize
 
@@ -141,7 +142,7 @@ class DirectCall(Call):
             waiting.set_result(Unfinished(self))
         else:
             try:
-                waiting.set_known(_JSON, orjson.dumps(frame))
+                waiting.set_known(_JSON, exact_bytes(frame))
             except Exception as error:  # the lines behind this one are answers to others
                 told = {"message": "an answer could not be handed over", "exception": error}
                 asyncio.get_running_loop().call_exception_handler(told)
@@ -300,7 +301,7 @@ class Channel:
             self.fail_all(UpstreamFault("the server sent a message larger than the limit"))
             return
         try:
-            frame = orjson.loads(line)
+            frame = exact_value(line)
         except orjson.JSONDecodeError:
             return
         if not isinstance(frame, dict) or frame.get("jsonrpc") != "2.0":
@@ -412,7 +413,7 @@ def _as_int(value: object) -> object:
 
 def _is_writable(frame: Frame) -> bool:
     try:
-        orjson.dumps(frame)
+        exact_bytes(frame)
     except orjson.JSONEncodeError:
         return False
     return True

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import orjson
-
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer, json_answer
 from mcpsec.gateway.upstreams.base import unavailable, upstream_timeout
 from mcpsec.gateway.upstreams.http_client import UpstreamFault
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import Era
+from mcpsec.protocol.exact import exact_bytes
 from mcpsec.protocol.jsonrpc import request_error
 from mcpsec.protocol.sse import encode_event
 
@@ -63,7 +62,7 @@ class Replies:
             if "method" not in frame:
                 channel.end(call)
                 settled = True
-                return json_answer(_status(exchange, frame), orjson.dumps(frame))
+                return json_answer(_status(exchange, frame), exact_bytes(frame))
             settled = True
             parts = self._stream(exchange, channel, call, frame)
             return StreamAnswer(200, list(_SSE_HEADERS), parts, call.long_lived)
@@ -82,7 +81,7 @@ class Replies:
     def alone(self, exchange: Exchange, frame: Frame) -> Answer:
         """The same for an answer that has come alone, and for which nobody waits in a task."""
         self.guard.check(exchange, frame)  # of what answers a call all may pass, in parts or changed
-        return json_answer(_status(exchange, frame), orjson.dumps(frame))
+        return json_answer(_status(exchange, frame), exact_bytes(frame))
 
     def _let_go(self, exchange: Exchange, channel: Channel, call: Call) -> None:
         """The caller has gone: a closed stream cancels in the 2026 era, and only there (patterns/cancellation)."""
@@ -105,7 +104,7 @@ class Replies:
         settled = False
         try:
             while True:
-                yield encode_event(orjson.dumps(frame))
+                yield encode_event(exact_bytes(frame))
                 if "method" not in frame:
                     break
                 while True:
@@ -158,7 +157,7 @@ class Replies:
                     yield b": ping\n\n"
                     continue
                 if self.guard.check(exchange, frame)[0]:
-                    yield encode_event(orjson.dumps(frame))
+                    yield encode_event(exact_bytes(frame))
                 else:
                     channel.refuse_server_request(frame.get("id"))
         except UpstreamFault:

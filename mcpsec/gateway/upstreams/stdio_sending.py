@@ -5,11 +5,10 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from mcpsec.gateway.upstreams.base import unavailable, upstream_timeout
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.sending import Outcome, Sender
+from mcpsec.protocol.exact import exact_value
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -60,7 +59,7 @@ class StdioSender(Sender):
             return unavailable("upstream-unavailable", got.reason)
         if got.stream is not None:
             return self._more(exchange, got.stream)
-        return self._replies.alone(exchange, orjson.loads(got.body))
+        return self._replies.alone(exchange, exact_value(got.body))
 
     async def _more(self, exchange: Exchange, direct: DirectCall) -> Outcome:
         """What comes of a call whose answer did not come first."""

@@ -153,6 +153,10 @@ def cancelled(id: Any) -> None:
     answer(id, json.dumps(CANCELLED))
 
 
+def large(id: Any) -> None:
+    answer(id, "large", structuredContent={"balance": 10**30, "least": -(2**63) - 1})
+
+
 LATE: list[Any] = []
 CANCELLED: list[str] = []
 HELD: list[tuple[Any, str]] = []
@@ -185,6 +189,7 @@ TOOLS: dict[str, Callable[[Any], None]] = {
     for tool in (
         pid, slow, flood_stderr, not_json, huge_line, endless_line, twice, strangers, bad_tokens, bad_members, deep,
         odd_result, odd_error, neither, die, mute, die_speaking, progress, progress_only, asks, refuses, late, cancelled,
+        large,
     )
 }  # fmt: skip
 

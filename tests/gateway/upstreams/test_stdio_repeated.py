@@ -52,6 +52,15 @@ def test_noise_costs_a_repeated_call_nothing(running: Gateway, what: str) -> Non
         assert repeat(client) == before, "the child was lost on the way"
 
 
+def test_integers_of_any_size_come_as_the_child_wrote_them(running: Gateway) -> None:
+    wanted = {"balance": 10**30, "least": -(2**63) - 1}
+    with RawClient(running) as client:
+        assert client.post(call("large")).json["result"]["structuredContent"] == wanted, "a first call"
+        repeat(client)
+        for _ in range(3):
+            assert client.post(do("large")).json["result"]["structuredContent"] == wanted
+
+
 def misbehave(client: RawClient, what: str) -> Response:
     response = client.post(do(what, id="own"))
     assert b"poison" not in response.body
