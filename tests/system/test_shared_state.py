@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mcpsec.signing import SignedMessage
-from tests.fixtures.deployments import Deployment
+from tests.fixtures.deployments import EVERYTHING, OTHER, Deployment
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.processes import wait_until
 from tests.fixtures.raw import RawClient, Response, call
@@ -84,6 +84,32 @@ def test_a_session_goes_on_at_another_gateway(
         assert client.read().status in {200, 204}
     for gateway_ in (one, other):
         assert post(gateway_, rpc("tools/list"), session).status == 404
+
+
+def test_a_session_of_one_client_is_nobody_elses_at_another_gateway(
+    deployment: Any, gateway: Any, http_server: HttpServer, store: Store
+) -> None:
+    """Neither its calls, nor its stream, nor its end; to its own client it goes on."""
+    made = deployment({"fixture": {"url": http_server.url}}, state={"url": store.url, "timeout": "20s"})
+    made.document["clients"].append({"id": "other", "certificate": {"san": OTHER}, **EVERYTHING})
+    made.write()
+    one, two = pair(made, gateway)
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    session: dict[str, str | None] = {
+        "Mcp-Session-Id": post(one, rpc("initialize", hello)).headers["mcp-session-id"],
+        "MCP-Protocol-Version": "2025-11-25",
+    }
+    assert post(one, rpc("notifications/initialized", id=None), session).status == 202
+    for place in (two, one):
+        with RawClient(place, made.other) as thief:
+            assert thief.post(rpc("tools/list"), session).status == 404
+            for method in ("GET", "DELETE"):
+                head = (
+                    f"{method} /mcp HTTP/1.1\r\nHost: {thief.host}\r\nMcp-Session-Id: {session['Mcp-Session-Id']}\r\n"
+                )
+                thief.send(f"{head}MCP-Protocol-Version: 2025-11-25\r\nAccept: text/event-stream\r\n\r\n".encode())
+                assert thief.read().status == 404
+        assert post(place, rpc("tools/list"), session).status == 200
 
 
 def test_a_rate_is_counted_across_gateways(
