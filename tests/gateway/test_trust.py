@@ -211,6 +211,51 @@ def test_a_new_server_certificate_costs_no_request(site: Site) -> None:
     assert old != serial
 
 
+def test_files_that_are_swapped_by_one_link(site: Site) -> None:
+    """As Kubernetes mounts secrets: every file is a link through ``..data``, which comes to stand for another directory."""
+
+    def stand_for(directory: Path) -> None:
+        link = site.files / "..new"
+        link.symlink_to(directory.name)
+        link.replace(site.files / "..data")
+
+    def version(name: str) -> tuple[Path, int]:
+        made = site.files / name
+        made.mkdir()
+        issued = site.pki.issue("gateway", Purpose.SERVER, LOOPBACK, replace=True)
+        assert issued.key is not None
+        for file in names:
+            content = {"server.pem": issued.chain, "server.key": issued.key}.get(file, site.file(file)).read_bytes()
+            (made / file).touch(mode=0o600)
+            (made / file).write_bytes(content)
+        return made, x509.load_pem_x509_certificate(issued.certificate.read_bytes()).serial_number
+
+    names = ["server.pem", "server.key", "client-ca.pem", "client.crl"]
+    first, serial = version("..first")
+    stand_for(first)
+    for file in names:
+        link = site.files / f".{file}.new"
+        link.symlink_to(f"..data/{file}")
+        link.replace(site.files / file)
+
+    def served(serial: int) -> bool:
+        return served_serial(site, site.bob) == serial
+
+    wait_until(lambda: served(serial), "the first")
+    second, renewed = version("..second")
+    stand_for(second)
+    wait_until(lambda: served(renewed), "the second")
+    broken, _ = version("..broken")
+    (broken / "server.key").write_bytes((first / "server.key").read_bytes())
+    refusals = site.refusals()
+    stand_for(broken)
+    wait_until(lambda: site.refusals() > refusals, "the warning about another's key")
+    assert served(renewed) and not is_refused(site, site.bob)
+    third, last = version("..third")
+    stand_for(third)
+    wait_until(lambda: served(last), "the third")
+
+
 def served_serial(site: Site, identity: Identity) -> int:
     with RawClient(site.running, identity) as client:
         der = client.socket.getpeercert(binary_form=True)
