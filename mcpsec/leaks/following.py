@@ -8,6 +8,8 @@ from time import sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from mcpsec.leaks.options import Request
     from mcpsec.leaks.runner import Result, Scanner
 
@@ -25,11 +27,11 @@ def follow(request: Request, scanner: Scanner) -> Result:
         raise UsageError("--follow needs exactly one file")
     path = request.paths[0]
     try:
-        position, inode = os.stat(path).st_size, os.stat(path).st_ino  # noqa: PTH116
+        with open(path, "rb") as stream:  # noqa: PTH123
+            inode = os.fstat(stream.fileno()).st_ino
+            position, lines = _read_so_far(stream)
     except OSError as error:
         raise UsageError(f"can't follow {path}: {error.strerror}") from error
-    with open(path, "rb") as stream:  # noqa: PTH123
-        lines = sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(CHUNK), b""))
     rest = b""
     try:
         while True:
@@ -37,6 +39,15 @@ def follow(request: Request, scanner: Scanner) -> Result:
             sleep(PAUSE)
     except KeyboardInterrupt:
         return scanner.result
+
+
+def _read_so_far(stream: BinaryIO) -> tuple[int, int]:
+    """How many bytes and lines there are now; both of what was read, as the log may grow meanwhile."""
+    size = lines = 0
+    while chunk := stream.read(CHUNK):
+        size += len(chunk)
+        lines += chunk.count(b"\n")
+    return size, lines
 
 
 def _step(

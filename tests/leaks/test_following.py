@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mcpsec.leaks.following import _read_so_far
 from tests.fixtures.processes import wait_until
 
 from .samples import ENV, OPAQUE, PASSWORD
@@ -67,6 +69,23 @@ def test_only_what_comes_is_reported_once_and_masked(follower: Follower) -> None
     assert follower.process.wait(60) == 1
     assert PASSWORD not in follower.text() and OPAQUE not in follower.text()
     assert "Traceback" not in follower.text()
+
+
+def test_a_line_that_comes_while_the_lines_are_counted_is_counted_once(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text("one\n")
+
+    class Growing(io.BytesIO):
+        """A log to which a line comes when it has been read to its end, and is read on."""
+
+        def read(self, size: int | None = -1) -> bytes:
+            chunk = super().read(size)
+            if chunk == b"one\n":
+                self.write(b"two\n")
+                self.seek(-4, io.SEEK_CUR)
+            return chunk
+
+    assert _read_so_far(Growing(log.read_bytes())) == (8, 2)
 
 
 def test_a_rotated_log_is_read_from_its_start(follower: Follower) -> None:
