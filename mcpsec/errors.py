@@ -27,7 +27,6 @@ __all__ = [
     "RefusedError",
     "SecretError",
     "UsageError",
-    "advice",
 ]
 
 

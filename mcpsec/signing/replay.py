@@ -56,17 +56,11 @@ class MemoryReplayStore:
     _FORGET_PER_CLAIM = 64
     _MOST_KEYS = 65_000
 
-    def __init__(
-        self,
-        capacity: int = 2_000_000,
-        *,
-        clock: Callable[[], float] = time.time,
-        steady: Callable[[], float] | None = None,
-    ) -> None:
+    def __init__(self, capacity: int = 2_000_000, *, clock: Callable[[], float] = time.time) -> None:
         self._capacity = capacity
         self._per_key = max(1, capacity // 2)
         self._clock = clock
-        self._steady = steady or (time.monotonic if clock is time.time else clock)
+        self._steady: Callable[[], float] = time.monotonic if clock is time.time else clock
         self._lock = threading.Lock()
         self._seen: set[int] = set()
         self._seconds: dict[int, _Second] = {}
