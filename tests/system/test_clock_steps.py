@@ -98,7 +98,7 @@ def test_a_recorded_request_is_not_served_when_the_clock_is_set_back(place: Any)
     assert post(running, recorded) == 200
     assert post(running, recorded) == 401
     forget()
-    clock.set(-int(time.time() - began) - 1)
+    clock.set(-int(time.time() - began) - 20)  # it is of the near future now: with patience for a busy machine
     assert post(running, recorded) == 503
     told = wait_until(
         lambda: [each for each in running.deployment.events() if each.get("rule") == "store-unavailable"], "its event"
