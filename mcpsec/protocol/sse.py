@@ -1,7 +1,8 @@
 """Server-sent events (WHATWG HTML, section 9.2): a parser that keeps each event's exact bytes, and an encoder.
 
 A relay forwards ``raw`` and reads ``data``. Nothing of the stream is lost between events: the ``raw`` of all events in
-a row is the stream, so comments, ``retry`` and unknown fields pass as they came.
+a row is the stream, with comments, ``retry`` and unknown fields as they came; ``without_remarks`` leaves out what is
+nobody's.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 from mcpsec.protocol.codes import ANSWER_UNUSABLE, http_status
 from mcpsec.protocol.jsonrpc import ProtocolError
 
-__all__ = ["SseEvent", "SseParser", "encode_event", "replaced"]
+__all__ = ["SseEvent", "SseParser", "encode_event", "replaced", "without_remarks"]
 
 _LINE_END = re.compile(rb"[\r\n]")
 _BLANK = re.compile(rb"[\r\n]+")
@@ -126,6 +127,31 @@ def encode_event(payload: bytes, event_id: str | None = None) -> bytes:
     lines = b"\r\ndata: ".join(_LINE_END.split(payload)) if _LINE_END.search(payload) else payload
     ident = b"" if event_id is None else b"id: " + event_id.encode() + b"\r\n"
     return b"event: message\r\n" + ident + b"data: " + lines + b"\r\n\r\n"
+
+
+def without_remarks(event: SseEvent) -> bytes:
+    """The event's bytes without what no MCP client reads: comments, unknown fields, names of other events.
+
+    What is only a remark stays one, so that it goes on to keep its connection alive.
+    """
+    lines = [line for line in event.raw.removeprefix(_BOM).splitlines() if line]
+    kept = [line for line in lines if _is_read(event, line)]
+    if len(kept) == len(lines):
+        return event.raw
+    if event.event != "message":
+        kept.append(b"event: other")
+    return b"".join(line + b"\n" for line in kept or [b":"]) + b"\n"
+
+
+def _is_read(event: SseEvent, line: bytes) -> bool:
+    name, _, value = line.partition(b":")
+    if name == b"data":
+        return True
+    if name == b"event":
+        return value.strip() == b"message"
+    if name == b"id":  # the last one counts
+        return bool(event.id) or not value
+    return name == b"retry" and value.removeprefix(b" ").isdigit() and len(value) < 10
 
 
 def replaced(raw: bytes, *, data: bytes | None = None, id: str | None = None) -> bytes:

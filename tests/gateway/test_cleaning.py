@@ -17,6 +17,7 @@ import pytest
 from mcpsec.gateway.cleaning import AnswerCleaner
 from mcpsec.gateway.guarding import guard_events
 from mcpsec.gateway.message import Exchange, Peer, Request
+from mcpsec.protocol.jsonrpc import parse
 from mcpsec.telemetry.events import event_schema
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.raw import MODERN_META, RawClient, Response, call
@@ -89,6 +90,21 @@ def test_a_secret_is_taken_out_wherever_it_stands(frame: dict[str, Any]) -> None
     assert PASSWORD not in shown
     assert "[REDACTED" in shown
     assert frame.keys() == before.keys(), "only texts change"
+
+
+@pytest.mark.parametrize("secrets", ["redact", "block"])
+def test_an_id_that_is_not_the_clients_own_hides_nothing(secrets: str) -> None:
+    """An error of HTTP itself may have any id, and a server chooses those of its own requests."""
+    for frame in (
+        {"jsonrpc": "2.0", "id": TOKEN, "error": {"code": -1, "message": "no"}},
+        {"jsonrpc": "2.0", "id": f"for {TOKEN}", "method": "roots/list"},
+    ):
+        assert TOKEN not in cleaned(frame, secrets=secrets)
+    own = exchange()
+    own.message = parse(call("echo", id=TOKEN))
+    frame = {**result("fine"), "id": TOKEN}
+    AnswerCleaner(secrets, "hide").clean(own, frame, orjson.dumps(frame))
+    assert frame == {**result("fine"), "id": TOKEN}, "a client that chose it knows it"
 
 
 def test_escapes_hide_nothing() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpsec.protocol import ProtocolError, SseEvent, SseParser, encode_event
-from mcpsec.protocol.sse import replaced
+from mcpsec.protocol.sse import replaced, without_remarks
 
 
 def read(stream: bytes, cuts: list[int] | None = None, limit: int = 10_000) -> tuple[list[SseEvent], bytes]:
@@ -155,3 +155,32 @@ def test_an_event_with_another_payload_or_id_keeps_its_other_lines(end: str) -> 
     ((only_id,), _), ((only_data,), _) = read(replaced(raw, id="sealed")), read(replaced(raw, data=b"{}"))
     assert (only_id.data, only_id.id) == (b"secret\n\nmore", "sealed")
     assert (only_data.data, only_data.id) == (b"{}", "upstream-7")
+
+
+@pytest.mark.parametrize(
+    ("raw", "left"),
+    [
+        (b"event: message\ndata: {}\n\n", b"event: message\ndata: {}\n\n"),
+        (b"id: 7\nretry: 100\ndata: a\ndata\ndata: b\n\n", b"id: 7\nretry: 100\ndata: a\ndata\ndata: b\n\n"),
+        (b"\r\n", b"\r\n"),
+        (b"id:\ndata: {}\n\n", b"id:\ndata: {}\n\n"),
+        (b": words\n\n", b":\n\n"),
+        (b": words\r: more\r\r", b":\n\n"),
+        (b": words\ndata: {}\n\n", b"data: {}\n\n"),
+        (b"\xef\xbb\xbf: words\ndata: {}\n\n", b"data: {}\n\n"),
+        (b"data: {}\nunknown: words\n\n", b"data: {}\n\n"),
+        (b"words\ndata: {}\n\n", b"data: {}\n\n"),
+        (b"Data: words\ndata: {}\n\n", b"data: {}\n\n"),
+        (b"event: words\ndata: {}\n\n", b"data: {}\nevent: other\n\n"),
+        (b"event: words\nevent: message\ndata: {}\n\n", b"event: message\ndata: {}\n\n"),
+        (b"id: words\x00\ndata: {}\n\n", b"data: {}\n\n"),
+        (b"id: words\nid:\ndata: {}\n\n", b"id:\ndata: {}\n\n"),
+        (b"retry: words\nretry: 1\ndata: {}\n\n", b"retry: 1\ndata: {}\n\n"),
+    ],
+)
+def test_words_that_nobody_reads_are_left_out(raw: bytes, left: bytes) -> None:
+    (event,), rest = read(raw)
+    assert (without_remarks(event), rest) == (left, b"")
+    ((again,), _) = read(left)
+    assert (again.data, again.id, again.retry) == (event.data, event.id, event.retry)
+    assert (again.event == "message") == (event.event == "message")

@@ -12,7 +12,7 @@ from mcpsec.gateway.upstreams.base import unavailable, upstream_timeout
 from mcpsec.gateway.upstreams.http_client import UpstreamFault
 from mcpsec.protocol import codes
 from mcpsec.protocol.jsonrpc import Kind, ProtocolError, request_error
-from mcpsec.protocol.sse import SseEvent, SseParser, encode_event, replaced
+from mcpsec.protocol.sse import SseEvent, SseParser, encode_event, replaced, without_remarks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -125,12 +125,12 @@ class EventRelay:
         return out
 
     def _sealed(self, exchange: Exchange, events: list[SseEvent]) -> Iterator[SseEvent]:
-        """The events, under ids that only this client can come back with."""
+        """The events, under ids that only this client can come back with, and with no words that nobody looks at."""
         for event in events:
+            raw = without_remarks(event)
             if event.id:
-                yield event._replace(raw=replaced(event.raw, id=self._guard.seal.seal_event(exchange, event.id)))
-            else:
-                yield event
+                raw = replaced(raw, id=self._guard.seal.seal_event(exchange, event.id))
+            yield event if raw is event.raw else event._replace(raw=raw)
 
     def _inspect_event(
         self, exchange: Exchange, session: Session | None, stream: BodyStream, event: SseEvent

@@ -231,3 +231,17 @@ def rewrite(running: Gateway) -> None:
     before = reloads()
     running.deployment.write()
     wait_until(lambda: reloads() > before, "the deployment to be read again")
+
+
+@pytest.mark.parametrize("session", [b"", b"upstream-1"])
+def test_what_no_client_reads_of_a_stream_is_left_out(running: Gateway, server: LegacyServer, session: bytes) -> None:
+    server.session = session
+    token = b"ghp_" + b"wWPw5k4aXcaT4fNP0UcnZwJUVFk6LO2bVxWr"
+    news = b'data: {"jsonrpc":"2.0","method":"notifications/tools/list_changed"}\n\n'
+    for words in (b": %b\n\n", b": %b\n" + news, b"note: %b\n" + news, b"id: %b\0\n" + news, b"event: %b\n" + news):
+        server.said = chunk(words % token + news)
+        with RawClient(running) as client:
+            answer = client.post(CALL, open_session(client))
+        assert token not in answer.body, words
+        assert b"list_changed" in answer.body
+        assert answer.json["result"] == found("own")
