@@ -267,12 +267,14 @@ def is_filler(text: str) -> bool:
     words = [w for w in _SPLIT.split(text) if w]
     named = [w for w in words if w.lower() in PLACEHOLDER_WORDS]
     if named:
-        whole = frozenset(_SEPARATED.split(text))
+        whole = frozenset(part.strip("0123456789") for part in _SEPARATED.split(text))
         shortest = SURE_WORD if len(text) >= 16 and is_jumbled(text) else 3
         named = [w for w in named if len(w) >= shortest or w in whole]
     if not named or (digits_share(text) >= MANY_DIGITS and wordiness(text) < 0.3 and all(len(w) <= 2 for w in named)):
         return False
-    if sum(map(len, named)) * 4 >= sum(map(len, words)) and (len(text) < 20 or digits_share(text) < 0.2):
+    if sum(map(len, named)) * 4 >= sum(len(w) for w in words if not w.isdigit()) and (
+        len(text) < 20 or digits_share(text) < 0.2
+    ):
         return True
     return wordiness(text) > 0.5 and digits_share(text) < 0.3
 

@@ -93,6 +93,7 @@ def test_chance_spells_short_words(drawn):
         "exampleTokenFooBarBaz1",
         "yourSecretTokenFooBarHere",
         "test_FooBarBaz_key",
+        "XXX4-HMAC-SHA256",
     ],
 )
 def test_words_that_were_meant_are_placeholders(said):
