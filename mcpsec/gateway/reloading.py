@@ -93,7 +93,7 @@ async def _use(gateway: Gateway, wanted: Deployment) -> None:
     tokens = resource_server(wanted, say=gateway._say, record=gateway._recorder.event, reveal=secrets.reveal)
     certificates, trust = certificates_wanted(wanted), gateway._trust
     if wanted.server.tls != running.server.tls or certificates != certificates_wanted(running):
-        trust = TrustFiles(wanted.server.tls, certificates=certificates)
+        trust = TrustFiles(wanted.server.tls, certificates=certificates, before=trust)
     kept = {
         name
         for name, each in wanted.upstreams.items()
@@ -136,12 +136,20 @@ async def _use(gateway: Gateway, wanted: Deployment) -> None:
     renew_shared(gateway)
     gateway._observers.use_channels(channels)
     _use_limits(gateway, wanted.server.limits)
-    gateway._registries[0].identify_again(gateway._directory.identify, require_client=certificates == "required")
-    gateway._chain.streams.end_where(no_longer_known(gateway._directory))
+    _look_again(gateway, before["_trust"], require_client=certificates == "required")
     gateway._watch_lifetimes()
     _let_go(gateway, gone, old, wanted.server.limits.drain_timeout)
     if old_tokens is not None:
         await old_tokens.close()
+
+
+def _look_again(gateway: Gateway, former: TrustFiles, *, require_client: bool) -> None:
+    """At every peer that is connected: by the clients and the TLS files that are in use now."""
+    registry = gateway._registries[0]
+    registry.identify_again(gateway._directory.identify, require_client=require_client)
+    if gateway._trust is not former:
+        registry.abort_where(gateway._trust.replacing(former))
+    gateway._chain.streams.end_where(no_longer_known(gateway._directory))
 
 
 def _use_limits(gateway: Gateway, limits: Limits) -> None:

@@ -40,16 +40,22 @@ def _stamp(path: Path | None) -> _Stamp | None:
 
 
 class TrustFiles:
-    """The current TLS context and how to tell whether a peer is still welcome."""
+    """The current TLS context and how to tell whether a peer is still welcome.
 
-    def __init__(self, tls: Tls, *, certificates: ClientCertificates) -> None:
+    ``before`` are those in whose place they are put: no revocation list may be older than theirs.
+    """
+
+    def __init__(self, tls: Tls, *, certificates: ClientCertificates, before: TrustFiles | None = None) -> None:
         self._tls = tls
         self._wanted = certificates
         self._paths = (tls.certificate, tls.key, tls.client_ca, tls.crl)
         self._stamps = self._read_stamps()
         self.context: ssl.SSLContext = server_context(tls, certificates=certificates)
         self._authorities = self._read_authorities()
-        self.revocation_list = self._read_crl()
+        self.revocation_list: CrlFile | None = None if before is None else before.revocation_list
+        crl = self._read_crl()
+        self._refuse_older(crl)
+        self.revocation_list = crl
         self._own_life = self._read_own_life()
 
     def usable(self, now: datetime | None = None) -> bool:
@@ -98,8 +104,16 @@ class TrustFiles:
         removed = self._authorities - authorities
         # Only now, when all files are known to be usable, does anything change.
         self.context, self._authorities, self.revocation_list, self._own_life = context, authorities, crl, own_life
+        return self._test(removed)
+
+    def replacing(self, former: TrustFiles) -> Callable[[Peer], bool]:
+        """The test for peers that were let in by those whose place these take, and must go."""
+        return self._test(former._authorities - self._authorities)
+
+    def _test(self, removed: frozenset[x509.Certificate]) -> Callable[[Peer], bool]:
         if self._wanted == "none":
             return lambda _peer: False
+        crl, authorities = self.revocation_list, self._authorities
 
         def unwelcome(peer: Peer) -> bool:
             if peer.der is None:

@@ -121,7 +121,7 @@ def _url(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
     strength = password_strength(plain)
     if strength is None or _PORT.match(plain):
         return
-    if is_hosted(host):
+    if is_hosted(host) and not spells_its_name(plain):
         strength = max(strength, MEDIUM)  # somebody's own server, whose password is its user's name or a word
     elif plain.lower() == user.lower():
         return

@@ -107,14 +107,13 @@ def judged(book: Rulebook, data: bytes, path: str | None, matches: list[Match]) 
             if not any(_concerns(match, *stretch) for stretch in quiet)
             or not (match.rule.detector or match.rule.check == "strong" or _is_sample(match.value))
         ]
-        return [match for match in matches + found if not _names_only(data, match, quiet)]
+        if _refers_to_secret(data, quiet):
+            return [match for match in matches + found if not _KEY_NAME.match(match.value)]
     return matches + found
 
 
-def _names_only(data: bytes, match: Match, quiet: list[tuple[int, int]]) -> bool:
-    """True for the name of a key whose secret the configuration only refers to: it opens nothing by itself."""
-    if not _KEY_NAME.match(match.value):
-        return False
+def _refers_to_secret(data: bytes, quiet: list[tuple[int, int]]) -> bool:
+    """True when the secret of a key is kept elsewhere: the key's name opens nothing by itself."""
     return any(_SECRET_HALF.search(data, max(0, begin - LONGEST_NAME), begin) for begin, _ in quiet)
 
 

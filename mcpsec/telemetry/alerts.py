@@ -317,7 +317,7 @@ class AlertEngine:
         self.raise_alert("pin-changed", "critical", name, f"the definition of {name} is not the pinned one", record)
 
     def _handshake(self, record: Mapping[str, Any]) -> None:
-        days, certificate = record.get("certificate_days_left"), str(record.get("certificate"))
+        days, certificate = record.get("certificate_days_left"), str(record.get("certificate") or "")
         if isinstance(days, int | float):
             name = f"of client {record.get('client') or record.get('certificate_name') or certificate}"
             self._certificate_days(name, days, record, certificate)

@@ -24,7 +24,7 @@ from tests.gateway.upstreams.test_sessions_http import CALL, LegacyServer, event
 
 READ_AGAIN = r".*the deployment was read again: in use now"
 CUT = r".*in use now, \d+ open connections cut"
-LIFE = 6.0
+LIFE = 10.0
 NEWS = event({"method": "notifications/message", "params": {"level": "info", "data": "news"}})
 KINDS = ["listening", "call"]
 

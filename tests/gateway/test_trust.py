@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcpsec.certs import Issued, Pki, Purpose
 from mcpsec.deployment import load
+from mcpsec.errors import ConfigurationError
+from mcpsec.gateway.message import Peer
 from mcpsec.gateway.trust import TrustFiles
 from tests.fixtures.deployments import EVERYTHING, make_deployment
 from tests.fixtures.gateway import Gateway, start_gateway
@@ -373,6 +375,24 @@ def test_an_older_revocation_list_lets_nobody_in_again(site: Site) -> None:
     wait_until(lambda: site.reloads() > reloads, "the list that follows")
     assert is_refused(site, identity) and is_refused(site, revoked_later)
     assert not is_refused(site, site.bob)
+
+
+def test_nor_does_a_reload_of_the_deployment(site: Site, tmp_path: Path) -> None:
+    """A changed [server.tls] makes new trust, but the list in use stays the one to go on from."""
+    tls = load(site.running.deployment.config).server.tls
+    authority = site.pki.authority(Purpose.CLIENT)
+    older = tmp_path / "older.crl"
+    older.write_bytes(authority.crl_file.read_bytes())
+    listed = site.pki.issue("listed", Purpose.CLIENT)
+    site.pki.revoke("listed", purpose=Purpose.CLIENT)
+    former = TrustFiles(replace(tls, crl=older), certificates="required")
+    before = TrustFiles(replace(tls, crl=authority.crl_file), certificates="required", before=former)
+    unwelcome = before.replacing(former)
+    for issued, wanted in ((listed, True), (site.pki.issue("unlisted", Purpose.CLIENT), False)):
+        certificate = x509.load_pem_x509_certificate(issued.certificate.read_bytes())
+        assert unwelcome(Peer("127.0.0.1", der=certificate.public_bytes(Encoding.DER))) == wanted
+    with pytest.raises(ConfigurationError, match="is older than the one in use"):
+        TrustFiles(replace(tls, crl=older), certificates="required", before=before)
 
 
 SLOW = """

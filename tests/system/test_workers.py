@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import ssl
@@ -160,7 +161,11 @@ def test_the_watchdog_of_a_service_sees_workers_too(deployment: Any, gateway: An
     running = gateway(made, "--workers", "2", expected=told, environment={"WATCHDOG_USEC": "2000000"})
     hung = workers(running)[0]
     hung.suspend()
-    wait_until(lambda: len(workers(running)) == 2 and hung not in workers(running), "another worker")
+    try:
+        wait_until(lambda: len(workers(running)) == 2 and hung not in workers(running), "another worker")
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            hung.resume()
     assert "has answered nothing" in running.stderr()
     assert post(running, call("time_now")).status == 200
 

@@ -51,6 +51,8 @@ class Presented(NamedTuple):
 
     nonce: str
     expires: float
+    issued: float
+    """Unix seconds at the end of the second in which it was made: more its form doesn't say."""
 
 
 class ConfirmationKey:
@@ -115,7 +117,7 @@ class ConfirmationKey:
         issued, expires = int(match[1]), int(match[2])
         if not since <= issued <= now + _CLOCK_SKEW or not now < expires <= issued + self.max_age:
             return None
-        return Presented(match[3], expires)
+        return Presented(match[3], expires, issued + 0.999)
 
     def _code(self, head: str, digest: str) -> str:
         code = hmac.digest(self._code_key, f"{digest}.{head}".encode(), "sha256")
@@ -173,4 +175,4 @@ class Confirmations:
 
     def claim(self, presented: Presented) -> bool | Awaitable[bool]:
         """Use a confirmation up; False when it was used before. Raises what the store raises."""
-        return self._store.claim(OWNER, presented.nonce, presented.expires)
+        return self._store.claim(OWNER, presented.nonce, presented.expires, presented.issued)

@@ -178,7 +178,7 @@ class RedisState:
         left = math.ceil((expires_at - now) * 1000) + 1000
         if left <= 0:
             raise ReplayStoreError("the message is older than any nonce that is kept")
-        if self._set_back.may_be_forgotten(expires_at):
+        if self._set_back.may_be_forgotten(expires_at, created):
             raise ReplayStoreError("the clock was set back, and the store may have forgotten this message")
         mark = hashlib.blake2b(f"{key_id}\n{nonce}".encode(), digest_size=16).hexdigest().encode()
         age_mark = b"%.6f" % (now if created is None else created)

@@ -13,6 +13,8 @@ import pytest
 
 from mcpsec.deployment.model import Rate
 from mcpsec.deployment.model import State as StateConfig
+from mcpsec.gateway.policy.confirmation import ConfirmationKey, Confirmations, Presented
+from mcpsec.gateway.policy.engine import Call
 from mcpsec.gateway.state import SessionRecord, StoreUnavailableError, open_state
 from mcpsec.secretrefs import EnvSource, SecretRef
 from mcpsec.signing import ReplayStoreError
@@ -250,3 +252,25 @@ async def test_what_no_gateway_has_written_is_neither_task_nor_pattern(store: St
         store.say("HSET", "edge:p:alice", "busiest", "7.5")
         with pytest.raises(StoreUnavailableError):
             await other.patterns.merge("alice", news, 10)
+
+
+async def test_a_used_confirmation_is_not_taken_again_by_a_store_that_forgot(store: Store) -> None:
+    key, about = ConfirmationKey(b"k" * 32, 3600.0), ("agent", "tools/call", Call("files", "tool", "delete"), {})
+    async with states(store, count=1) as (one,):
+        await asyncio.sleep(1.1)  # a confirmation says the second in which it was made, no more
+        desk = Confirmations(key, one)
+
+        def confirmed() -> Presented:
+            shown = desk.presented(key.make(desk.digest(*about), 600).encode(), *about)
+            assert shown is not None
+            return shown
+
+        used = confirmed()
+        assert await desk.claim(used) is True
+        assert await desk.claim(used) is False
+        await asyncio.sleep(1.1)
+        store.say("FLUSHALL")
+        with pytest.raises(ReplayStoreError):
+            await desk.claim(used)
+        await asyncio.sleep(1.1)
+        assert await desk.claim(confirmed()) is True

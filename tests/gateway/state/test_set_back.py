@@ -29,17 +29,19 @@ class Clocks:
 class Remote:
     """What ``RedisState`` does: a store that keeps a nonce as long as the gateway said, behind ``SetBack``."""
 
-    def __init__(self, clocks: Clocks) -> None:
+    def __init__(self, clocks: Clocks, kept: dict[str, float] | None = None) -> None:
         self._clocks = clocks
-        self._kept: dict[str, float] = {}
+        self._kept = {} if kept is None else kept
         self._set_back = SetBack(clock=clocks.now, steady=clocks.monotonic)
 
     def claim(self, key_id: str, nonce: str, expires_at: float) -> bool:
-        if self._set_back.may_be_forgotten(expires_at):
+        created = expires_at - MAX_AGE - 1.0 if key_id == "k" else None
+        if self._set_back.may_be_forgotten(expires_at, created):
             raise ReplayStoreError
         steady = self._clocks.steady
         first = self._kept.get(nonce, 0.0) < steady
-        self._kept[nonce] = steady + expires_at - self._clocks.now() + 1.0
+        if first:
+            self._kept[nonce] = steady + expires_at - self._clocks.now() + 1.0
         return first
 
 
@@ -126,6 +128,48 @@ def test_a_small_step_back_keeps_nobody_out(clocks_and_gateway: tuple[Clocks, Ga
     for number in range(1000):
         clocks.steady += 1
         assert gateway.serves(f"after {number}", clocks.now()), number
+
+
+def test_what_was_served_before_a_restart_is_not_served_again_when_the_clock_is_set_back() -> None:
+    clocks, kept = Clocks(), dict[str, float]()
+    made = clocks.now()
+    assert Gateway(clocks, Remote(clocks, kept).claim).serves("recorded", made)
+    clocks.steady += 700
+    again = Gateway(clocks, Remote(clocks, kept).claim)
+    clocks.steady += 60
+    assert again.serves("new", clocks.now())
+    clocks.ahead -= 760
+    assert not again.serves("recorded", made)
+
+
+def test_what_another_gateway_has_served_is_not_served_again_when_the_clock_is_set_back() -> None:
+    """Also when it was made under a clock that was ahead, as nothing was that this gateway has seen."""
+    clocks, others, kept = Clocks(), Clocks(), dict[str, float]()
+    gateway, other = Gateway(clocks, Remote(clocks, kept).claim), Gateway(others, Remote(others, kept).claim)
+    made = others.now() + SKEW - 1
+    assert gateway.serves("seen", clocks.now() - 200)
+    assert other.serves("recorded", made)
+    clocks.ahead -= 700
+    gateway.serves("an older one", clocks.now() - 50)  # whatever makes it notice
+    for _ in range(1100):
+        clocks.steady += 1
+        others.steady += 1
+        assert not gateway.serves("recorded", made)
+
+
+@pytest.mark.parametrize("longest", [0, 7 * 86400])
+def test_what_lives_long_keeps_nothing_else_out(longest: int) -> None:
+    """As a confirmation does, whose nonce is kept in the same store."""
+    clocks = Clocks()
+    store = Remote(clocks)
+    gateway = Gateway(clocks, store.claim)
+    clocks.steady += 1000
+    assert store.claim("confirmation", "z", clocks.now() + longest)
+    assert gateway.serves("before", clocks.now())
+    clocks.ahead -= 600
+    assert not gateway.serves("at once", clocks.now())
+    clocks.steady += 600 + SKEW + 1
+    assert gateway.serves("once it has caught up", clocks.now())
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -52,7 +52,7 @@ def server() -> Iterator[StreamingServer]:
 
 @pytest.fixture
 def running(server: StreamingServer, deployment: Any, gateway: Any, store: Store) -> Gateway:
-    made = deployment({"web": {"url": server.url, "timeout": "60s"}}, state={"url": store.url, "timeout": "30s"})
+    made = deployment({"web": {"url": server.url, "timeout": "300s"}}, state={"url": store.url, "timeout": "30s"})
     started: Gateway = gateway(made, expected=(r".*state store.*",))
     return started
 
@@ -67,7 +67,7 @@ def test_a_streamed_opening_is_let_go_when_the_store_is_gone(
     store.kill()
     with RawClient(running) as client:
         assert client.post(INITIALIZE).json["error"]["code"] == 50301
-    assert server.left.wait(6), "the upstream's stream stays open"
+    assert server.left.wait(30), "the upstream's stream stays open"
     wait_until(lambda: ended(server), "the end of the upstream's session")
 
 

@@ -1,0 +1,31 @@
+"""Small files that a user names, read whole but never without end, as a device (``/dev/zero``) would be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcpsec.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["LARGE", "SMALL", "read_file"]
+
+SMALL = 1 << 20
+"""Bytes of a key, a checkpoint, a file of settings."""
+LARGE = 64 << 20
+"""Bytes of what grows with what it tells of: a revocation list, a baseline."""
+
+
+def read_file(path: Path | str, largest: int = SMALL, what: str = "file of this kind") -> bytes:
+    """Return a file's bytes.
+
+    Raises:
+        ConfigurationError: there are more than ``largest``.
+        OSError: it can't be read.
+    """
+    with open(path, "rb") as file:  # noqa: PTH123 # also for those who have no Path
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise ConfigurationError(f"is larger than {largest >> 20} MiB: no {what} is", path=path)
+    return content
