@@ -17,7 +17,7 @@ FLOORS = [
     {"deployment"},
     {"certs", "leaks"},
     {"signing", "protocol", "secretrefs", "clientfiles", "report"},
-    {"writing"},
+    {"reading", "writing"},
     {"errors", "frozen", "locking", "urls"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

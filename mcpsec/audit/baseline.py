@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from mcpsec.audit.model import State
 from mcpsec.errors import ConfigurationError
+from mcpsec.reading import LARGE, read_file
 
 if TYPE_CHECKING:
     from mcpsec.audit.runner import Audit
@@ -28,7 +29,7 @@ HEADER = "# mcpsec audit baseline 1"
 def load(path: Path) -> frozenset[str]:
     """Read a baseline. Raises ConfigurationError when it is none."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_file(path, LARGE).decode("utf-8").splitlines()
     except OSError as error:
         raise ConfigurationError(
             f"the baseline can't be read: {error.strerror}", path=path, hint="--write-baseline makes one"

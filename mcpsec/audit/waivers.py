@@ -27,6 +27,7 @@ from mcpsec.audit.catalogue import checks
 from mcpsec.audit.model import Finding, Location, Result, State
 from mcpsec.clientfiles.toml import locate
 from mcpsec.errors import ConfigurationError, advice
+from mcpsec.reading import read_file
 
 __all__ = ["KINDS", "NAME", "Waiver", "Waivers", "apply_waivers", "load"]
 
@@ -92,7 +93,7 @@ def load(path: Path, label: str | None = None) -> Waivers:
         ConfigurationError: it is not TOML, or a waiver lacks an owner, a reason or an end, or asks for too long.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path).decode("utf-8")
         document = tomllib.loads(text)
         places = locate(text)
     except OSError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mcpsec.errors import ConfigurationError, Error, SecretError
 from mcpsec.locking import try_lock
+from mcpsec.reading import LARGE, read_file
 from mcpsec.writing import PRIVATE, inherit_owner, readable_errors, sync_directory
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ def read(path: Path) -> bytes:
     """Return a file's bytes.
 
     Raises:
-        ConfigurationError: the file is missing, unreadable or a directory.
+        ConfigurationError: the file is missing, unreadable, a directory, or has no end.
     """
     with readable_errors(path):
-        return path.read_bytes()
+        return read_file(path, LARGE)
 
 
 def read_private(path: Path, what: str) -> bytes:

@@ -23,6 +23,7 @@ from mcpsec.cli.options import (
 )
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ExitCode, UsageError
+from mcpsec.reading import read_file
 
 if TYPE_CHECKING:
     from mcpsec.telemetry.alerts import Alert, Channel
@@ -159,7 +160,7 @@ def _channels(
         channels.append(WebhookChannel(webhook, key=key, ca=ca))
     if slack_file is not None:
         try:
-            url = slack_file.read_text().strip()
+            url = read_file(slack_file).decode().strip()
         except OSError as error:
             raise UsageError(f"the file cannot be read: {error.strerror}", path=slack_file) from None
         except UnicodeDecodeError:

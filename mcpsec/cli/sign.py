@@ -26,6 +26,7 @@ from mcpsec.cli.client_options import (
 from mcpsec.cli.options import application
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ConfigurationError, ExitCode, UsageError, advice
+from mcpsec.reading import LARGE, read_file
 
 if TYPE_CHECKING:
     from mcpsec.signing import Headers, SignedMessage, VerificationKey
@@ -203,7 +204,7 @@ def _read_body(body_file: Path | None) -> bytes:
     if body_file == Path("-"):
         return sys.stdin.buffer.read()
     try:
-        return body_file.read_bytes()
+        return read_file(body_file, LARGE, "body of a request")
     except OSError as error:
         raise ConfigurationError(
             f"the body can't be read: {error.strerror}", path=body_file, hint=advice(error)
@@ -306,7 +307,7 @@ def _named(headers: list[tuple[str, str]]) -> str | None:
 
 def _read_headers(path: Path) -> list[tuple[str, str]]:
     try:
-        value = json.loads(path.read_text("utf-8"))
+        value = json.loads(read_file(path).decode("utf-8"))
     except OSError as error:
         raise ConfigurationError(
             f"the headers can't be read: {error.strerror}", path=path, hint=advice(error)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from mcpsec.connect.trust import client_context, load_certificate
 from mcpsec.errors import ConfigurationError, UsageError, advice
+from mcpsec.reading import read_file
 from mcpsec.signing import Signer, SigningKey, load_private_key, load_public_key, load_secret, thumbprint
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ def _thumbprint(certificate: Path) -> str:
     import ssl
 
     try:
-        pem = certificate.read_text("ascii")
+        pem = read_file(certificate).decode("ascii")
         start = pem.index("-----BEGIN CERTIFICATE-----")
         end = pem.index("-----END CERTIFICATE-----") + len("-----END CERTIFICATE-----")
         return thumbprint(ssl.PEM_cert_to_DER_cert(pem[start:end]))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.errors import ConfigurationError, UsageError, advice
+from mcpsec.reading import LARGE, read_file
 from mcpsec.writing import PRIVATE, resolved, write_output
 
 if TYPE_CHECKING:
@@ -353,8 +354,7 @@ def _application_directory(home: Path) -> Path:
 
 def _content(file: Path) -> str:
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            return stream.read()
+        return read_file(file, LARGE).decode("utf-8")
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:

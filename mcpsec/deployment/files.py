@@ -14,9 +14,11 @@ from pathlib import Path
 from mcpsec.clientfiles.toml import KeyPath, locate
 from mcpsec.deployment.keys import DEPLOYMENT
 from mcpsec.deployment.kinds import FilePath
+from mcpsec.deployment.loading import MAXIMUM_BYTES
 from mcpsec.deployment.model import Deployment, Upstream
 from mcpsec.deployment.problems import Problem, Report, dotted
-from mcpsec.errors import SecretError
+from mcpsec.errors import ConfigurationError, SecretError
+from mcpsec.reading import read_file
 from mcpsec.secretrefs import FileSource, SecretRef
 
 __all__ = ["check", "report_on"]
@@ -48,8 +50,8 @@ def report_on(deployment: Deployment) -> Report:
     report = Report(path, path.parent if path else Path.cwd())
     if path:
         try:
-            report.locations = locate(path.read_text(encoding="utf-8-sig"))
-        except (OSError, ValueError, RecursionError):
+            report.locations = locate(read_file(path, MAXIMUM_BYTES).decode("utf-8-sig"))
+        except (OSError, ValueError, RecursionError, ConfigurationError):
             report.locations = {}  # changed since it was loaded: the findings hold, only their lines are lost
     return report
 

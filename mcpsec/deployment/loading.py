@@ -18,6 +18,7 @@ from mcpsec.deployment.model import Address, Admin, Deployment, Factor, Rate
 from mcpsec.deployment.problems import Problem, Report
 from mcpsec.deployment.shapes import Wrong, suggestion
 from mcpsec.errors import ConfigurationError, UsageError, advice
+from mcpsec.reading import read_file
 
 __all__ = ["MAXIMUM_BYTES", "examine", "load", "override", "read"]
 
@@ -69,8 +70,7 @@ def read(text: str, path: Path) -> tuple[Deployment | None, list[Problem]]:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAXIMUM_BYTES + 1)
+        content = read_file(path, MAXIMUM_BYTES, "deployment file")
     except FileNotFoundError:
         raise ConfigurationError(
             "there is no such file", hint="`mcpsec init` writes a deployment; -c FILE names another", path=path
@@ -81,8 +81,6 @@ def _text(path: Path) -> str:
         ) from None
     except OSError as error:
         raise ConfigurationError(f"can't be read: {error.strerror}", path=path, hint=advice(error)) from None
-    if len(content) > MAXIMUM_BYTES:
-        raise ConfigurationError(f"is larger than {MAXIMUM_BYTES >> 20} MiB: no deployment file is", path=path)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -40,10 +40,10 @@ class Baseline:
 def load(path: str) -> Baseline:
     """Read a baseline. Raises ConfigurationError when it is none."""
     from mcpsec.errors import ConfigurationError
+    from mcpsec.reading import LARGE, read_file
 
     try:
-        with open(path, encoding="utf-8") as stream:  # noqa: PTH123
-            lines = stream.read().splitlines()
+        lines = read_file(path, LARGE).decode("utf-8").splitlines()
     except OSError as error:
         raise ConfigurationError(
             f"the baseline can't be read: {error.strerror}", path=path, hint="make one with --update-baseline"

@@ -117,10 +117,10 @@ def load(path: str) -> Configuration:
     import tomllib
 
     from mcpsec.errors import ConfigurationError, advice
+    from mcpsec.reading import read_file
 
     try:
-        with open(path, "rb") as stream:  # noqa: PTH123
-            document = tomllib.load(stream)
+        document = tomllib.loads(read_file(path).decode())
     except OSError as error:
         raise ConfigurationError(f"can't be read: {error.strerror}", path=path, hint=advice(error)) from error
     except (ValueError, RecursionError) as error:

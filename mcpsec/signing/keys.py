@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mcpsec.errors import ConfigurationError, SecretError, UsageError, advice
 from mcpsec.frozen import dataclass
+from mcpsec.reading import read_file
 from mcpsec.writing import PRIVATE, write_new
 
 if TYPE_CHECKING:
@@ -186,7 +187,9 @@ def load_public_key(path: Path) -> EllipticCurvePublicKey | Ed25519PublicKey:
 
 def _read(path: Path, what: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return read_file(path)
+    except ConfigurationError as error:
+        raise SecretError(f"the {what} file {error.message}", path=path) from None
     except OSError as error:
         hint = advice(error)
         if what == "secret" and isinstance(error, FileNotFoundError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mcpsec.errors import ConfigurationError
+from mcpsec.reading import read_file
 from mcpsec.telemetry.chain import Damage, parse
 
 __all__ = ["head_path", "read_head", "write_head"]
@@ -18,8 +20,8 @@ def head_path(log: Path) -> Path:
 def read_head(log: Path) -> dict[str, Any] | None:
     """The last signed line's fields as kept beside the log; None when there is none or it is not readable."""
     try:
-        line = parse(head_path(log).read_bytes().rstrip(b"\n"))
-    except (OSError, Damage):
+        line = parse(read_file(head_path(log)).rstrip(b"\n"))
+    except (OSError, ConfigurationError, Damage):
         return None
     return line.fields if isinstance(line.fields.get("chain"), str) else None
 

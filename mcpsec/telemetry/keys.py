@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mcpsec.errors import ConfigurationError
+from mcpsec.reading import read_file
 
 __all__ = ["LogKey", "PublicKey", "key_paths"]
 
@@ -61,7 +62,7 @@ class PublicKey:
             ConfigurationError: there is none, or it is not an Ed25519 public key.
         """
         try:
-            key = load_pem_public_key(path.read_bytes())
+            key = load_pem_public_key(read_file(path))
         except OSError as error:
             raise ConfigurationError(
                 f"the log's public key cannot be read: {error.strerror}",
@@ -97,7 +98,7 @@ class LogKey:
         """
         private, public = key_paths(log)
         try:
-            pem = _make(private) if not private.exists() else private.read_bytes()
+            pem = _make(private) if not private.exists() else read_file(private)
             _refuse_if_exposed(private)
             key = load_pem_private_key(pem, None)
             loaded = cls(_ed25519(key))

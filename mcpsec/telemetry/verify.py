@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mcpsec.errors import ConfigurationError, advice
+from mcpsec.reading import read_file
 from mcpsec.telemetry.chain import GENESIS, MAX_LINE, SIGNED_KINDS, Damage, Line, parse
 from mcpsec.telemetry.head import head_path
 from mcpsec.telemetry.keys import PublicKey, key_paths
@@ -131,7 +132,7 @@ def _wanted(
         wanted.append(_Wanted("--expect", digest))
     if checkpoint is not None:
         try:
-            line = parse(checkpoint.read_bytes().strip())
+            line = parse(read_file(checkpoint).strip())
         except OSError as error:
             raise ConfigurationError(
                 f"the checkpoint can't be read: {error.strerror}", path=checkpoint, hint=advice(error)
@@ -144,8 +145,8 @@ def _wanted(
     head = head_path(base)
     if beside and head.is_file():
         try:
-            line = parse(head.read_bytes().rstrip(b"\n"))
-        except Damage as damage:
+            line = parse(read_file(head).rstrip(b"\n"))
+        except (ConfigurationError, Damage) as damage:
             result.findings.append(Finding(head, None, f"the head file is damaged: {damage}"))
         else:
             wanted.append(_Wanted(head.name, line.hash, line.seq))

@@ -230,12 +230,15 @@ def test_a_half_line_that_is_still_being_written_is_no_damage(log: Path, monkeyp
     assert verify(log).torn
 
 
-@pytest.mark.parametrize("found", [None, b"", b"nonsense"])
-def test_what_is_no_exported_checkpoint(found: bytes | None, log: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [(None, "No such file"), (b"", "not an exported checkpoint"), (b"nonsense", "not an exported checkpoint")],
+)
+def test_what_is_no_exported_checkpoint(found: bytes | None, words: str, log: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint"
     if found is not None:
         checkpoint.write_bytes(found)
-    with pytest.raises(ConfigurationError, match="not an exported checkpoint"):
+    with pytest.raises(ConfigurationError, match=words):
         verify(log, checkpoint=checkpoint)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.audit.probes.session import Credentials
-from mcpsec.errors import UsageError
+from mcpsec.errors import ConfigurationError, UsageError
+from mcpsec.reading import read_file
 
 if TYPE_CHECKING:
     from mcpsec.connect.credentials import Credentials as ClientCredentials
@@ -126,8 +127,8 @@ def _other(given: Given, deployment: Deployment | None) -> Credentials | None:
 
 def _token(path: Path) -> str:
     try:
-        text = path.read_text("ascii").strip()
-    except (OSError, ValueError):
+        text = read_file(path).decode("ascii").strip()
+    except (OSError, ValueError, ConfigurationError):
         raise UsageError("the token can't be read", path=path) from None
     if not text or not text.isprintable() or " " in text:
         raise UsageError("this is no access token", path=path)

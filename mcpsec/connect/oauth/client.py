@@ -12,6 +12,7 @@ from mcpsec.connect.oauth.http import origin_of
 from mcpsec.connect.oauth.settings import Binding
 from mcpsec.connect.oauth.store import Grant
 from mcpsec.errors import NotAssessedError, RefusedError, UsageError
+from mcpsec.reading import read_file
 from mcpsec.signing import load_private_key, secret_bytes
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ class OAuthClient:
         if path is None:
             return grant.client_secret or ""
         try:
-            return secret_bytes(path.read_bytes()).decode("utf-8")
+            return secret_bytes(read_file(path)).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise UsageError(f"the client secret can't be read: {reason}", path=path) from None

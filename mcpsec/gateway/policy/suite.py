@@ -14,6 +14,7 @@ from mcpsec.clientfiles.toml import locate
 from mcpsec.errors import ConfigurationError, advice
 from mcpsec.gateway.policy.conditions import Context
 from mcpsec.gateway.policy.engine import Call
+from mcpsec.reading import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,10 +62,7 @@ class Outcome:
 def read(path: Path) -> list[PolicyTest]:
     """The tests of a file. Raises ``ConfigurationError`` with the line of the first mistake."""
     try:
-        content = path.read_bytes()
-        if len(content) > _MAXIMUM_BYTES:
-            raise ConfigurationError("is larger than 4 MiB: no file of policy tests is", path=path)
-        text = content.decode("utf-8")
+        text = read_file(path, _MAXIMUM_BYTES, "file of policy tests").decode("utf-8")
         document = tomllib.loads(text)
         lines = {key: location.line for key, location in locate(text).items()}
     except OSError as error:
