@@ -14,9 +14,9 @@ from pathlib import Path
 from mcpsec.audit.drill.leash import end, leashed
 from mcpsec.errors import NotAssessedError
 
-__all__ = ["Gateway", "living"]
+__all__ = ["START", "Gateway", "living"]
 
-_START = 120.0
+START = 120.0
 _STOP = 30.0
 
 
@@ -47,8 +47,11 @@ class Gateway:
         """Whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, listen: str = "127.0.0.1:0") -> None:
-        """Start it and wait until it accepts requests. Raises NotAssessedError with its own words when it does not."""
+    def start(self, listen: str = "127.0.0.1:0", *, patience: float = START) -> None:
+        """Start it and wait until it accepts requests, ``patience`` seconds at most.
+
+        Raises NotAssessedError with its own words when it does not.
+        """
         self._ready.unlink(missing_ok=True)
         command = [sys.executable, "-m", "mcpsec", "serve", "-c", str(self._config)]
         command += ["--listen", listen, "--ready-file", str(self._ready)]
@@ -62,7 +65,7 @@ class Gateway:
                 env={**kept, **self._environment},
                 start_new_session=True,
             )
-        end = time.monotonic() + _START
+        end = time.monotonic() + patience
         while not self._ready.exists():
             if self._process.poll() is not None or time.monotonic() > end:
                 self.kill()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.audit.drill.client import Answer, Client, Connection
-from mcpsec.audit.drill.gateway import Gateway
+from mcpsec.audit.drill.gateway import START, Gateway
 from mcpsec.audit.drill.server import TOOL
 from mcpsec.audit.drill.site import STEADY, SURVIVOR, Site, Target
 
@@ -157,11 +157,11 @@ class Ground:
         seen = f"{found.events} events, all chained" if found.intact else str(found.findings[0].what)
         row.expect("the audit log is whole (log verify)", found.intact, seen)
 
-    def restarted(self, environment: dict[str, str] | None = None) -> Gateway:
+    def restarted(self, environment: dict[str, str] | None = None, *, patience: float = START) -> Gateway:
         """Stop the gateway and start it again, under another environment."""
         self.gateway.stop()
         self.gateway = Gateway(self.site.config, self.site.directory, environment)
-        self.gateway.start()
+        self.gateway.start(patience=patience)
         return self.gateway
 
     def open_connection(self, client: Client, port: int | None = None) -> closing[Connection]:

@@ -17,6 +17,7 @@ from mcpsec.audit.drill.life import GATEWAY
 from mcpsec.audit.drill.row import Row
 from mcpsec.audit.drill.site import EXPIRING, REVOKED, STEADY
 from mcpsec.audit.drill.upstreams import withheld
+from mcpsec.errors import NotAssessedError
 
 __all__ = ["certificate_expired", "certificate_revoked", "clock_jump"]
 
@@ -136,6 +137,10 @@ def _refusal_event(row: Row, ground: Ground, offset: int) -> None:
 # --- the clock --------------------------------------------------------------------------------------------------------
 
 
+_FAKED_START = 40.0
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 # libfaketime's names there have the process id
+
+
 def fake_clock() -> Path | None:
     """libfaketime, None when this machine has none."""
     for pattern in _FAKE_CLOCKS:
@@ -168,11 +173,17 @@ def _faked(ground: Ground, library: Path) -> Iterator[Path]:
         "DONT_FAKE_MONOTONIC": "1",
         "FAKETIME_DONT_RESET": "1",
     }
-    ground.restarted(environment)
+    try:
+        ground.restarted(environment, patience=_FAKED_START)
+    except NotAssessedError:  # the library hangs now and then in a lock of its own; another process has another lock
+        ground.restarted(environment)
+    faked = ground.gateway.pid
     try:
         yield clock
     finally:
         ground.restarted()
+        for left in (f"faketime_shm_{faked}", f"sem.faketime_sem_{faked}"):  # it does not tidy up when it is killed
+            (_SHARED_MEMORY / left).unlink(missing_ok=True)
 
 
 def _set(clock: Path, seconds: int) -> None:
