@@ -28,6 +28,8 @@ class SseEvent(NamedTuple):
     event: str
     id: str | None
     retry: int | None
+    marked: bool = False
+    """Whether ``raw`` begins with the stream's byte order mark. Anywhere else one makes its line an unknown field."""
 
 
 class SseParser:
@@ -52,6 +54,7 @@ class SseParser:
         self._id: str | None = None
         self._retry: int | None = None
         self._unfinished = False  # the current event has a line already
+        self._marked = False
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """Take the next bytes of the stream and return the events that they complete."""
@@ -99,8 +102,8 @@ class SseParser:
         return bytes(self._buffer)
 
     def _field(self, line: bytes) -> None:
-        if self._first:
-            line = line.removeprefix(_BOM)
+        if self._first and line.startswith(_BOM):
+            line, self._marked = line[len(_BOM) :], True
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
@@ -117,7 +120,7 @@ class SseParser:
 
     def _finish(self, raw: bytes) -> SseEvent:
         data = None if self._data is None else bytes(self._data)
-        event = SseEvent(raw, data, self._event or "message", self._id, self._retry)
+        event = SseEvent(raw, data, self._event or "message", self._id, self._retry, self._marked)
         self._reset()
         return event
 
@@ -134,10 +137,11 @@ def without_remarks(event: SseEvent) -> bytes:
 
     What is only a remark stays one, so that it goes on to keep its connection alive.
     """
-    lines = [line for line in event.raw.removeprefix(_BOM).splitlines() if line]
+    raw = event.raw.removeprefix(_BOM) if event.marked else event.raw
+    lines = [line for line in raw.splitlines() if line]
     kept = [line for line in lines if _is_read(event, line)]
     if len(kept) == len(lines):
-        return event.raw
+        return raw
     if event.event != "message":
         kept.append(b"event: other")
     return b"".join(line + b"\n" for line in kept or [b":"]) + b"\n"

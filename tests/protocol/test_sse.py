@@ -184,3 +184,15 @@ def test_words_that_nobody_reads_are_left_out(raw: bytes, left: bytes) -> None:
     ((again,), _) = read(left)
     assert (again.data, again.id, again.retry) == (event.data, event.id, event.retry)
     assert (again.event == "message") == (event.event == "message")
+
+
+@pytest.mark.parametrize("others", [b"", b": words\n", b"id: 5\n", b"data: {}\n"])
+@pytest.mark.parametrize("before", [b"data: first\n\n", b"\n", b": words\n\n", b"\xef\xbb\xbf"])
+def test_a_byte_order_mark_inside_of_a_stream_makes_no_field_of_its_line(before: bytes, others: bytes) -> None:
+    """What nobody has looked at must not become data by what is left out."""
+    events, _ = read(before + b"\xef\xbb\xbfdata: unseen\n" + others + b"\n")
+    for event in events:
+        raw = without_remarks(event)
+        for passed in (raw, replaced(raw, id="sealed")):
+            ((again,), _) = read(passed)
+            assert b"unseen" not in passed and again.data == event.data
