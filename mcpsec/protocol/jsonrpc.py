@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from mcpsec.protocol.codes import INVALID_REQUEST, PARSE_ERROR, http_status
+from mcpsec.protocol.exact import exact_bytes
 
 __all__ = [
     "MAX_CONTAINERS",
@@ -290,12 +291,12 @@ def request_error(id: str | int | None, code: int, message: str, data: Any = Non
     error: JsonObject = {"code": code, "message": message}
     if data is not None:
         error["data"] = data
-    return orjson.dumps({"jsonrpc": "2.0", "id": id, "error": error})
+    return exact_bytes({"jsonrpc": "2.0", "id": id, "error": error})
 
 
 def encode_result(id: str | int, result: JsonObject) -> bytes:
     """A successful answer."""
-    return orjson.dumps({"jsonrpc": "2.0", "id": id, "result": result})
+    return exact_bytes({"jsonrpc": "2.0", "id": id, "result": result})
 
 
 def encode_request(id: str | int, method: str, params: JsonObject | None = None) -> bytes:

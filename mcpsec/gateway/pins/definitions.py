@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from mcpsec.frozen import dataclass
+from mcpsec.protocol.exact import exact_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,14 +28,22 @@ def digest(definition: Any) -> str:
     Raises ValueError for a definition that is nested too deep to be written.
     """
     try:
-        return hashlib.sha256(orjson.dumps(definition, option=_CANONICAL)).hexdigest()
+        return hashlib.sha256(_written(definition, _CANONICAL)).hexdigest()
     except orjson.JSONEncodeError as error:
         raise ValueError(str(error)) from None
 
 
 def readable(definition: Any) -> str:
     """The text that people review: JSON with sorted members, one a line."""
-    return orjson.dumps(definition, option=_READABLE).decode()
+    return _written(definition, _READABLE).decode()
+
+
+def _written(definition: Any, option: int) -> bytes:
+    """With integers of more than 64 bits rounded, as they are read from a lock file and from upstreams over HTTP."""
+    try:
+        return orjson.dumps(definition, option=option)
+    except orjson.JSONEncodeError:
+        return orjson.dumps(orjson.loads(exact_bytes(definition)), option=option)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from mcpsec.gateway.upstreams.base import Catalogue, RpcError, unavailable, upst
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import LATEST_LEGACY, LEGACY_VERSIONS, MODERN_VERSIONS, Era
+from mcpsec.protocol.exact import exact_bytes, exact_value
 from mcpsec.protocol.jsonrpc import Kind, encode_result, request_error
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ class LocalServer(ABC):
         try:
             result = await self._result(client, message.method, message.params, exchange.era, _trace_of(exchange))
         except RpcError as error:
-            frame = orjson.loads(request_error(message.id, error.code, str(error), error.data))
+            frame = exact_value(request_error(message.id, error.code, str(error), error.data))
             self._clean(exchange, frame)
-            body = orjson.dumps(frame)
+            body = exact_bytes(frame)
             status = codes.http_status(error.code) if exchange.era is Era.MODERN else 200
             return json_answer(status, body)
         except UpstreamTimeout as fault:
@@ -82,7 +83,7 @@ class LocalServer(ABC):
         answered: dict[str, Any] = {"result": result}
         self._clean(exchange, answered)
         if "error" in answered:
-            return json_answer(200, orjson.dumps({"jsonrpc": "2.0", "id": message.id, **answered}))
+            return json_answer(200, exact_bytes({"jsonrpc": "2.0", "id": message.id, **answered}))
         result = answered["result"]
         if exchange.era is Era.MODERN:
             info = {"name": f"mcpsec/{self.name}", "version": __version__}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from mcpsec.deployment.model import Pins
 from mcpsec.gateway.pins import Change, Lock, PinWatch, UpstreamPins
-from mcpsec.gateway.pins.definitions import changes, diff
+from mcpsec.gateway.pins.definitions import changes, diff, digest, readable
 from mcpsec.gateway.pins.keeper import PinKeeper
 from tests.gateway.pins.conftest import tool
 
@@ -54,6 +55,21 @@ def test_the_order_of_members_does_not_count() -> None:
     turned = dict(reversed(tool("echo").items()))
     assert watch(told).admit("tools", [turned]) == [turned]
     assert told == []
+
+
+def test_integers_of_more_than_64_bits_are_compared_rounded() -> None:
+    """A lock file that was written before they were read exactly still holds; and they are shown to who reviews them."""
+    large = tool("echo", maximum=2**70)
+    rounded = tool("echo", maximum=float(2**70))
+    assert digest(large) == digest(rounded) == digest(json.loads(json.dumps(large)))
+    assert readable(large) == readable(rounded)
+    assert digest(large) != digest(tool("echo", maximum=2**71))
+    told: list[Change] = []
+    pinned = UpstreamPins({"tools": {"echo": rounded}, "prompts": {}, "resourceTemplates": {}})
+    judge = PinWatch(pinned, Pins(file=Path("lock")), told.append)
+    assert judge.admit("tools", [large]) == [large] and told == []
+    assert judge.admit("tools", [tool("echo", maximum=2**71)]) == []
+    assert diff(told[0])
 
 
 @pytest.mark.parametrize("item", ["echo", None, 7, {}, {"name": 7}, {"title": "echo"}])

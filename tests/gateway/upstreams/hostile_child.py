@@ -157,6 +157,18 @@ def large(id: Any) -> None:
     answer(id, "large", structuredContent={"balance": 10**30, "least": -(2**63) - 1})
 
 
+def asks_large(id: Any) -> None:
+    """Ask under a number that few know how to write, and answer in the same breath."""
+    question = {"jsonrpc": "2.0", "id": 2**70, "method": "roots/list", "params": {}}
+    write(json.dumps(question) + "\n" + result(id, "asked"))
+
+
+def refused(id: Any) -> None:
+    answer(id, json.dumps(REFUSED))
+
+
+SCHEMAS: dict[str, Message] = {"large": {"type": "object", "properties": {"amount": {"maximum": 2**70}}}}
+REFUSED: list[Any] = []
 LATE: list[Any] = []
 CANCELLED: list[str] = []
 HELD: list[tuple[Any, str]] = []
@@ -189,7 +201,7 @@ TOOLS: dict[str, Callable[[Any], None]] = {
     for tool in (
         pid, slow, flood_stderr, not_json, huge_line, endless_line, twice, strangers, bad_tokens, bad_members, deep,
         odd_result, odd_error, neither, die, mute, die_speaking, progress, progress_only, asks, refuses, late, cancelled,
-        large,
+        large, asks_large, refused,
     )
 }  # fmt: skip
 
@@ -198,7 +210,9 @@ def serve(message: Message) -> None:
     method, id = message.get("method"), message.get("id")
     if method == "notifications/cancelled":
         CANCELLED.append(message["params"]["reason"])
-    if id is None:
+    if "error" in message:
+        REFUSED.append(id)
+    if id is None or method is None:
         return
     while LATE:
         answer(LATE.pop(), "poison")
@@ -208,7 +222,7 @@ def serve(message: Message) -> None:
         info = {"name": "hostile", "version": "1"}
         answer(id, "", protocolVersion="2025-11-25", capabilities={"tools": {}}, serverInfo=info)
     elif method == "tools/list":
-        tools = [{"name": name, "inputSchema": {"type": "object"}} for name in ("do", *TOOLS)]
+        tools = [{"name": name, "inputSchema": SCHEMAS.get(name, {"type": "object"})} for name in ("do", *TOOLS)]
         answer(id, "", tools=tools, ttlMs=0, cacheScope="private")
     elif method == "tools/call" and message["params"]["name"] in TOOLS:
         TOOLS[message["params"]["name"]](id)

@@ -18,7 +18,15 @@ from tests.gateway.upstreams.test_http import FaultyServer
 
 CHILD = [sys.executable, "-I", "-S", str(Path(__file__).with_name("hostile_child.py"))]
 GRANTS = {
-    "allow_resources": ["demo/echo", "child/pid", "child/odd_error", "child/mute", "child/die", "gone/*"],
+    "allow_resources": [
+        "demo/echo",
+        "child/pid",
+        "child/odd_error",
+        "child/mute",
+        "child/die",
+        "child/large",
+        "gone/*",
+    ],
     "allow_methods": ["execute"],
 }
 ERAS = ["legacy", "modern"]
@@ -66,7 +74,9 @@ def listed(running: Gateway, era: str, identity: Any = None) -> set[str]:
 
 @pytest.mark.parametrize("era", ERAS)
 def test_each_tool_has_its_upstreams_prefix_and_reaches_it(running: Gateway, era: str) -> None:
-    assert listed(running, era) == {"demo_echo", "child_pid", "child_odd_error", "child_mute", "child_die"}
+    assert listed(running, era) == {
+        "demo_echo", "child_pid", "child_odd_error", "child_mute", "child_die", "child_large",
+    }  # fmt: skip
     assert use(running, "demo_echo", {"text": "hi"}, era=era).json["result"]["content"][0]["text"] == "hi"
     pid = int(use(running, "child_pid", era=era).json["result"]["content"][0]["text"])
     assert psutil.Process(pid).is_running()
@@ -113,6 +123,17 @@ def test_errors_of_an_upstream_stay_errors(running: Gateway, era: str) -> None:
     assert isinstance(answer.json["error"]["code"], int)
     wrong = use(running, "demo_echo", {"wrong": 1}, era=era)
     assert wrong.code == -32602
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_integers_of_more_than_64_bits_pass(running: Gateway, era: str) -> None:
+    """In a definition and in a result, as the upstream wrote them."""
+    with RawClient(running) as client:
+        tools = client.post(message("tools/list", {}, era)).json["result"]["tools"]
+    schemas = {tool["name"]: tool["inputSchema"] for tool in tools}
+    assert schemas["child_large"] == {"type": "object", "properties": {"amount": {"maximum": 2**70}}}
+    result = use(running, "child_large", era=era).json["result"]
+    assert result["structuredContent"] == {"balance": 10**30, "least": -(2**63) - 1}
 
 
 def test_two_clients_never_share_a_child_here_either(running: Gateway) -> None:

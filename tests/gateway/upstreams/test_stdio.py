@@ -132,6 +132,16 @@ def test_an_unusable_answer_is_an_error_and_the_next_call_works(shared: Gateway,
     assert "internal error" not in shared.stderr()
 
 
+def test_a_question_under_a_large_number_is_refused_and_takes_no_answer_along(shared: Gateway) -> None:
+    """The answer is in the same piece of the child's output, behind the question."""
+    with RawClient(shared) as client:
+        own = text_of(client.post(call("pid")))
+        for repeated in range(3):
+            assert text_of(client.post(call("asks_large"))) == "asked", repeated
+        assert json.loads(text_of(client.post(call("refused")))) == [2**70] * 3
+        assert text_of(client.post(call("pid"))) == own
+
+
 def test_one_clients_trouble_is_not_anothers(shared: Gateway) -> None:
     """While one client's child sleeps or dies, another's answers, and they are never the same process."""
     other = shared.deployment.other
