@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -57,5 +58,6 @@ def leave(code: int) -> NoReturn:
 
 def _cut(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with contextlib.suppress(Exception):  # nobody may read it any more, and the process ends all the same
+            stream.flush()
     os._exit(code)

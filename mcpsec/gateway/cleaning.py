@@ -94,7 +94,7 @@ class AnswerCleaner:
             return changed
         rules: list[str] = []
         for member, value in frame.items():
-            if member not in _ENVELOPE or (member == "id" and value != exchange.rpc_id):  # its client's own stays
+            if member not in _ENVELOPE or (member == "id" and value != exchange.due):  # its client's own stays
                 frame[member] = _redacted(value, "", 0, rules)
         _clean_names(frame, rules)
         if not rules:

@@ -105,6 +105,15 @@ def test_an_id_that_is_not_the_clients_own_hides_nothing(secrets: str) -> None:
     frame = {**result("fine"), "id": TOKEN}
     AnswerCleaner(secrets, "hide").clean(own, frame, orjson.dumps(frame))
     assert frame == {**result("fine"), "id": TOKEN}, "a client that chose it knows it"
+    again = exchange()
+    again.resumed = TOKEN
+    AnswerCleaner(secrets, "hide").clean(again, frame, orjson.dumps(frame))
+    assert frame == {**result("fine"), "id": TOKEN}, "also where a stream goes on with the answer"
+    responding = exchange()
+    responding.message = parse(orjson.dumps({"jsonrpc": "2.0", "id": TOKEN, "result": {}}))
+    error = {"jsonrpc": "2.0", "id": TOKEN, "error": {"code": -1, "message": "no"}}
+    AnswerCleaner(secrets, "hide").clean(responding, error, orjson.dumps(error))
+    assert TOKEN not in str(error), "a response has no answer that its id would belong to"
 
 
 def test_escapes_hide_nothing() -> None:

@@ -120,6 +120,7 @@ class EventRelay:
         try:
             await self._sessions.shared.expect(session.id, asked)
         except StoreUnavailableError:
+            session.state.asked.forget(asked)
             self._refuse(session, asked)
             return None
         return out

@@ -5,10 +5,15 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from mcpsec.gateway.sessions import Session
+from mcpsec.gateway.state import StoreUnavailableError
+from mcpsec.gateway.upstreams.asked import Asked
+from mcpsec.gateway.upstreams.relaying import EventRelay
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.processes import wait_until
 from tests.fixtures.raw import RawClient, request_bytes
@@ -91,3 +96,27 @@ def test_a_streamed_opening_that_is_known_to_all_goes_on(running: Gateway, serve
         assert calling.post(CALL, headers).json["result"]
         assert not server.left.is_set()
         assert not ended(server)
+
+
+@pytest.mark.anyio
+async def test_a_question_that_the_others_cannot_hear_of_is_refused_and_keeps_no_place() -> None:
+    class Away:
+        async def expect(self, id: str, request_id: object) -> None:
+            raise StoreUnavailableError("away")
+
+    class There:
+        async def expect(self, id: str, request_id: object) -> None:
+            return None
+
+    for shared, passed in ((Away(), None), (There(), b"question")):
+        refused: list[Any] = []
+        tables: Any = SimpleNamespace(shared=shared)
+        any_: Any = None
+        relay = EventRelay(
+            any_, tables, any_, any_, cancel=lambda _: None, refuse=lambda _, id, refused=refused: refused.append(id)
+        )
+        asked = Asked()
+        assert asked.add(7, object(), 1)[0]
+        session = Session("tester", "web", SimpleNamespace(asked=asked, newest=7), "id")
+        assert await relay._expect_elsewhere(session, b"question") == passed
+        assert (refused, len(asked)) == (([7], 0) if passed is None else ([], 1))
