@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.gateway.upstreams.body_stream import BodyStream
 from mcpsec.gateway.upstreams.containment import inside
-from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamResponse, UpstreamTimeout
+from mcpsec.gateway.upstreams.http_client import NoRoomFault, UpstreamFault, UpstreamResponse, UpstreamTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
         Awaitable[None],
     ]
 
-__all__ = ["ASGI", "AppPool", "said_by"]
+__all__ = ["ASGI", "AppPool", "ClientPool", "said_by"]
 
 ASGI = {"version": "3.0", "spec_version": "2.3"}
 _HEADER_BYTES = 64 * 1024
@@ -35,7 +36,11 @@ _GRACE_SECONDS = 5.0
 _UNHEARD_SECONDS = 0.05
 """How long each piece takes that it still sends then."""
 _MOST_DEAF = 100
-"""Calls that go on though they were cancelled: with more of them, an application gets no other."""
+"""Calls that go on though they were cancelled: with more, an application gets others only of clients that have none."""
+_MOST_OF_ONE = 10
+"""How many of them one client may have."""
+_MOST_LEFT = 100
+"""How many calls that nobody waits for any more one client may have, those included that still have their grace."""
 
 
 def said_by(error: BaseException) -> str:
@@ -52,24 +57,32 @@ class AppPool:
         self._app = app
         self._response_bytes = response_bytes
         self._running: set[asyncio.Task[None]] = set()
-        self._deaf: set[asyncio.Task[None]] = set()
+        self._left, self._deaf = _Counted(), _Counted()
 
     def take_idle(self) -> None:
         """There is none: an application has no connections."""
 
-    async def send(self, data: bytes, *, timeout: float, repeatable: bool) -> UpstreamResponse:
+    def of_client(self, client_id: str) -> ClientPool:
+        """The same, for the requests of one client."""
+        return ClientPool(self, client_id)
+
+    async def send(self, data: bytes, *, timeout: float, repeatable: bool, client_id: str = "") -> UpstreamResponse:
         """Have the application answer one whole request (an event stream: its head).
 
         Raises UpstreamFault or UpstreamTimeout. Nothing is ever sent twice, so ``repeatable`` changes nothing.
         """
         del repeatable
-        if len(self._deaf) >= _MOST_DEAF:
-            raise UpstreamFault("too many calls of the application go on though they were cancelled", sent=False)
+        self._check_room(client_id)
         try:
             async with asyncio.timeout(timeout):
                 app = await self._app()
                 scope, body = _scope_of(data)
-                work = _Request(body, self._response_bytes, self._cancel)
+                work = _Request(
+                    body,
+                    self._response_bytes,
+                    left=partial(self._leave, client_id),
+                    cancel=partial(self._cancel, client_id),
+                )
                 with inside():
                     task = work.task = asyncio.get_running_loop().create_task(work.run(app, scope))
                 self._running.add(task)
@@ -82,16 +95,69 @@ class AppPool:
         except TimeoutError:
             raise UpstreamTimeout("no answer within the deadline") from None
 
-    def _cancel(self, task: asyncio.Task[None]) -> None:
+    def _check_room(self, client_id: str) -> None:
+        """Who lets calls go on and on is stopped alone: others, who have none that do, are served all the same."""
+        deaf = self._deaf.of(client_id)
+        if deaf >= _MOST_OF_ONE or (deaf and self._deaf.total >= _MOST_DEAF):
+            raise NoRoomFault("too many calls of the application go on though they were cancelled", sent=False)
+        if self._left.of(client_id) >= _MOST_LEFT:
+            raise NoRoomFault("too many calls of the application go on though their client has gone", sent=False)
+
+    def _leave(self, client_id: str, task: asyncio.Task[None]) -> None:
+        """Nobody waits for it any more."""
+        self._left.add(client_id, task)
+
+    def _cancel(self, client_id: str, task: asyncio.Task[None]) -> None:
         """End what nobody waits for; it counts until it has ended, because it may take that for nothing."""
         task.cancel()
-        self._deaf.add(task)
-        task.add_done_callback(self._deaf.discard)
+        self._deaf.add(client_id, task)
 
     def close(self) -> None:
         """Cancel everything."""
         for task in tuple(self._running):
             task.cancel()
+
+
+class ClientPool:
+    """The requests of one client to an application."""
+
+    def __init__(self, pool: AppPool, client_id: str) -> None:
+        self._pool, self._client_id = pool, client_id
+
+    def take_idle(self) -> None:
+        """There is none."""
+
+    async def send(self, data: bytes, *, timeout: float, repeatable: bool) -> UpstreamResponse:
+        """As ``AppPool`` has it."""
+        return await self._pool.send(data, timeout=timeout, repeatable=repeatable, client_id=self._client_id)
+
+    def close(self) -> None:
+        """Nothing: it is not this client's alone."""
+
+
+class _Counted:
+    """Tasks that have not ended, of each client; a client without any takes no memory."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, set[asyncio.Task[None]]] = {}
+        self.total = 0
+
+    def of(self, client_id: str) -> int:
+        return len(self._of.get(client_id, ()))
+
+    def add(self, client_id: str, task: asyncio.Task[None]) -> None:
+        tasks = self._of.setdefault(client_id, set())
+        if task not in tasks:
+            tasks.add(task)
+            self.total += 1
+            task.add_done_callback(partial(self._over, client_id))
+
+    def _over(self, client_id: str, task: asyncio.Task[None]) -> None:
+        tasks = self._of[client_id]
+        tasks.discard(task)
+        self.total -= 1
+        if not tasks:
+            del self._of[client_id]
 
 
 def _scope_of(data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -124,8 +190,15 @@ def _scope_of(data: bytes) -> tuple[dict[str, Any], bytes]:
 class _Request:
     """One request under way: the application's two channels, and the answer that comes of them."""
 
-    def __init__(self, body: bytes, response_bytes: int, cancel: Callable[[asyncio.Task[None]], None]) -> None:
-        self._cancel = cancel
+    def __init__(
+        self,
+        body: bytes,
+        response_bytes: int,
+        *,
+        left: Callable[[asyncio.Task[None]], None],
+        cancel: Callable[[asyncio.Task[None]], None],
+    ) -> None:
+        self._left, self._cancel = left, cancel
         self.answer: asyncio.Future[UpstreamResponse] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None] | None = None
         self._body: bytes | None = body
@@ -271,5 +344,6 @@ class _Request:
         self._flow.set()
         task = self.task
         if task is not None and not task.done():
+            self._left(task)
             timer = asyncio.get_running_loop().call_later(_GRACE_SECONDS, self._cancel, task)
             task.add_done_callback(lambda _: timer.cancel())

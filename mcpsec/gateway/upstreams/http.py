@@ -20,8 +20,7 @@ from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.upstreams.asked import Asked
 from mcpsec.gateway.upstreams.base import Catalogue, RpcError, unavailable, upstream_timeout
 from mcpsec.gateway.upstreams.conversation import CLIENT_INFO, modern_meta
-from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
-from mcpsec.gateway.upstreams.lanes import Lanes
+from mcpsec.gateway.upstreams.http_client import NoRoomFault, UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.origin import origin_of
 from mcpsec.gateway.upstreams.passing import RETURNED, forwarded, trace_headers
 from mcpsec.gateway.upstreams.relaying import LONG_LIVED, EventRelay
@@ -97,7 +96,7 @@ class HttpUpstream:
         self._sessions = sessions
         self.guard = guard
         self._origin = origin_of(config, limits)
-        self._lanes = Lanes(self._origin.host, headers, client_headers or {}, self._origin.pool)
+        self._lanes = self._origin.lanes(headers, client_headers or {})
         self._target = self._origin.target
         self._eras: frozenset[Era] = frozenset()
         self._own_sessions: dict[str, bytes] = {}
@@ -169,7 +168,9 @@ class HttpUpstream:
         if isinstance(fault, UpstreamTimeout):
             self._cancel_upstream(exchange)
             return upstream_timeout(fault.reason)
-        return unavailable("upstream-unavailable", fault.reason)
+        # What the gateway has no room for says nothing about the upstream: no breaker counts it.
+        rule = "too-many-calls-left" if isinstance(fault, NoRoomFault) else "upstream-unavailable"
+        return unavailable(rule, fault.reason)
 
     async def _publish(
         self, session: Session, answer: Answer | StreamAnswer | Refusal, response: UpstreamResponse

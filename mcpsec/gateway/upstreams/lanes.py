@@ -5,7 +5,8 @@ A server may tie what it knows of a caller to the connection, so requests with d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from copy import copy
+from typing import TYPE_CHECKING, Protocol, cast
 
 from mcpsec import __version__
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from mcpsec.gateway.upstreams.http_client import UpstreamConnection, UpstreamResponse
 
-__all__ = ["Lane", "Lanes", "Pool"]
+__all__ = ["ClientLanes", "Lane", "Lanes", "Pool"]
 
 
 _MOST_BEFORE = 16
@@ -32,6 +33,13 @@ class Pool(Protocol):
 
     def close(self) -> None:
         """Cut everything."""
+
+
+class PoolOfClients(Pool, Protocol):
+    """One that tells the requests of its clients apart."""
+
+    def of_client(self, client_id: str) -> Pool:
+        """The same, for the requests of one client."""
 
 
 class Lane:
@@ -91,3 +99,29 @@ class Lanes:
 
     def __iter__(self) -> Iterator[Lane]:
         return iter((*self._all, *self._before))
+
+
+class ClientLanes(Lanes):
+    """The same with pools that tell the requests of their clients apart (``PoolOfClients``)."""
+
+    def __init__(
+        self,
+        host: str,
+        headers: Mapping[str, str],
+        by_client: Mapping[str, Mapping[str, str]],
+        pool: Callable[[], PoolOfClients],
+    ) -> None:
+        self._views: dict[str, tuple[Lane, Lane]] = {}
+        super().__init__(host, headers, by_client, pool)
+
+    def of(self, client_id: str | None) -> Lane:
+        """The lane that a client's requests take; None is the gateway itself."""
+        lane = super().of(client_id)
+        if client_id is None:
+            return lane
+        of, view = self._views.get(client_id, (None, lane))
+        if of is not lane:
+            view = copy(lane)
+            view.pool = cast("PoolOfClients", lane.pool).of_client(client_id)
+            self._views[client_id] = lane, view
+        return view

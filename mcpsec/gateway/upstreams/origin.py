@@ -8,11 +8,14 @@ from urllib.parse import urlsplit
 
 from mcpsec.errors import ConfigurationError
 from mcpsec.gateway.upstreams.http_client import HttpPool
+from mcpsec.gateway.upstreams.lanes import ClientLanes, Lanes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mcpsec.deployment.model import Limits
     from mcpsec.deployment.model import Upstream as UpstreamConfig
-    from mcpsec.gateway.upstreams.lanes import Pool
+    from mcpsec.gateway.upstreams.asgi import AppPool
 
 __all__ = ["Origin", "origin_of"]
 
@@ -23,8 +26,8 @@ class Origin(Protocol):
     host: str
     target: bytes
 
-    def pool(self) -> Pool:
-        """A new way to it, which shares no connection with others."""
+    def lanes(self, headers: dict[str, str], by_client: Mapping[str, Mapping[str, str]]) -> Lanes:
+        """The ways to it, by these credentials."""
 
     async def start(self) -> None:
         """Get ready. Raises UpstreamStartError when it can't work at all."""
@@ -50,7 +53,10 @@ class _Web:
         self._tls = _client_context(config) if secure else None
         self._connect_timeout, self._response_bytes = config.connect_timeout, limits.response_bytes
 
-    def pool(self) -> HttpPool:
+    def lanes(self, headers: dict[str, str], by_client: Mapping[str, Mapping[str, str]]) -> Lanes:
+        return Lanes(self.host, headers, by_client, self._pool)
+
+    def _pool(self) -> HttpPool:
         return HttpPool(
             self._name,
             self._port,
@@ -76,7 +82,10 @@ class _App:
         self._server = AppServer(config.name, config.app or "", config.app_dir)
         self._response_bytes = limits.response_bytes
 
-    def pool(self) -> Pool:
+    def lanes(self, headers: dict[str, str], by_client: Mapping[str, Mapping[str, str]]) -> Lanes:
+        return ClientLanes(self.host, headers, by_client, self._pool)
+
+    def _pool(self) -> AppPool:
         from mcpsec.gateway.upstreams.asgi import AppPool
 
         return AppPool(self._server.get, response_bytes=self._response_bytes)

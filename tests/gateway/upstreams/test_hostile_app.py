@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import pytest
 
 from mcpsec.gateway.upstreams import asgi
 from mcpsec.gateway.upstreams.asgi import AppPool
-from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
+from mcpsec.gateway.upstreams.http import HttpUpstream
+from mcpsec.gateway.upstreams.http_client import NoRoomFault, UpstreamFault, UpstreamTimeout
+from mcpsec.gateway.upstreams.protected import ProtectedUpstream
 from mcpsec.gateway.upstreams.python_app import AppServer
+from tests.fixtures.deployments import EVERYTHING, OTHER
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.processes import wait_until
 from tests.fixtures.raw import RawClient, Response, call, request_bytes
@@ -119,6 +123,7 @@ def serve(place: Path, deployment: Any, gateway: Any) -> Callable[..., Gateway]:
         made = deployment({"own": own, "demo": {"builtin": "demo"}})
         made.document["server"]["limits"] = {"header_timeout": "1s", "drain_timeout": "1s"}
         made.document["log"]["checkpoint_age"] = "1s"
+        made.document["clients"].append({"id": "other", "certificate": {"san": OTHER}, **EVERYTHING})
         made.write()
         running: Gateway = gateway(made, **options)
         return running
@@ -126,8 +131,8 @@ def serve(place: Path, deployment: Any, gateway: Any) -> Callable[..., Gateway]:
     return start
 
 
-def ask(running: Gateway, tool: str, upstream: str = "own") -> Response:
-    with RawClient(running) as client:
+def ask(running: Gateway, tool: str, upstream: str = "own", identity: Any = None) -> Response:
+    with RawClient(running, identity) as client:
         return client.post(call(tool), path=f"/mcp/{upstream}")
 
 
@@ -224,6 +229,116 @@ async def test_calls_that_cannot_be_cancelled_are_bounded(monkeypatch: pytest.Mo
     await asyncio.sleep(0)
     with pytest.raises(UpstreamFault, match="without a whole answer"):
         await pool.send(head, timeout=60, repeatable=False)
+
+
+DEAF = b"POST /mcp HTTP/1.1\r\nhost: localhost\r\n\r\n{}"
+ENDS = DEAF.replace(b"\r\n\r\n", b"\r\nx-end: now\r\n\r\n")
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[AppPool]:
+    """To an application that takes every cancellation for nothing until the test is over; it ends at ``x-end``."""
+    over = asyncio.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        while (b"x-end", b"now") not in scope["headers"] and not over.is_set():
+            with suppress(asyncio.CancelledError):
+                await over.wait()
+
+    async def given() -> Any:
+        return application
+
+    made = AppPool(given, response_bytes=1000)
+    yield made
+    over.set()
+    while made._running:
+        await asyncio.sleep(0)
+
+
+async def leave(pool: AppPool, client: str, times: int) -> None:
+    """So many calls of a client that go away before they have an answer, and, without a grace, are cancelled."""
+    for _ in range(times):
+        before = pool._left.of(client)
+        with pytest.raises(UpstreamTimeout):
+            await pool.of_client(client).send(DEAF, timeout=0.001, repeatable=False)
+        while asgi._GRACE_SECONDS == 0.0 and pool._deaf.of(client) <= before:
+            await asyncio.sleep(0)
+
+
+async def is_served(pool: AppPool, client: str) -> bool:
+    with pytest.raises(UpstreamFault) as met:
+        await pool.of_client(client).send(ENDS, timeout=60, repeatable=False)
+    if isinstance(met.value, NoRoomFault):
+        return False
+    assert met.value.reason == "the application ended without a whole answer"
+    return True
+
+
+@pytest.mark.anyio
+async def test_one_clients_calls_that_go_on_are_its_own(pool: AppPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi, "_GRACE_SECONDS", 0.0)
+    await leave(pool, "eve", 9)
+    assert await is_served(pool, "eve")
+    await leave(pool, "eve", 1)
+    assert not await is_served(pool, "eve")
+    assert await is_served(pool, "bob")
+
+
+@pytest.mark.anyio
+async def test_whoever_has_none_that_go_on_is_served_also_when_there_are_many(
+    pool: AppPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asgi, "_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(asgi, "_MOST_DEAF", 6)
+    for client in ("eve", "mallory"):
+        await leave(pool, client, 3)
+    assert not await is_served(pool, "eve")
+    assert await is_served(pool, "bob")
+    await leave(pool, "bob", 1)
+    assert not await is_served(pool, "bob")
+
+
+@pytest.mark.anyio
+async def test_calls_in_their_grace_are_bounded_for_each_client(pool: AppPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else one could begin any number of them before the first is found to be deaf."""
+    monkeypatch.setattr(asgi, "_MOST_LEFT", 3)
+    await leave(pool, "eve", 3)
+    assert not await is_served(pool, "eve")
+    assert await is_served(pool, "bob")
+
+
+@pytest.mark.anyio
+async def test_calls_that_have_ended_leave_nothing_behind(pool: AppPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi, "_GRACE_SECONDS", 0.0)
+    for number in range(200):
+        assert await is_served(pool, f"client {number % 20}")
+    while pool._running:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (pool._left._of, pool._deaf._of, pool._left.total, pool._deaf.total) == ({}, {}, 0, 0)
+
+
+def test_what_there_is_no_room_for_speaks_against_nobody() -> None:
+    """Neither the client's breaker nor the common one may count what the gateway itself refused."""
+    upstream = HttpUpstream.__new__(HttpUpstream)
+    exchange: Any = None
+    assert ProtectedUpstream.verdict(upstream.failed(exchange, NoRoomFault("full", sent=False))) is None
+    assert ProtectedUpstream.verdict(upstream.failed(exchange, UpstreamFault("gone"))) is True
+
+
+def test_a_client_whose_calls_go_on_keeps_nobody_else_out(serve: Callable[..., Gateway]) -> None:
+    running = serve("application")
+    clients = [RawClient(running) for _ in range(10)]
+    for client in clients:
+        client.send(request_bytes(client.host, call("deaf"), path="/mcp/own"))
+    for client in clients:
+        assert client.read().code == 50401
+        client.close()
+    wait_until(lambda: ask(running, "echo").status == 503, "its calls to be found deaf")
+    assert ask(running, "echo", identity=running.deployment.other).status == 200
+    told = [each for each in running.deployment.events() if each.get("rule") == "too-many-calls-left"]
+    assert {each["client"] for each in told} <= {"tester"}
+    running.stop()
 
 
 MEETING = "import threading\nbarrier = threading.Barrier(2, timeout=1)\n"
