@@ -53,7 +53,7 @@ from mcpsec.gateway.steps.tools import KnownTool
 from mcpsec.gateway.steps.trace import Trace
 from mcpsec.gateway.tasks import TaskTable
 from mcpsec.gateway.traces import traces_of
-from mcpsec.gateway.trust import TrustFiles
+from mcpsec.gateway.trust import OlderListError, TrustFiles
 from mcpsec.gateway.upstreams.aggregate import AggregateServer
 from mcpsec.gateway.upstreams.base import UpstreamStartError
 from mcpsec.gateway.upstreams.credentials import client_credentials
@@ -516,6 +516,8 @@ class Gateway:
         except Error as error:
             self._say(f"changed TLS files can't be used, the old ones stay: {error}")
             self._recorder.event("certificate", state="refused", detail="changed TLS files can't be used")
+            if isinstance(error, OlderListError):  # the gateway's own certificate may be a new one all the same
+                self._watch_lifetimes()
             return
         cut = sum(registry.abort_where(unwelcome) for registry in self._registries[:1])
         self._watch_lifetimes()

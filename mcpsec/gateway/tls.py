@@ -19,7 +19,7 @@ from mcpsec.gateway.message import Peer
 if TYPE_CHECKING:
     from mcpsec.deployment.model import Tls
 
-__all__ = ["ClientCertificates", "peer_of", "server_context"]
+__all__ = ["ClientCertificates", "load_own_certificate", "peer_of", "server_context"]
 
 ClientCertificates = Literal["required", "optional", "none"]
 
@@ -37,7 +37,7 @@ def server_context(tls: Tls, *, certificates: ClientCertificates = "required") -
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.num_tickets = 0
     context.set_alpn_protocols(["http/1.1"])
-    _load_own_certificate(context, tls)
+    load_own_certificate(context, tls)
     if certificates != "none":
         context.verify_mode = ssl.CERT_REQUIRED if certificates == "required" else ssl.CERT_OPTIONAL
         context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -45,7 +45,8 @@ def server_context(tls: Tls, *, certificates: ClientCertificates = "required") -
     return context
 
 
-def _load_own_certificate(context: ssl.SSLContext, tls: Tls) -> None:
+def load_own_certificate(context: ssl.SSLContext, tls: Tls) -> None:
+    """Show this certificate in handshakes from now on. Raises ConfigurationError."""
     for path in (tls.certificate, tls.key):
         if not path.is_file():
             raise ConfigurationError(

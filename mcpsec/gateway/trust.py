@@ -14,7 +14,7 @@ from cryptography import x509
 
 from mcpsec.certs.crl import CrlFile, load_crl
 from mcpsec.errors import ConfigurationError
-from mcpsec.gateway.tls import server_context
+from mcpsec.gateway.tls import load_own_certificate, server_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.message import Peer
     from mcpsec.gateway.tls import ClientCertificates
 
-__all__ = ["TrustFiles"]
+__all__ = ["OlderListError", "TrustFiles"]
 
 _Stamp = tuple[int, int, int]
 
@@ -39,10 +39,14 @@ def _stamp(path: Path | None) -> _Stamp | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
+class OlderListError(ConfigurationError):
+    """A revocation list from before the one in use, which would let in who was revoked since."""
+
+
 class TrustFiles:
     """The current TLS context and how to tell whether a peer is still welcome.
 
-    ``before`` are those in whose place they are put: no revocation list may be older than theirs.
+    ``before`` are those that these take the place of. Raises ConfigurationError for files that can't be used.
     """
 
     def __init__(self, tls: Tls, *, certificates: ClientCertificates, before: TrustFiles | None = None) -> None:
@@ -52,10 +56,9 @@ class TrustFiles:
         self._stamps = self._read_stamps()
         self.context: ssl.SSLContext = server_context(tls, certificates=certificates)
         self._authorities = self._read_authorities()
-        self.revocation_list: CrlFile | None = None if before is None else before.revocation_list
-        crl = self._read_crl()
-        self._refuse_older(crl)
-        self.revocation_list = crl
+        self.revocation_list = self._read_crl()
+        if before is not None:
+            self._refuse_older(self.revocation_list, before.revocation_list)
         self._own_life = self._read_own_life()
 
     def usable(self, now: datetime | None = None) -> bool:
@@ -94,12 +97,18 @@ class TrustFiles:
     def reload(self) -> Callable[[Peer], bool]:
         """Make a context from the files as they are and return the test for peers that must go.
 
-        Raises ConfigurationError when the files are unusable; the context stays the old one then.
+        Raises ConfigurationError when the files are unusable; the context stays the old one then. With OlderListError
+        the list and the CAs do, and the gateway's own certificate is the new one: its renewal can't wait.
         """
         self._stamps = self._read_stamps()  # also after a failure: the same broken files are not tried again and again
         context = server_context(self._tls, certificates=self._wanted)
         crl = self._read_crl()
-        self._refuse_older(crl)
+        try:
+            self._refuse_older(crl, self.revocation_list)
+        except OlderListError:
+            load_own_certificate(self.context, self._tls)
+            self._own_life = self._read_own_life()
+            raise
         authorities, own_life = self._read_authorities(), self._read_own_life()
         removed = self._authorities - authorities
         # Only now, when all files are known to be usable, does anything change.
@@ -127,11 +136,11 @@ class TrustFiles:
 
         return unwelcome
 
-    def _refuse_older(self, crl: CrlFile | None) -> None:
-        """A list from before the one in use (a backup, a copy that was late) would let in who was revoked since."""
-        before = None if crl is None or self.revocation_list is None else crl.is_before(self.revocation_list)
+    def _refuse_older(self, crl: CrlFile | None, in_use: CrlFile | None) -> None:
+        """A list from before the one in use is a backup, or a copy that was late."""
+        before = None if crl is None or in_use is None else crl.is_before(in_use)
         if before is not None:
-            raise ConfigurationError(
+            raise OlderListError(
                 f"this revocation list (number {before[0]}) is older than the one in use (number {before[1]}): "
                 "it would let in who was revoked since",
                 path=self._tls.crl,

@@ -33,6 +33,7 @@ DEMO = {"demo": {"builtin": "demo"}}
 ECHO = call("echo", {"text": "hello"})
 LOOPBACK = ["127.0.0.1", "localhost"]
 READ_AGAIN = r".*deployment was read again: in use now"
+UNUSED = r".*the changed deployment can't be used, the old one stays.*"
 CHANGED, REFUSED = r".*in use now, \d+ open connections cut", r".*changed TLS files can't be used, the old ones stay.*"
 
 
@@ -89,7 +90,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     files.mkdir()
     with Pki.create(directory / "ca") as pki:
         server, bob = pki.issue("gateway", Purpose.SERVER, LOOPBACK), pki.issue("bob", Purpose.CLIENT)
-        site = Site(pki, None, files, identity_of(bob, pki.authority(Purpose.SERVER).bundle), list("abcdefghijk"))  # type: ignore[arg-type]
+        site = Site(pki, None, files, identity_of(bob, pki.authority(Purpose.SERVER).bundle), list("abcdefghijklm"))  # type: ignore[arg-type]
         site.publish_server(server)
         site.publish("client-ca.pem", pki.authority(Purpose.CLIENT).bundle.read_bytes())
         site.publish_crl()
@@ -105,7 +106,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             for name in ("bob", *site.names)
         ]
         made.write()
-        site.running = start_gateway(made, expected=(CHANGED, REFUSED, READ_AGAIN, r"\s*hint.*"))
+        site.running = start_gateway(made, expected=(CHANGED, REFUSED, READ_AGAIN, UNUSED, r"\s*hint.*"))
         yield site
         site.running.stop()
 
@@ -368,6 +369,13 @@ def test_an_older_revocation_list_lets_nobody_in_again(site: Site) -> None:
     assert "is older than the one in use" in site.running.stderr()
     assert is_refused(site, identity)
     assert not is_refused(site, site.bob)
+    renewed = site.pki.issue("gateway", Purpose.SERVER, LOOPBACK, replace=True)
+    site.publish_server(renewed)
+    serial = x509.load_pem_x509_certificate(renewed.certificate.read_bytes()).serial_number
+    wait_until(
+        lambda: served_serial(site, site.bob) == serial, "the renewed certificate, which needn't wait for a list"
+    )
+    assert is_refused(site, identity)
     other, revoked_later = site.take()
     site.pki.revoke(other, purpose=Purpose.CLIENT)
     reloads = site.reloads()
@@ -393,6 +401,34 @@ def test_nor_does_a_reload_of_the_deployment(site: Site, tmp_path: Path) -> None
         assert unwelcome(Peer("127.0.0.1", der=certificate.public_bytes(Encoding.DER))) == wanted
     with pytest.raises(ConfigurationError, match="is older than the one in use"):
         TrustFiles(replace(tls, crl=older), certificates="required", before=before)
+
+
+def test_a_changed_deployment_brings_no_older_list_into_use(site: Site) -> None:
+    """Another name for the files makes all of them anew, and what was revoked stays so."""
+    name, identity = site.take()
+    before = site.file("client.crl").read_bytes()
+    assert not is_refused(site, identity)
+    site.pki.revoke(name, purpose=Purpose.CLIENT)
+    reloads = site.reloads()
+    site.publish_crl()
+    wait_until(lambda: site.reloads() > reloads, "the new list")
+    made = site.running.deployment
+    tls = made.document["server"]["tls"]
+
+    def use(crl: str, said: str) -> None:
+        known = site.running.stderr().count(said)
+        tls["crl"] = str(site.file(crl))
+        made.write()
+        wait_until(lambda: site.running.stderr().count(said) > known, said)
+
+    site.publish("older.crl", before)
+    use("older.crl", "the changed deployment can't be used")
+    assert "is older than the one in use" in site.running.stderr()
+    assert is_refused(site, identity) and not is_refused(site, site.bob)
+    site.publish("other.crl", site.file("client.crl").read_bytes())
+    use("other.crl", "the deployment was read again: in use now")
+    assert is_refused(site, identity) and not is_refused(site, site.bob)
+    use("client.crl", "the deployment was read again: in use now")
 
 
 SLOW = """
