@@ -41,15 +41,22 @@ _PATTERNS_KEPT = b"7776000000"  # 90 days after a client's last request, in mill
 
 # The store's epoch: when it began to remember. A message from before it may have been served by what was forgotten
 # (FLUSHALL, a restart without persistence, a failover to an empty server), so it is refused.
+# Clocks of gateways may differ. By the store's own, what has ended is forgotten and not taken for new, whatever the
+# gateway's says; and what has not is kept (for a gateway that is ahead, by an hour at most).
+# KEYS: the nonce, the epoch. ARGV: milliseconds to keep it, when the message was made, when it ends.
 _CLAIM = Script("""
+local t = redis.call('TIME')
+local now = t[1] + t[2] / 1000000
+local ends = tonumber(ARGV[3])
+if now - ends > 1 then return -2 end
 local epoch = redis.call('GET', KEYS[2])
 if not epoch then
-  local now = redis.call('TIME')
-  epoch = string.format('%.6f', now[1] + now[2] / 1000000)
+  epoch = string.format('%.6f', now)
   redis.call('SET', KEYS[2], epoch)
 end
 if tonumber(ARGV[2]) <= tonumber(epoch) then return -1 end
-if redis.call('SET', KEYS[1], 1, 'NX', 'PX', ARGV[1]) then return 1 end
+local kept = math.max(tonumber(ARGV[1]), math.ceil(math.min(ends - now, 3600) * 1000) + 1000)
+if redis.call('SET', KEYS[1], 1, 'NX', 'PX', string.format('%d', kept)) then return 1 end
 return 0
 """)
 
@@ -182,7 +189,10 @@ class RedisState:
             raise ReplayStoreError("the clock was set back, and the store may have forgotten this message")
         mark = hashlib.blake2b(f"{key_id}\n{nonce}".encode(), digest_size=16).hexdigest().encode()
         age_mark = b"%.6f" % (now if created is None else created)
-        reply = await self.store.run(_CLAIM, (self._prefix + b"n:" + mark, self._epoch), (b"%d" % left, age_mark))
+        arguments = (b"%d" % left, age_mark, b"%.6f" % expires_at)
+        reply = await self.store.run(_CLAIM, (self._prefix + b"n:" + mark, self._epoch), arguments)
+        if reply == -2:
+            raise ReplayStoreError("by the store's clock the message is too old: its clock and the gateway's differ")
         if reply == -1:
             raise ReplayStoreError("the store has begun to remember after this message was made")
         return bool(reply == 1)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -73,6 +75,51 @@ async def test_an_expired_message_is_refused_and_every_key_ends(store: Store) ->
         lives = {key: int(store.say("PTTL", key.decode())[1:]) for key in keys if key != b"edge:epoch"}
         assert len(lives) == 5
         assert all(0 < life <= 302_000 for life in lives.values()), lives
+
+
+@pytest.fixture
+def gateways_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], float]:
+    """Sets the gateways' clock ahead of the store's; the time that it shows then."""
+
+    def set_ahead(seconds: float) -> float:
+        monkeypatch.setattr("mcpsec.gateway.state.redis.time", SimpleNamespace(time=lambda: time.time() + seconds))
+        return time.time() + seconds
+
+    return set_ahead
+
+
+async def test_a_gateway_that_is_behind_takes_nothing_for_new_that_the_store_has_forgotten(
+    store: Store, gateways_clock: Callable[[float], float]
+) -> None:
+    """As one that was begun under a wrong clock: what the others served a while ago is young for it."""
+    async with states(store) as (one, behind):
+        created = time.time() + 0.01
+        ends = created + 0.5
+        assert await one.claim("key", "recorded", ends, created)
+        await until(lambda: time.time() > ends + 3)
+        assert store.say("EXISTS", f"mcpsec:n:{mark_of('key', 'recorded')}") == b":0\r\n", "forgotten"
+        gateways_clock(-400)
+        with pytest.raises(ReplayStoreError, match="by the store's clock"):
+            await behind.claim("key", "recorded", ends, created)
+
+
+@pytest.mark.parametrize("ahead", [-250, -30, 0, 30, 250, 86_400])
+async def test_a_gateway_whose_clock_is_another_is_served_and_remembered(
+    store: Store, gateways_clock: Callable[[float], float], ahead: int
+) -> None:
+    """A nonce is kept until its message has ended by the store's clock and by the gateway's, within an hour."""
+    async with states(store) as (one, other):
+        ends = gateways_clock(ahead) + 301
+        made = time.time() + 10
+        assert await one.claim("key", "n", ends, made) is True
+        life = int(store.say("PTTL", f"mcpsec:n:{mark_of('key', 'n')}")[1:]) / 1000
+        left = min(max(ahead, 0), 3300)
+        assert 301 + left - PATIENCE < life <= (302 + left if ahead < 3300 else 3602)
+        assert await other.claim("key", "n", ends, made) is False
+
+
+def mark_of(key: str, nonce: str) -> str:
+    return hashlib.blake2b(f"{key}\n{nonce}".encode(), digest_size=16).hexdigest()
 
 
 @pytest.mark.parametrize("loss", ["FLUSHALL", "restart"])
