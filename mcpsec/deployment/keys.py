@@ -192,7 +192,7 @@ _AUTH = Table(
                         ListOf(Choice(get_args(model.Scheme)), at_least=1),
                         'Accepted schemes. "article" is for clients of an older, weaker scheme.',
                     ),
-                    Key("max_age", Duration(1, 3600), "How old, or how far in the future, a signature may be."),
+                    Key("max_age", Duration(1, 3600), "How old a signature may be; 30 s in the future pass."),
                 ),
                 "How requests are signed.",
             ),
