@@ -353,8 +353,8 @@ def test_files_that_cannot_be_used_change_nothing(site: Site) -> None:
         assert alice.is_closed()
 
 
-def test_an_older_revocation_list_lets_nobody_in_again(site: Site) -> None:
-    """A backup that is copied back, a mirror that is late: the list in use stays, and it is said until one follows it."""
+def revoked(site: Site) -> tuple[Identity, bytes]:
+    """A client that is revoked by the list in use, and the list before, which let it in."""
     name, identity = site.take()
     before = site.file("client.crl").read_bytes()
     assert not is_refused(site, identity)
@@ -362,6 +362,12 @@ def test_an_older_revocation_list_lets_nobody_in_again(site: Site) -> None:
     reloads = site.reloads()
     site.publish_crl()
     wait_until(lambda: site.reloads() > reloads, "the new list")
+    return identity, before
+
+
+def test_an_older_revocation_list_lets_nobody_in_again(site: Site) -> None:
+    """A backup that is copied back, a mirror that is late: the list in use stays, and it is said until one follows it."""
+    identity, before = revoked(site)
     assert is_refused(site, identity)
     refusals = site.refusals()
     site.publish("client.crl", before)
@@ -405,13 +411,7 @@ def test_nor_does_a_reload_of_the_deployment(site: Site, tmp_path: Path) -> None
 
 def test_a_changed_deployment_brings_no_older_list_into_use(site: Site) -> None:
     """Another name for the files makes all of them anew, and what was revoked stays so."""
-    name, identity = site.take()
-    before = site.file("client.crl").read_bytes()
-    assert not is_refused(site, identity)
-    site.pki.revoke(name, purpose=Purpose.CLIENT)
-    reloads = site.reloads()
-    site.publish_crl()
-    wait_until(lambda: site.reloads() > reloads, "the new list")
+    identity, before = revoked(site)
     made = site.running.deployment
     tls = made.document["server"]["tls"]
 

@@ -17,17 +17,11 @@ from tests.fixtures.gateway import Gateway
 from tests.fixtures.processes import wait_until
 from tests.fixtures.raw import RawClient, Response, call
 from tests.gateway.test_admin import ADMIN, metrics
+from tests.gateway.upstreams.test_breaker import Clock
 from tests.gateway.upstreams.test_http import FaultyServer, send
 from tests.gateway.upstreams.test_stdio import command
 
 BASE = {"failure_ratio": 0.5, "minimum_calls": 4, "window": 10.0, "open_for": 5.0, "probes": 1}
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Case:
