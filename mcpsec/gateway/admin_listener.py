@@ -12,8 +12,8 @@ from mcpsec.certs.identity import sans_of_certificate
 from mcpsec.deployment.model import Address
 from mcpsec.errors import ConfigurationError
 from mcpsec.gateway.admin import AdminHandler
-from mcpsec.gateway.connection import ConnectionRegistry
 from mcpsec.gateway.listener import Listener, bind
+from mcpsec.gateway.registry import ConnectionRegistry
 from mcpsec.gateway.trust import TrustFiles
 
 if TYPE_CHECKING:

@@ -9,30 +9,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import httptools
 
-from mcpsec.gateway.heads import KnownHeads
 from mcpsec.gateway.message import Answer, Peer, Refusal, Request, StreamAnswer
-from mcpsec.gateway.outbox import Outbox
-from mcpsec.gateway.reading import Reading, read_buffer
+from mcpsec.gateway.reading import Reading
 from mcpsec.gateway.tls import peer_of
 from mcpsec.protocol.jsonrpc import request_error
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from mcpsec.deployment.model import Limits
     from mcpsec.gateway.calls import Call
     from mcpsec.gateway.message import Head, Headers
+    from mcpsec.gateway.registry import ConnectionRegistry
 
-    Handler = Callable[[Request, Peer], Awaitable[Answer | StreamAnswer]]
-    Begin = Callable[[Request, Peer, Callable[[Answer | None], None]], Answer | Call | None]
-
-__all__ = ["Connection", "ConnectionRegistry", "refusal_answer"]
+__all__ = ["Connection", "refusal_answer"]
 
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
@@ -54,60 +48,6 @@ def refusal_answer(refusal: Refusal, rpc_id: Any = None) -> Answer:
     """The JSON-RPC error that a caller gets when the gateway itself answers."""
     body = request_error(rpc_id, refusal.code, refusal.message, refusal.data)
     return Answer(refusal.status, [(b"content-type", b"application/json"), *refusal.headers], body)
-
-
-class ConnectionRegistry:
-    """Every live connection, the deadlines that a sweep enforces, and what all of them share.
-
-    ``handler`` answers requests; ``begin``, where there is one, does it for those with a known head as ``Chain`` says.
-    """
-
-    def __init__(self, handler: Handler, limits: Limits, *, begin: Begin | None = None) -> None:
-        self.handler = handler
-        self.begin = begin
-        self.use(limits)
-        self.connections: set[Connection] = set()
-        self.draining = False
-        self.stamp()
-        self.buffer = read_buffer()
-        self.outbox = Outbox()
-        self.refused: Callable[[Refusal, Peer], None] = lambda _refusal, _peer: None
-
-    def use(self, limits: Limits) -> None:
-        """Hold every request from now on to these."""
-        self.limits = limits
-        self.heads = KnownHeads(limits)
-
-    def stamp(self) -> None:
-        """Tell the time in the header lines that every answer has."""
-        self.fields = f"date: {formatdate(usegmt=True)}\r\nx-content-type-options: nosniff\r\n".encode()
-
-    def sweep(self, now: float) -> None:
-        """Enforce every connection's deadline; called a few times a second."""
-        self.stamp()
-        for connection in tuple(self.connections):
-            connection.enforce_deadline(now)
-
-    def drain(self) -> None:
-        """Let running requests finish and close everything else."""
-        self.draining = True
-        for connection in tuple(self.connections):
-            connection.close_when_idle()
-
-    def identify_again(self, identify: Callable[[Peer], Peer], *, require_client: bool) -> None:
-        """Other clients are known now: look every peer up again, and cut those that are nobody's any more."""
-        for connection in tuple(self.connections):
-            before = connection.peer.client
-            connection.peer = identify(connection.peer)
-            if require_client and before is not None and connection.peer.client is None:
-                connection.abort()
-
-    def abort_where(self, predicate: Callable[[Peer], bool]) -> int:
-        """Cut every connection whose peer is no longer welcome; returns how many."""
-        unwelcome = [connection for connection in self.connections if predicate(connection.peer)]
-        for connection in unwelcome:
-            connection.abort()
-        return len(unwelcome)
 
 
 class Connection(Reading):

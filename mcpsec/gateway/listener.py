@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcpsec.deployment.model import Address
-    from mcpsec.gateway.connection import ConnectionRegistry
     from mcpsec.gateway.message import Peer
+    from mcpsec.gateway.registry import ConnectionRegistry
 
 __all__ = ["Listener", "bind", "handshake_fault"]
 

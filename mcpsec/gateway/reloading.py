@@ -25,6 +25,7 @@ from mcpsec.gateway.trust import TrustFiles
 from mcpsec.gateway.upstreams.base import UpstreamStartError
 from mcpsec.gateway.upstreams.credentials import credentials_named
 from mcpsec.gateway.upstreams.factory import renew_secrets
+from mcpsec.gateway.way import way_of_requests
 from mcpsec.telemetry.alerting import channels_of
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ async def _use(gateway: Gateway, wanted: Deployment) -> None:
             renew_secrets(gateway._upstreams[name], wanted, wanted.upstreams[name], secrets.reveal)
         gateway._aggregate = gateway._make_aggregate()
         gateway._start_tokens()
-        steps = gateway._steps(gateway._hosts())
+        steps = way_of_requests(gateway)
     except BaseException:
         vars(gateway).update(before)
         await asyncio.gather(*(upstream.close() for upstream in fresh.values()), return_exceptions=True)

@@ -10,7 +10,6 @@ import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from mcpsec import __version__
 from mcpsec.deployment.model import Address
@@ -20,9 +19,8 @@ from mcpsec.gateway.admin_listener import AdminListener
 from mcpsec.gateway.answers import AnswerGuard
 from mcpsec.gateway.assembly import make_cleaners, make_confirmations, make_seal, make_verifier
 from mcpsec.gateway.chain import Chain
-from mcpsec.gateway.connection import ConnectionRegistry
 from mcpsec.gateway.explaining import explanation
-from mcpsec.gateway.identification import certificates_wanted, identity_steps
+from mcpsec.gateway.identification import certificates_wanted
 from mcpsec.gateway.limits import InFlight
 from mcpsec.gateway.listener import Listener, bind
 from mcpsec.gateway.named_arguments import NamedArguments
@@ -31,26 +29,17 @@ from mcpsec.gateway.observers import Observers
 from mcpsec.gateway.pins import PinKeeper
 from mcpsec.gateway.policy import Policy
 from mcpsec.gateway.record import Recorder
+from mcpsec.gateway.recycling import recycle
 from mcpsec.gateway.refreshing import refresh
+from mcpsec.gateway.registry import ConnectionRegistry
 from mcpsec.gateway.reload import FileWatch, ReloadMetrics
 from mcpsec.gateway.reloading import reload
 from mcpsec.gateway.rotation import OwnCertificate
 from mcpsec.gateway.secrets import SecretKeeper
 from mcpsec.gateway.sessions import SessionTable
 from mcpsec.gateway.startup import start_upstreams, tell_of_sandboxes
-from mcpsec.gateway.state import StoreUnavailableError, open_state
-from mcpsec.gateway.steps.authorise import Authorise
-from mcpsec.gateway.steps.handles import OpenHandles
-from mcpsec.gateway.steps.hygiene import Hygiene
+from mcpsec.gateway.state import open_state
 from mcpsec.gateway.steps.identity import ClientDirectory
-from mcpsec.gateway.steps.parse import ParseMessage
-from mcpsec.gateway.steps.rate import AddressRate, RateLimit, ToolRate
-from mcpsec.gateway.steps.route import Router
-from mcpsec.gateway.steps.scopes import ScopeCheck
-from mcpsec.gateway.steps.session import FindSession
-from mcpsec.gateway.steps.tasks import FindTask
-from mcpsec.gateway.steps.tools import KnownTool
-from mcpsec.gateway.steps.trace import Trace
 from mcpsec.gateway.tasks import TaskTable
 from mcpsec.gateway.traces import traces_of
 from mcpsec.gateway.trust import OlderListError, TrustFiles
@@ -58,9 +47,8 @@ from mcpsec.gateway.upstreams.aggregate import AggregateServer
 from mcpsec.gateway.upstreams.base import UpstreamStartError
 from mcpsec.gateway.upstreams.credentials import client_credentials
 from mcpsec.gateway.upstreams.factory import make_upstream
-from mcpsec.gateway.upstreams.http import HttpUpstream
 from mcpsec.gateway.upstreams.protected import ProtectedUpstream
-from mcpsec.gateway.upstreams.stdio import StdioUpstream
+from mcpsec.gateway.way import way_of_requests
 from mcpsec.leaks import prepare, redact
 from mcpsec.telemetry import AuditLog
 from mcpsec.telemetry.metrics import Metrics
@@ -74,8 +62,6 @@ if TYPE_CHECKING:
     from mcpsec.deployment.model import Upstream as UpstreamConfig
     from mcpsec.gateway.message import Peer
     from mcpsec.gateway.pins import Change
-    from mcpsec.gateway.sessions import Session
-    from mcpsec.gateway.steps import Step
     from mcpsec.gateway.upstreams.base import Upstream
     from mcpsec.secretrefs import SecretRef
 
@@ -207,32 +193,6 @@ class Gateway:
         facts = {"upstream": upstream, "client": client, "state": state, "previous_state": previous, "detail": why}
         self._recorder.event("breaker", severity="high" if state == "open" else None, **facts)
 
-    def _steps(self, hosts: set[str]) -> list[Step]:
-        """The way of a request, in order."""
-        deployment, tokens = self._deployment, self._tokens
-        limits, oauth = deployment.server.limits, deployment.auth.oauth
-        first = [] if limits.address_rate_limit is None else [AddressRate(limits.address_rate_limit, self._state)]
-        scopes = [] if tokens is None or oauth is None else [ScopeCheck(tokens, oauth.method_scopes)]
-        return [
-            *first,
-            Hygiene(hosts, deployment.server.allowed_origins),
-            *identity_steps(deployment, self._verifier, tokens, self._state),
-            RateLimit(deployment.clients, limits.rate_limit, self._state),
-            Router(self._protected, self._aggregate),
-            ParseMessage(deployment.server.limits.json_depth),
-            Trace(
-                own_spans=self._traces is not None,
-                sample=1.0 if deployment.opentelemetry is None else deployment.opentelemetry.sample,
-            ),
-            FindSession(self._sessions),
-            FindTask(self._given_tasks),
-            Authorise(lambda: self._policy, self._aggregate, lambda: self._confirmations),
-            *scopes,
-            ToolRate(deployment.upstreams.values(), self._state),
-            KnownTool(),
-            OpenHandles(self._seal),
-        ]
-
     # --- life ------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -309,7 +269,7 @@ class Gateway:
         self.url = f"https://{self._bound}/mcp"
         self._start_tokens()
         in_flight = self._in_flight = InFlight(server.limits.in_flight_per_client)
-        chain = self._chain = Chain(self._steps(self._hosts()), in_flight, self._recorder, self._report)
+        chain = self._chain = Chain(way_of_requests(self), in_flight, self._recorder, self._report)
         chain.stream_bytes = server.limits.stream_bytes
         registry = ConnectionRegistry(chain.handle, server.limits, begin=chain.begin)
         registry.refused = self._recorder.refused_bytes
@@ -330,16 +290,6 @@ class Gateway:
         if self._tokens is not None:
             self._tokens.at(self._deployment.server.public_url or self.url)
             self._tokens.start()
-
-    def _hosts(self) -> set[str]:
-        """The authorities that may stand in Host."""
-        server, bound = self._deployment.server, self._bound
-        hosts = {str(bound), *server.allowed_hosts}
-        if server.public_url is not None:
-            hosts.add(urlsplit(server.public_url).netloc)
-        if bound.host in {"127.0.0.1", "::1"}:
-            hosts.add(f"localhost:{bound.port}")
-        return hosts
 
     def _open_admin(self, inherited: socket.socket | None) -> None:
         self.admin_url: str | None = None
@@ -461,35 +411,7 @@ class Gateway:
         return await reload(self)
 
     async def _recycle(self) -> None:
-        """End what is idle. A task of its own: a child that won't go takes seconds, deadlines and trust don't wait."""
-        now = asyncio.get_running_loop().time()
-        endings = []
-        for session in self._sessions.expired(now, self._is_busy):
-            if await self._used_elsewhere(session):
-                continue
-            upstream = self._upstreams.get(session.upstream)
-            if isinstance(upstream, StdioUpstream | HttpUpstream):
-                endings.append(upstream.end_session(session))
-            else:
-                self._sessions.close(session)
-        endings += [each.recycle(now) for each in self._protected.values()]
-        await asyncio.gather(*endings)
-
-    async def _used_elsewhere(self, session: Session) -> bool:
-        """Whether another gateway serves a session that is idle here; without an answer nothing is ended."""
-        if self._sessions.shared is None:
-            return False
-        try:
-            alive = await self._sessions.shared.is_alive(session.id)
-        except StoreUnavailableError:
-            return True
-        if alive:
-            self._sessions.forget(session)
-        return alive
-
-    def _is_busy(self, session: Any) -> bool:
-        upstream = self._upstreams.get(session.upstream)
-        return isinstance(upstream, StdioUpstream | HttpUpstream) and upstream.is_busy(session)
+        await recycle(self._sessions, self._upstreams, self._protected)
 
     def _pin_changed(self, upstream: str, change: Change) -> None:
         """An upstream is no longer what it was pinned to be."""

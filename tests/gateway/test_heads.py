@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from mcpsec.deployment.model import Limits
-from mcpsec.gateway.connection import Connection, ConnectionRegistry
+from mcpsec.gateway.connection import Connection
 from mcpsec.gateway.heads import KnownHeads
 from mcpsec.gateway.message import Answer, Peer, Request
+from mcpsec.gateway.registry import ConnectionRegistry
 from tests.fixtures.raw import call, request_bytes
 from tests.gateway.test_connection import attacks
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from mcpsec.deployment.model import Limits
-from mcpsec.gateway.connection import Connection, ConnectionRegistry
+from mcpsec.gateway.connection import Connection
 from mcpsec.gateway.message import Answer, Peer, Request, StreamAnswer
 from mcpsec.gateway.outbox import Outbox
+from mcpsec.gateway.registry import ConnectionRegistry
 from tests.fixtures.raw import call, request_bytes
 
 pytestmark = pytest.mark.anyio

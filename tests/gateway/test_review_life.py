@@ -15,9 +15,9 @@ import pytest
 
 from mcpsec.deployment import load
 from mcpsec.deployment.model import Address, Limits
-from mcpsec.gateway.connection import ConnectionRegistry
 from mcpsec.gateway.listener import Listener, bind
 from mcpsec.gateway.message import Answer
+from mcpsec.gateway.registry import ConnectionRegistry
 from mcpsec.gateway.server import Gateway
 from tests.fixtures.raw import RawClient, call, request_bytes
 from tests.gateway.upstreams.test_http import FaultyServer, send

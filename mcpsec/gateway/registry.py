@@ -1,0 +1,77 @@
+"""The connections of one listener: what they share, and what is done to all of them or to some."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from mcpsec.gateway.heads import KnownHeads
+from mcpsec.gateway.outbox import Outbox
+from mcpsec.gateway.reading import read_buffer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mcpsec.deployment.model import Limits
+    from mcpsec.gateway.calls import Call
+    from mcpsec.gateway.connection import Connection
+    from mcpsec.gateway.message import Answer, Peer, Refusal, Request, StreamAnswer
+
+    Handler = Callable[[Request, Peer], Awaitable[Answer | StreamAnswer]]
+    Begin = Callable[[Request, Peer, Callable[[Answer | None], None]], Answer | Call | None]
+
+__all__ = ["ConnectionRegistry"]
+
+
+class ConnectionRegistry:
+    """Every live connection, the deadlines that a sweep enforces, and what all of them share.
+
+    ``handler`` answers requests; ``begin``, where there is one, does it for those with a known head as ``Chain`` says.
+    """
+
+    def __init__(self, handler: Handler, limits: Limits, *, begin: Begin | None = None) -> None:
+        self.handler = handler
+        self.begin = begin
+        self.use(limits)
+        self.connections: set[Connection] = set()
+        self.draining = False
+        self.stamp()
+        self.buffer = read_buffer()
+        self.outbox = Outbox()
+        self.refused: Callable[[Refusal, Peer], None] = lambda _refusal, _peer: None
+
+    def use(self, limits: Limits) -> None:
+        """Hold every request from now on to these."""
+        self.limits = limits
+        self.heads = KnownHeads(limits)
+
+    def stamp(self) -> None:
+        """Tell the time in the header lines that every answer has."""
+        self.fields = f"date: {formatdate(usegmt=True)}\r\nx-content-type-options: nosniff\r\n".encode()
+
+    def sweep(self, now: float) -> None:
+        """Enforce every connection's deadline; called a few times a second."""
+        self.stamp()
+        for connection in tuple(self.connections):
+            connection.enforce_deadline(now)
+
+    def drain(self) -> None:
+        """Let running requests finish and close everything else."""
+        self.draining = True
+        for connection in tuple(self.connections):
+            connection.close_when_idle()
+
+    def identify_again(self, identify: Callable[[Peer], Peer], *, require_client: bool) -> None:
+        """Other clients are known now: look every peer up again, and cut those that are nobody's any more."""
+        for connection in tuple(self.connections):
+            before = connection.peer.client
+            connection.peer = identify(connection.peer)
+            if require_client and before is not None and connection.peer.client is None:
+                connection.abort()
+
+    def abort_where(self, predicate: Callable[[Peer], bool]) -> int:
+        """Cut every connection whose peer is no longer welcome; returns how many."""
+        unwelcome = [connection for connection in self.connections if predicate(connection.peer)]
+        for connection in unwelcome:
+            connection.abort()
+        return len(unwelcome)
