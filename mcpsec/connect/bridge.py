@@ -107,7 +107,7 @@ class Bridge:
         try:
             async with asyncio.timeout(_POST_SECONDS):
                 await self._legacy.post(message)
-        except HttpFailure as failure:
+        except (HttpFailure, ProtocolError) as failure:
             self._note(f"{message.method or 'an answer'} did not reach the server: {failure.message}")
         except TimeoutError:
             self._note(f"{message.method or 'an answer'} was not accepted by the server in time")
@@ -168,6 +168,9 @@ class Bridge:
             await self._pipe.send(request_error(ident, code, failure.message))
         except ProtocolError as error:
             await self._pipe.send(request_error(ident, error.code, error.message))
+        except Exception:  # ours, and noted as that; the client must not wait for ever all the same
+            await self._pipe.send(request_error(ident, codes.INTERNAL_ERROR, "the bridge failed"))
+            raise
 
     async def _modern(self, message: Message) -> Answer:
         answer = await self._post(message)
@@ -198,7 +201,8 @@ class Bridge:
             listing = parse(encode_request(f"mcpsec-tools-{page}", "tools/list", params))
             answer = await self._post(listing)
             self._remember_tools(answer)
-            cursor = (answer.value.get("result") or {}).get("nextCursor")
+            result = answer.value.get("result")
+            cursor = result.get("nextCursor") if isinstance(result, dict) else None
             if not isinstance(cursor, str):
                 return
             params["cursor"] = cursor

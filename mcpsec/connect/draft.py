@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from mcpsec.connect.messages import HTTP_HEADERS, headers_of_body, initialize, initialized
+from mcpsec.connect.messages import HTTP_HEADERS, header_text, headers_of_body, initialize, initialized
 from mcpsec.errors import RefusedError, UsageError
 from mcpsec.protocol import parse
 from mcpsec.signing import SignedMessage
@@ -69,8 +69,8 @@ class LegacySession:
         answer = self._send("POST", initialize())
         if not answer.good or not answer.messages:
             raise _refused("initialize", answer)
-        version = (parse(answer.messages[-1]).result or {}).get("protocolVersion")
-        self.headers = [("mcp-protocol-version", str(version))]
+        version = header_text((parse(answer.messages[-1]).result or {}).get("protocolVersion"))
+        self.headers = [] if version is None else [("mcp-protocol-version", version)]
         if session := answer.headers.get("mcp-session-id"):
             self.headers.append(("mcp-session-id", session))
         answer = self._send("POST", initialized())

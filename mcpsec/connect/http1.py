@@ -17,8 +17,10 @@ from urllib.parse import urlsplit
 import httptools
 
 from mcpsec import __version__
+from mcpsec.connect.messages import is_field_value
 from mcpsec.connect.trust import closed_after_handshake, explain
 from mcpsec.errors import Error
+from mcpsec.protocol import ProtocolError, codes
 from mcpsec.signing import SignedMessage
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ class Response:
         self._connection = connection
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
-        self._header_bytes = 0
+        self._unread = 0  # bytes since the last of the body, which the parser may keep until a line of them ends
         self._head = False
         self._complete = False
         self._keep_alive = False
@@ -121,8 +123,9 @@ class Response:
         self.headers.clear()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by the parser for each header line."""
-        self._header_bytes += len(name) + len(value)
+        """Called by the parser for each header line, and for each trailer, which says nothing here."""
+        if self._head:
+            return
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
 
@@ -133,6 +136,7 @@ class Response:
 
     def on_body(self, body: bytes) -> None:
         """Called by the parser for each piece of the body."""
+        self._unread = -1
         self._body.append(body)
 
     def on_message_complete(self) -> None:
@@ -151,9 +155,10 @@ class Response:
             if not data:
                 raise EOFError("the connection was closed")
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             raise HttpFailure("the server's answer is not HTTP", delivered=True) from None
-        if not self._head and self._header_bytes > _MOST_HEADER_BYTES:
+        self._unread = 0 if self._unread < 0 else self._unread + len(data)
+        if self._unread > _MOST_HEADER_BYTES:
             raise HttpFailure("the server's answer has too many headers", delivered=True)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -221,6 +226,7 @@ class HttpClient:
 
         Raises:
             HttpFailure: there is none.
+            ProtocolError: a header can't hold what it is to say.
         """
         for _ in range(_MOST_CHALLENGES):
             token = await self._token(method)
@@ -263,6 +269,9 @@ class HttpClient:
         return again
 
     async def _exchange(self, method: str, headers: Mapping[str, str], body: bytes) -> Response:
+        for name, value in headers.items():  # some of them are what a server said, which must not write others
+            if not is_field_value(value):
+                raise ProtocolError(codes.INVALID_REQUEST, f"the header {name} can't hold what it is to say", 400)
         if self._credentials.refresh():
             self._drop_idle()
         connection = self._take_idle() or await self._connect()

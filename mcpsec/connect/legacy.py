@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from mcpsec.connect.http1 import HttpFailure
-from mcpsec.connect.messages import HTTP_HEADERS, initialized
+from mcpsec.connect.messages import HTTP_HEADERS, header_text, initialized
 from mcpsec.connect.relay import Answer, Deliver, Position, StreamEnded, read_answer, read_stream, send
-from mcpsec.protocol import parse
+from mcpsec.protocol import ProtocolError, parse
 
 if TYPE_CHECKING:
     from mcpsec.connect.http1 import HttpClient, Response
@@ -94,7 +94,7 @@ class LegacyLink:
             answer = await self._read(response, message)
             self._session = response.headers.get("mcp-session-id")
         result = answer.value.get("result")
-        self._version = str(result.get("protocolVersion")) if isinstance(result, dict) else None
+        self._version = header_text(result.get("protocolVersion")) if isinstance(result, dict) else None
         self._generation += 1
         return answer
 
@@ -129,7 +129,7 @@ class LegacyLink:
                 try:
                     return await read_stream(stream, ident, self._deliver, position)
                 except StreamEnded:
-                    if position.last_id == before:
+                    if position.last_id in (before, None):
                         raise
         raise failure
 
@@ -142,6 +142,12 @@ class LegacyLink:
             self._listener = asyncio.create_task(self._listen_on())
 
     async def _listen_on(self) -> None:
+        try:
+            await self._keep_listening()
+        except (HttpFailure, ProtocolError) as failure:
+            self._note(f"what the server says unasked is not heard any more: {failure.message}")
+
+    async def _keep_listening(self) -> None:
         """Keep a stream open for what the server says unasked; a server that offers none is left alone.
 
         When a stream that was open is not found again, the server has been restarted: the session is opened again at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from mcpsec import __version__
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CLIENT_INFO",
     "HTTP_HEADERS",
+    "header_text",
     "headers_of_body",
     "initialize",
     "initialized",
@@ -37,6 +39,22 @@ __all__ = [
 CLIENT_INFO = {"name": "mcpsec", "version": __version__}
 HTTP_HEADERS = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 """What every POST of the Streamable HTTP transport carries."""
+
+_FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]*")  # RFC 9110, section 5.5
+
+
+def header_text(text: object) -> str | None:
+    """What a server said, as the value of a header (UTF-8, one character an octet); None for what none can hold.
+
+    A line break in it would end the header, and begin whatever the server likes: another header, another request.
+    """
+    value = text.encode("utf-8", "replace").decode("latin-1") if isinstance(text, str) else ""
+    return value if value and is_field_value(value) else None
+
+
+def is_field_value(text: str) -> bool:
+    """Whether a text can stand in a header as it is."""
+    return _FIELD_VALUE.fullmatch(text) is not None
 
 
 def request(method: str, params: Mapping[str, Any], *, era: Era, ident: int = 1) -> bytes:

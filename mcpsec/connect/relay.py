@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 
 from mcpsec.connect.http1 import HttpFailure
+from mcpsec.connect.messages import header_text
 from mcpsec.protocol import SseParser, codes, request_error
 
 if TYPE_CHECKING:
     from mcpsec.connect.http1 import HttpClient, Response
-    from mcpsec.protocol import Message
+    from mcpsec.protocol import Message, SseEvent
 
 __all__ = ["MOST_ANSWER_BYTES", "Answer", "Deliver", "Position", "StreamEnded", "read_answer", "read_stream", "send"]
 
@@ -57,11 +58,21 @@ class Answer(NamedTuple):
 
 
 class Position:
-    """Where a stream stands: the last event's id, and how many seconds to wait before asking for more."""
+    """Where a stream stands: the last event's id, and how many seconds to wait before asking for more.
+
+    The id is as a header carries it; None also for one that no header can hold, after which nothing can be asked for.
+    """
 
     def __init__(self) -> None:
         self.last_id: str | None = None
         self.wait: float | None = None
+
+    def after(self, event: SseEvent) -> None:
+        """Go on to where an event says that the stream is."""
+        if event.id is not None:
+            self.last_id = header_text(event.id)
+        if event.retry is not None:
+            self.wait = event.retry / 1000
 
 
 class StreamEnded(HttpFailure):
@@ -99,7 +110,7 @@ async def read_answer(
         return await read_stream(response, ident, deliver, position or Position())
     raw = await response.read(MOST_ANSWER_BYTES)
     value = _object(raw)
-    if value is not None and value.get("id") == ident and ("result" in value or "error" in value):
+    if value is not None and _is_for(value, ident) and ("result" in value or "error" in value):
         return Answer(raw, value)
     error = value.get("error") if value is not None else None
     if isinstance(error, dict) and isinstance(error.get("code"), int):
@@ -134,14 +145,13 @@ async def read_stream(response: Response, ident: str | int | None, deliver: Deli
     try:
         async for chunk in response.chunks():
             for event in parser.feed(chunk):
-                position.last_id = event.id if event.id is not None else position.last_id
-                position.wait = event.retry / 1000 if event.retry is not None else position.wait
+                position.after(event)
                 if not event.data:
                     continue
                 value = _object(event.data)
                 if value is None:
                     continue
-                if ident is not None and "method" not in value and value.get("id") == ident:
+                if ident is not None and "method" not in value and _is_for(value, ident):
                     found = Answer(event.data, value)
                     break
                 await deliver(event.data)
@@ -151,6 +161,12 @@ async def read_stream(response: Response, ident: str | int | None, deliver: Deli
     except HttpFailure as failure:
         raise StreamEnded(failure.message, delivered=True) from failure
     raise StreamEnded("the server ended its answer without a response", delivered=True)
+
+
+def _is_for(value: dict[str, Any], ident: str | int) -> bool:
+    """Whether a message has that id: ``true`` is not 1, whatever Python says."""
+    found = value.get("id")
+    return found == ident and not isinstance(found, bool)
 
 
 def _kind(response: Response) -> str:

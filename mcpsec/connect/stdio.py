@@ -7,6 +7,7 @@ import contextlib
 import os
 import queue
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from mcpsec.protocol import LineFramer, Oversize, frame
@@ -19,20 +20,27 @@ __all__ = ["MOST_LINE_BYTES", "StdioPipe"]
 MOST_LINE_BYTES: Final = 16 * 1024 * 1024
 """The longest message that a client may write, in bytes."""
 
+_MOST_READ = 4
 _MOST_WAITING = 256
+_MOST_WAITING_BYTES = 64 * 1024 * 1024
+_SILENCE_SECONDS = 5.0
+"""How long, at the end, the client may take for the next bytes of what waits for it."""
 
 
 class StdioPipe:
     """Messages over two file descriptors, one line each. Threads do the blocking reads and writes.
 
-    At most 256 messages wait in either direction; then the faster side waits.
+    Of the client's messages 4 are read ahead; 256 wait for the client, of 64 MiB together or else alone. Then the
+    faster side waits.
     """
 
     def __init__(self, source: int = 0, sink: int = 1) -> None:
         self._source = source
         self._sink = sink
-        self._incoming: asyncio.Queue[bytes | Oversize | None] = asyncio.Queue(_MOST_WAITING)
+        self._incoming: asyncio.Queue[bytes | Oversize | None] = asyncio.Queue(_MOST_READ)
         self._outgoing: queue.Queue[bytes | None] = queue.Queue(_MOST_WAITING)
+        self._taken = 0  # bytes, counted by who puts them in, and
+        self._written = 0  # by the thread that takes them out: each number has one writer
         self._broken = False
         self._writer = threading.Thread(target=self._write_all, name="stdout", daemon=True)
         self._writer.start()
@@ -61,27 +69,35 @@ class StdioPipe:
         while True:
             if self._broken:
                 raise BrokenPipeError
-            try:
-                self._outgoing.put_nowait(frame(payload))
+            if self._has_room(len(payload)):
+                line = frame(payload)
+                self._outgoing.put_nowait(line)
+                self._taken += len(line)
                 return
-            except queue.Full:
-                await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)
+
+    def _has_room(self, size: int) -> bool:
+        waiting = self._taken - self._written
+        return not self._outgoing.full() and (waiting == 0 or waiting + size <= _MOST_WAITING_BYTES)
 
     def _write_all(self) -> None:
         try:
             while (line := self._outgoing.get()) is not None:
                 view = memoryview(line)
                 while view:
-                    view = view[os.write(self._sink, view) :]
+                    written = os.write(self._sink, view)
+                    self._written += written
+                    view = view[written:]
         except OSError:
             self._broken = True
 
     async def close(self) -> None:
-        """Write what waits, then stop."""
-        while not self._broken:
-            try:
+        """Write what waits, then stop. A client that goes on to read is waited for, one that does not for 5 seconds."""
+        told, written, since = False, self._written, time.monotonic()
+        while self._writer.is_alive() and time.monotonic() - since < _SILENCE_SECONDS:
+            if not told and not self._outgoing.full():
                 self._outgoing.put_nowait(None)
-                break
-            except queue.Full:
-                await asyncio.sleep(0.005)
-        await asyncio.to_thread(self._writer.join, 5.0)
+                told = True
+            if written != self._written:
+                written, since = self._written, time.monotonic()
+            await asyncio.sleep(0.005)

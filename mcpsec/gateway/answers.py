@@ -10,6 +10,7 @@ event stream may deliver any response at any time.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -42,6 +43,7 @@ _FRAME = frozenset({"jsonrpc", "id", "result"})
 _IDS = (int, str, type(None))
 """Types of an id as they are: ``true`` is no number in JSON."""
 _GREETINGS = frozenset({"initialize", "server/discover"})
+_VERSION = re.compile(r"[!-~]{1,64}")
 ANSWERS_ANOTHER = "answer-to-another"
 """The rule for what answers another request than the one it came for."""
 
@@ -299,7 +301,9 @@ def _refuse_inputs(exchange: Exchange, frame: dict[str, Any]) -> None:
 
 
 def _introduced(exchange: Exchange, result: dict[str, Any]) -> None:
-    """A server says what it is: its session keeps the version that it speaks."""
+    """A server says what it is: its session keeps the version that it speaks, if a header can hold it."""
     version = result.get("protocolVersion")
-    if exchange.session is not None and isinstance(version, str) and isinstance(result["capabilities"], dict):
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+        return
+    if exchange.session is not None and isinstance(result["capabilities"], dict):
         exchange.session.version = exchange.session.version or version
