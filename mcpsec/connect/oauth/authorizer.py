@@ -17,11 +17,11 @@ from mcpsec.connect.oauth.browser import Redirect, open_browser
 from mcpsec.connect.oauth.challenge import token_challenge
 from mcpsec.connect.oauth.client import ExpiredGrantError, OAuthClient, choose_binding, choose_scope
 from mcpsec.connect.oauth.discovery import discover_issuer, discover_resource
-from mcpsec.connect.oauth.http import Callers, origin_of
+from mcpsec.connect.oauth.http import Callers, is_here, origin_of
 from mcpsec.connect.oauth.jose import DpopKey
 from mcpsec.connect.oauth.settings import Binding
 from mcpsec.connect.oauth.store import store_for
-from mcpsec.errors import Error, RefusedError
+from mcpsec.errors import Error, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -260,7 +260,7 @@ class Authorizer:
     def _issuer_of(self, resource: Resource) -> str:
         wanted = self._settings.issuer
         if wanted is None:
-            return resource.issuers[0]
+            return self._issuer_named_by(resource)
         for issuer in resource.issuers:
             if issuer == wanted or issuer == wanted.rstrip("/") or issuer.rstrip("/") == wanted:
                 return issuer
@@ -268,6 +268,21 @@ class Authorizer:
             f"the server's metadata names {', '.join(resource.issuers)}, not {wanted}",
             hint="is --oauth-issuer right, and is this the server that you mean?",
         )
+
+    def _issuer_named_by(self, resource: Resource) -> str:
+        """The issuer that the server itself names, which may be anybody: good for what is worth nothing elsewhere."""
+        named = resource.issuers[0]
+        if self._settings.machine and self._settings.client_secret is not None:  # no person sees where it goes
+            raise UsageError(
+                f"the server names {named} as the place for the client secret, and a server can name any",
+                hint="say with --oauth-issuer (or -c FILE) whose secret it is",
+            )
+        if is_here(named) and not is_here(self._url):
+            raise RefusedError(
+                f"the server says that its authorization server is on this machine: {named}",
+                hint="if that is so, say it with --oauth-issuer",
+            )
+        return named
 
     async def _with_browser(
         self,

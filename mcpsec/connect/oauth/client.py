@@ -28,6 +28,9 @@ _ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 _EARLY: Final = 30.0
 """A token is renewed this many seconds before it ends, or in its last quarter, so that none ends on its way."""
 
+_LONGEST: Final = 1e10
+"""A life in seconds that is no end at all, and larger ones, which are no number of any clock."""
+
 _TLS_METHODS: Final = ("tls_client_auth", "self_signed_tls_client_auth")
 
 
@@ -226,7 +229,7 @@ class OAuthClient:
                 f"{self.issuer.issuer} gave a token that is not bound to a key, and --oauth-binding dpop"
             )
         life, scope, refresh = document.get("expires_in"), document.get("scope"), document.get("refresh_token")
-        seconds = float(life) if isinstance(life, int | float) and life > 0 else None
+        seconds = float(life) if isinstance(life, int | float) and 0 < life < _LONGEST else None
         ends = None if seconds is None else time.time() + seconds
         return replace(
             grant,

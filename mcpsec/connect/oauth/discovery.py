@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from mcpsec.connect.oauth.http import checked_url, origin_of
+from mcpsec.connect.oauth.http import checked_link, checked_url, origin_of
 from mcpsec.errors import NotAssessedError, RefusedError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Issuer:
         made = cls(issuer, document)
         for name in ("authorization_endpoint", "token_endpoint", "registration_endpoint", "revocation_endpoint"):
             if document.get(name) is not None:
-                checked_url(document[name], f"the {name} of {issuer}")
+                checked_link(document[name], f"the {name} of {issuer}", by=issuer)
         return made
 
     def endpoint(self, name: str, *, mutual_tls: bool = False) -> str | None:
@@ -58,7 +58,7 @@ class Issuer:
         aliases = self.document.get("mtls_endpoint_aliases")
         alias = aliases.get(name) if mutual_tls and isinstance(aliases, dict) else None
         url = alias if alias is not None else self.document.get(name)
-        return None if url is None else checked_url(url, f"the {name} of {self.issuer}")
+        return None if url is None else checked_link(url, f"the {name} of {self.issuer}", by=self.issuer)
 
     def needed(self, name: str, *, mutual_tls: bool = False) -> str:
         """The same for an endpoint that there must be.

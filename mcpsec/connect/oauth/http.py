@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mcpsec.connect.credentials import Credentials
 
-__all__ = ["LOOPBACK", "Callers", "Reply", "checked_url", "origin_of"]
+__all__ = ["LOOPBACK", "Callers", "Reply", "checked_link", "checked_url", "is_here", "origin_of"]
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _MOST_BYTES: Final = 512 * 1024
@@ -51,6 +51,25 @@ def checked_url(url: object, what: str) -> str:
     if not secure or not parts.hostname or "@" in parts.netloc or parts.fragment:
         raise RefusedError(f"{what} is not an https:// URL: {url}")
     return url
+
+
+def checked_link(url: object, what: str, *, by: str) -> str:
+    """A URL that a document of ``by`` names: it leads to this machine only where ``by`` is on it too.
+
+    Otherwise whoever writes the document would have this client call what listens here for nobody else.
+
+    Raises:
+        RefusedError: it is no URL that OAuth may use, or leads to this machine from elsewhere.
+    """
+    checked = checked_url(url, what)
+    if is_here(checked) and not is_here(by):
+        raise RefusedError(f"{what} is said to be on this machine: {checked}")
+    return checked
+
+
+def is_here(url: str) -> bool:
+    """Whether a URL leads to this machine by its own name or address."""
+    return urlsplit(url).hostname in LOOPBACK
 
 
 def origin_of(url: str) -> tuple[str, str, int]:

@@ -187,7 +187,9 @@ class RedisState:
             raise ReplayStoreError("the message is older than any nonce that is kept")
         if self._set_back.may_be_forgotten(expires_at, created):
             raise ReplayStoreError("the clock was set back, and the store may have forgotten this message")
-        mark = hashlib.blake2b(f"{key_id}\n{nonce}".encode(), digest_size=16).hexdigest().encode()
+        mark = (
+            hashlib.blake2b(f"{key_id}\n{nonce}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest().encode()
+        )
         age_mark = b"%.6f" % (now if created is None else created)
         arguments = (b"%d" % left, age_mark, b"%.6f" % expires_at)
         reply = await self.store.run(_CLAIM, (self._prefix + b"n:" + mark, self._epoch), arguments)

@@ -16,10 +16,12 @@ from mcpsec.connect import Credentials
 from mcpsec.connect.http1 import HttpClient, HttpFailure
 from mcpsec.connect.oauth.authorizer import Authorizer
 from mcpsec.connect.oauth.challenge import Challenge, challenges, token_challenge
+from mcpsec.connect.oauth.discovery import Issuer, Resource
 from mcpsec.connect.oauth.http import checked_url
 from mcpsec.connect.oauth.settings import Keep, Settings
 from mcpsec.errors import RefusedError
 from tests.connect.bridges import ScriptedServer, Seen
+from tests.fixtures.issuer import running_issuer
 
 pytestmark = pytest.mark.anyio
 
@@ -135,6 +137,81 @@ async def test_the_truth_leads_to_a_login() -> None:
         with pytest.raises(HttpFailure):  # the script's registration endpoint is none
             await client.request("POST", {}, b"{}")
     assert paths == ["/mcp", RESOURCE, ISSUER, "/register"]
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_machines_secret_goes_to_the_issuer_that_its_owner_named(named: bool, tmp_path: Path) -> None:
+    """A server that names its own authorization server would otherwise be given the secret by the first request."""
+    secret = tmp_path / "secret"
+    secret.write_text("s" * 40)
+    sent: list[str] = []
+
+    def token(form: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        sent.append(form["authorization"])
+        granted = {"access_token": "t", "token_type": "bearer", "expires_in": 10**400}
+        return 200, {"content-type": "application/json"}, json.dumps(granted).encode()
+
+    with running_issuer() as evil:  # and the server itself
+        url = f"{evil.url}/mcp"
+        document = {"resource": url, "authorization_servers": [evil.url]}
+        evil.metadata = {"token_endpoint": f"{evil.url}/token"}
+        evil.replies = {
+            "/mcp": lambda _: (401, {"www-authenticate": "Bearer"}, b""),
+            RESOURCE: lambda _: (200, {"content-type": "application/json"}, json.dumps(document).encode()),
+            "/token": token,
+        }
+        options = Settings(
+            client_id="machine", client_secret=secret, keep=Keep.file, issuer=evil.url if named else None
+        )
+        credentials = Credentials()
+        client = HttpClient(
+            url, credentials, authorizer=lambda: Authorizer(url, credentials, options, note=lambda _: None)
+        )
+        if named:
+            async with await client.request("POST", {}, b"null") as answer:
+                assert answer.status == 401
+        else:
+            with pytest.raises(HttpFailure, match="--oauth-issuer"):
+                await client.request("POST", {}, b"null")
+        await client.close()
+    assert any(word.startswith("Basic ") for word in sent) is named
+
+
+HERE, ELSEWHERE = "http://127.0.0.1:9200", "https://login.example.com"
+
+
+@pytest.mark.parametrize(
+    "name", ["authorization_endpoint", "token_endpoint", "registration_endpoint", "revocation_endpoint"]
+)
+@pytest.mark.parametrize("host", ["127.0.0.1:631", "localhost", "[::1]:9200"])
+def test_an_issuer_elsewhere_names_nothing_on_this_machine(name: str, host: str) -> None:
+    with pytest.raises(RefusedError, match="on this machine"):
+        Issuer.read(ELSEWHERE, {"issuer": ELSEWHERE, name: f"http://{host}/_all"})
+    with pytest.raises(RefusedError, match="on this machine"):
+        aliases = {"mtls_endpoint_aliases": {name: f"https://{host}/_all"}}
+        Issuer.read(ELSEWHERE, {"issuer": ELSEWHERE, **aliases}).endpoint(name, mutual_tls=True)
+    for issuer, place in ((HERE, f"http://{host}/_all"), (ELSEWHERE, "https://api.example.com/token")):
+        assert Issuer.read(issuer, {"issuer": issuer, name: place}).endpoint(name) == place
+
+
+@pytest.mark.parametrize(
+    ("url", "issuer", "named", "good"),
+    [
+        ("https://mcp.example.com/mcp", HERE, None, False),
+        ("https://mcp.example.com/mcp", HERE, HERE, True),
+        ("https://mcp.example.com/mcp", ELSEWHERE, None, True),
+        ("http://127.0.0.1:9000/mcp", HERE, None, True),
+    ],
+)
+def test_a_server_elsewhere_names_no_issuer_on_this_machine(
+    url: str, issuer: str, named: str | None, good: bool
+) -> None:
+    authorizer = Authorizer(url, Credentials(), Settings(keep=Keep.file, issuer=named), note=lambda _: None)
+    if good:
+        assert authorizer._issuer_of(Resource(url, (issuer,))) == issuer
+        return
+    with pytest.raises(RefusedError, match="on this machine"):
+        authorizer._issuer_of(Resource(url, (issuer,)))
 
 
 async def test_a_refusal_that_wants_no_token_is_passed_on() -> None:

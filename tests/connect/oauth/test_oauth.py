@@ -148,7 +148,7 @@ async def test_a_machine_needs_no_browser(
     secret = tmp_path / "secret"
     secret.write_text(f"{SECRET}\n")
     options = {
-        "secret": {"client_secret": secret},
+        "secret": {"client_secret": secret, "issuer": both.issuer},
         "key": {"client_key": both.agent.key},
         "grant": {"grant": Grant.client_credentials},
     }[how]

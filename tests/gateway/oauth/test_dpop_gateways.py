@@ -116,6 +116,16 @@ def test_a_proof_that_one_gateway_has_seen_is_refused_by_the_other(pair: list[Ga
 
 
 @pytest.mark.parametrize("pair", [{"nonce": False, "shared": False}], indirect=True)
+@pytest.mark.parametrize("id", ["\ud800", "a\0\r\n", "\u2603" * 256])
+def test_whatever_a_proof_is_called_it_works_once(pair: list[Gateway], issuer: Issuer, id: str) -> None:
+    """A name that no store can hold was told to operators as a store that is away."""
+    text = token(issuer)
+    proof = dpop_proof(HOLDER, "POST", URL, text, jti=id)
+    assert ask(pair[0], text, proof).status == 200
+    assert ask(pair[1], text, proof).status == 401
+
+
+@pytest.mark.parametrize("pair", [{"nonce": False, "shared": False}], indirect=True)
 def test_without_the_store_no_proof_is_taken(pair: list[Gateway], issuer: Issuer, store: Store) -> None:
     """A gateway that can't know whether a proof is new serves nobody by it; with the store it goes on."""
     text = token(issuer)
