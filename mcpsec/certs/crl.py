@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from mcpsec.certs.files import read
 from mcpsec.certs.identity import serial_text
@@ -48,16 +49,8 @@ class CrlFile:
     """(DER form of the issuer's name, serial number in upper-case hexadecimal)."""
     newest: Mapping[tuple[bytes, bytes], int] = field(default_factory=dict)
     """The number of each issuer's list; an issuer is a name and the identifier of its key."""
-
-    def is_before(self, other: CrlFile) -> tuple[int, int] | None:
-        """The numbers here and there of an issuer whose list was signed before that in ``other``; None: all are as new.
-
-        Numbers only rise (RFC 5280 section 5.2.3): whoever goes back to such a list lets in what was revoked since.
-        """
-        for issuer, number in self.newest.items():
-            if number < other.newest.get(issuer, number):
-                return number, other.newest[issuer]
-        return None
+    proven: frozenset[tuple[bytes, bytes]] = frozenset()
+    """The issuers in ``newest`` whose certificate was there to verify the list with."""
 
     def covers(self, certificate: x509.Certificate) -> bool:
         """Tell whether ``certificate`` is on the list."""
@@ -106,26 +99,56 @@ def parse_crls(path: Path) -> list[x509.CertificateRevocationList]:
         raise ConfigurationError("this is no certificate revocation list", path=path) from error
 
 
-def load_crl(path: Path) -> CrlFile:
-    """Read the CRLs in a file as one answer. Nothing is verified: a TLS context that loads the file does that.
+def load_crl(path: Path, *, signers: Iterable[x509.Certificate] = ()) -> CrlFile:
+    """Read the CRLs in a file as one answer. Lists of other CAs than ``signers`` are not verified.
 
     Raises:
-        ConfigurationError: the file is missing or holds no CRL, or a CRL has no end.
+        ConfigurationError: the file is missing or holds no CRL, a CRL has no end, or one that says that it is of one of
+            the ``signers`` is not.
     """
     lists = parse_crls(path)
     ends = [one.next_update_utc for one in lists if one.next_update_utc is not None]
+    known = tuple(signers)
     try:
         revoked = frozenset(
             (one.issuer.public_bytes(), serial_text(entry.serial_number)) for one in lists for entry in one
         )
         numbered = [(one, number) for one in lists if (number := _number(one)) is not None]
         newest = {_issuer_of(one): number for one, number in sorted(numbered, key=lambda each: each[1])}
+        proven = frozenset(_issuer_of(one) for one in lists if _is_signed(one, known, path))
     except (ValueError, TypeError, x509.DuplicateExtension) as error:
         raise ConfigurationError("this is no certificate revocation list", path=path) from error
     if len(ends) != len(lists):
         raise ConfigurationError("a CRL without an end (nextUpdate) can't be relied on", path=path)
     numbers = tuple(number for _, number in numbered)
-    return CrlFile(max(one.last_update_utc for one in lists), min(ends), numbers, revoked, newest)
+    beginning = max(one.last_update_utc for one in lists)
+    return CrlFile(beginning, min(ends), numbers, revoked, newest, proven & newest.keys())
+
+
+def _is_signed(crl: x509.CertificateRevocationList, signers: Iterable[x509.Certificate], path: Path) -> bool:
+    """Whether one of ``signers`` made the list: False when it is of none of them, an error when it only says so."""
+    name, key = _issuer_of(crl)
+    named = [one for one in signers if one.subject.public_bytes() == name and (not key or _key_of(one) == key)]
+    if any(_made(one, crl) for one in named):
+        return True
+    if named and key:
+        raise ConfigurationError("this revocation list was changed, or its CA didn't sign it", path=path)
+    return False
+
+
+def _made(signer: x509.Certificate, crl: x509.CertificateRevocationList) -> bool:
+    try:
+        return crl.is_signature_valid(signer.public_key())  # type: ignore[arg-type] # other keys: TypeError
+    except (TypeError, ValueError, UnsupportedAlgorithm):
+        return False
+
+
+def _key_of(certificate: x509.Certificate) -> bytes:
+    """The identifier of a CA's key, empty where it has none that can be read."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return b""
 
 
 def _issuer_of(crl: x509.CertificateRevocationList) -> tuple[bytes, bytes]:

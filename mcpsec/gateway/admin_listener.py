@@ -53,6 +53,7 @@ class AdminListener:
         self._trust: TrustFiles | None = None
         if admin.administrators:
             self._trust = TrustFiles(administrators_tls(admin, tls), certificates="required")
+            self._trust.used()
         listening = listening or bind(admin.listen, option="--admin-listen")
         host, port = listening.getsockname()[:2]
         bound = str(Address(host, port))

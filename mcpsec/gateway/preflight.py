@@ -29,6 +29,7 @@ from mcpsec.errors import Error, SecretError
 from mcpsec.gateway.admin_listener import administrators_tls
 from mcpsec.gateway.handles import SealKey
 from mcpsec.gateway.identification import certificates_wanted
+from mcpsec.gateway.newest_lists import NewestLists
 from mcpsec.gateway.policy.confirmation import ConfirmationKey
 from mcpsec.gateway.trust import TrustFiles
 from mcpsec.signing.keys import VerificationKey
@@ -57,7 +58,7 @@ def judge_certificates(deployment: Deployment, now: datetime | None = None) -> l
     """What is wrong, or soon will be, with the certificates, CAs and lists that the listeners work with."""
     report, moment = report_on(deployment), now or now_utc()
     tls, admin, wanted = deployment.server.tls, deployment.server.admin, certificates_wanted(deployment)
-    if _usable(tls, wanted, _TLS, report):
+    if _usable(tls, wanted, _TLS, report, log=deployment.log.file):
         _judge_own(tls.certificate, _names_used(deployment), moment, report)
         if wanted != "none":
             keeps_out = "no client can connect" if wanted == "required" else "no client can show a certificate"
@@ -108,10 +109,10 @@ def _signature_key(key: str, owner: str, secret: bytes) -> VerificationKey:
     return VerificationKey(key, owner=owner, secret=secret)
 
 
-def _usable(tls: Tls, wanted: ClientCertificates, at: KeyPath, report: Report) -> bool:
-    """Whether ``serve`` could start with these files."""
+def _usable(tls: Tls, wanted: ClientCertificates, at: KeyPath, report: Report, *, log: Path | None = None) -> bool:
+    """Whether ``serve``, which keeps beside ``log`` what lists it has used, could start with these files."""
     try:
-        TrustFiles(tls, certificates=wanted)
+        TrustFiles(tls, certificates=wanted, newest=None if log is None else NewestLists.beside(log))
     except Error as error:
         keys = {tls.crl: "crl", tls.client_ca: "client_ca", tls.key: "key", tls.certificate: "certificate"}
         key = next((name for path, name in keys.items() if path is not None and str(path) == error.path), "")

@@ -94,7 +94,7 @@ async def _use(gateway: Gateway, wanted: Deployment) -> None:
     tokens = resource_server(wanted, say=gateway._say, record=gateway._recorder.event, reveal=secrets.reveal)
     certificates, trust = certificates_wanted(wanted), gateway._trust
     if wanted.server.tls != running.server.tls or certificates != certificates_wanted(running):
-        trust = TrustFiles(wanted.server.tls, certificates=certificates, before=trust)
+        trust = TrustFiles(wanted.server.tls, certificates=certificates, newest=trust.newest)
     kept = {
         name
         for name, each in wanted.upstreams.items()
@@ -139,6 +139,8 @@ async def _use(gateway: Gateway, wanted: Deployment) -> None:
     _use_limits(gateway, wanted.server.limits)
     _look_again(gateway, before["_trust"], require_client=certificates == "required")
     gateway._watch_lifetimes()
+    trust.used()
+    gateway._tasks.append(asyncio.get_running_loop().create_task(gateway._keep_lists()))
     _let_go(gateway, gone, old, wanted.server.limits.drain_timeout)
     if old_tokens is not None:
         await old_tokens.close()

@@ -24,6 +24,7 @@ from mcpsec.gateway.identification import certificates_wanted
 from mcpsec.gateway.limits import InFlight
 from mcpsec.gateway.listener import Listener, bind
 from mcpsec.gateway.named_arguments import NamedArguments
+from mcpsec.gateway.newest_lists import NewestLists, OlderListError
 from mcpsec.gateway.oauth.issuing import resource_server
 from mcpsec.gateway.observers import Observers
 from mcpsec.gateway.pins import PinKeeper
@@ -42,7 +43,7 @@ from mcpsec.gateway.state import open_state
 from mcpsec.gateway.steps.identity import ClientDirectory
 from mcpsec.gateway.tasks import TaskTable
 from mcpsec.gateway.traces import traces_of
-from mcpsec.gateway.trust import OlderListError, TrustFiles
+from mcpsec.gateway.trust import TrustFiles
 from mcpsec.gateway.upstreams.aggregate import AggregateServer
 from mcpsec.gateway.upstreams.base import UpstreamStartError
 from mcpsec.gateway.upstreams.credentials import client_credentials
@@ -111,7 +112,11 @@ class Gateway:
         self._policy = Policy(deployment)
         self._began = time.time()
         self._confirmations = make_confirmations(deployment, self._state, self._began, reveal)
-        self._trust = TrustFiles(deployment.server.tls, certificates=certificates_wanted(deployment))
+        self._trust = TrustFiles(
+            deployment.server.tls,
+            certificates=certificates_wanted(deployment),
+            newest=NewestLists.beside(deployment.log.file),
+        )
         self._pins = PinKeeper(deployment, changed=self._pin_changed, say=say)
         self._seal = make_seal(deployment, reveal)
         self._cleaners = make_cleaners(deployment)
@@ -204,6 +209,8 @@ class Gateway:
                 await self._start_state()
                 await self._start_upstreams()
                 self._open(listening)
+                self._trust.used()
+                await self._keep_lists()
             except BaseException:
                 listening.close()
                 raise
@@ -441,10 +448,18 @@ class Gateway:
             if isinstance(error, OlderListError):  # the gateway's own certificate may be a new one all the same
                 self._watch_lifetimes()
             return
+        self._tasks.append(asyncio.get_running_loop().create_task(self._keep_lists()))
         cut = sum(registry.abort_where(unwelcome) for registry in self._registries[:1])
         self._watch_lifetimes()
         self._recorder.event("certificate", state="reloaded", count=cut, detail="certificate, CA or CRL changed")
         self._say(f"certificate, CA or CRL changed: in use now, {cut} open connections cut")
+
+    async def _keep_lists(self) -> None:
+        """Whoever comes after this process should know how new the revocation lists were."""
+        try:
+            await asyncio.to_thread(self._trust.newest.keep)  # the loop waits for no disk
+        except Error as error:
+            self._say(f"the number of the revocation list in use can't be kept for the next start: {error}")
 
     def _watch_lifetimes(self) -> None:
         """Show, export and alert on the ends of everything that the next handshakes depend on."""

@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mcpsec.certs.crl import CrlFile, load_crl
+from mcpsec.certs.crl import load_crl
 from mcpsec.errors import ConfigurationError
+from mcpsec.gateway.newest_lists import NewestLists, OlderListError
 from mcpsec.gateway.tls import load_own_certificate, server_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from mcpsec.certs.crl import CrlFile
     from mcpsec.deployment.model import Tls
     from mcpsec.gateway.message import Peer
     from mcpsec.gateway.tls import ClientCertificates
 
-__all__ = ["OlderListError", "TrustFiles"]
+__all__ = ["TrustFiles"]
 
 _Stamp = tuple[int, int, int]
 
@@ -39,26 +41,22 @@ def _stamp(path: Path | None) -> _Stamp | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-class OlderListError(ConfigurationError):
-    """A revocation list from before the one in use, which would let in who was revoked since."""
-
-
 class TrustFiles:
     """The current TLS context and how to tell whether a peer is still welcome.
 
-    ``before`` are those that these take the place of. Raises ConfigurationError for files that can't be used.
+    ``newest`` are the lists that have been in use, and no older one is. Raises ConfigurationError for files that can't
+    be used.
     """
 
-    def __init__(self, tls: Tls, *, certificates: ClientCertificates, before: TrustFiles | None = None) -> None:
+    def __init__(self, tls: Tls, *, certificates: ClientCertificates, newest: NewestLists | None = None) -> None:
         self._tls = tls
+        self.newest = newest or NewestLists()
         self._wanted = certificates
         self._paths = (tls.certificate, tls.key, tls.client_ca, tls.crl)
         self._stamps = self._read_stamps()
         self.context: ssl.SSLContext = server_context(tls, certificates=certificates)
         self._authorities = self._read_authorities()
-        self.revocation_list = self._read_crl()
-        if before is not None:
-            self._refuse_older(self.revocation_list, before.revocation_list)
+        self.revocation_list = self._read_crl(self._authorities)
         self._own_life = self._read_own_life()
 
     def usable(self, now: datetime | None = None) -> bool:
@@ -84,8 +82,18 @@ class TrustFiles:
         except (OSError, ValueError):
             raise ConfigurationError("no certificate can be read from this file", path=self._tls.certificate) from None
 
-    def _read_crl(self) -> CrlFile | None:
-        return None if self._tls.crl is None or self._wanted == "none" else load_crl(self._tls.crl)
+    def _read_crl(self, authorities: frozenset[x509.Certificate]) -> CrlFile | None:
+        path = self._tls.crl
+        if path is None or self._wanted == "none":
+            return None
+        crl = load_crl(path, signers=authorities)
+        self.newest.refuse_older(crl, path)
+        return crl
+
+    def used(self) -> None:
+        """These are in use now: their revocation list is the one that the next one may not be older than."""
+        if self.revocation_list is not None:
+            self.newest.use(self.revocation_list)
 
     def _read_stamps(self) -> list[_Stamp | None]:
         return [_stamp(path) for path in self._paths]
@@ -102,17 +110,17 @@ class TrustFiles:
         """
         self._stamps = self._read_stamps()  # also after a failure: the same broken files are not tried again and again
         context = server_context(self._tls, certificates=self._wanted)
-        crl = self._read_crl()
+        authorities, own_life = self._read_authorities(), self._read_own_life()
         try:
-            self._refuse_older(crl, self.revocation_list)
+            crl = self._read_crl(authorities)
         except OlderListError:
             load_own_certificate(self.context, self._tls)
-            self._own_life = self._read_own_life()
+            self._own_life = own_life
             raise
-        authorities, own_life = self._read_authorities(), self._read_own_life()
         removed = self._authorities - authorities
         # Only now, when all files are known to be usable, does anything change.
         self.context, self._authorities, self.revocation_list, self._own_life = context, authorities, crl, own_life
+        self.used()
         return self._test(removed)
 
     def replacing(self, former: TrustFiles) -> Callable[[Peer], bool]:
@@ -135,17 +143,6 @@ class TrustFiles:
             return bool(removed) and not any(_issued_by(certificate, authority) for authority in authorities)
 
         return unwelcome
-
-    def _refuse_older(self, crl: CrlFile | None, in_use: CrlFile | None) -> None:
-        """A list from before the one in use is a backup, or a copy that was late."""
-        before = None if crl is None or in_use is None else crl.is_before(in_use)
-        if before is not None:
-            raise OlderListError(
-                f"this revocation list (number {before[0]}) is older than the one in use (number {before[1]}): "
-                "it would let in who was revoked since",
-                path=self._tls.crl,
-                hint="sign it again: mcpsec certs crl; a restart would take it as it is",
-            )
 
     def _read_authorities(self) -> frozenset[x509.Certificate]:
         if self._wanted == "none":

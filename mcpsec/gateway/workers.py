@@ -119,6 +119,8 @@ class Supervisor:
         self._deployment = deployment
         self._say = say
         self._stopping = asyncio.Event()
+        self._served = False
+        """Whether all workers have served at once: the deployment was good, and good enough for those that still do."""
         self._home = tempfile.TemporaryDirectory(prefix="mcpsec-workers-")
         self._workers = [_Worker(number + 1, Path(self._home.name)) for number in range(count)]
         self._tasks: list[asyncio.Task[None]] = []
@@ -152,6 +154,7 @@ class Supervisor:
                 if self._stopping.is_set():
                     break
                 await asyncio.sleep(0.02)
+            self._served = not self._stopping.is_set()
         except BaseException:
             await self.close()
             raise
@@ -222,7 +225,7 @@ class Supervisor:
             worker.admin = worker.exposition = ""
             if self._stopping.is_set():
                 return
-            if code == 2 and not served:  # a configuration that can't work gets no better by trying
+            if code == 2 and not self._served:  # a configuration that can't work gets no better by trying
                 self._say(f"worker {worker.number} can't serve this deployment")
                 self._stopping.set()
                 return

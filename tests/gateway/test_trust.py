@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,9 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcpsec.certs import Issued, Pki, Purpose
+from mcpsec.certs.profiles import key_identifier
 from mcpsec.deployment import load
-from mcpsec.errors import ConfigurationError
-from mcpsec.gateway.message import Peer
 from mcpsec.gateway.trust import TrustFiles
 from tests.fixtures.deployments import EVERYTHING, make_deployment
 from tests.fixtures.gateway import Gateway, start_gateway
@@ -31,6 +30,7 @@ from tests.fixtures.raw import RawClient, call
 
 DEMO = {"demo": {"builtin": "demo"}}
 ECHO = call("echo", {"text": "hello"})
+OLDER = "is older than the newest one used here"
 LOOPBACK = ["127.0.0.1", "localhost"]
 READ_AGAIN = r".*deployment was read again: in use now"
 UNUSED = r".*the changed deployment can't be used, the old one stays.*"
@@ -372,7 +372,7 @@ def test_an_older_revocation_list_lets_nobody_in_again(site: Site) -> None:
     refusals = site.refusals()
     site.publish("client.crl", before)
     wait_until(lambda: site.refusals() > refusals, "the warning about the older list")
-    assert "is older than the one in use" in site.running.stderr()
+    assert OLDER in site.running.stderr()
     assert is_refused(site, identity)
     assert not is_refused(site, site.bob)
     renewed = site.pki.issue("gateway", Purpose.SERVER, LOOPBACK, replace=True)
@@ -391,26 +391,8 @@ def test_an_older_revocation_list_lets_nobody_in_again(site: Site) -> None:
     assert not is_refused(site, site.bob)
 
 
-def test_nor_does_a_reload_of_the_deployment(site: Site, tmp_path: Path) -> None:
-    """A changed [server.tls] makes new trust, but the list in use stays the one to go on from."""
-    tls = load(site.running.deployment.config).server.tls
-    authority = site.pki.authority(Purpose.CLIENT)
-    older = tmp_path / "older.crl"
-    older.write_bytes(authority.crl_file.read_bytes())
-    listed = site.pki.issue("listed", Purpose.CLIENT)
-    site.pki.revoke("listed", purpose=Purpose.CLIENT)
-    former = TrustFiles(replace(tls, crl=older), certificates="required")
-    before = TrustFiles(replace(tls, crl=authority.crl_file), certificates="required", before=former)
-    unwelcome = before.replacing(former)
-    for issued, wanted in ((listed, True), (site.pki.issue("unlisted", Purpose.CLIENT), False)):
-        certificate = x509.load_pem_x509_certificate(issued.certificate.read_bytes())
-        assert unwelcome(Peer("127.0.0.1", der=certificate.public_bytes(Encoding.DER))) == wanted
-    with pytest.raises(ConfigurationError, match="is older than the one in use"):
-        TrustFiles(replace(tls, crl=older), certificates="required", before=before)
-
-
 def test_a_changed_deployment_brings_no_older_list_into_use(site: Site) -> None:
-    """Another name for the files makes all of them anew, and what was revoked stays so."""
+    """Another name for the files makes all of them anew: what was revoked stays so, and what a new list says is done."""
     identity, before = revoked(site)
     made = site.running.deployment
     tls = made.document["server"]["tls"]
@@ -423,12 +405,39 @@ def test_a_changed_deployment_brings_no_older_list_into_use(site: Site) -> None:
 
     site.publish("older.crl", before)
     use("older.crl", "the changed deployment can't be used")
-    assert "is older than the one in use" in site.running.stderr()
+    assert OLDER in site.running.stderr()
     assert is_refused(site, identity) and not is_refused(site, site.bob)
-    site.publish("other.crl", site.file("client.crl").read_bytes())
-    use("other.crl", "the deployment was read again: in use now")
-    assert is_refused(site, identity) and not is_refused(site, site.bob)
+    name, other = site.take()
+    with contextlib.closing(opened(site, other)) as carol, contextlib.closing(opened(site, site.bob)) as bob:
+        site.pki.revoke(name, purpose=Purpose.CLIENT)
+        site.publish("other.crl", site.pki.authority(Purpose.CLIENT).crl_file.read_bytes())
+        use("other.crl", "the deployment was read again: in use now")
+        assert carol.is_closed() and bob.post(ECHO).status == 200
+    assert is_refused(site, identity) and is_refused(site, other) and not is_refused(site, site.bob)
+    site.publish_crl()
     use("client.crl", "the deployment was read again: in use now")
+
+
+def test_a_list_that_its_ca_did_not_sign_keeps_no_later_one_out(site: Site, tmp_path: Path) -> None:
+    """Its number is made up, and high: were it taken, every genuine list would be an older one."""
+    genuine = x509.load_pem_x509_certificate(site.pki.authority(Purpose.CLIENT).bundle.read_bytes())
+    forger = Authority(tmp_path / "forger")
+    forged = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(genuine.subject)
+        .last_update(datetime.datetime.now(datetime.UTC))
+        .next_update(datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1))
+        .add_extension(x509.CRLNumber(10**9), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier(key_identifier(genuine), None, None), critical=False)
+        .sign(forger._key, SHA256())
+    )
+    refusals = site.refusals()
+    site.publish("client.crl", forged.public_bytes(Encoding.PEM))
+    wait_until(lambda: site.refusals() > refusals, "the warning about it")
+    assert "its CA didn't sign it" in site.running.stderr()
+    assert not is_refused(site, site.bob)
+    identity, _ = revoked(site)
+    assert is_refused(site, identity) and not is_refused(site, site.bob)
 
 
 SLOW = """

@@ -17,12 +17,14 @@ import httpx2
 import psutil
 import pytest
 
+from mcpsec.certs import Pki, Purpose
 from tests.fixtures.deployments import TESTER, fixture_command
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.pki import Authority
 from tests.fixtures.processes import PATIENCE, wait_until
 from tests.fixtures.raw import RawClient, call
 from tests.fixtures.stores import Store
+from tests.gateway.test_trust_upkeep import Wallet, deployment_of
 from tests.system.test_shared_state import pair, post, rpc, signed
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a system with fork and exec")
@@ -121,6 +123,44 @@ def test_administrators_see_a_changed_certificate(deployment: Any, gateway: Any,
     made.server.key.write_bytes(fresh.key.read_bytes())
     made.server.certificate.write_bytes(fresh.certificate.read_bytes())
     wait_until(lambda: shown() != before, "the new certificate on the admin listener")
+
+
+def test_a_worker_that_is_replaced_takes_no_older_revocation_list(gateway: Any, store: Store, tmp_path: Path) -> None:
+    """The others go on serving, and it serves with them as soon as the newest list is back."""
+    with Pki.create(tmp_path / "pki") as pki:
+        made = deployment_of(tmp_path, pki)
+        made.document["state"] = {"url": store.url, "timeout": "20s"}
+        made.write()
+        bob, crl = Wallet(pki, tmp_path / "wallet").identity, pki.authority(Purpose.CLIENT).crl_file
+        pki.issue("eve", Purpose.CLIENT)
+        before = crl.read_bytes()
+        told = (
+            *SAID,
+            r".*in use now, \d+ open connections cut",
+            r".*TLS files.*",
+            r".*the newest one used here.*",
+            r"\s*hint.*",
+        )
+        running = gateway(made, "--workers", "2", expected=told)
+        reloads = lambda: running.stderr().count("in use now")  # noqa: E731
+        pki.revoke("eve", purpose=Purpose.CLIENT)
+        wait_until(lambda: reloads() == 2, "the new list in both")
+        newest = crl.read_bytes()
+        crl.write_bytes(before)
+        wait_until(lambda: running.stderr().count("the old ones stay") == 2, "both to refuse the older one")
+        victim = workers(running)[0]
+        victim.send_signal(signal.SIGKILL)
+        wait_until(lambda: running.stderr().count("ended with 2") >= 2, "its successor to refuse it, twice")
+        for _ in range(4):
+            with RawClient(running, bob) as client:
+                assert client.post(call("time_now")).status == 200
+        crl.write_bytes(newest)
+
+        def ready() -> bool:
+            return httpx2.get(f"{running.admin_url}/readyz", timeout=PATIENCE).status_code == 200
+
+        wait_until(ready, "both workers ready")
+        running.stop()
 
 
 def test_workers_end_with_their_supervisor_however_it_ends(deployment: Any, gateway: Any, store: Store) -> None:

@@ -1,0 +1,151 @@
+"""A gateway that begins takes no revocation list from before the one that its predecessor used."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mcpsec.certs import Pki, Purpose
+from mcpsec.certs.crl import CrlFile, load_crl
+from mcpsec.errors import ConfigurationError
+from mcpsec.gateway.newest_lists import NewestLists, OlderListError
+from tests.fixtures.deployments import Deployment
+from tests.fixtures.gateway import Gateway
+from tests.fixtures.pki import Identity
+from tests.fixtures.processes import PATIENCE
+from tests.fixtures.raw import RawClient
+from tests.gateway.test_trust_upkeep import ECHO, Wallet, deployment_of, serving
+
+OLDER = "is older than the newest one used here"
+
+
+def mcpsec(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mcpsec", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+
+
+def is_served(running: Gateway, identity: Identity) -> bool:
+    try:
+        with RawClient(running, identity) as client:
+            return client.post(ECHO).status == 200
+    except OSError:
+        return False
+
+
+def numbers(made: Deployment) -> Path:
+    return made.log.with_name(made.log.name + ".crl-numbers")
+
+
+def test_a_restart_goes_back_to_no_older_list(tmp_path: Path) -> None:
+    with Pki.create(tmp_path / "pki") as pki:
+        made = deployment_of(tmp_path, pki)
+        bob, crl = Wallet(pki, tmp_path / "wallet").identity, pki.authority(Purpose.CLIENT).crl_file
+        before = crl.read_bytes()
+        with serving(made) as running:
+            assert is_served(running, bob)
+        pki.revoke("bob", purpose=Purpose.CLIENT)
+        with serving(made) as running:  # a newer list is what every start takes
+            assert not is_served(running, bob)
+        newest, number = crl.read_bytes(), load_crl(crl).numbers[0]
+        assert json.loads(numbers(made).read_text())["newest"][0]["number"] == number
+        crl.write_bytes(before)
+        for words in (("serve", "-c", str(made.config)), ("config", "check", "-c", str(made.config))):
+            refused = mcpsec(*words)
+            assert refused.returncode == 2, refused.stderr
+            assert OLDER in refused.stderr + refused.stdout and str(numbers(made)) in refused.stderr + refused.stdout
+        crl.write_bytes(newest)
+        with serving(made) as running:
+            assert not is_served(running, bob)
+        numbers(made).unlink()  # the operator's own way back
+        crl.write_bytes(before)
+        with serving(made) as running:
+            assert is_served(running, bob)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b'{"schema": "x", "newest": []}', b"\xff", b"[" * 100_000])
+def test_numbers_that_cannot_be_read_are_no_numbers(tmp_path: Path, damaged: bytes) -> None:
+    file = tmp_path / "events.jsonl.crl-numbers"
+    file.write_bytes(damaged)
+    with pytest.raises(ConfigurationError) as caught:
+        NewestLists.beside(tmp_path / "events.jsonl")
+    assert caught.value.path == str(file) and caught.value.hint
+
+
+def list_of(issuer: bytes, number: int, *, proven: bool = True) -> CrlFile:
+    now, name = datetime.now(UTC), (issuer, b"key")
+    return CrlFile(
+        now, now + timedelta(days=1), (number,), frozenset(), {name: number}, frozenset([name] if proven else [])
+    )
+
+
+def test_only_what_a_known_ca_signed_is_kept_for_the_next_start(tmp_path: Path) -> None:
+    lists = NewestLists(tmp_path / "numbers")
+    lists.use(list_of(b"known", 5))
+    lists.use(list_of(b"unknown", 5, proven=False))
+    lists.keep()
+    after = NewestLists(tmp_path / "numbers")
+    for each in (lists, after):
+        with pytest.raises(OlderListError):
+            each.refuse_older(list_of(b"known", 4), tmp_path)
+        each.refuse_older(list_of(b"known", 5), tmp_path)
+    with pytest.raises(OlderListError):
+        lists.refuse_older(list_of(b"unknown", 4), tmp_path)
+    after.refuse_older(list_of(b"unknown", 4), tmp_path)
+
+
+def test_a_ca_whose_list_was_left_out_for_a_while_begins_where_it_was(tmp_path: Path) -> None:
+    lists = NewestLists()
+    lists.use(list_of(b"one", 7))
+    lists.use(list_of(b"other", 1))
+    with pytest.raises(OlderListError):
+        lists.refuse_older(list_of(b"one", 6), tmp_path)
+    lists.refuse_older(list_of(b"one", 7), tmp_path)
+
+
+def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
+    lists = NewestLists(tmp_path / "numbers")
+    for number in range(1000):
+        lists.use(list_of(b"%d" % number, 9))
+        lists.use(list_of(b"busy", 10 + number))
+    lists.keep()
+    assert len(json.loads((tmp_path / "numbers").read_text())["newest"]) == 256
+    with pytest.raises(OlderListError):
+        lists.refuse_older(list_of(b"busy", 1000), tmp_path)
+
+
+def test_what_could_not_be_written_is_written_later(tmp_path: Path) -> None:
+    lists = NewestLists(tmp_path / "log" / "numbers")
+    lists.use(list_of(b"one", 7))
+    with pytest.raises(ConfigurationError):
+        lists.keep()
+    (tmp_path / "log").mkdir()
+    lists.keep()
+    with pytest.raises(OlderListError):
+        NewestLists(tmp_path / "log" / "numbers").refuse_older(list_of(b"one", 6), tmp_path)
+
+
+def test_a_list_is_proven_by_the_certificate_of_its_ca(tmp_path: Path) -> None:
+    with Pki.create(tmp_path / "pki") as pki:
+        pki.issue("bob", Purpose.CLIENT)
+        crl = pki.authority(Purpose.CLIENT).crl_file
+        signer, other = (
+            x509.load_pem_x509_certificate(pki.authority(each).bundle.read_bytes())
+            for each in (Purpose.CLIENT, Purpose.SERVER)
+        )
+    assert load_crl(crl, signers=[other, signer]).proven == load_crl(crl).newest.keys()
+    for signers in ([], [other]):
+        assert not load_crl(crl, signers=signers).proven
+    changed = x509.load_pem_x509_crl(crl.read_bytes())
+    der = bytearray(changed.public_bytes(Encoding.DER))
+    der[-1] ^= 1
+    crl.write_bytes(bytes(der))
+    with pytest.raises(ConfigurationError, match="didn't sign"):
+        load_crl(crl, signers=[signer])
+    load_crl(crl, signers=[other])
