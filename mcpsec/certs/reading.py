@@ -41,9 +41,9 @@ __all__ = [
 
 _SUFFIXES = frozenset({".pem", ".crt", ".cer", ".der", ".cert"})
 _LISTS = frozenset({".crl", ".pem"})
-_PEM = re.compile(
-    rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----.+?-----END (?:TRUSTED |X509 )?CERTIFICATE-----", re.S
-)
+_MARK = re.compile(rb"-----(?:BEGIN|END) (?:TRUSTED |X509 )?CERTIFICATE-----")
+_PEM = re.compile(rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[^-]+-----END (?:TRUSTED |X509 )?CERTIFICATE-----")
+"""No hyphen stands in base64: of a thousand beginnings without an end each is looked at as far as the next."""
 _ENDPOINT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
 _LARGEST = 16 * 1024 * 1024
 
@@ -165,9 +165,11 @@ def _parse(data: bytes, path: Path) -> list[x509.Certificate]:
 
 def _load(data: bytes, path: Path) -> list[x509.Certificate]:
     if b"-----BEGIN" in data:
-        blocks = _PEM.findall(data)
-        if not blocks:
+        blocks, marks = _PEM.findall(data), len(_MARK.findall(data))
+        if not marks:
             raise NoCertificateError("this file holds no certificate", path=path)
+        if marks != 2 * len(blocks):
+            raise ValueError("a beginning without an end, or the reverse")
         return [x509.load_pem_x509_certificate(block) for block in blocks]
     return [x509.load_der_x509_certificate(data)]
 

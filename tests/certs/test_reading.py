@@ -32,6 +32,20 @@ def test_files_in_pem_and_der_and_whole_directories(pki: Pki, tmp_path: Path) ->
     assert load_certificates(issued.chain) == [leaf, ca]
 
 
+def test_half_a_certificate_is_said_to_be_damaged(pki: Pki, tmp_path: Path) -> None:
+    """However many there are (it took minutes), and wherever one stands: what is behind it is not all there is."""
+    whole = pki.issue("agent", Purpose.CLIENT).chain.read_bytes()
+    begin, file = b"-----BEGIN CERTIFICATE-----\n", tmp_path / "chain.pem"
+    for content in (begin * 300_000, whole + whole[:200], whole[:200] + whole, begin + whole, whole[len(begin) :]):
+        file.write_bytes(content)
+        with pytest.raises(NotAssessedError, match="damaged"):
+            list(read_target(str(file)))
+    file.write_bytes(
+        b"subject=agent - the first\n" + whole + b"\n-----BEGIN PRIVATE KEY-----\n" + whole.replace(b"\n", b"\r\n")
+    )
+    assert len(list(read_target(str(file)))) == 4
+
+
 @pytest.mark.skipif(os.name == "nt", reason="makes directories by their parents' descriptors")
 def test_a_directory_that_cannot_be_listed_hides_no_other(pki: Pki, tmp_path: Path) -> None:
     """Below a name that is longer than the system takes (``/proc`` has others of the kind)."""
