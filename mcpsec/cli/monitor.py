@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from mcpsec.telemetry.dashboard import Aggregate
 
+    _Logged = tuple[Path, dict[str, Any]]
+
 _HISTORY = 50_000
 """Events of the log that the first picture is made of, at most."""
 
@@ -48,9 +50,10 @@ def monitor(
     _watch_certificates(aggregate, config)
     # Opened before the past is read: nothing is lost in between.
     coming = iter(()) if once else follow_all(paths, Query(own=True))
-    past = [event for path in paths for event in last(path, Query(since=parse_time("24h"), own=True), _HISTORY)]
-    for event in sorted(past, key=lambda event: str(event["time"])):
-        _feed(aggregate, event, now)
+    day = Query(since=parse_time("24h"), own=True)
+    past = [(path, event) for path in paths for event in last(path, day, _HISTORY)]
+    for path, event in sorted(past, key=lambda each: str(each[1]["time"])):
+        _feed(aggregate, path, event, now)
     now[0] = time.time()
     if once:
         out.console().print(_picture(aggregate.snapshot()))
@@ -62,24 +65,24 @@ def monitor(
     with Live(_picture(aggregate.snapshot()), console=console, screen=console.is_terminal, auto_refresh=False) as live:
         for new in _unseen(past, coming):
             if new is not None:
-                _feed(aggregate, new, now)
+                _feed(aggregate, *new, now)
             now[0] = time.time()
             if now[0] - drawn >= 1.0:
                 drawn = now[0]
                 live.update(_picture(aggregate.snapshot()), refresh=True)
 
 
-def _unseen(past: list[dict[str, Any]], coming: Iterator[dict[str, Any] | None]) -> Iterator[dict[str, Any] | None]:
+def _unseen(past: list[_Logged], coming: Iterator[_Logged | None]) -> Iterator[_Logged | None]:
     """What comes without what was read of the past already: an event may have been written in between."""
-    known = {_mark(event) for event in past}
-    for event in coming:
-        if event is None or _mark(event) not in known:
-            yield event
+    known = {_mark(*each) for each in past}
+    for new in coming:
+        if new is None or _mark(*new) not in known:
+            yield new
 
 
-def _mark(event: dict[str, Any]) -> tuple[Any, ...]:
-    """What no two events share, those of two workers included."""
-    return event.get("prev"), event.get("seq"), event.get("time")
+def _mark(path: Path, event: dict[str, Any]) -> tuple[Any, ...]:
+    """What no two events share."""
+    return path, event.get("prev"), event.get("seq"), event.get("time")
 
 
 def _aggregate(now: list[float]) -> Aggregate:
@@ -105,11 +108,11 @@ def _watch_certificates(aggregate: Aggregate, config: Path) -> None:
             aggregate.set_certificate(name, begins, ends)
 
 
-def _feed(aggregate: Aggregate, event: dict[str, Any], now: list[float]) -> None:
+def _feed(aggregate: Aggregate, path: Path, event: dict[str, Any], now: list[float]) -> None:
     from mcpsec.telemetry.alerts import parse_record_time
 
     now[0] = max(now[0], parse_record_time(event))
-    aggregate.feed(event)
+    aggregate.feed(event, log=str(path))
 
 
 def _picture(data: dict[str, Any]) -> RenderableType:

@@ -89,7 +89,7 @@ class WorkersPicture:
             if event is None:
                 return
             self._seen += 1  # each log numbers its own: the page knows by the number what it has not seen
-            self._aggregate.feed({**event, "seq": self._seen})
+            self._aggregate.feed({**event, "seq": self._seen}, log=str(path))
 
     def _facts(self) -> dict[str, Any]:
         available = _AVAILABLE.search(self._metrics())

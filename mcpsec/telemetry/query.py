@@ -171,21 +171,23 @@ def _follow(path: Path, file: IO[bytes], query: Query, poll: float) -> Iterator[
         file.close()
 
 
-def follow_all(paths: Sequence[Path], query: Query, *, poll: float = 0.25) -> Iterator[dict[str, Any] | None]:
-    """Events of several logs as they are written, those of one after those of another; None when no log had any.
+def follow_all(
+    paths: Sequence[Path], query: Query, *, poll: float = 0.25
+) -> Iterator[tuple[Path, dict[str, Any]] | None]:
+    """Events of several logs as they are written, each with its log; None when no log had any.
 
     Raises ConfigurationError, at once, for a log that can't be read.
     """
-    return _taking_turns([follow(path, query, poll=poll / len(paths)) for path in paths])
+    return _taking_turns({path: follow(path, query, poll=poll / len(paths)) for path in paths})
 
 
-def _taking_turns(streams: list[Iterator[dict[str, Any] | None]]) -> Iterator[dict[str, Any] | None]:
+def _taking_turns(streams: dict[Path, Iterator[dict[str, Any] | None]]) -> Iterator[tuple[Path, dict[str, Any]] | None]:
     while True:
-        for stream in streams:
+        for path, stream in streams.items():
             for event in stream:
                 if event is None:
                     break
-                yield event
+                yield path, event
         yield None
 
 

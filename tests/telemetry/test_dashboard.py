@@ -26,14 +26,35 @@ class Feed:
         self._cleaner = Cleaner(plain)
         self._seq = 0
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event, *, log: str = "") -> None:
         self._seq += 1
-        self.aggregate.feed(self._cleaner.record(event, self._seq, ""))
+        self.aggregate.feed(self._cleaner.record(event, self._seq, ""), log=log)
 
 
 @pytest.fixture
 def feed() -> Feed:
     return Feed()
+
+
+def test_a_worker_that_begins_closes_no_breaker_of_another(feed: Feed) -> None:
+    def shown() -> tuple[str, int]:
+        (row,) = feed.aggregate.snapshot()["upstreams"]
+        return row["breaker"], row["breaker_clients"]
+
+    for log in ("one", "two"):
+        feed(Event("breaker", upstream="slow", state="open"), log=log)
+        feed(Event("breaker", upstream="slow", state="open", client="agent"), log=log)
+    feed(Event("breaker", upstream="slow", state="open", client="other"), log="two")
+    assert shown() == ("open", 2)
+    feed(Event("server-start", pid=1), log="one")
+    assert shown() == ("open", 2)
+    feed(Event("breaker", upstream="slow", state="half-open"), log="two")
+    feed(Event("breaker", upstream="slow", state="closed", client="other"), log="two")
+    assert shown() == ("half-open", 1)
+    feed(Event("breaker", upstream="slow", state="closed"), log="one")  # was closed
+    assert shown() == ("half-open", 1)
+    feed(Event("server-start", pid=2), log="two")
+    assert shown() == ("closed", 0)
 
 
 def test_what_is_counted(feed: Feed) -> None:

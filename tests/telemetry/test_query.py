@@ -197,12 +197,14 @@ def test_the_logs_of_are_followed_as_one(tmp_path: Path) -> None:
     for log in logs:
         log.write(Event("request", client=log.path.parent.name, status=200))
         log.flush()
-    seen = {event["client"] for event in (next(coming), next(coming), next(coming)) if event is not None}
-    assert seen == {"worker-1", "worker-2", "worker-10"}
+    came = [each for each in (next(coming), next(coming), next(coming)) if each is not None]
+    assert {event["client"] for _, event in came} == {"worker-1", "worker-2", "worker-10"}
+    assert all(path.parent.name == event["client"] for path, event in came)
     assert next(coming) is None
     logs[1].write(Event("request", client="again", status=200))
     logs[1].flush()
-    assert (next(coming) or {})["client"] == "again"
+    new = next(coming)
+    assert new is not None and new[1]["client"] == "again"
     for log in logs:
         log.close()
 

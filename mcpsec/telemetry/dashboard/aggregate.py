@@ -73,14 +73,23 @@ class _Slot:
 class _Upstream:
     """One upstream's state and its last minutes."""
 
-    __slots__ = ("bins", "breaker", "failed", "requests", "state", "stopped")
+    __slots__ = ("bins", "breakers", "failed", "requests", "state")
 
     def __init__(self) -> None:
         self.requests = self.failed = 0
-        self.state, self.breaker = "up", "closed"
-        self.stopped: set[str] = set()
-        """Clients whose own breaker is not closed."""
+        self.state = "up"
+        self.breakers: dict[str, dict[str | None, str]] = {}
+        """Those that are not closed, of each log's gateway: its clients' own, and, under None, the one for all."""
         self.bins = [0] * _BINS
+
+    def breaker(self) -> str:
+        """Of the breakers for all clients, the one that lets least through."""
+        states = [each[None] for each in self.breakers.values() if None in each]
+        return "open" if "open" in states else next(iter(states), "closed")
+
+    def stopped(self) -> int:
+        """How many clients are stopped by a breaker of their own, at whichever gateway."""
+        return len({client for each in self.breakers.values() for client in each if client is not None})
 
 
 class Aggregate:
@@ -106,8 +115,8 @@ class Aggregate:
 
     # -- in --------------------------------------------------------------------------------------------------------
 
-    def feed(self, record: Mapping[str, Any]) -> None:
-        """Count one record of the log (``AuditLog.subscribe``)."""
+    def feed(self, record: Mapping[str, Any], *, log: str = "") -> None:
+        """Count one record of the log (``AuditLog.subscribe``); of several logs ``log`` tells each from the others."""
         kind = record["kind"]
         if kind == "log-checkpoint":
             return
@@ -120,7 +129,7 @@ class Aggregate:
             self._requests(record, [duration] if isinstance(duration, int | float) else [], 1)
         if kind == "request" and record.get("decision") == "allowed":
             return
-        self._notable(kind, record)
+        self._notable(kind, record, log)
 
     def feed_rows(self, rows: Sequence[Row]) -> None:
         """Count like requests together (``AuditLog.subscribe``)."""
@@ -232,7 +241,7 @@ class Aggregate:
             tally(durations, _BOUNDS, row.bins)
         tally(durations, _BOUNDS, self._latency[-1])
 
-    def _notable(self, kind: str, record: Mapping[str, Any]) -> None:
+    def _notable(self, kind: str, record: Mapping[str, Any], log: str) -> None:
         totals, slot = self.totals, self._slots[-1]
         if record.get("decision") == "refused" or kind == "handshake-refused":
             self.denials.append(_shown(record))
@@ -253,11 +262,10 @@ class Aggregate:
         elif kind in {"breaker", "upstream"} and record.get("upstream") is not None:
             row = self._upstream(record["upstream"])
             if row is not None and record.get("state") is not None:
-                _changed(row, kind, str(record["state"]), record.get("client"))
+                _changed(row, kind, str(record["state"]), log, record.get("client"))
         elif kind == "server-start":  # whoever reads a log meets those that went before
             for row in self._upstreams.values():
-                row.breaker = "closed"
-                row.stopped.clear()
+                row.breakers.pop(log, None)
 
     def _advance(self, now: int) -> None:
         """Begin the seconds, minutes and slots that have passed; a clock that was set back begins none."""
@@ -287,8 +295,8 @@ class Aggregate:
         return {
             "name": name,
             "state": row.state,
-            "breaker": row.breaker,
-            "breaker_clients": len(row.stopped),
+            "breaker": row.breaker(),
+            "breaker_clients": row.stopped(),
             "requests": row.requests,
             "failed": row.failed,
             "latency_ms": _quantiles(row.bins),
@@ -311,13 +319,13 @@ class Aggregate:
         return [{"name": name, "count": count} for name, count in total.most_common(_TOP)]
 
 
-def _changed(row: _Upstream, kind: str, state: str, client: str | None) -> None:
+def _changed(row: _Upstream, kind: str, state: str, log: str, client: str | None) -> None:
     if kind == "upstream":
         row.state = state
-    elif client is None:
-        row.breaker = state
+    elif state == "closed":
+        row.breakers.get(log, {}).pop(client, None)
     else:
-        (row.stopped.discard if state == "closed" else row.stopped.add)(client)
+        row.breakers.setdefault(log, {})[client] = state
 
 
 def _shown(record: Mapping[str, Any]) -> dict[str, Any]:
