@@ -360,6 +360,8 @@ def _stands_right(data: bytes, how: str, where: str, kind: str, head: int) -> bo
             data[head - 1 : head] in (b"<", b":") or _NAMED_ELEMENT.search(data, max(0, head - 120), head) is not None
         )
     if how == "next" and data[head - 1 : head] == b" ":
+        if data[max(0, head - 3) : head - 1].rstrip()[-1:] == b"+":
+            return False  # the end of an expression before the next argument
         return data[data.rfind(b"\n", 0, head) + 1 : head].count(b'"') % 2 == 0  # "... pass", "the next text"
     if how not in ("cell", "line"):
         return True

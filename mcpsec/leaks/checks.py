@@ -166,6 +166,8 @@ def jwt(value: str) -> Verdict:
         return None
     if len(parts) > 2 and wordiness(parts[2]) > 0.5:
         return False  # signed with the word "signature"
+    if str(header.get("alg")).lower() == "none":
+        return False  # RFC 7519, section 6: anybody can make one
     return True if _is_signed(str(header.get("alg")), parts) else None
 
 

@@ -176,8 +176,8 @@ _BY_WORD = [
 """Each word is looked for once, whatever it begins."""
 SHORTEST_SIGNING = 8
 """Characters of what signs or enciphers: shorter ones are words of a test."""
-_PORTS = expression(r"^\d{1,5}(?:[:/-]\w{1,5})*$")
-"""What `-p` also takes: ``-p 8080:80``, ``-p 53/udp``."""
+_PORTS = expression(r"^(?:\d{1,5}(?:[:/-]\w{1,5})*|https?|ssh|tcp|udp)$")
+"""What `-p` also takes: ``-p 8080:80``, ``-p 53/udp``, ``gh auth login -p ssh``."""
 _FORM = expression(rb"(?i)<input\b[^<>]{0,200}type=[\"']$")
 
 

@@ -14,6 +14,7 @@ from mcpsec.leaks.secrecy import (
     LOW,
     MEDIUM,
     hides_sample,
+    is_chosen_password,
     is_weak_password,
     password_strength,
     spells_its_name,
@@ -51,7 +52,6 @@ _CURL_USER = expression(
 )
 _PARAMETER = expression(r"[A-Za-z]{2,20}=[^=]")
 """``AWS4-HMAC-SHA256 Credential=…``: what stands behind such a scheme is a list of parameters (RFC 9110, 11.4)."""
-WORDY = 0.3
 _PORT = expression(r"(?:port|\d{2,5})/")
 """The path of an address with a port, in which an at sign stands: ``http://127.0.0.1:8080/services/one@file``."""
 _VARIABLE = expression(r"\$[A-Za-z_]{2}")
@@ -112,7 +112,8 @@ def _url(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
 
     plain = unquote(password)
     if (
-        is_reference(plain)
+        user.startswith("[")  # an IPv6 address, its port and an at sign
+        or is_reference(plain)
         or is_reference(password)
         or is_placeholder(plain)
         or (any(c in plain for c in "{}<>$(") and not _dollar_is_literal(plain))
@@ -128,15 +129,9 @@ def _url(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
     if HOSTS_OF_EXAMPLES.match(host):
         made_up = strength < HIGH and not (_LOCAL.match(host) and wordiness(plain) < 0.3)
         strength = LOW if made_up else MEDIUM
-    elif strength == MEDIUM and user and "." in host and _is_chosen(plain):
+    elif strength == MEDIUM and user and "." in host and is_chosen_password(plain):
         strength = HIGH
     yield from _match(book, "url-credentials", *found.span("password"), password, strength)
-
-
-def _is_chosen(plain: str) -> bool:
-    """True for eight letters and digits or more with hardly a word among them, as no sample has."""
-    mixed = any(map(str.isdigit, plain)) and any(map(str.isalpha, plain))
-    return len(plain) >= 8 and mixed and not spells_its_name(plain) and wordiness(plain) < WORDY
 
 
 def _dollar_is_literal(plain: str) -> bool:

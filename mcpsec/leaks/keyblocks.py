@@ -32,6 +32,8 @@ _HEADERS = expression(r"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|Messa
 _BASE64_TEXT = expression(r"[A-Za-z0-9+/=_-]+")
 _CUT = expression(r"(?:[A-Za-z0-9+/=_\s\"',\\:;.#*>|-]){0,16384}")
 _LABELS = expression(r"^-+ ?BEGIN [A-Z0-9 ]+?-+|-+ ?END [A-Z0-9 ]+?-+$")
+_SPOKEN_OF = expression(rb"[\"'`][ \t]{1,4}[A-Za-z]")
+"""``"-----BEGIN PRIVATE KEY-----" in text``: words go on behind the quote, no base64."""
 _PGP_CHECKSUM = expression(r"=[A-Za-z0-9+/]{4}$")
 MIXED = 5.0
 """Bits a character of base64 in 256 characters of a key: chance gives 5.8, an RSA key's constant parts take little."""
@@ -79,6 +81,8 @@ def _block(book: Rulebook, data: bytes, begin: re.Match[bytes]) -> Iterator[Matc
     if not finish:
         following = _BEGIN.search(data, begin.end(), stop)
         stop = following.start() if following else stop
+    if _SPOKEN_OF.match(data, begin.end()):
+        return
     text = data[begin.start() : stop].decode("utf-8", "replace")
     verdict = judge(text)
     if verdict is False:

@@ -29,6 +29,7 @@ __all__ = [
     "OPAQUE_QUOTED",
     "ends_lines",
     "hides_sample",
+    "is_chosen_password",
     "is_chosen_word",
     "is_fixed",
     "is_joined_phrase",
@@ -95,7 +96,7 @@ _FIXED = expression(
     r"|(?:18446744073709551615|9223372036854775807|4294967295|2147483647)$"
     r"|\\{0,2}(?-i:[A-Z][A-Za-z0-9]+(?:\\{1,2}[A-Z][A-Za-z0-9]+){2,})$|[a-z_]\w*(?:\.\w+)+#[a-z_]\w*$|#[a-z_]+$"
     r"|[^@]{1,200}@sha256:[0-9a-f]{64}$|[a-z0-9@._-]{2,60}[-_]sha-?(?:1|256|384|512)$|^\\[0-9a-f]{2,6}$|^[a-z-]{2,24}\{[a-z-]{2,32}:|^\*?u?int(?:8|16|32|64|ptr)(?:_t)?$"
-    r"|^(?:u[ft]f-?(?:8|16|32)(?:-?[bl]e)?|iso-?8859-\d{1,2}|(?:win|mac|linux|darwin|windows|osx)-?(?:x?(?:64|86|32)|arm64))$"
+    r"|^(?:u[ft]f-?(?:8|16|32)(?:-?[bl]e)?|iso-?8859-\d{1,2}|base-?(?:16|32|36|58|62|64|85)-?(?:url)?|(?:win|mac|linux|darwin|windows|osx)-?(?:x?(?:64|86|32)|arm64))$"
 )
 """Dates, durations, digests, pinned images, style sheets, options, names of algorithms, encodings, platforms, regions,
 classes and their methods, and variables, and the largest numbers: never what a person keeps secret."""
@@ -239,6 +240,17 @@ _NUMBERED = expression(
 def spells_its_name(value: str) -> bool:
     """True for ``proxy_pwd``, ``caching_sha2_password``, ``job-token-123``: words that only say what stands here."""
     return bool(_NUMBERED.match(value)) or _own_words_only(value) or _own_words_only(_unadorned(value), 2)
+
+
+def is_chosen_password(value: str) -> bool:
+    """True for eight letters and digits with hardly a word among them, or twelve letters that make none."""
+    if value.isalpha():
+        return len(value) >= 12 and is_gibberish(value)
+    mixed = any(map(str.isdigit, value)) and any(map(str.isalpha, value))
+    return len(value) >= 8 and mixed and not spells_its_name(value) and wordiness(value) < WORDY
+
+
+WORDY = 0.3
 
 
 def _own_words_only(value: str, fewest: int = 0) -> bool:

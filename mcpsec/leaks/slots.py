@@ -11,7 +11,15 @@ from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 from mcpsec.leaks.names import kind_of
 from mcpsec.leaks.programs import is_code
-from mcpsec.leaks.secrecy import HIGH, LOW, MEDIUM, hides_sample, is_weak_password, password_strength
+from mcpsec.leaks.secrecy import (
+    HIGH,
+    LOW,
+    MEDIUM,
+    hides_sample,
+    is_chosen_password,
+    is_weak_password,
+    password_strength,
+)
 from mcpsec.leaks.urlquote import unquote
 from mcpsec.leaks.values import digits_share, is_placeholder, is_reference, kinds, looks_random, wordiness
 
@@ -54,6 +62,8 @@ _USERINFO = expression(
 _EXAMPLE_HOST = expression(
     r"(?i)//(?:[^/@]*@)?(?:[\w.-]*\.)?(?:example|test|invalid|localhost|your[\w-]*|my[\w-]*)(?:\.\w+)?(?:[:/?]|$)"
 )
+"""Hosts of examples and of developers alike: what was drawn at random is somebody's there, too; words are not."""
+SHORTEST_DRAWN = 16
 _HEADER_OPTIONS = frozenset(("--header", "-H", "--headers"))
 _HEADER_NAMES = frozenset(
     "authorization cookie x-auth authorization-header authorization_header auth-header auth_header".split()  # noqa: SIM905
@@ -132,6 +142,8 @@ def detect(book: Rulebook, data: bytes, path: str | None) -> tuple[list[Match], 
     for leaf, rest in _slots(data, path):
         for name, value, start in _candidates(leaf, rest):
             verdict = _judge(name, value)
+            if verdict == HIGH and _EXAMPLE_HOST.search(leaf.value):
+                verdict = MEDIUM
             end = start + len(value) if _verbatim(data, start, value) else leaf.end
             begin = start if _verbatim(data, start, value) else leaf.start
             if verdict is None:
@@ -295,13 +307,15 @@ def _of_url(value: str, start: int) -> Iterator[tuple[str, str, int]]:
         password = found.group("password")
         plain = unquote(password)
         named = is_reference(plain) or is_placeholder(plain) or is_code(plain, quoted=True)
-        weak = sample or named or (password_strength(plain) or 0) < MEDIUM
+        strength = password_strength(plain) or 0
+        weak = named or strength < MEDIUM or (sample and strength < HIGH and not is_chosen_password(plain))
         yield ("sample" if weak else "password"), password, start + found.start("password")
     for segment in [] if sample else _SEGMENT.finditer(value):
         if _is_opaque(segment["value"]):
             yield "k", segment["value"], start + segment.start("value")
     for query in _QUERY.finditer(value):
-        yield ("sample" if sample else query.group("name")), query.group("value"), start + query.start("value")
+        drawn = len(query["value"]) >= SHORTEST_DRAWN and looks_random(query["value"])
+        yield (query["name"] if drawn or not sample else "sample"), query["value"], start + query.start("value")
 
 
 def _judge(name: str, raw: str) -> int | None:
@@ -332,9 +346,12 @@ def _judge(name: str, raw: str) -> int | None:
     return None
 
 
+_JOINTS = str.maketrans("", "", "-_+")
+
+
 def _is_opaque(value: str) -> bool:
     """True for what can only be a key, although no name says so: long, of three kinds, drawn at random, no path."""
-    return len(value) >= 20 and kinds(value) >= 3 and value.replace("-", "").isalnum() and looks_random(value)
+    return len(value) >= 20 and kinds(value) >= 3 and value.translate(_JOINTS).isalnum() and looks_random(value)
 
 
 def _is_sample(value: str) -> bool:

@@ -34,6 +34,7 @@ def test_jwt():
     assert checks.run("jwt", unsigned + OPAQUE) is None, "half a signature"
     assert checks.run("jwt", f"{part({'a': 1})}.{part({'sub': '1'})}.x") is False
     assert checks.run("jwt", "eyJnonsense.x.y") is False
+    assert checks.run("jwt", f"{part({'alg': 'none'})}.{part({'sub': '1'})}.") is False, "anybody can make one"
 
 
 def test_cisco_type_7():

@@ -58,6 +58,13 @@ def test_prose_about_a_key_is_none():
     assert rules(text) == []
 
 
+def test_words_behind_a_quoted_first_line_are_none(pem):
+    text = 'assert "-----BEGIN PRIVATE KEY-----" in private_pem\nassert "-----END PRIVATE KEY-----" in private_pem\n'
+    assert rules(text) == []
+    joined = " +\n".join(f'  "{line}\\n"' for line in pem.strip().split("\n"))
+    assert rules(f"key =\n{joined};\n") == [("private-key", "high")]
+
+
 def test_a_cut_block_is_less_sure_and_a_sample_none(pem):
     long = subprocess.run(["openssl", "genrsa", "2048"], capture_output=True, text=True, check=True).stdout
     assert rules(long) == [("private-key", "high")]

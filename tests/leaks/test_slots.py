@@ -24,6 +24,13 @@ def values(server, name="mcp.json"):
         ({"headers": {"X-Vendor-Key": OPAQUE}}, OPAQUE),
         ({"url": f"https://mcp.acme.io/mcp?api_key={OPAQUE}"}, OPAQUE),
         ({"args": [f"postgresql://app:{PASSWORD}@db.acme.io/x"]}, PASSWORD),
+        ({"url": f"http://localhost:9000/mcp?token={HEX}"}, HEX),
+        ({"url": f"https://mcp.example.com/mcp?api_key={OPAQUE}"}, OPAQUE),
+        (
+            {"env": {"REDIS_URL": "redis://default:" + "kR7xT2mQ" + "9vLpZ4cw@localhost:6379/0"}},
+            "kR7xT2mQ" + "9vLpZ4cw",
+        ),
+        ({"env": {"VENDOR_NLA": "Jk1FkTytV3OB0gNW" + "S7b_ij6MF9pxu43Jz"}}, "Jk1FkTytV3OB0gNW" + "S7b_ij6MF9pxu43Jz"),
     ],
 )
 def test_each_slot(server, value):
@@ -40,6 +47,9 @@ def test_each_slot(server, value):
         {"env": {"KEY_FILE": "/home/me/key.json", "SECRET_NAME": "prod/db/9f8e7d6c5b4a"}},
         {"headers": {"X-Odoo-Password": "secret", "Authorization": "Bearer YOUR_TOKEN"}},
         {"url": "https://mcp.example.com/api?token=abc123secret&api_key=sk-1234567890"},
+        {"url": "http://localhost:8000/sse?token=my-secret-token-1&apiKey=abcdef123456"},
+        {"env": {"DATABASE_URL": "postgresql://postgres:Summer1992!@localhost:5432/app"}},
+        {"env": {"VENDOR_MODE": "Read_Only_Without_Tool_Calls_2024"}},
         {"args": ["-e", "TAG_KEY=optional-tag-key-to-filter-kbs", "postgresql://user:pass@host/db"]},
     ],
 )

@@ -44,7 +44,7 @@ TWINS = {
     "a catalogue's message": ("pl.properties", "copy.password=Skopiuj to miejsce teraz.", "copy.password=Skqpzvj"),
     "an emphasised word": ("a.md", "Pass *version1* a long. The password **must** be", "**Password:** zkvmq12w"),
     "a joined word": ("a.c", '{ CHK_RES_CONDPASS, "L7OKC" }', '{ CHK_RES_PASS, "L7OKC4" }'),
-    "a pass before another": ("a.rs", "/// no strict pre-pass: base64url input", "/// no strict db-pass: base64url"),
+    "a pass before another": ("a.rs", "/// no strict pre-pass: base64url input", "/// no strict db-pass: b4se64u9l"),
     "a namespace": ("a.md", "DEBUG=pw:browser* npx test", "pw: br0wser* "),
     "a class with its namespace": ("a.php", "'Acme\\Auth\\RequirePassword:route.name,100'", "'RequirePassword:r0ute.x,100'"),
     "a class by its name": (

@@ -422,6 +422,10 @@ LOOK_ALIKES = (
     ("a.md", "| host | password | note |\n|------|----------|------|\n| db1  | zkvmq12w |"),
     ("users.csv", "name,password\nops,${OPS_PASSWORD1}"),
     ("a.py", "name, password, email\nfoo, bar12x, mail"),
+    ("a.ts", 'const pass = buf.toString("base64url");'),
+    ("a.sh", "gh auth login -w -p https"),
+    ("a.cs", "// http://[::1]:80@attacker.com/ is no address of this machine"),
+    ("a.go", 'args := []string{">" + testACLPass, "~thv1:*", "&*"}'),
     ("a.sql", "INSERT INTO users (name, password) VALUES ('ops', :password1), ('x', crypt('a1', gen_salt('bf')))"),
 )
 
