@@ -32,8 +32,8 @@ class AdminListener:
     """Binds the admin address and answers there. Without administrators it is plain HTTP, for loopback.
 
     ``listening`` is a socket that is bound already. ``refused`` hears of an address that was turned away, with the
-    reason. Raises UsageError when the address can't be bound, ConfigurationError when the administrators' CA can't be
-    used.
+    reason. With ``name`` it answers to that alone as Host: who doesn't know it gets nothing. Raises UsageError when the
+    address can't be bound, ConfigurationError when the administrators' CA can't be used.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class AdminListener:
         ready: Callable[[], dict[str, bool]],
         refused: Callable[[str, str], None],
         listening: socket.socket | None = None,
+        name: str | None = None,
     ) -> None:
         self._administrators = admin.administrators
         self._refused = refused
@@ -56,8 +57,8 @@ class AdminListener:
             self._trust.used()
         listening = listening or bind(admin.listen, option="--admin-listen")
         host, port = listening.getsockname()[:2]
-        bound = str(Address(host, port))
-        hosts = {bound, f"localhost:{port}"}
+        bound = str(Address(name or host, port))
+        hosts = {bound} if name else {bound, f"localhost:{port}"}
         if self._trust is not None:
             hosts |= {str(Address(name, port)) for name in _names(tls)}
         handler = AdminHandler(metrics, dashboard, ready=ready, hosts=hosts, welcome=self._welcome)

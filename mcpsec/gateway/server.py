@@ -83,7 +83,7 @@ class Gateway:
     ``say`` takes sentences for the operator (what could not be reached, what was reloaded); the gateway itself knows no
     terminal. Constructing one reads the files that the deployment names and resolves its secrets. ``read`` reads the
     deployment again when its file has changed, and raises Error for one that can't be used. ``listening`` is a socket
-    that is bound already.
+    that is bound already; ``admin_name`` is the only Host to which the admin listener answers then (None: as usual).
     """
 
     def __init__(
@@ -93,9 +93,11 @@ class Gateway:
         say: Callable[[str], None],
         read: Callable[[], Deployment] | None = None,
         listening: socket.socket | None = None,
+        admin_name: str | None = None,
     ) -> None:
         self._deployment = deployment
         self._listening = listening
+        self._admin_name = admin_name
         self._read = read
         self._say = say
         limits = deployment.server.limits
@@ -312,6 +314,7 @@ class Gateway:
             ready=self._readiness,
             refused=self._refused,
             listening=inherited,
+            name=self._admin_name,
         )
         self._registries.append(self._admin.registry)
         self._tasks.append(asyncio.get_running_loop().create_task(self._admin.serve()))

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -48,12 +49,17 @@ _GRACE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerPlace:
-    """What a worker is told by its supervisor: its number, descriptors of socket and lifeline, where to say ready."""
+    """What a worker is told by its supervisor: its number, descriptors of socket and lifeline, where to say ready.
+
+    ``admin_name`` is the worker's own: the one Host to which its admin listener answers. Everybody on the machine can
+    connect to that, and only the supervisor is told the name.
+    """
 
     number: int
     shared: int
     lifeline: int
     ready: str
+    admin_name: str = ""
 
     def listening(self) -> socket.socket:
         """The socket that all workers accept on."""
@@ -81,7 +87,9 @@ def _log_of(file: Path, number: int) -> Path:
 def this_worker() -> WorkerPlace | None:
     """What this process was told if it is a worker; it is told once, and its children are not."""
     text = os.environ.pop(_VARIABLE, None)
-    return None if text is None else WorkerPlace(**json.loads(text))
+    if text is None:
+        return None
+    return WorkerPlace(**json.loads(text), admin_name=f"{secrets.token_hex(16)}.localhost")
 
 
 class _Worker:
@@ -281,11 +289,11 @@ class Supervisor:
     async def _fetch(worker: _Worker) -> None:
         if not worker.admin:
             return
-        netloc = urlsplit(worker.admin).netloc
-        host, _, port = netloc.rpartition(":")
+        parts = urlsplit(worker.admin)
+        netloc, port = parts.netloc, parts.port
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(_FETCH_SECONDS):
-                reader, writer = await asyncio.open_connection(host, int(port))
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 try:
                     writer.write(f"GET /metrics HTTP/1.1\r\nhost: {netloc}\r\nconnection: close\r\n\r\n".encode())
                     head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")

@@ -163,6 +163,44 @@ def test_a_worker_that_is_replaced_takes_no_older_revocation_list(gateway: Any, 
         running.stop()
 
 
+@pytest.mark.parametrize("administrators", [True, False])
+def test_a_workers_own_figures_are_for_its_supervisor_only(
+    deployment: Any, gateway: Any, store: Store, administrators: bool
+) -> None:
+    """Everybody on the machine can connect to a worker's port: where administrators have to show a certificate, and
+    where nobody asked for an admin listener, it must not be the way around that."""
+    admin = {"listen": "127.0.0.1:0", "administrators": [{"san": TESTER}]}
+    server = {"server": {"admin": admin}} if administrators else {}
+    made = deployment(DEMO, state={"url": store.url, "timeout": "20s"}, **server)
+    running = gateway(made, "--workers", "2", expected=SAID)
+    for port in own_ports(running):
+        for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"x.localhost:{port}", "localhost", ""):
+            for path in ("/healthz", "/metrics", "/dashboard/data"):
+                answer = httpx2.get(f"http://127.0.0.1:{port}{path}", headers={"host": host}, timeout=PATIENCE)
+                assert answer.status_code in {400, 403}
+                assert "mcpsec_" not in answer.text and "totals" not in answer.text
+    if administrators:
+        context = made.client.client_context()
+        with httpx2.Client(base_url=str(running.admin_url), verify=context, timeout=PATIENCE) as operator:
+            wait_until(
+                lambda: "mcpsec_requests_total" in operator.get("/metrics").text, "the sums, told to the supervisor"
+            )
+            assert all(operator.get("/readyz").json().values())
+
+
+def own_ports(running: Gateway) -> list[int]:
+    """Where the workers listen beside the socket that they share."""
+    public = running.address[1]
+    listening = {
+        connection.laddr.port
+        for worker in workers(running)
+        for connection in worker.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert len(listening - {public}) == 2
+    return sorted(listening - {public})
+
+
 def test_workers_end_with_their_supervisor_however_it_ends(deployment: Any, gateway: Any, store: Store) -> None:
     made = deployment(DEMO, state={"url": store.url, "timeout": "20s"})
     own = {"TMPDIR": str(made.directory)}  # a killed supervisor takes nothing away
