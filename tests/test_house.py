@@ -18,7 +18,7 @@ FLOORS = [
     {"certs", "leaks"},
     {"signing", "protocol", "secretrefs", "clientfiles", "report"},
     {"reading", "writing"},
-    {"errors", "frozen", "locking", "urls"},
+    {"errors", "frozen", "locking", "terminal", "urls"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 PRINTING = {"print", "input", "exit", "quit"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcpsec.certs.expiry import Level
+from mcpsec.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,4 +69,4 @@ def nagios(items: Sequence[Item], unread: Sequence[str], now: datetime) -> tuple
 
 def _plain(text: str) -> str:
     """Keep outside text from starting performance data or a line of its own."""
-    return " ".join(text.replace("|", "/").split())
+    return plain(" ".join(text.replace("|", "/").split()))

@@ -19,11 +19,11 @@ from mcpsec.cli.options import (
     application,
     load_with_managers,
     log_of,
-    plain,
 )
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ExitCode, UsageError
 from mcpsec.reading import read_file
+from mcpsec.terminal import plain
 
 if TYPE_CHECKING:
     from mcpsec.telemetry.alerts import Alert, Channel

@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from mcpsec.cli.output import out
+from mcpsec.terminal import plain
 
 if TYPE_CHECKING:
     from mcpsec.audit.model import Result
@@ -93,8 +94,9 @@ def _actions(console: object, failing: list[Result]) -> None:
         for result in group[:8]:
             where = str(result.location) if result.location else ""
             named = where == result.subject or where.rpartition(":")[0] == result.subject
+            where = plain(where)
             subject = "" if named else f"{result.subject}: "
-            console.print(Text.assemble("    ", (where, "cyan"), f"  {subject}{result.observed}"))
+            console.print(Text.assemble("    ", (where, "cyan"), f"  {plain(subject)}{plain(result.observed)}"))
         if len(group) > 8:
             console.print(Text(f"    … and {len(group) - 8} more", style="dim"))
         if first.fix:

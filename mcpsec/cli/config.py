@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mcpsec.cli.options import CONFIG, ConfigOption, Rendering, RenderingOption, application, load_with_managers
-from mcpsec.cli.output import examples, out, tame
+from mcpsec.cli.output import examples, out
 from mcpsec.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def check(config: ConfigOption = CONFIG, format: RenderingOption = Rendering.CON
     elif problems:
         for problem in problems:
             warning = "warning: " * (problem.severity == "warning")
-            out.result(tame(f"{problem.where}: {warning}{problem.message}"))
+            out.result(f"{problem.where}: {warning}{problem.message}")
             if problem.hint:
-                out.result(tame(f"    {problem.hint}"))
+                out.result(f"    {problem.hint}")
         counts = [(errors, "problem"), (len(problems) - errors, "warning")]
         out.note(", ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in counts if count))
     else:

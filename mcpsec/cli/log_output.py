@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from mcpsec.cli.options import plain
 from mcpsec.cli.output import out
+from mcpsec.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,7 +25,10 @@ def show_events(events: Iterable[dict[str, Any]], *, json: bool, text: bool) -> 
     import orjson
 
     for event in events:
-        out.result(_line(event) if text else orjson.dumps(event).decode())
+        if text:
+            out.painted(_line(event))
+        else:
+            out.result(orjson.dumps(event).decode())
 
 
 def _line(event: dict[str, Any]) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcpsec.cli.options import CONFIG, ConfigOption, LogFile, application, log_of, plain
+from mcpsec.cli.options import CONFIG, ConfigOption, LogFile, application, log_of
 from mcpsec.cli.output import examples, out
+from mcpsec.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,7 +29,6 @@ __all__ = [
     "filtered",
     "load_with_managers",
     "log_of",
-    "plain",
 ]
 
 CONFIG = Path("mcpsec.toml")
@@ -89,11 +88,6 @@ def load_with_managers(config: Path) -> Deployment:
     deployment = load(config)
     configure(vault=deployment.secrets.vault, aws=deployment.secrets.aws)
     return deployment
-
-
-def plain(text: object) -> str:
-    """Text for a terminal: nothing that a peer sent can move the cursor or change colours."""
-    return "".join(character if character.isprintable() else "�" for character in str(text))
 
 
 def _names(option: str, help: str) -> Any:

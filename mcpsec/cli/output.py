@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mcpsec.errors import Error
+from mcpsec.terminal import tame
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Output", "examples", "out", "tame"]
-
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))} | {
-    code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
-}
-"""C0 and C1 but for tab and line feed, and what changes the direction of writing."""
+__all__ = ["Output", "examples", "out"]
+_CONTINUED = "\n  "
+"""A gateway's words that go on in another line stand apart from those that begin one."""
 
 
 @dataclass
@@ -33,14 +31,26 @@ class Output:
         return not self.no_color and not os.environ.get("NO_COLOR") and stream.isatty()
 
     def console(self, *, stderr: bool = False) -> Console:
-        """A Rich console for tables and panels; plain text when the stream is not a terminal."""
-        from rich.console import Console
+        """A Rich console for tables and panels; plain text when the stream is not a terminal.
+
+        What stands in them steers no terminal.
+        """
+        from mcpsec.cli.consoles import TameConsole
 
         stream = sys.stderr if stderr else sys.stdout
-        return Console(file=stream, no_color=not self.colored(stream), highlight=False, soft_wrap=True)
+        return TameConsole(file=stream, no_color=not self.colored(stream), highlight=False, soft_wrap=True)
 
     def result(self, text: str) -> None:
-        """Write what the command was asked for.
+        """Write what the command was asked for, so that nothing in it steers a terminal.
+
+        Raises:
+            BrokenPipeError: nobody reads it any more.
+            Error: it can't be written, because the disk is full, say.
+        """
+        self.painted(tame(text))
+
+    def painted(self, text: str) -> None:
+        """Write a result that has colours of ours: what somebody else brought into it is ``plain`` already.
 
         Raises:
             BrokenPipeError: nobody reads it any more.
@@ -71,7 +81,7 @@ class Output:
 
     def event(self, text: str) -> None:
         """Pass on what a running gateway has to say, good or bad; ``--quiet`` must not hide it."""
-        self._stderr(f"gateway: {tame(text)}")
+        self._stderr(f"gateway: {tame(text).replace(chr(10), _CONTINUED)}")
 
     def error(self, error: Error) -> None:
         """Show an error as what, where and what to do."""
@@ -86,11 +96,6 @@ class Output:
     def _stderr(text: str) -> None:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
-
-
-def tame(text: str) -> str:
-    """``text`` without what would move a terminal's cursor or change its colours: a path may be somebody else's."""
-    return text.translate(_CONTROLS)
 
 
 out = Output()

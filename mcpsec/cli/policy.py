@@ -22,6 +22,7 @@ from mcpsec.cli.calls import (
 from mcpsec.cli.options import ConfigOption, Rendering, RenderingOption, application
 from mcpsec.cli.output import examples, out
 from mcpsec.errors import ExitCode, UsageError
+from mcpsec.terminal import plain
 
 if TYPE_CHECKING:
     from mcpsec.deployment import Deployment
@@ -196,7 +197,7 @@ def _show_decision(client: str, call: Call, context: Context, decision: Decision
         return
     marks = {True: "yes", False: "no ", None: "   "}
     for step in decision.steps[:-1]:
-        out.result(f"  {marks[step.passed]} {_printable(step.text)}")
+        out.result(f"  {marks[step.passed]} {plain(step.text)}")
     out.result(f"{'allowed' if decision.allowed else 'refused'}: {decision.reason} [{decision.rule}]")
 
 
@@ -236,9 +237,9 @@ def test(
         )
     else:
         for outcome in failed:
-            out.result(f"{file}:{outcome.test.line}: {_printable(outcome.test.name)}: {outcome.problem}")
+            out.result(f"{file}:{outcome.test.line}: {plain(outcome.test.name)}: {outcome.problem}")
             for step in outcome.decision.steps[:-1]:
-                out.result(f"    {_printable(step.text)}")
+                out.result(f"    {plain(step.text)}")
         out.result(f"{_count(len(outcomes) - len(failed), 'test')} passed, {len(failed)} failed")
     if failed:
         raise typer.Exit(ExitCode.NO)
@@ -301,7 +302,7 @@ def _show_suggestion(suggestion: Suggestion) -> None:
     calls = sum(suggestion.calls.values())
     out.result(f"# {suggestion.client}: {_count(calls, 'call')}, {suggestion.refused} refused")
     for label, glob in suggestion.unused:
-        out.result(f"# not used: {_printable(glob)} ({label})")
+        out.result(f"# not used: {plain(glob)} ({label})")
     for line in unified_diff(before, after, "granted now, roles included", "needed by the log", lineterm="", n=100):
         out.result(line)
     out.result("")
@@ -311,7 +312,7 @@ def _lines(client: str, resources: list[str], methods: list[str]) -> list[str]:
     def quoted(text: str) -> str:
         import json
 
-        return json.dumps(_printable(text), ensure_ascii=False)
+        return plain(json.dumps(text, ensure_ascii=False))
 
     return [
         "[[clients]]",
@@ -327,11 +328,6 @@ def _load(config: Path) -> Deployment:
     from mcpsec.deployment import load
 
     return load(config)
-
-
-def _printable(text: str) -> str:
-    """Text from a call or a log without what a terminal would obey."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def _count(number: int, noun: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from mcpsec.leaks.runner import Result, execute
+from mcpsec.terminal import plain, tame
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def perform(request: Request) -> int:
     if request.output:
         _write(request.output, text)
     elif text:
-        _say(text)
+        _say(text if request.format == "console" else tame(text))
     _notes(result, request)
     if request.exit_zero and result.findings:
         return 3 if result.problems else 0
@@ -61,7 +62,6 @@ def _write(path: str, text: str) -> None:
 
 
 def _notes(result: Result, request: Request) -> None:
-    from mcpsec.leaks.console import plain
 
     write = sys.stderr.write
     for problem in result.problems[:20]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from mcpsec.terminal import plain
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mcpsec.leaks.runner import Result
 
-__all__ = ["plain", "render"]
+__all__ = ["render"]
 
 _SGR = {"high": "1;31", "medium": "33", "low": "36"}
-
-
-def plain(text: str) -> str:
-    """What somebody else named, without what would move a terminal's cursor or begin a line of its own."""
-    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
 
 
 def render(result: Result, *, color: bool) -> str:
@@ -23,7 +20,7 @@ def render(result: Result, *, color: bool) -> str:
     for finding in result.findings:
         where = f"{plain(finding.path)}:{finding.line}:{finding.column}"
         tier = f"\x1b[{_SGR[finding.confidence]}m{finding.confidence}\x1b[0m" if color else finding.confidence
-        lines.append(f"{where}: {tier} {finding.rule.title} {finding.redacted} [{finding.rule.id}]")
+        lines.append(f"{where}: {tier} {finding.rule.title} {plain(finding.redacted)} [{finding.rule.id}]")
         if finding.commit:
             lines.append(f"    in commit {finding.commit[:12]} by {plain(finding.author)}, {plain(finding.date)}")
         if finding.origin:

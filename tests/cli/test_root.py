@@ -177,7 +177,7 @@ def test_no_path_moves_the_cursor_of_a_terminal(
     assert main(["config", "check", "-c", str(tmp_path / name)]) == 2
     run_raising(error, monkeypatch, ["config"])
     said = "".join(capsys.readouterr())
-    assert said.count("a\\x1b[2J\\x9b31m\\x0d\\u202eb grüße 日本") == 3
+    assert said.count("a\\x1b[2J\\u009b31m\\x0d\\u202eb grüße 日本") == 3
     assert all(letter.isprintable() or letter == "\n" for letter in said)
 
 

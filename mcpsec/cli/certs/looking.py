@@ -12,6 +12,7 @@ from mcpsec.cli.certs.context import CertsContext, Format, context, purpose_of
 from mcpsec.cli.certs.rendering import SCHEMA
 from mcpsec.cli.output import out
 from mcpsec.errors import ConfigurationError, Error, ExitCode, NotAssessedError, UsageError
+from mcpsec.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,17 +112,17 @@ def _words(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case _:
-            return str(value)
+            return plain(value)
 
 
 def _one_word(value: Any) -> str:
     match value:
         case {"kind": kind, "value": text}:
-            return f"{kind}:{text}"
+            return plain(f"{kind}:{text}")
         case {"serial": serial, "date": date, "reason": reason}:
             return f"{serial} ({date}, {reason})"
         case _:
-            return str(value)
+            return plain(value)
 
 
 def fingerprint(
@@ -191,8 +192,10 @@ def lint(
     else:
         for row in rows:
             out.result(
-                f"{row['severity']}: {row['place']} #{row['position']} ({row['subject']}): {row['message']} "
-                f"[{row['code']}, {row['source']}]"
+                plain(
+                    f"{row['severity']}: {row['place']} #{row['position']} ({row['subject']}): {row['message']} "
+                    f"[{row['code']}, {row['source']}]"
+                )
             )
         if not rows:
             out.note("no fault")
@@ -262,9 +265,11 @@ def verify(
         words = {True: "accepts", False: "REFUSES", None: "does not judge"}
         out.result(f"{'accepted' if verdict.accepted else 'REFUSED'}: {target} as a TLS {purpose}")
         for name, outcome in verdict.outcomes.items():
-            out.result(f"  {name}: {words[outcome.accepted]}" + (f" ({outcome.reason})" if outcome.reason else ""))
+            out.result(
+                f"  {name}: {words[outcome.accepted]}" + (f" ({plain(outcome.reason)})" if outcome.reason else "")
+            )
         if verdict.path:
-            out.result(f"  path: {' < '.join(verdict.path)}")
+            out.result(f"  path: {plain(' < '.join(verdict.path))}")
     if not verdict.accepted:
         raise typer.Exit(ExitCode.NO)
 

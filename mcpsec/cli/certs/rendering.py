@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.cli.output import out
+from mcpsec.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -135,16 +136,17 @@ def show_entries(entries: Iterable[Entry], now: datetime) -> None:
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], colors: Mapping[str, str]) -> None:
     """Write rows in aligned columns, as wide as they need; words in ``colors`` are painted on a terminal."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    shown = [header, *([plain(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     painted = out.colored(sys.stdout)
     lines = []
-    for row in (header, *rows):
+    for row in shown:
         cells = []
         for cell, width in zip(row, widths, strict=True):
             padded = cell.ljust(width)
             cells.append(f"\x1b[{colors[cell]}m{padded}\x1b[0m" if painted and cell in colors else padded)
         lines.append("  ".join(cells).rstrip())
-    out.result("\n".join(lines))
+    out.painted("\n".join(lines))
 
 
 @contextlib.contextmanager
