@@ -101,6 +101,8 @@ class _Worker:
         self.exposition = ""
         self.heard = 0.0
         """When it answered last, as the loop's clock says."""
+        self.reload = False
+        """It is to read everything again as soon as it can be told."""
 
 
 class _Sums:
@@ -172,7 +174,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._signal, signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     async def run(self) -> None:
         """Keep the workers until SIGTERM or SIGINT, then let them drain."""
@@ -216,11 +218,25 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     worker.process.send_signal(signum)
 
+    def _reload(self) -> None:
+        """Pass SIGHUP on. A worker that begins would die of it, and may have read already: it hears when it serves."""
+        for worker in self._workers:
+            worker.reload = True
+            self._tell_to_reload(worker)
+
+    @staticmethod
+    def _tell_to_reload(worker: _Worker) -> None:
+        if worker.reload and worker.admin and worker.process is not None and worker.process.returncode is None:
+            worker.reload = False
+            with contextlib.suppress(ProcessLookupError):
+                worker.process.send_signal(signal.SIGHUP)
+
     async def _keep(self, worker: _Worker) -> None:
         """Start a worker, and again when it ends; a little later each time that it did not come to serve."""
         failures = 0
         while not self._stopping.is_set():
             worker.ready.unlink(missing_ok=True)
+            worker.reload = False
             worker.process = await self._spawn(worker)
             ended = asyncio.ensure_future(worker.process.wait())
             while not ended.done() and not worker.admin:
@@ -228,6 +244,7 @@ class Supervisor:
                 if worker.ready.exists():
                     worker.admin = str(json.loads(worker.ready.read_text())["admin_url"])
                     worker.heard = asyncio.get_running_loop().time()
+                    self._tell_to_reload(worker)
             served = bool(worker.admin)
             code = await ended
             worker.admin = worker.exposition = ""

@@ -163,6 +163,28 @@ def test_a_worker_that_is_replaced_takes_no_older_revocation_list(gateway: Any, 
         running.stop()
 
 
+def test_a_reload_while_a_worker_begins_ends_nobody(deployment: Any, gateway: Any, store: Store) -> None:
+    """A SIGHUP that comes before a worker minds it would end it, again and again; it is told when it serves."""
+    made = deployment(DEMO, state={"url": store.url, "timeout": "20s"}, server={"admin": {"listen": "127.0.0.1:0"}})
+    running = gateway(made, "--workers", "2", expected=(*SAID, r".*in use now.*"))
+    victim = workers(running)[0]
+    victim.send_signal(signal.SIGKILL)
+    reloads = lambda: running.stderr().count("was read again")  # noqa: E731
+
+    def ready() -> bool:
+        running.process.send_signal(signal.SIGHUP)
+        time.sleep(0.02)
+        return httpx2.get(f"{running.admin_url}/readyz", timeout=PATIENCE).status_code == 200
+
+    wait_until(lambda: httpx2.get(f"{running.admin_url}/readyz", timeout=PATIENCE).status_code == 503, "its end")
+    wait_until(ready, "both workers ready")
+    before = reloads()
+    running.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: reloads() > before, "a reload")
+    assert "ended with -9" in running.stderr()
+    assert "ended with -1;" not in running.stderr()
+
+
 @pytest.mark.parametrize("administrators", [True, False])
 def test_a_workers_own_figures_are_for_its_supervisor_only(
     deployment: Any, gateway: Any, store: Store, administrators: bool
