@@ -279,6 +279,17 @@ def test_examples_in_documentation_comments_are_medium_at_most():
     assert [f.confidence for f in scan_bytes(b"* " + line, path="a.ini")] == ["high"]
 
 
+def test_what_is_only_written_like_a_web_token_is_medium_at_most():
+    header = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9."
+    payload = "eyJzdWIiOiI3Yjg0In0."
+    signature = "dBjftJeZ4CVP" + "mB92K27uhbUJU1p1rwW1gFWFOEjXkQ7"
+    for token, tiers in (
+        (header + "ABCDEF_ghijkl-0123.456==", ["medium"]),
+        (header + payload + signature, ["high"]),
+    ):
+        assert [f.confidence for f in scan_bytes(f"token = '{token}'\n".encode(), path="a.py")] == tiers, token
+
+
 def test_keys_of_development_chains_are_public_and_others_are_not():
     """The first accounts of the phrases that Hardhat, Ganache and Truffle print, by the first half of each key."""
     known = "ac0974bec39a17e36ba4a6b4d238ff94" + "4bacb478cbed5efcae784d7bf4f2ff80"
