@@ -50,7 +50,9 @@ def ask(running: Gateway, target: str, *, method: str = "GET", **headers: str) -
             answer += more
     first, _, body = answer.partition(b"\r\n\r\n")
     lines = first.decode().split("\r\n")
-    return Response(int(lines[0].split()[1]), dict(line.lower().split(": ", 1) for line in lines[1:]), body)
+    said = dict(line.lower().split(": ", 1) for line in lines[1:])
+    assert len(said) == len(lines) - 1, f"a header line stands twice: {lines}"
+    return Response(int(lines[0].split()[1]), said, body)
 
 
 def metrics(running: Gateway) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -160,6 +162,11 @@ def test_web_pages_get_nothing(running: Gateway) -> None:
             assert (refused.status, refused.body) == (405, b"")
         assert ask(running, target, Host=f"localhost:{port}").status == 200
         assert "access-control-allow-origin" not in ask(running, target).headers
+
+
+@pytest.mark.parametrize("target", ["/dashboard", "/dashboard/dashboard.js", "/dashboard/data", "/metrics", "/none"])
+def test_no_answer_is_taken_for_another_kind(running: Gateway, target: str) -> None:
+    assert ask(running, target).headers["x-content-type-options"] == "nosniff"
 
 
 def test_not_on_the_public_listener_and_no_tools_here(running: Gateway) -> None:

@@ -48,8 +48,8 @@ class SharedSessions(Protocol):
     async def expect(self, id: str, request_id: object) -> None:
         """The upstream has asked something in this session."""
 
-    async def expected(self, id: str, request_id: object) -> bool:
-        """True, once, when it had."""
+    async def expected(self, id: str, request_id: object) -> bool | None:
+        """True, once, when it had; None when it wants no answer any more."""
 
     def withdraw(self, id: str, request_id: object) -> None:
         """It wants no answer any more."""

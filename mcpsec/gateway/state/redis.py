@@ -36,6 +36,7 @@ _FOREIGN = "the store holds what no gateway has written: does something else use
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 _MOST_DENIED = 10_000
 _TOUCH_EVERY = 20.0
+_MOST_WITHDRAWN = b"64"  # of one session, as one gateway remembers them
 _TASKS_KEPT = b"86400000"  # milliseconds after the newest one of a client was made
 _PATTERNS_KEPT = b"7776000000"  # 90 days after a client's last request, in milliseconds
 
@@ -98,6 +99,14 @@ if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[3]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
+return 1
+""")
+# KEYS: what was asked in the session, what was withdrawn. ARGV: the question, most to remember, idle milliseconds.
+_WITHDRAW = Script("""
+if redis.call('SREM', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('LPUSH', KEYS[2], ARGV[1])
+redis.call('LTRIM', KEYS[2], 0, ARGV[2] - 1)
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return 1
 """)
 _TOUCH = Script("""
@@ -232,7 +241,8 @@ class RedisSessions:
 
     def __init__(self, store: Resp, prefix: bytes, idle: float) -> None:
         self._store = store
-        self._session, self._client, self._asked = prefix + b"s:", prefix + b"c:", prefix + b"q:"
+        self._session, self._client = prefix + b"s:", prefix + b"c:"
+        self._asked, self._withdrawn = prefix + b"q:", prefix + b"w:"
         self._idle = b"%d" % round(idle * 1000)
         self._touch_every = min(_TOUCH_EVERY, idle / 4)
         self._touched: dict[str, float] = {}
@@ -267,7 +277,7 @@ class RedisSessions:
     def drop(self, id: str, client_id: str) -> None:
         """It is over."""
         self._touched.pop(id, None)
-        self._store.tell(b"DEL", self._session + id.encode(), self._asked + id.encode())
+        self._store.tell(b"DEL", *(kind + id.encode() for kind in (self._session, self._asked, self._withdrawn)))
         self._store.tell(b"ZREM", self._client + client_id.encode(), id.encode())
 
     async def expect(self, id: str, request_id: object) -> None:
@@ -276,13 +286,18 @@ class RedisSessions:
         self._store.tell(b"SADD", name, orjson.dumps(request_id))
         await self._store.command(b"PEXPIRE", name, self._idle)
 
-    async def expected(self, id: str, request_id: object) -> bool:
-        """True, once, when it had."""
-        return bool(await self._store.command(b"SREM", self._asked + id.encode(), orjson.dumps(request_id)))
+    async def expected(self, id: str, request_id: object) -> bool | None:
+        """True, once, when it had; None when it wants no answer any more."""
+        question = orjson.dumps(request_id)
+        if await self._store.command(b"SREM", self._asked + id.encode(), question):
+            return True
+        withdrawn = await self._store.command(b"LRANGE", self._withdrawn + id.encode(), b"0", b"-1")
+        return None if isinstance(withdrawn, list) and question in withdrawn else False
 
     def withdraw(self, id: str, request_id: object) -> None:
         """It wants no answer any more."""
-        self._store.tell(b"SREM", self._asked + id.encode(), orjson.dumps(request_id))
+        keys = (self._asked + id.encode(), self._withdrawn + id.encode())
+        self._store.tell(b"EVAL", _WITHDRAW.text, b"2", *keys, orjson.dumps(request_id), _MOST_WITHDRAWN, self._idle)
 
 
 class RedisTasks:

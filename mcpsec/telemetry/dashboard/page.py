@@ -19,10 +19,10 @@ from mcpsec.telemetry.dashboard.aggregate import Aggregate
 __all__ = ["Dashboard", "Reply"]
 
 _VIEWERS = 32
+# The listener's own header lines stand in every answer: date and x-content-type-options.
 _SECURITY = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
-    "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",

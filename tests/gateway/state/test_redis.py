@@ -262,7 +262,19 @@ async def test_a_question_that_is_withdrawn_is_answered_by_nobody(store: Store) 
             await one.sessions.expect("a", id)
         one.sessions.withdraw("a", 7)
         assert await one.sessions.expected("a", 8), "behind it on the same connection"
-        assert not await other.sessions.expected("a", 7)
+        assert await other.sessions.expected("a", 7) is None, "too late, which harms nobody"
+        assert await other.sessions.expected("a", 8) is False, "answered already"
+        assert await other.sessions.expected("b", 7) is False, "of another session"
+        one.sessions.withdraw("a", 9)
+        assert await one.sessions.expected("a", 9) is False, "never asked"
+        await one.sessions.expect("a", 7)
+        assert await other.sessions.expected("a", 7) is True, "asked again under its old number"
+        for id in range(100, 300):
+            await one.sessions.expect("a", id)
+            one.sessions.withdraw("a", id)
+        assert [await one.sessions.expected("a", id) for id in (100, 235, 236, 299)] == [False, False, None, None]
+        one.sessions.drop("a", "alice")
+        assert await one.sessions.expected("a", 299) is False
 
 
 @pytest.mark.parametrize(

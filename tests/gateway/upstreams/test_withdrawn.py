@@ -14,7 +14,9 @@ from mcpsec.gateway.upstreams.asked import Asked, withdrawn_by
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.processes import wait_until
 from tests.fixtures.raw import RawClient, request_bytes
+from tests.fixtures.stores import Store
 from tests.gateway.upstreams.test_sessions_http import CALL, LegacyServer, event, open_session, rpc
+from tests.system.test_shared_state import pair
 
 MOST = 2
 
@@ -95,6 +97,23 @@ def test_a_withdrawn_question_keeps_no_place(running: Gateway, server: LegacySer
         assert answering.post(consent("last"), headers).status == 202
         wait_until(lambda: answers(server, "result"), "the answer")
         assert (answers(server, "result"), answers(server, "error")) == (["last"], [])
+
+
+def test_the_same_at_another_gateway(server: LegacyServer, deployment: Any, gateway: Any, store: Store) -> None:
+    """A client's answer goes to any gateway, whichever carried the question and its withdrawal."""
+    made = deployment({"web": {"url": server.url, "timeout": "60s"}}, state={"url": store.url, "timeout": "20s"})
+    one, other = pair(made, gateway)
+    server.said = event(question(3)) + event(withdrawal(3)) + event(question("last"))
+    with RawClient(one) as client, RawClient(other) as answering:
+        headers = open_session(client)
+        client.send(request_bytes(client.host, CALL, headers))
+        hear(client, "last")
+        assert answering.post(consent(3), headers).status == 202, "it had not heard of it yet"
+        assert answering.post(consent("never"), headers).status == 400
+        assert answering.post(consent("last"), headers).status == 202
+        assert answering.post(consent("last"), headers).status == 400, "once"
+        wait_until(lambda: answers(server, "result"), "the answer")
+        assert answers(server, "result") == ["last"]
 
 
 def test_a_question_that_is_not_withdrawn_keeps_its_place(running: Gateway, server: LegacyServer) -> None:
