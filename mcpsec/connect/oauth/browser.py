@@ -111,7 +111,7 @@ class Redirect:
                 status, text = self._judge(await _request(reader))
                 writer.write(_page(status, text))
                 await writer.drain()
-        except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
+        except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
         finally:
             writer.close()

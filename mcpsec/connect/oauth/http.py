@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ __all__ = ["LOOPBACK", "Callers", "Reply", "checked_link", "checked_url", "is_he
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _MOST_BYTES: Final = 512 * 1024
 _SECONDS: Final = 30.0
+"""How long one call may take, from its beginning to the answer's end."""
 
 
 class Reply(NamedTuple):
@@ -127,9 +129,11 @@ class Callers:
     ) -> Reply:
         own = {"user-agent": f"mcpsec/{__version__}", "accept": "application/json", **(headers or {})}
         context = self._context(url, resource=resource, certificate=certificate)
+        proxied = not resource and not is_here(url)  # what may be said in plain HTTP on this machine must stay here
         try:
             async with (
-                httpx.AsyncClient(verify=context, timeout=_SECONDS, trust_env=not resource) as client,
+                asyncio.timeout(_SECONDS),
+                httpx.AsyncClient(verify=context, timeout=_SECONDS, trust_env=proxied) as client,
                 client.stream(method, url, headers=own, **content) as response,
             ):
                 raw = b""
@@ -137,6 +141,8 @@ class Callers:
                     raw += chunk
                     if len(raw) > _MOST_BYTES:
                         raise NotAssessedError(f"the answer of {url} is too large")
+        except (TimeoutError, httpx.TimeoutException):
+            raise NotAssessedError(f"{urlsplit(url).netloc} did not answer in time") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             host = urlsplit(url).netloc
             known = explain(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from urllib.parse import urlencode
 
 import httpx
@@ -56,6 +57,23 @@ async def test_any_other_request_changes_nothing(parameters: dict[str, str]) -> 
         writer.close()
         await get(redirect, code="mine", state=STATE)
         assert (await redirect.answer(60)).parameters["code"] == "mine"
+
+
+@pytest.mark.parametrize(
+    "junk", [b"G" * 100_000, b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 200, b"GET / HTTP/1.1\r\nx: " + b"y" * 100_000]
+)
+async def test_a_stranger_on_this_machine_leaves_no_trace(junk: bytes) -> None:
+    """Standard error is where an MCP client keeps its log of a server: no traceback is made there from outside."""
+    troubles: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
+    async with Redirect(STATE) as redirect:
+        reader, writer = await asyncio.open_connection("127.0.0.1", redirect.port)
+        writer.write(junk)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+        assert (await get(redirect, code="mine", state=STATE)).status_code == 200
+    assert troubles == []
 
 
 async def test_nobody_comes() -> None:

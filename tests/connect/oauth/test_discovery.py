@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
@@ -17,9 +18,9 @@ from mcpsec.connect.http1 import HttpClient, HttpFailure
 from mcpsec.connect.oauth.authorizer import Authorizer
 from mcpsec.connect.oauth.challenge import Challenge, challenges, token_challenge
 from mcpsec.connect.oauth.discovery import Issuer, Resource
-from mcpsec.connect.oauth.http import checked_url
+from mcpsec.connect.oauth.http import Callers, checked_url
 from mcpsec.connect.oauth.settings import Keep, Settings
-from mcpsec.errors import RefusedError
+from mcpsec.errors import NotAssessedError, RefusedError
 from tests.connect.bridges import ScriptedServer, Seen
 from tests.fixtures.issuer import running_issuer
 
@@ -212,6 +213,40 @@ def test_a_server_elsewhere_names_no_issuer_on_this_machine(
         return
     with pytest.raises(RefusedError, match="on this machine"):
         authorizer._issuer_of(Resource(url, (issuer,)))
+
+
+async def test_metadata_that_comes_byte_by_byte_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte in time, the last one never: all who wait for one login would wait with it."""
+    monkeypatch.setattr("mcpsec.connect.oauth.http._SECONDS", 0.5)
+
+    async def drip(seen: Seen) -> None:
+        await seen.write("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n{")
+        while not seen.gone.is_set():
+            await seen.write(" ")
+            await asyncio.sleep(0.02)
+
+    async with ScriptedServer(drip) as server:
+        with pytest.raises(NotAssessedError, match="in time"):
+            await Callers(Credentials(), None).get(server.url)
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "ALL_PROXY"])
+async def test_what_stays_on_this_machine_passes_no_proxy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes and tokens go over plain HTTP there, because nobody else sees them."""
+    for other in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(other, raising=False)
+        monkeypatch.delenv(other.lower(), raising=False)
+
+    async def answer(seen: Seen) -> None:
+        await seen.answer(200, {"path": seen.path})
+
+    async with ScriptedServer(answer) as proxy, ScriptedServer(answer) as server:
+        monkeypatch.setenv(name, proxy.url.removesuffix("/mcp"))
+        assert (await Callers(Credentials(), None).get(server.url)).document == {"path": "/mcp"}
+        assert proxy.seen == []
+        with contextlib.suppress(NotAssessedError):  # what is elsewhere does; this proxy opens no tunnels
+            await Callers(Credentials(), None).get("http://login.example.com/x")
+        assert len(proxy.seen) == 1
 
 
 async def test_a_refusal_that_wants_no_token_is_passed_on() -> None:
