@@ -9,7 +9,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from glob import escape
@@ -21,13 +21,16 @@ import orjson
 
 from mcpsec.errors import ConfigurationError, UsageError
 from mcpsec.telemetry.chain import MAX_LINE
-from mcpsec.telemetry.events import timestamp
+from mcpsec.telemetry.events import Event, timestamp
 from mcpsec.telemetry.parts import base_of, open_part, rotated_parts
 
 __all__ = ["Query", "follow", "follow_all", "last", "logs_of", "parse_time", "read"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _WINDOW = 1 << 18
+_COMPOUND = frozenset({dict, list})
+"""What only the arguments of an event are made of."""
+_NUMBERS = frozenset(each.name for each in fields(Event) if each.type in ("int | None", "float | None"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ def parse_time(text: str, now: float | None = None) -> str:
         return timestamp(max(0.0, (time.time() if now is None else now) - float(match[1]) * _UNITS[match[2]]))
     try:
         moment = datetime.fromisoformat(text.strip())
+        if moment.year < 1969:  # the first days of the calendar have no time in another zone
+            return timestamp(0.0)
         return timestamp(max(0.0, moment.astimezone(UTC).timestamp()))
     except (OverflowError, ValueError):
         raise UsageError(
@@ -251,7 +256,26 @@ def _event(raw: bytes) -> dict[str, Any] | None:
         event = orjson.loads(raw)
     except orjson.JSONDecodeError:
         return None
-    return event if isinstance(event, dict) and isinstance(event.get("time"), str) else None
+    return event if isinstance(event, dict) and _is_event(event) else None
+
+
+def _is_event(line: dict[str, Any]) -> bool:
+    """Whether this is as the log writes it, as far as whoever counts, groups and sorts events relies on that."""
+    values = [line[name] for name in line if name != "arguments"] if "arguments" in line else line.values()
+    return (
+        isinstance(line.get("kind"), str)
+        and _is_moment(line.get("time"))
+        and _COMPOUND.isdisjoint(map(type, values))
+        and not any(isinstance(line[name], str) for name in _NUMBERS & line.keys())
+    )
+
+
+def _is_moment(when: object) -> bool:
+    """Whether this is a time as the log writes them."""
+    try:
+        return isinstance(when, str) and when.endswith("Z") and datetime.fromisoformat(when).year > 0
+    except ValueError:
+        return False
 
 
 def _open_to_follow(path: Path, *, whole: bool) -> IO[bytes]:

@@ -89,6 +89,8 @@ def test_a_file_that_is_no_log_is_said(tmp_path: Path) -> None:
         ("999999999999d", 0),
         (f"{'9' * 400}w", 0),
         ("0999-01-01", 0),
+        ("0001-01-01", 0),
+        ("0001-01-01T00:00:00+14:00", 0),
     ],
 )
 def test_times(text: str, seconds: float) -> None:

@@ -183,7 +183,9 @@ class Aggregate:
             "last_minutes": list(self._minutes)[-2:],
             "latency_ms": _quantiles(_sum_bins(self._latency)),
             **self._lists,
-            "upstreams": [self._upstream_row(name, each) for name, each in sorted(self._upstreams.items())],
+            "upstreams": [
+                self._upstream_row(name, each) for name, each in sorted(self._upstreams.items(), key=_by_name)
+            ],
             "certificates": [
                 {"name": name, "not_after": when, "due_seconds": due}
                 for name, (when, due) in sorted(self._certificates.items(), key=lambda x: x[1])
@@ -317,6 +319,11 @@ class Aggregate:
         for slot in self._slots:
             total.update(getattr(slot, what))
         return [{"name": name, "count": count} for name, count in total.most_common(_TOP)]
+
+
+def _by_name(item: tuple[object, object]) -> str:
+    """A log that somebody else has written to may have numbers among the names."""
+    return str(item[0])
 
 
 def _changed(row: _Upstream, kind: str, state: str, log: str, client: str | None) -> None:
