@@ -7,6 +7,9 @@ one although no rule knows its form.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
+
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 from mcpsec.leaks.names import kind_of
@@ -111,10 +114,11 @@ def judged(book: Rulebook, data: bytes, path: str | None, matches: list[Match]) 
     """
     found, quiet = detect(book, data, path)
     if quiet:
+        stretches = _Stretches(quiet)
         matches = [
             match
             for match in matches
-            if not any(_concerns(match, *stretch) for stretch in quiet)
+            if not stretches.concern(match)
             or not (match.rule.detector or match.rule.check == "strong" or _is_sample(match.value))
         ]
         if _refers_to_secret(data, quiet):
@@ -127,9 +131,24 @@ def _refers_to_secret(data: bytes, quiet: list[tuple[int, int]]) -> bool:
     return any(_SECRET_HALF.search(data, max(0, begin - LONGEST_NAME), begin) for begin, _ in quiet)
 
 
-def _concerns(match: Match, begin: int, end: int) -> bool:
-    """True when a match lies in a stretch, or was decoded from a text that is around it."""
-    return (begin <= match.start and match.end <= end) or bool(match.note and match.start <= begin and end <= match.end)
+class _Stretches:
+    """Parts of a text. A file may have ten thousand, and as many matches: not each is compared with each."""
+
+    def __init__(self, stretches: list[tuple[int, int]]) -> None:
+        ordered = sorted(stretches)
+        self._begins = [begin for begin, _ in ordered]
+        self._last_ends = list(accumulate((end for _, end in ordered), max))
+        """Of those up to each, the one that reaches furthest."""
+        self._first_ends = [*accumulate((end for _, end in reversed(ordered)), min)][::-1]
+        """Of those from each on, the one that is over first."""
+
+    def concern(self, match: Match) -> bool:
+        """True when a match lies in one of them, or was decoded from a text that is around one."""
+        before = bisect_right(self._begins, match.start)
+        if before and match.end <= self._last_ends[before - 1]:
+            return True
+        after = bisect_left(self._begins, match.start)
+        return bool(match.note) and after < len(self._begins) and self._first_ends[after] <= match.end
 
 
 def detect(book: Rulebook, data: bytes, path: str | None) -> tuple[list[Match], list[tuple[int, int]]]:

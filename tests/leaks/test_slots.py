@@ -1,8 +1,9 @@
 import json
+import random
 
 import pytest
 
-from mcpsec.leaks import scan_bytes
+from mcpsec.leaks import scan_bytes, slots
 
 from .samples import HEX, OPAQUE, PASSWORD
 
@@ -76,3 +77,43 @@ def test_the_name_of_a_key_counts_with_its_secret():
     for kept in ("${TWILIO_API_SECRET}", "<your-api-secret>"):
         assert scan_bytes((text % (sid, kept)).encode(), path="mcp.json") == []
     assert len(scan_bytes((text % (sid, secret)).encode(), path="mcp.json")) == 2
+
+
+class Counted:
+    """A match that counts how often it is looked at."""
+
+    def __init__(self, start: int, end: int, note: str) -> None:
+        self._at, self.note, self.looks = (start, end), note, 0
+
+    @property
+    def start(self) -> int:
+        self.looks += 1
+        return self._at[0]
+
+    @property
+    def end(self) -> int:
+        self.looks += 1
+        return self._at[1]
+
+
+def concerned(match: Counted, stretches: list[tuple[int, int]]) -> bool:
+    """As it is meant, one by one."""
+    start, end = match._at
+    inside = any(begin <= start and end <= stop for begin, stop in stretches)
+    return inside or (bool(match.note) and any(start <= begin and stop <= end for begin, stop in stretches))
+
+
+def test_which_matches_lie_in_stretches_that_hold_no_secret():
+    chance = random.Random(11)
+    for _ in range(2000):
+        stretches = [tuple(sorted(chance.choices(range(20), k=2))) for _ in range(chance.randint(1, 6))]
+        match = Counted(*sorted(chance.choices(range(20), k=2)), chance.choice(["", "decoded from base64"]))
+        assert slots._Stretches(stretches).concern(match) == concerned(match, stretches), (match._at, stretches)
+
+
+def test_many_slots_and_many_matches_are_not_compared_each_with_each():
+    """A configuration of 880 kB, eleven thousand references and as many tokens, took 25 seconds."""
+    stretches = slots._Stretches([(at, at + 5) for at in range(0, 100_000, 10)])
+    matches = [Counted(at + 6, at + 9, "decoded") for at in range(0, 100_000, 10)]
+    assert not any(stretches.concern(match) for match in matches)
+    assert max(match.looks for match in matches) < 10
