@@ -54,6 +54,15 @@ def advice(error: OSError) -> str | None:
     return ADVICE.get(error.errno or 0)
 
 
+def nowhere() -> bool:
+    """Whether the working directory was removed under this process: no relative path means anything then."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 class ExitCode(IntEnum):
     """What a command's exit status means; scripts rely on these numbers."""
 

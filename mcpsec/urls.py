@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import SplitResult, urlsplit
 
-__all__ = ["split_url"]
+__all__ = ["can_be_asked", "split_url"]
 
 
 def split_url(url: str) -> SplitResult | None:
@@ -16,7 +16,19 @@ def split_url(url: str) -> SplitResult | None:
         return None
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        if parts.port == 0:  # nothing listens there, and `port or 443` would make it another one
+            return None
     except ValueError:
         return None
     return parts
+
+
+def can_be_asked(url: str) -> bool:
+    """Whether our HTTP client gets along with the URL's host: IDNA 2008 has no word for some names that exist."""
+    import httpx
+
+    try:
+        _ = httpx.URL(url).host
+    except (httpx.InvalidURL, UnicodeError):
+        return False
+    return True

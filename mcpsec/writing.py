@@ -195,7 +195,8 @@ def _replace(
             os.chown(temporary, like.st_uid, like.st_gid)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # nor can it be removed from a place that takes nothing
+            temporary.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from error  # the scratch file's name says nothing
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from mcpsec.cli.options import (
     log_of,
 )
 from mcpsec.cli.output import examples, out
-from mcpsec.errors import ExitCode, UsageError
+from mcpsec.errors import ExitCode, UsageError, advice
 from mcpsec.reading import read_file
 from mcpsec.terminal import plain
 
@@ -78,7 +78,13 @@ def test(
 
     The channels are those named here, else those of the deployment file ([\[alerts.channels]]).
     """
+    if secret_file is not None and webhook is None:
+        raise UsageError("--secret-file signs a webhook", hint="give that with --webhook URL")
     authority = None if ca is None else str(ca)
+    if authority is not None:
+        from mcpsec.telemetry.shipping import trusting
+
+        trusting(authority)  # what is no authority is a mistake, and no channel's failure
     channels = _channels(webhook, secret_file, key_id, slack_file, syslog, command, authority)
     if not channels:
         channels = _configured(config)
@@ -162,7 +168,9 @@ def _channels(
         try:
             url = read_file(slack_file).decode().strip()
         except OSError as error:
-            raise UsageError(f"the file cannot be read: {error.strerror}", path=slack_file) from None
+            raise UsageError(
+                f"the file cannot be read: {error.strerror}", path=slack_file, hint=advice(error)
+            ) from None
         except UnicodeDecodeError:
             raise UsageError("the file holds no URL", path=slack_file) from None
         channels.append(SlackChannel(url, ca=ca))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import typer
@@ -49,12 +50,11 @@ def call_target(targets: dict[str, str | None]) -> tuple[Any, str, str]:
 
 def call_arguments(pairs: list[str], whole: str | None) -> dict[str, Any]:
     """The arguments of ``--arguments`` with those of each ``--arg`` over them. Raises UsageError."""
-    import json
-
     found: dict[str, Any] = {}
+    given: set[str] = set()
     if whole is not None:
         try:
-            found = json.loads(command_text(whole), parse_constant=_no_constant)
+            found = _json(command_text(whole))
         except (ValueError, RecursionError):
             raise UsageError("--arguments is not JSON", hint='as in \'{"project": "WEB"}\'') from None
         if not isinstance(found, dict):
@@ -63,11 +63,41 @@ def call_arguments(pairs: list[str], whole: str | None) -> dict[str, Any]:
         name, equals, text = command_text(pair).partition("=")
         if not equals or not name:
             raise UsageError("--arg is written NAME=VALUE", hint="as in --arg project=WEB")
+        if name in given:
+            raise _twice(name)
+        given.add(name)
         try:
-            found[name] = json.loads(text, parse_constant=_no_constant)
+            found[name] = _json(text)
         except (ValueError, RecursionError):
             found[name] = text
     return found
+
+
+def _json(text: str) -> Any:
+    import json
+
+    return json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_once_each)
+
+
+def _once_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose members have names of their own: a gateway takes no other, and which one was meant is a guess."""
+    found: dict[str, Any] = {}
+    for name, value in members:
+        if name in found:
+            raise _twice(name)
+        found[name] = value
+    return found
+
+
+def _twice(name: str) -> UsageError:
+    return UsageError(f"the argument {name!r} is there twice", hint="give each argument once")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise UsageError(f"the number {text[:20]} is out of range", hint="no message can hold it")
+    return number
 
 
 def _no_constant(name: str) -> None:

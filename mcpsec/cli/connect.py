@@ -22,7 +22,7 @@ from mcpsec.cli.client_options import (
 from mcpsec.cli.options import application
 from mcpsec.cli.output import examples, out
 from mcpsec.connect.oauth.settings import Binding, Grant, Keep, Settings
-from mcpsec.errors import UsageError
+from mcpsec.errors import UsageError, advice
 from mcpsec.signing.message import SignedMessage
 from mcpsec.urls import split_url
 
@@ -114,6 +114,8 @@ def connect(
     """
     from mcpsec.connect.selection import Selection
 
+    _one_thing({"--login": login, "--logout": logout, "--install": install, "--uninstall": uninstall})
+    _see_oauth(oauth_issuer, oauth_client_secret_file, oauth_client_key_file, oauth_ca)
     selection = Selection(
         url=url,
         certificate=cert,
@@ -191,6 +193,27 @@ def connect(
     _run(place, credentials, lambda: _authorizer(place, credentials, settings, selection))
 
 
+def _one_thing(wanted: dict[str, object]) -> None:
+    """Each of these is done instead of serving; none may be dropped without a word."""
+    given = [option for option, value in wanted.items() if value]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other", hint="one after the other")
+
+
+def _see_oauth(issuer: str | None, *files: Path | None) -> None:
+    """Mistakes in what is needed only when a server asks for a token: said now, not in the midst of a session."""
+    if issuer is not None:
+        parts = split_url(issuer)
+        if parts is None or not parts.hostname or not (parts.scheme == "https" or _is_here(issuer)):
+            raise UsageError(f"--oauth-issuer: {issuer!r} is no https URL", hint="write it as the issuer does")
+    for file in files:
+        if file is not None:
+            try:
+                file.open("rb").close()
+            except OSError as error:
+                raise UsageError(f"can't be read: {error.strerror}", path=file, hint=advice(error)) from None
+
+
 def _host(url: str) -> str:
     parts = split_url(url)
     if parts is None:
@@ -251,6 +274,8 @@ def _run(url: str, credentials: Credentials, authorizer: Callable[[], Authorizer
                 asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         await asyncio.wait([task])
         await pipe.close()
+        if pipe.failure is not None and not isinstance(pipe.failure, BrokenPipeError):
+            raise UsageError(f"standard output can't be written: {pipe.failure.strerror}")
         if not task.cancelled():
             task.result()
 

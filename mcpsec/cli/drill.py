@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from enum import StrEnum
 from pathlib import Path
@@ -83,7 +84,9 @@ def drill(
     if list_faults:
         _list(output_format)
         return
-    faults = chosen(_words(only), _words(skip))
+    faults = chosen(_words("--only", only), _words("--skip", skip))
+    if out_directory is not None:
+        _see_that_it_can_be_written(out_directory)
     from mcpsec.audit.drill.ground import Bounds
     from mcpsec.audit.drill.runner import drill as run
 
@@ -92,7 +95,7 @@ def drill(
         config,
         faults,
         bounds=Bounds(_seconds("--longest", longest), _seconds("--slack", slack), _seconds("--recover-within", within)),
-        only_upstreams=_words(upstream),
+        only_upstreams=_words("--upstream", upstream),
         ended=_tell if output_format is Format.text else lambda _: None,
     )
     if out_directory is not None:
@@ -103,11 +106,24 @@ def drill(
         out.result(report.junit())
     else:
         _sum_up(report)
-    raise typer.Exit(_exit_code(report, by_name=bool(_words(only))))
+    raise typer.Exit(_exit_code(report, by_name=bool(only)))
 
 
-def _words(values: list[str] | None) -> list[str]:
-    return [word for value in values or () for word in value.replace(",", " ").split()]
+def _words(option: str, values: list[str] | None) -> list[str]:
+    words = [word for value in values or () for word in value.replace(",", " ").split()]
+    if values and not words:
+        raise UsageError(f"{option} names nothing", hint="a variable that is not set, perhaps")
+    return words
+
+
+def _see_that_it_can_be_written(directory: Path) -> None:
+    """Before minutes of drilling, and without making anything yet."""
+    place = directory.absolute()
+    nearest = next(each for each in (place, *place.parents) if each.exists())
+    if not nearest.is_dir():
+        raise UsageError("is not a directory", path=nearest, hint="--out names a directory, which is made")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UsageError("can't be written to", path=nearest, hint="give a place that can be written to")
 
 
 def _seconds(option: str, text: str) -> float:

@@ -102,7 +102,8 @@ _FILTERS: dict[str, Any] = {
     "kind": _names("--kind", "Only these kinds of event (repeatable)."),
     "rule": _names("--rule", "Only what these rules decided (glob; repeatable)."),
     "status": Annotated[
-        list[int] | None, typer.Option("--status", help="Only answers with this HTTP status (repeatable).")
+        list[int] | None,
+        typer.Option("--status", min=100, max=599, help="Only answers with this HTTP status (repeatable)."),
     ],
     "request_id": Annotated[str | None, typer.Option("--request-id", help="Only this request.")],
     "trace_id": Annotated[str | None, typer.Option("--trace-id", help="Only this W3C trace.")],
@@ -174,6 +175,9 @@ def _query(
 
     _one_of("--decision", decision, ("allowed", "refused", "failed"))
     _one_of("--kind", kind, (*KINDS, *LOG_KINDS))
+    begin, end = (None if each is None else parse_time(each) for each in (since, until))
+    if begin is not None and end is not None and begin >= end:
+        raise UsageError("--since is not before --until, so nothing can be found", hint="change the two about, perhaps")
     return Query(
         clients=tuple(client or ()),
         resources=tuple(resource or ()),
@@ -184,8 +188,8 @@ def _query(
         statuses=tuple(status or ()),
         request_id=request_id,
         trace_id=trace_id,
-        since=None if since is None else parse_time(since),
-        until=None if until is None else parse_time(until),
+        since=begin,
+        until=end,
         text=text,
         own=own,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcpsec.cli.output import out
-from mcpsec.errors import ADVICE, Error, ExitCode
+from mcpsec.errors import ADVICE, Error, ExitCode, nowhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,6 +49,9 @@ def outcome(work: Callable[[], object], arguments: Sequence[str]) -> int:
             return ExitCode.USAGE
         if isinstance(error, OSError) and error.errno in ADVICE:
             out.error(_of_the_system(error))
+            return ExitCode.USAGE
+        if isinstance(error, FileNotFoundError) and nowhere():
+            out.error(Error("the working directory is not there any more", hint="cd to one that is"))
             return ExitCode.USAGE
         if isinstance(error, UnicodeEncodeError) and not all(map(_is_text, arguments)):
             out.error(Error("the command line holds something that is not UTF-8"))

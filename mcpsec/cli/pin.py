@@ -76,6 +76,8 @@ def pin(
 def _names(deployment: Deployment, wanted: list[str]) -> list[str]:
     pinnable = [name for name, each in deployment.upstreams.items() if each.builtin is None]
     for name in wanted:
+        if name in deployment.upstreams and name not in pinnable:
+            raise UsageError(f"{name!r} is built into mcpsec itself, and needs no pins", path=deployment.path)
         if name not in pinnable:
             raise UsageError(
                 f"the file has no upstream {name!r} to pin", hint=f"it has {', '.join(pinnable) or 'none'}"

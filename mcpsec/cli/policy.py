@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -148,9 +150,9 @@ def explain(
     targets = {"tool": tool, "resource": resource, "prompt": prompt, "complete": complete, "method": method}
     kind, upstream, name = call_target(targets)
     call = Call(upstream, kind, name, call_arguments(arg or [], arguments))
-    fingerprint = certificate_sha256 or _configured_fingerprint(deployment, client)
-    headers = frozenset(map(str.lower, confirmed or []))
-    context = Context(fingerprint and fingerprint.replace(":", "").lower(), address, _moment(at), headers)
+    shown = None if certificate_sha256 is None else _fingerprint(certificate_sha256)
+    fingerprint = shown or _configured_fingerprint(deployment, client)
+    context = Context(fingerprint, _address(address), _moment(at), frozenset(map(_header, confirmed or [])))
     decision = Policy(deployment).decide(client, call, context, explain=True)
     _show_decision(client, call, context, decision, format)
     if not decision.allowed:
@@ -167,6 +169,28 @@ def _moment(text: str | None) -> datetime:
     except ValueError:
         raise UsageError("--at must be a time with its offset", hint="as in 2026-11-22T02:30:00+01:00") from None
     return moment
+
+
+def _fingerprint(text: str) -> str:
+    plain = text.replace(":", "").lower()
+    if not re.fullmatch("[0-9a-f]{64}", plain):
+        raise UsageError(
+            "--certificate-sha256 has 64 hexadecimal digits", hint="as `mcpsec certs fingerprint NAME` prints it"
+        )
+    return plain
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise UsageError(f"--address: {text!r} is no IP address", hint="as in 10.0.0.1 or 2001:db8::1") from None
+
+
+def _header(text: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", text):
+        raise UsageError(f"--confirmed: {text!r} is no header's name", hint="as in x-confirm-delete")
+    return text.lower()
 
 
 def _configured_fingerprint(deployment: Deployment, client_id: str) -> str | None:

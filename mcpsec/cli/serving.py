@@ -50,8 +50,7 @@ class ServeOptions:
 
 def serve(options: ServeOptions) -> None:
     """Serve until told to stop. Raises Error for what is wrong with the command line or the deployment."""
-    if sum(each is not None for each in (options.command or None, options.upstream, options.python_app)) > 1:
-        raise UsageError("COMMAND, --upstream and --app exclude each other", hint="put several upstreams into the file")
+    _see_what_runs(options)  # before --quickstart writes anything
     from mcpsec.deployment import load
 
     place = _place()
@@ -75,6 +74,19 @@ def serve(options: ServeOptions) -> None:
         _run(_work(deployment, read_again, place))
     else:
         _run(_serve(deployment, read_again, options.ready_file, quickstart=options.quickstart))
+
+
+def _see_what_runs(options: ServeOptions) -> None:
+    """The mistakes in what stands in for the file's upstreams.
+
+    What is empty is none of the options that were left out: those mean the file's upstreams, and its first client.
+    """
+    for option, value in (("--upstream", options.upstream), ("--app", options.python_app), ("--grant", options.grant)):
+        if value is not None and not value.strip():
+            raise UsageError(f"{option} is empty", hint="a variable that is not set, perhaps")
+    if sum(each is not None for each in (options.command or None, options.upstream, options.python_app)) > 1:
+        raise UsageError("COMMAND, --upstream and --app exclude each other", hint="put several upstreams into the file")
+    _run_upstream(options.command, options.upstream, options.python_app)
 
 
 def _as_told(read: Deployment, options: ServeOptions, warn: Callable[[str], None]) -> Deployment:
@@ -143,7 +155,7 @@ def _run_upstream(command: tuple[str, ...], url: str | None, python_app: str | N
 
     if command:
         if shutil.which(command[0]) is None:
-            raise UsageError(f"there is no program {command[0]}", hint="install it, or name it by its whole path")
+            raise _no_program(command[0])
         return Upstream(name=_RUN_NAME, command=command)
     if url:
         return Upstream(name=_RUN_NAME, url=_checked_url(url))
@@ -153,6 +165,14 @@ def _run_upstream(command: tuple[str, ...], url: str | None, python_app: str | N
             raise UsageError(f"--app {python_app}: not MODULE:NAME", hint="such as tickets.server:mcp")
         return Upstream(name=_RUN_NAME, app=python_app, app_dir=Path.cwd())
     return None
+
+
+def _no_program(name: str) -> UsageError:
+    if os.path.isdir(name):  # noqa: PTH112
+        return UsageError(f"{name} is a directory", hint="name the program that is the server, and its arguments")
+    if os.path.exists(name) and os.sep in name:  # noqa: PTH110
+        return UsageError(f"{name} can't be run", hint="make it executable (chmod +x), or name its interpreter before")
+    return UsageError(f"there is no program {name or repr(name)}", hint="install it, or name it by its whole path")
 
 
 def _with_upstream(

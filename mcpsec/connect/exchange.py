@@ -11,8 +11,9 @@ import httpx
 
 from mcpsec import __version__
 from mcpsec.connect.trust import closed_after_handshake, explain
-from mcpsec.errors import NotAssessedError, RefusedError
+from mcpsec.errors import NotAssessedError, RefusedError, UsageError
 from mcpsec.protocol import Kind, ProtocolError, SseParser, parse
+from mcpsec.urls import can_be_asked
 
 if TYPE_CHECKING:
     import ssl
@@ -84,6 +85,8 @@ class Exchange:
     def __init__(
         self, url: str, context: ssl.SSLContext | None, *, timeout: float = 30.0, certificate: Path | None = None
     ) -> None:
+        if not can_be_asked(url):
+            raise UsageError(f"the host of {url} is no name that can be looked up", hint="check its spelling")
         self._url = httpx.URL(url)
         self._fresh = True
         self._certificate = certificate

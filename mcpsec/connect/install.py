@@ -18,6 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcpsec.connect.places import home_directory, named_directory
 from mcpsec.errors import ConfigurationError, UsageError, advice
 from mcpsec.reading import LARGE, read_file
 from mcpsec.writing import PRIVATE, resolved, write_output
@@ -138,7 +139,7 @@ def find_client(name: str, home: Path | None = None) -> McpClient:
     row = _table().get(name)
     if row is None:
         raise UsageError(f"no MCP client is known as {name}", hint=f"one of {', '.join(client_names())}")
-    home = home or Path.home()
+    home = home or home_directory()
     place = row.get("file_windows", row["file"]) if sys.platform == "win32" else row["file"]
     file = Path(place.format(home=home, config=_application_directory(home)))
     if (moved := os.environ.get(row.get("directory_variable", ""))) is not None:
@@ -348,8 +349,8 @@ def _application_directory(home: Path) -> Path:
     if sys.platform == "darwin":
         return home / "Library" / "Application Support"
     if sys.platform == "win32":
-        return Path(os.environ.get("APPDATA") or home / "AppData" / "Roaming")
-    return Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+        return named_directory("APPDATA", home / "AppData" / "Roaming")
+    return named_directory("XDG_CONFIG_HOME", home / ".config")
 
 
 def _content(file: Path) -> str:

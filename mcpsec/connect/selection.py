@@ -43,6 +43,8 @@ class Selection:
         """
         deployment = self._deployment()
         if deployment is None:
+            if self.key is not None and self.certificate is None:
+                raise UsageError("--key is the key of a client certificate", hint="give that with --cert")
             credentials, url = Credentials(self.certificate, self.key or self.certificate, self.ca), self.url
         else:
             credentials = Credentials.from_deployment(

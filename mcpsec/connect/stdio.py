@@ -41,7 +41,7 @@ class StdioPipe:
         self._outgoing: queue.Queue[bytes | None] = queue.Queue(_MOST_WAITING)
         self._taken = 0  # bytes, counted by who puts them in, and
         self._written = 0  # by the thread that takes them out: each number has one writer
-        self._broken = False
+        self.failure: OSError | None = None  # why the client's end takes nothing any more
         self._writer = threading.Thread(target=self._write_all, name="stdout", daemon=True)
         self._writer.start()
 
@@ -67,7 +67,7 @@ class StdioPipe:
             BrokenPipeError: the client is gone.
         """
         while True:
-            if self._broken:
+            if self.failure is not None:
                 raise BrokenPipeError
             if self._has_room(len(payload)):
                 line = frame(payload)
@@ -88,8 +88,8 @@ class StdioPipe:
                     written = os.write(self._sink, view)
                     self._written += written
                     view = view[written:]
-        except OSError:
-            self._broken = True
+        except OSError as error:
+            self.failure = error
 
     async def close(self) -> None:
         """Write what waits, then stop. A client that goes on to read is waited for, one that does not for 5 seconds."""

@@ -90,8 +90,13 @@ def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> N
     except (OSError, ssl.SSLError) as error:
         if "KEY_VALUES_MISMATCH" in str(error):
             raise ConfigurationError("the private key belongs to another certificate", path=key) from None
+        hint = (
+            "--key names its private key, which is not in this file"
+            if key == certificate and isinstance(error, ssl.SSLError)
+            else None
+        )
         raise ConfigurationError(
-            f"the client certificate and its key can't be used: {_reason(error)}", path=certificate
+            f"the client certificate and its key can't be used: {_reason(error)}", path=certificate, hint=hint
         ) from None
 
 

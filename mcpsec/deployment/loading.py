@@ -179,6 +179,8 @@ def _factors(value: str | Sequence[str]) -> tuple[Factor, ...]:
         return ()
     known = get_args(Factor)
     for word in words:
+        if word == "none":
+            raise UsageError("--auth none stands alone", hint=f"or name some of: {', '.join(known)}")
         if word not in known:
             raise UsageError(f"--auth does not know {word!r}", hint=suggestion(word, [*known, "none"]))
     return cast("tuple[Factor, ...]", tuple(dict.fromkeys(words)))

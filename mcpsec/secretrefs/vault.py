@@ -18,7 +18,7 @@ from urllib.parse import quote
 from mcpsec.errors import SecretError
 from mcpsec.frozen import dataclass
 from mcpsec.secretrefs.managers import split_reference, vault_settings
-from mcpsec.urls import split_url
+from mcpsec.urls import can_be_asked, split_url
 
 if TYPE_CHECKING:
     import httpx
@@ -97,7 +97,7 @@ class _Login:
                 "no OpenBao or Vault server is named", hint="[secrets.vault] address, or BAO_ADDR or VAULT_ADDR"
             )
         parts = split_url(address)
-        if parts is None or not parts.hostname:
+        if parts is None or not parts.hostname or not can_be_asked(address):
             raise SecretError("the Vault server's address is no URL", hint="such as https://vault.example.com:8200")
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
             raise SecretError("the Vault server's address is not https, so secrets would travel in the clear")

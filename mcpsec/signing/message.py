@@ -71,6 +71,8 @@ def _split(url: str) -> tuple[str, str, str]:
         raise UsageError(f"the URL can't be read: {error}") from None
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise UsageError(f"not an absolute http(s) URL: {url}", hint="write it like https://127.0.0.1:8443/mcp")
+    if port == 0:
+        raise UsageError("the URL's port is 0, where nothing listens", hint="name the port that the server printed")
     if "@" in parts.netloc:
         raise UsageError("the URL holds a user name or password", hint="take them out: they would be sent to nobody")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname

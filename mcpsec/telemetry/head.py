@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from mcpsec.errors import ConfigurationError
 from mcpsec.reading import read_file
 from mcpsec.telemetry.chain import Damage, parse
+from mcpsec.writing import PUBLIC
 
 __all__ = ["head_path", "read_head", "write_head"]
 
@@ -31,7 +33,9 @@ def write_head(log: Path, signed: bytes) -> bool:
     target = head_path(log)
     partial = target.with_name(target.name + ".tmp")
     try:
-        partial.write_bytes(signed + b"\n")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PUBLIC)  # whatever the umask lets through
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(signed + b"\n")
         partial.replace(target)
     except OSError:
         return False

@@ -13,7 +13,7 @@ from mcpsec.errors import ConfigurationError
 from mcpsec.signing import SignedMessage, Signer, SigningKey
 from mcpsec.telemetry.alerts import Alert
 from mcpsec.telemetry.export import syslog
-from mcpsec.telemetry.shipping import ShippingError, SyslogSender, checked, trusting, without_credentials
+from mcpsec.telemetry.shipping import ShippingError, SyslogSender, checked, syslog_target, trusting, without_credentials
 
 __all__ = ["CommandChannel", "SlackChannel", "SyslogChannel", "WebhookChannel"]
 
@@ -62,7 +62,7 @@ class WebhookChannel:
                 headers = {"content-type": "application/json", **self._signature(body)}
                 try:
                     answer = await client.post(self._url, content=body, headers=headers)
-                except (httpx.HTTPError, httpx.InvalidURL) as error:
+                except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
                     problem = f"{type(error).__name__}: {error}"
                     continue
                 if answer.is_success:
@@ -102,9 +102,14 @@ class SlackChannel(WebhookChannel):
 
 
 class SyslogChannel:
-    """Sends alerts to a syslog daemon (RFC 5424): ``udp://``, ``tcp://``, ``tls://`` or ``unix:/dev/log``."""
+    """Sends alerts to a syslog daemon (RFC 5424): ``udp://``, ``tcp://``, ``tls://`` or ``unix:/dev/log``.
+
+    Raises:
+        UsageError: the target is none of these.
+    """
 
     def __init__(self, target: str, *, ca: str | None = None) -> None:
+        syslog_target(target)
         self.name = f"syslog {without_credentials(target)}"
         self._target = target
         self._ca = ca
@@ -178,7 +183,10 @@ def _refuse_clear_text(url: str) -> None:
         return
     if parts.scheme == "http" and parts.hostname in _LOOPBACK:
         return
-    raise ConfigurationError(
-        f"an alert webhook needs https: {parts.hostname or 'this is no URL'}",  # its path may be the secret
-        hint="http is accepted for this machine only",
+    if not parts.hostname:
+        raise ConfigurationError(
+            "an alert webhook's address is no URL", hint="such as https://hooks.example.com/mcpsec"
+        )
+    raise ConfigurationError(  # its path may be the secret
+        f"an alert webhook needs https: {parts.hostname}", hint="http is accepted for this machine only"
     )

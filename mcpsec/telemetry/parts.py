@@ -17,12 +17,15 @@ from glob import escape as glob_escape
 from pathlib import Path
 from typing import IO, cast
 
+from mcpsec.errors import ConfigurationError
+
 __all__ = [
     "Compressor",
     "base_of",
     "compress",
     "expired",
     "move_aside",
+    "no_log",
     "open_part",
     "part_path",
     "rotated_parts",
@@ -144,3 +147,15 @@ def move_aside(log: Path, torn: bytes, keep: int) -> str:
 def stamp() -> str:
     """The time as it stands in names of files."""
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+
+
+def no_log(path: Path) -> ConfigurationError:
+    """What to say of a path that is no file."""
+    if path.is_dir():
+        inside = sorted(each for each in path.glob("*.jsonl") if each.is_file())
+        hint = f"name the file: {inside[0] if inside else path / 'events.jsonl'}"
+        return ConfigurationError("this is a directory", path=path, hint=hint)
+    if path.exists():
+        return ConfigurationError("this is no regular file, which a log is", path=path)
+    hint = "mcpsec serve writes it; its path stands in mcpsec.toml under [log] file"
+    return ConfigurationError("there is no such log", path=path, hint=hint)

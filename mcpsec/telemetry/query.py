@@ -22,7 +22,7 @@ import orjson
 from mcpsec.errors import ConfigurationError, UsageError
 from mcpsec.telemetry.chain import MAX_LINE
 from mcpsec.telemetry.events import Event, timestamp
-from mcpsec.telemetry.parts import base_of, open_part, rotated_parts
+from mcpsec.telemetry.parts import base_of, no_log, open_part, rotated_parts
 
 __all__ = ["Query", "follow", "follow_all", "last", "logs_of", "parse_time", "read"]
 
@@ -203,11 +203,7 @@ def _parts(path: Path, query: Query) -> list[Path]:
         parts = [part for part in rotated_parts(path).values() if not _is_older(part, query.since)] + [path]
     existing = [part for part in parts if part.is_file()]
     if not existing:
-        raise ConfigurationError(
-            "there is no such log",
-            path=path,
-            hint="mcpsec serve writes it; its path stands in mcpsec.toml under [log] file",
-        )
+        raise no_log(path)
     if not any(map(_may_be_log, existing)):
         raise ConfigurationError("this is no audit log: no line of it is an event", path=path)
     return existing
@@ -282,6 +278,8 @@ def _open_to_follow(path: Path, *, whole: bool) -> IO[bytes]:
     try:
         file = path.open("rb")
     except OSError as error:
+        if not path.is_file():
+            raise no_log(path) from None
         raise ConfigurationError(f"the log cannot be read: {error.strerror}", path=path) from None
     file.seek(0, os.SEEK_SET if whole else os.SEEK_END)
     return file

@@ -16,7 +16,15 @@ from mcpsec.errors import Error, ExitCode, UsageError
 from mcpsec.telemetry.export import otlp, syslog
 from mcpsec.urls import split_url
 
-__all__ = ["ShippingError", "SyslogSender", "ship_otlp", "ship_syslog", "trusting", "without_credentials"]
+__all__ = [
+    "ShippingError",
+    "SyslogSender",
+    "ship_otlp",
+    "ship_syslog",
+    "syslog_target",
+    "trusting",
+    "without_credentials",
+]
 
 _TIMEOUT = 10.0
 _BATCH = 500
@@ -74,19 +82,14 @@ class SyslogSender:
     """
 
     def __init__(self, target: str, *, ca: str | None = None) -> None:
-        parts = checked(target)
+        parts = syslog_target(target)
         self._target = without_credentials(target)
         self._scheme = parts.scheme
         try:
             if parts.scheme == "unix":
                 self._socket = _unix(parts.path)
-            elif parts.scheme in _PORTS and parts.hostname:
-                self._socket = _inet(parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme], ca)
             else:
-                raise UsageError(
-                    f"{self._target!r} is no syslog target",
-                    hint="udp://HOST:514, tcp://HOST:601, tls://HOST, unix:/dev/log",
-                )
+                self._socket = _inet(parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme], ca)
         except (OSError, ValueError) as error:
             raise UnreachableError(f"{self._target} cannot be reached: {_words(error)}", hint=_REACH) from None
         self._stream = self._socket.type == socket.SOCK_STREAM and parts.scheme != "unix"
@@ -157,7 +160,7 @@ def ship_otlp(
                     content=orjson.dumps(otlp(batch)),
                     headers={"content-type": "application/json", **(headers or {})},
                 )
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
+            except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # a host that IDNA 2008 has no word for
                 raise UnreachableError(
                     f"{without_credentials(url)} cannot be reached: {_words(error)}", hint=_REACH
                 ) from None
@@ -174,6 +177,17 @@ def checked(url: str) -> SplitResult:
     if (parts := split_url(url)) is None:
         raise UsageError("the receiver's address is no URL", hint="such as https://siem.example.com or tls://HOST:PORT")
     return parts
+
+
+def syslog_target(target: str) -> SplitResult:
+    """The parts of a syslog daemon's address. Raises UsageError."""
+    parts = checked(target)
+    if parts.path if parts.scheme == "unix" else parts.scheme in _PORTS and parts.hostname:
+        return parts
+    raise UsageError(
+        f"{without_credentials(target)!r} is no syslog target",
+        hint="udp://HOST:514, tcp://HOST:601, tls://HOST, unix:/dev/log",
+    )
 
 
 def without_credentials(url: str) -> str:

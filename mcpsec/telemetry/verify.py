@@ -21,7 +21,7 @@ from mcpsec.reading import read_file
 from mcpsec.telemetry.chain import GENESIS, MAX_LINE, SIGNED_KINDS, Damage, Line, parse
 from mcpsec.telemetry.head import head_path
 from mcpsec.telemetry.keys import PublicKey, key_paths
-from mcpsec.telemetry.parts import base_of, open_part, rotated_parts
+from mcpsec.telemetry.parts import base_of, no_log, open_part, rotated_parts
 
 __all__ = ["Finding", "Verification", "raw_line", "verify"]
 
@@ -81,9 +81,7 @@ def verify(
         ConfigurationError: there is no such file, or the public key or the exported checkpoint can't be used.
     """
     if not path.is_file():
-        raise ConfigurationError(
-            "there is no such log", path=path, hint="its path stands in mcpsec.toml under [log] file"
-        )
+        raise no_log(path)
     base = base_of(path)
     public = PublicKey.load(key or key_paths(base)[1])
     files = [path] if only_this_file else _files(path, base)

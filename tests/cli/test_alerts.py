@@ -45,8 +45,8 @@ def test_a_test_alert_is_sent_and_a_failure_is_exit_code_1(capsys: pytest.Captur
 
 def test_an_authority_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     ca = tmp_path / "no-ca.pem"
-    assert root.main(["alerts", "test", "--webhook", "https://127.0.0.1:9/", "--ca", str(ca)]) == 1
-    assert f"{ca}: no authority can be read from it" in capsys.readouterr().out
+    assert root.main(["alerts", "test", "--webhook", "https://127.0.0.1:9/", "--ca", str(ca)]) == 2
+    assert f"{ca}: no authority can be read from it" in capsys.readouterr().err
 
 
 def test_named_channels_reach_real_receivers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_the_report_is_kept_for_the_audit(drilled, tmp_path, capsys):
     assert ElementTree.fromstring(capsys.readouterr().out).get("tests") == "1"
     (tmp_path / "file").write_text("")
     assert drilled("pass", arguments=["--out", str(tmp_path / "file")]) == 2
-    assert "can't be written to" in capsys.readouterr().err
+    assert "is not a directory" in capsys.readouterr().err
 
 
 def test_words_and_times_of_the_command_line(drilled, capsys):

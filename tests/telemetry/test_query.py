@@ -118,7 +118,7 @@ def test_following_begins_when_it_is_asked_for(open_log: Open) -> None:
         return [event["request_id"][-1] for event in iter(lambda: next(events), None) if event is not None]
 
     assert [until_none(from_now), until_none(whole)] == [["1"], ["0", "1"]]
-    with pytest.raises(ConfigurationError, match="cannot be read"):
+    with pytest.raises(ConfigurationError, match="there is no such log"):
         follow(log.path.with_name("none.jsonl"), Query())
 
 

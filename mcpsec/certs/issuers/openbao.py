@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcpsec.certs.files import read_private
 from mcpsec.errors import ConfigurationError, Error, SecretError
-from mcpsec.urls import split_url
+from mcpsec.urls import can_be_asked, split_url
 
 if TYPE_CHECKING:
     import httpx
@@ -44,7 +44,7 @@ class OpenBao:
         if address is None:
             raise ConfigurationError("no OpenBao server is named", hint="set BAO_ADDR and BAO_TOKEN (or VAULT_…)")
         parts = split_url(address)
-        if parts is None or not parts.hostname:
+        if parts is None or not parts.hostname or not can_be_asked(address):
             raise ConfigurationError(
                 "the OpenBao server's address is no URL",
                 hint="BAO_ADDR (or VAULT_ADDR), such as https://bao.example.com:8200",

@@ -143,7 +143,7 @@ class Callers:
                         raise NotAssessedError(f"the answer of {url} is too large")
         except (TimeoutError, httpx.TimeoutException):
             raise NotAssessedError(f"{urlsplit(url).netloc} did not answer in time") from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             host = urlsplit(url).netloc
             known = explain(error)
             if known is not None:

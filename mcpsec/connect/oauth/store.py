@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcpsec.connect.oauth.settings import Keep
+from mcpsec.connect.places import home_directory, named_directory
 from mcpsec.errors import ConfigurationError, UsageError
 from mcpsec.locking import try_lock
 from mcpsec.writing import PRIVATE, write_atomic
@@ -87,12 +88,12 @@ class Place(Protocol):
 
 def directory() -> Path:
     """Where tokens and their locks are on this system."""
-    home = Path.home()
+    home = home_directory()
     if sys.platform == "darwin":
         return home / "Library" / "Application Support" / "mcpsec" / "tokens"
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "mcpsec" / "tokens"
-    return Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "mcpsec" / "tokens"
+        return named_directory("LOCALAPPDATA", home / "AppData" / "Local") / "mcpsec" / "tokens"
+    return named_directory("XDG_STATE_HOME", home / ".local" / "state") / "mcpsec" / "tokens"
 
 
 class FilePlace:

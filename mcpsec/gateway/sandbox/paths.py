@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +51,8 @@ def _with_interpreter(program: Path) -> Iterator[Path]:
 def _installation(program: Path) -> set[Path]:
     """``PREFIX`` of ``PREFIX/bin/program``; of a program elsewhere, or straight under a home, only itself."""
     prefix = program.parent.parent
-    if program.parent.name != "bin" or prefix in {Path("/"), Path.home()} or prefix == Path.home().parent:
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 # an account without a home has ~, where Path.home() raises
+    if program.parent.name != "bin" or prefix in {Path("/"), home} or prefix == home.parent:
         return {program}
     return {prefix}
 
