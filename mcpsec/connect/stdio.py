@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import queue
+import select
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -55,7 +56,7 @@ class StdioPipe:
     def _read_all(self, loop: asyncio.AbstractEventLoop) -> None:
         framer = LineFramer(MOST_LINE_BYTES)
         with contextlib.suppress(OSError, RuntimeError):  # the descriptor or the loop was closed: nobody listens
-            while chunk := os.read(self._source, 64 * 1024):
+            while chunk := _read(self._source):
                 for line in framer.feed(chunk):
                     asyncio.run_coroutine_threadsafe(self._incoming.put(line), loop).result()
             asyncio.run_coroutine_threadsafe(self._incoming.put(None), loop).result()
@@ -85,7 +86,7 @@ class StdioPipe:
             while (line := self._outgoing.get()) is not None:
                 view = memoryview(line)
                 while view:
-                    written = os.write(self._sink, view)
+                    written = _write(self._sink, view)
                     self._written += written
                     view = view[written:]
         except OSError as error:
@@ -101,3 +102,21 @@ class StdioPipe:
             if written != self._written:
                 written, since = self._written, time.monotonic()
             await asyncio.sleep(0.005)
+
+
+def _read(source: int) -> bytes:
+    """The next bytes. Whoever shares the descriptor may have made it one that does not wait: then this does."""
+    while True:
+        try:
+            return os.read(source, 64 * 1024)
+        except BlockingIOError:
+            select.select([source], [], [])
+
+
+def _write(sink: int, data: memoryview) -> int:
+    """How many bytes have been written, at least one."""
+    while True:
+        try:
+            return os.write(sink, data)
+        except BlockingIOError:
+            select.select([], [sink], [])

@@ -252,6 +252,32 @@ async def test_what_waits_for_a_slow_client_has_a_bound_in_bytes(unread: tuple[S
     await pipe.close()
 
 
+@pytest.mark.parametrize("waits", [True, False])
+async def test_pipes_that_do_not_wait_lose_nothing(waits: bool) -> None:
+    """O_NONBLOCK belongs to the pipe, so that another process that has it may set it."""
+    source, to_bridge = os.pipe()
+    from_bridge, sink = os.pipe()
+    os.set_blocking(source, waits)
+    os.set_blocking(sink, waits)
+    pipe = StdioPipe(source, sink)
+    messages = pipe.messages()
+    first = asyncio.ensure_future(anext(messages))
+    await asyncio.sleep(0.05)
+    os.write(to_bridge, b"hello\n")
+    assert await asyncio.wait_for(first, PATIENCE) == b"hello"
+    await pipe.send(b"x" * 1_000_000)
+    await asyncio.sleep(0.05)
+    got = 0
+    while got < 1_000_001:
+        got += len(await asyncio.to_thread(os.read, from_bridge, 1 << 16))
+    os.close(to_bridge)
+    with pytest.raises(StopAsyncIteration):
+        await asyncio.wait_for(anext(messages), PATIENCE)
+    await pipe.close()
+    for descriptor in (source, from_bridge, sink):
+        os.close(descriptor)
+
+
 @pytest.mark.parametrize("size", [10, 1_000_000])
 def test_a_client_that_reads_nothing_can_end_the_bridge(size: int) -> None:
     """The specification's way to stop a server: close its input, then SIGTERM; SIGKILL must not be needed."""
