@@ -70,16 +70,15 @@ class LegacySession:
         if not answer.good or not answer.messages:
             raise _refused("initialize", answer)
         version = header_text((parse(answer.messages[-1]).result or {}).get("protocolVersion"))
-        self.headers = [] if version is None else [("mcp-protocol-version", version)]
-        if session := answer.headers.get("mcp-session-id"):
-            self.headers.append(("mcp-session-id", session))
+        said = {"mcp-protocol-version": version, "mcp-session-id": header_text(answer.headers.get("mcp-session-id"))}
+        self.headers = [(name, value) for name, value in said.items() if value is not None]
         answer = self._send("POST", initialized())
         if not answer.good:
             raise _refused("notifications/initialized", answer)
 
     def close(self) -> None:
         """End the session, if the server keeps one; what it answers does not matter any more."""
-        if len(self.headers) > 1:
+        if "mcp-session-id" in dict(self.headers):
             self._send("DELETE", b"")
 
     def _send(self, method: str, body: bytes) -> Answer:

@@ -7,6 +7,8 @@ from typing import Any
 
 from mcpsec.audit.probes.session import Credentials, Session
 from mcpsec.audit.probes.wire import Answer
+from mcpsec.connect.messages import header_text
+from mcpsec.protocol.headers import encode_value
 
 __all__ = [
     "LEGACY",
@@ -58,7 +60,7 @@ def mirrored(body: dict[str, Any]) -> dict[str, str]:
     """The headers that repeat a message of the current era."""
     headers = {"MCP-Protocol-Version": MODERN, "Mcp-Method": str(body["method"])}
     name = body.get("params", {}).get(_NAMED.get(str(body["method"]), ""))
-    return {**headers, "Mcp-Name": name} if isinstance(name, str) else headers
+    return {**headers, "Mcp-Name": encode_value(name)} if isinstance(name, str) else headers
 
 
 def modern(method: str, params: dict[str, Any] | None = None, ident: int = 1) -> tuple[dict[str, Any], dict[str, str]]:
@@ -112,7 +114,7 @@ def begun(session: Session, entry: Entry, answer: Answer) -> None:
     """Go on from the answer to ``initialize``."""
     entry.legacy = answer
     version = answer.result.get("protocolVersion")
-    entry.headers = {"MCP-Protocol-Version": version if isinstance(version, str) else LEGACY}
+    entry.headers = {"MCP-Protocol-Version": header_text(version) or LEGACY}
     if ident := answer.headers.get("mcp-session-id"):
         entry.headers["Mcp-Session-Id"] = ident
         session.opened.append((ident, entry.identity))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import socket
 import ssl
@@ -29,6 +30,7 @@ BUDGETS = {"passive": 45, "refuse": 130, "load": 130}
 """Requests that a profile may make of one endpoint, bursts of the load probes apart: those have caps of their own."""
 LONGEST_WAIT = 10.0
 """Seconds that a 429 may ask us to wait before we leave it."""
+_LINE_END = re.compile(r"[\r\n]+")
 
 
 class Unreachable(Exception):
@@ -179,7 +181,8 @@ class Session:
         if signature is not None:
             fields |= signature(_message(method, where, fields, repeated, content))
         fields |= late or {}
-        lines = [f"{name}: {value}" for name, value in (*fields.items(), *repeated)]
+        # Some of it is what the endpoint said, and a line end in it would begin a header, or a request, of its own.
+        lines = [_LINE_END.sub(" ", f"{name}: {value}") for name, value in (*fields.items(), *repeated)]
         head = "\r\n".join([f"{method} {where} HTTP/1.1", *lines, "", ""])
         return head.encode("latin-1", "replace") + content
 

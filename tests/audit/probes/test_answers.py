@@ -14,8 +14,9 @@ from mcpsec.audit.probes import (
     sessions,
     signatures,
 )
-from mcpsec.audit.probes.entry import welcome
+from mcpsec.audit.probes.entry import ask, modern, welcome
 from mcpsec.audit.probes.session import Credentials
+from mcpsec.protocol.headers import decode_value
 from mcpsec.signing import Signer, SigningKey
 from tests.audit.probes.scripted import (
     ALICE,
@@ -37,6 +38,34 @@ def legacy(asked, **methods):
     if asked.rpc == "initialize":
         return result({"protocolVersion": "2025-11-25", "capabilities": {}}, mcp_session_id=f"of-{asked.who}")
     return methods.get(asked.rpc.replace("/", "_"), error(404))
+
+
+@pytest.mark.parametrize(
+    "version", ["2025-11-25", "2025-11-25\r\nx-evil: 1", "2025-11-25\r\n\r\nPOST /mcp/other HTTP/1.1"]
+)
+def test_an_endpoint_writes_nothing_into_our_requests(monkeypatch, version):
+    """Behind a gateway it could speak to its neighbours with the auditor's certificate."""
+
+    def server(asked):
+        if asked.rpc == "initialize":
+            return result({"protocolVersion": version, "capabilities": {}}, mcp_session_id="s")
+        return result({"tools": []}) if asked.rpc == "tools/list" else error(404)
+
+    session = opened(monkeypatch, server)
+    entry = welcome(session)
+    ask(session, entry, "tools/list")
+    session.request(body={}, headers={"Mcp-Session-Id": "s\r\nx-evil: 1"})
+    asked = session.facts["asked"]
+    assert [each for each in asked if "x-evil" in each.headers or each.path != "/mcp" or b"HTTP/1.1" in each.body] == []
+    kept = asked[-2].headers["mcp-protocol-version"]
+    assert (asked[-2].rpc, kept) == ("tools/list", "2025-11-25")
+
+
+def test_names_are_said_as_headers_can_hold_them():
+    for name in ("plain", "a\r\nx-evil: 1", "grüße"):
+        _, headers = modern("tools/call", {"name": name})
+        assert decode_value(headers["Mcp-Name"]) == name
+        assert headers["Mcp-Name"].isascii() and headers["Mcp-Name"].isprintable()
 
 
 STRANGERS = {
