@@ -106,6 +106,14 @@ class AccessTokens:
             return self._later(jwt, digest)
         return self._verified(jwt, key, digest)
 
+    def remembers(self, text: str) -> bool:
+        """Whether this very token was found genuine before, and nothing has to be asked or computed to say so."""
+        digest = digest_of(text)
+        if self._introspection is not None and self._introspection.remembers(digest):
+            return True
+        known = self._known.get(digest)
+        return known is not None and known[0] == self._keys.generation and self._keys.usable
+
     def _read(self, text: str) -> Jwt:
         jwt = read_jwt(text)
         kind = jwt.header.get("typ")

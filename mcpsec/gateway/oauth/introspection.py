@@ -69,6 +69,11 @@ class Introspection:
             task.add_done_callback(lambda done: self._done(digest, done))
         return _active(await asyncio.shield(task))
 
+    def remembers(self, digest: bytes) -> bool:
+        """Whether the issuer said lately that the token of this digest is active."""
+        known = self._answers.get(digest)
+        return known is not None and known[1] is not None and known[0] > self._clock()
+
     def _done(self, digest: bytes, task: asyncio.Task[AccessToken | None]) -> None:
         self._asking.pop(digest, None)
         if not task.cancelled():

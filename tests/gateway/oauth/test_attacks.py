@@ -448,6 +448,28 @@ def test_a_proof_works_once(keyed: Scene) -> None:
     assert present(keyed, token, dpop_proof(HOLDER, "POST", url_of(keyed), token)).status == 200
 
 
+def test_a_stranger_at_the_same_address_keeps_no_token_in_use_out(keyed: Scene) -> None:
+    """Behind one NAT or balancer everybody has one address, and junk may claim any name."""
+    token = key_bound(keyed)
+
+    def served(text: str) -> int:
+        return present(keyed, text, dpop_proof(HOLDER, "POST", url_of(keyed), text)).status
+
+    assert served(token) == 200
+    junk = sign({"typ": "at+jwt", "alg": "ES256", "kid": "first"}, claims_of(keyed), STRANGER)
+    with RawClient(keyed.running, source=keyed.source, context=keyed.anonymous()) as client:
+
+        def flooded(text: str) -> int:
+            """What a token gets at once after junk that was refused unheard; its count is a little less empty by then."""
+            while client.post(ECHO, {"Authorization": f"Bearer {junk}"}, path=PATH).status != 429:
+                pass
+            return served(text)
+
+        assert [flooded(token) for _ in range(5)] == [200] * 5, "what was found genuine before is heard"
+        assert any(flooded(key_bound(keyed)) == 429 for _ in range(50)), "what would have to be verified is not"
+    assert present(keyed, token, None).status == 401  # the token alone is no proof, as ever
+
+
 def test_a_key_bound_token_is_no_bearer_token(keyed: Scene) -> None:
     token = key_bound(keyed)
     assert keyed.post(f"Bearer {token}", context=keyed.anonymous()).status == 401
