@@ -47,10 +47,12 @@ class MemoryReplayStore:
     refuse a good request. No key may hold more than half of the store, so one flooding client leaves room.
 
     What has expired is forgotten a few at a time, at each claim, when both the time of day and a clock that nobody sets
-    say so: a time of day that goes ahead and comes back costs nothing. A message whose expiry lies before what was
-    already forgotten is refused, so a clock that was set back can't bring old messages to life; one set back by more
-    than messages may be old refuses all of them until it has caught up. A restart forgets everything: where that
-    matters, or with several gateways, use a shared store.
+    say so: a time of day that goes ahead and comes back lets nothing be served twice. What was claimed meanwhile,
+    within the bounds above, keeps its place until that time has come, or a restart: the time may go ahead again, and a
+    copy would be good then. A message whose expiry lies before what was already forgotten is refused, so a clock that
+    was set back can't bring old messages to life; one set back by more than messages may be old refuses all of them
+    until it has caught up. A restart forgets everything: where that matters, or with several gateways, use a shared
+    store.
     """
 
     _FORGET_PER_CLAIM = 64

@@ -74,6 +74,27 @@ def test_a_clock_set_back_brings_nothing_to_life() -> None:
         store.claim("k", "old", 1300)
 
 
+def test_what_a_clock_far_ahead_leaves_behind_is_bounded_and_replays_nothing() -> None:
+    """The time of day is a year ahead for three seconds: what was claimed then is valid again if that happens again."""
+    clock, steady, year, max_age = Clock(), Clock(), 31_536_000, 5
+    store = MemoryReplayStore(1000, clock=clock)
+    store._steady = steady
+    for ahead, seconds in ((year, 3), (0, 600)):
+        for second in range(seconds):
+            clock.now, steady.now = 1000 + ahead + second, steady.now + 1
+            for number in range(10):
+                assert store.claim("k", f"{ahead} {second} {number}", clock.now + max_age)
+    assert len(store) <= 30 + (max_age + 2) * 10, "those of the three seconds, and of one max_age"
+    clock.now = 1000 + year + 2
+    assert not store.claim("k", f"{year} 2 0", clock.now + max_age), "a copy, under the same wrong clock"
+    clock.now = 1600
+    with pytest.raises(ReplayStoreError, match="full"):
+        for number in range(2000):
+            store.claim("k", f"flood {number}", clock.now + max_age)
+    assert len(store) == 500, "a key's half"
+    assert store.claim("another", "key", clock.now + max_age)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 20), st.floats(0, 400), st.integers(0, 30)), max_size=200))
 def test_never_true_twice_while_the_message_lives(steps: list[tuple[int, float, int]]) -> None:
