@@ -89,6 +89,7 @@ class AppServer:
     def __init__(self, name: str, reference: str, directory: Path | None) -> None:
         self._name, self._reference, self._directory = name, reference, directory
         self._app: App | None = None
+        self._loading: asyncio.Future[App] | None = None
         self._life: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._starting = asyncio.Lock()
@@ -147,14 +148,22 @@ class AppServer:
         """A module may do anything while it is imported: in a thread of its own kind, and not without end.
 
         One after the other: packages whose modules import each other, as the SDK's do, can't be imported by two threads
-        at once (Python raises a deadlock error in one of them).
+        at once (Python raises a deadlock error in one of them). One that takes too long gives its turn up all the same:
+        it may never end, and would keep all others out; but it keeps its thread, so nobody begins it a second time.
         """
-        loop = asyncio.get_running_loop()
+        if self._loading is not None and not self._loading.done():
+            return await self._loaded(self._loading)
+        async with _importing.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            with inside():
+                loading = asyncio.ensure_future(asyncio.to_thread(load_app, self._reference, self._directory))
+            loading.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it
+            self._loading = loading
+            return await self._loaded(loading)
+
+    async def _loaded(self, loading: asyncio.Future[App]) -> App:
         try:
-            async with _importing.setdefault(loop, asyncio.Lock()), asyncio.timeout(_IMPORT_SECONDS):
-                with inside():
-                    loading = asyncio.to_thread(load_app, self._reference, self._directory)
-                    return await loading
+            async with asyncio.timeout(_IMPORT_SECONDS):
+                return await asyncio.shield(loading)
         except TimeoutError:
             raise UpstreamFault(f"its import was not over after {_IMPORT_SECONDS:g} s", sent=False) from None
 

@@ -13,13 +13,14 @@ import pytest
 
 from mcpsec.gateway.upstreams import asgi
 from mcpsec.gateway.upstreams.asgi import AppPool
+from mcpsec.gateway.upstreams.containment import contain
 from mcpsec.gateway.upstreams.http import HttpUpstream
 from mcpsec.gateway.upstreams.http_client import NoRoomFault, UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.protected import ProtectedUpstream
 from mcpsec.gateway.upstreams.python_app import AppServer
 from tests.fixtures.deployments import EVERYTHING, OTHER
 from tests.fixtures.gateway import Gateway
-from tests.fixtures.processes import wait_until
+from tests.fixtures.processes import PATIENCE, wait_until
 from tests.fixtures.raw import RawClient, Response, call, request_bytes
 
 APPLICATION = r'''
@@ -372,3 +373,46 @@ async def test_applications_whose_modules_import_each_other_start_together(
             assert callable(await server.get())
     finally:
         await asyncio.gather(*(server.close() for server in servers))
+
+
+HANGING = """
+import pathlib, time
+here = pathlib.Path(__file__).parent
+with (here / "begun").open("a") as begun:
+    begun.write("x")
+while not (here / "go").exists():
+    time.sleep(0.01)
+
+async def application(scope, receive, send):
+    raise NotImplementedError
+"""
+
+
+@pytest.mark.anyio
+async def test_an_import_that_hangs_is_begun_once_and_keeps_no_other_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try took another of the applications' few threads; its turn it gives up, and its end is not missed."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr("mcpsec.gateway.upstreams.python_app._IMPORT_SECONDS", 0.2)
+    monkeypatch.setattr("mcpsec.gateway.upstreams.python_app._REST_SECONDS", 0.0)
+    (tmp_path / "hanging_import.py").write_text(HANGING)
+    (tmp_path / "other_import.py").write_text("async def application(scope, receive, send):\n    raise OSError\n")
+    hanging = AppServer("hanging", "hanging_import:application", tmp_path)
+    contain(asyncio.get_running_loop())
+    try:
+        loading = None
+        for _ in range(4):
+            with pytest.raises(UpstreamFault, match="was not over"):
+                await hanging.get()
+            loading = loading or hanging._loading
+            assert hanging._loading is loading, "another thread waits for the same import"
+        other = AppServer("other", "other_import:application", tmp_path)
+        monkeypatch.setattr("mcpsec.gateway.upstreams.python_app._IMPORT_SECONDS", PATIENCE)
+        assert callable(await other.get())
+        await other.close()
+    finally:
+        (tmp_path / "go").touch()
+    assert callable(await hanging.get())
+    assert (tmp_path / "begun").read_text() == "x"
+    await hanging.close()
