@@ -228,6 +228,8 @@ def export(
     from mcpsec.telemetry.query import read
 
     events = read(log_of(file, config), query)
+    if ca is not None and to is None:
+        raise UsageError("--ca is for a collector", hint="name that with --to TARGET")
     if to is None:
         for line in export_lines(events, to_format):
             out.result(line)

@@ -96,12 +96,14 @@ def _aggregate(now: list[float]) -> Aggregate:
 
 def _watch_certificates(aggregate: Aggregate, config: Path) -> None:
     """The ends of the gateway's certificate, its client CA and the revocation list, as far as they can be read here."""
-    if not config.is_file():
+    if not config.is_file() and config == CONFIG:
         return
     from mcpsec.deployment import load
     from mcpsec.errors import Error
     from mcpsec.gateway.watching import certificate_lives
 
+    if not config.is_file():
+        load(config)  # named, and not there: it says so. What is there and broken keeps nobody from looking
     with suppress(Error):
         deployment = load(config)
         aggregate.set_upstreams(deployment.upstreams)

@@ -313,6 +313,8 @@ def suggest(
         ]
         out.json({"schema": "mcpsec.policy-suggest/1", "clients": clients})
         return
+    if not any(suggestion.calls for suggestion in suggestions):
+        out.warn("the log holds no call of these clients in that time: what follows takes all their grants away")
     for suggestion in suggestions:
         _show_suggestion(suggestion)
 

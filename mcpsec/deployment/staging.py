@@ -196,13 +196,12 @@ def _readable_errors(place: Path) -> Iterator[None]:
         if isinstance(error, FileExistsError):
             raise exists(Path(error.filename)) from None
         named = Path(error.filename or place)
-        if named.name.startswith(PREFIX):  # a name of ours, that the reader never heard of
+        if any(part.startswith(PREFIX) for part in named.parts):  # a name of ours, that the reader never heard of
             named = place
-        raise ConfigurationError(
-            f"can't write there: {error.strerror}",
-            hint="give a directory that this account may write to, and that has room",
-            path=named,
-        ) from None
+        hint = "give a directory that this account may write to, and that has room"
+        if error.errno == errno.ENAMETOOLONG:
+            hint = "give it a shorter name"
+        raise ConfigurationError(f"can't write there: {error.strerror}", hint=hint, path=named) from None
 
 
 def exists(path: Path) -> ConfigurationError:

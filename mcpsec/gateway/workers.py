@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mcpsec.deployment.model import Address, Admin
-from mcpsec.errors import Error
+from mcpsec.errors import Error, UsageError
 from mcpsec.frozen import dataclass
 from mcpsec.gateway import systemd
 from mcpsec.gateway.admin_listener import AdminListener
@@ -89,7 +89,11 @@ def this_worker() -> WorkerPlace | None:
     text = os.environ.pop(_VARIABLE, None)
     if text is None:
         return None
-    return WorkerPlace(**json.loads(text), admin_name=f"{secrets.token_hex(16)}.localhost")
+    try:
+        return WorkerPlace(**json.loads(text), admin_name=f"{secrets.token_hex(16)}.localhost")
+    except (ValueError, TypeError):
+        hint = "it is for a supervisor to tell its workers: unset it"
+        raise UsageError(f"{_VARIABLE} is set to what no supervisor wrote", hint=hint) from None
 
 
 class _Worker:

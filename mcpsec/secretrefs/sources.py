@@ -166,7 +166,7 @@ class FileSource:
         if status.st_uid not in (os.geteuid(), 0):
             raise SecretError(
                 f"the secret file belongs to user {status.st_uid}, who could change it",
-                hint=f"chown {os.geteuid()} {self.path}",
+                hint=f"run this as that account, or: chown {os.geteuid()} {self.path}",
                 path=self.path,
             )
         if status.st_mode & 0o066:

@@ -144,9 +144,13 @@ def ship_otlp(
     """Post events to an OTLP/HTTP endpoint (``/v1/logs`` is added to a bare address) and return how many.
 
     Raises:
+        UsageError: ``url`` is none.
         ShippingError: it can't be reached or refuses them.
     """
-    if checked(url).path in {"", "/"}:
+    parts = checked(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise UsageError(f"{without_credentials(url)!r} is no OTLP endpoint", hint="such as https://HOST:4318")
+    if parts.path in {"", "/"}:
         url = url.rstrip("/") + "/v1/logs"
     verify = trusting(ca)
     count = 0

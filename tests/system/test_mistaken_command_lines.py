@@ -100,6 +100,10 @@ MISTAKES = [
     ("serve -c d/mcpsec.toml -- d", "d is a directory"),
     pytest.param("serve -c d/mcpsec.toml -- ./empty", "chmod +x", marks=POSIX),
     ("pin demo -c d/mcpsec.toml", "is built into mcpsec itself"),
+    ("init " + "a" * 300, "give it a shorter name"),
+    ("log export logs/events.jsonl --ca empty", "--ca is for a collector"),
+    ("log export logs/events.jsonl --to-format otlp --to ftp://h", "is no OTLP endpoint"),
+    ("monitor logs/events.jsonl --once -c nowhere", "there is no such file"),
     # hosts that can't be asked for
     (f"sign --send -c d/mcpsec.toml --url {EMOJI} --tool echo", "no name that can be looked up"),
 ]
@@ -113,7 +117,7 @@ def test_a_mistake_is_one_error_and_nothing_happens(
     assert run(line, place, monkeypatch) == 2
     shown = capsys.readouterr()
     assert words in " ".join(shown.err.split()), shown.err
-    assert shown.out == "" and "internal" not in shown.err
+    assert shown.out == "" and "internal" not in shown.err and ".mcpsec-init" not in shown.err
     assert sorted(place.rglob("*")) == before
 
 
@@ -179,6 +183,32 @@ def test_a_secrets_manager_with_such_a_name_is_a_wrong_setting(
     with pytest.raises(ConfigurationError, match="is no URL"):
         OpenBao()
     forget_login()
+
+
+def test_a_log_without_calls_is_no_ground_to_take_grants_away_unsaid(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("policy suggest logs/events.jsonl -c d/mcpsec.toml", place, monkeypatch) == 0
+    assert "takes all their grants away" in capsys.readouterr().err
+    call = {
+        "kind": "request",
+        "decision": "allowed",
+        "client": "agent",
+        "resource": "demo/echo",
+        "method_class": "read",
+    }
+    event = {"schema": "mcpsec.event/1", "time": "2026-11-23T08:00:00.000000Z", "upstream": "demo", **call}
+    (place / "calls.jsonl").write_text(json.dumps(event) + "\n")
+    assert run("policy suggest calls.jsonl -c d/mcpsec.toml", place, monkeypatch) == 0
+    assert "grants away" not in capsys.readouterr().err
+
+
+def test_a_variable_that_only_a_supervisor_sets(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MCPSEC_WORKER", "junk")
+    assert run("serve -c d/mcpsec.toml", place, monkeypatch) == 2
+    assert "MCPSEC_WORKER" in capsys.readouterr().err
 
 
 def test_quickstart_writes_nothing_for_a_command_line_that_can_not_work(
