@@ -166,7 +166,10 @@ class LegacyLink:
                 if gone:
                     await self._reopen(generation)
                     return
-            await asyncio.sleep(wait if position.wait is None else min(position.wait, _LONGEST_WAIT))
+            # A server that asks for no wait at all would be asked without end, and use up what its client may ask.
+            await asyncio.sleep(
+                wait if position.wait is None else sorted((_FIRST_WAIT, position.wait, _LONGEST_WAIT))[1]
+            )
             wait = min(wait * 2, _LONGEST_WAIT)
 
     async def _stop_listening(self) -> None:

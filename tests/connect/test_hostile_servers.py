@@ -136,6 +136,39 @@ async def test_an_event_id_goes_back_as_it_came_or_not_at_all() -> None:
         assert ("result" in answer) is bool(resumed)
 
 
+@pytest.mark.parametrize(("retry", "waited"), [(0, 1.0), (999, 1.0), (2500, 2.5), (999_999_999, 30.0)])
+async def test_how_often_a_stream_is_opened_again_is_not_the_servers_alone(
+    retry: int, waited: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``retry: 0`` a server made a bridge ask thousands of times a second, at the cost of its client's rate."""
+    waits: list[float] = []
+    twice = asyncio.Event()
+    sleep = asyncio.sleep
+
+    async def counted(seconds: float) -> None:
+        waits.append(seconds)
+        await sleep(0)
+
+    async def script(seen: Seen) -> None:
+        if seen.method != "GET":
+            await opened("2025-11-25")(seen)
+            return
+        if len([each for each in server.seen if each.method == "GET"]) > 1:
+            twice.set()
+            await seen.gone.wait()
+        text = f"retry: {retry}\n\n"
+        head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+        await seen.write(f"{head}content-length: {len(text)}\r\n\r\n{text}")
+
+    async with ScriptedServer(script) as server, Pipes(server.url) as client:
+        await client.ask(initialize())
+        monkeypatch.setattr("mcpsec.connect.legacy.asyncio.sleep", counted)
+        client.write(INITIALIZED)
+        await asyncio.wait_for(twice.wait(), PATIENCE)
+        monkeypatch.undo()
+    assert waited in waits
+
+
 async def test_a_list_of_tools_that_is_none_leaves_no_call_unanswered() -> None:
     async def script(seen: Seen) -> None:
         if seen.body["method"] == "tools/call":
