@@ -35,7 +35,9 @@ def main(argv: list[str]) -> int:
 
         if not isinstance(error, Error):
             return _full(argv)
-        sys.stderr.write(f"error: {error}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+        from mcpsec.terminal import tame
+
+        sys.stderr.write(tame(f"error: {error}\n" + (f"hint: {error.hint}\n" if error.hint else "")))
         return int(error.exit_code)
 
 

@@ -25,6 +25,7 @@ from mcpsec.terminal import plain, tame
 
 HOSTILE = "eve\x9b31m\x1b]0;title\x07\u202etxt.exe\u2066\x85\u2028\x7f\nerror: forged"
 HONEST = "naïve — Größe, عربى, עברית, 日本語 👩‍🔬 €"
+HOOK = [sys.executable, "-c", "from mcpsec.leaks.hook import run; run()"]
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -95,9 +96,10 @@ def test_a_file_with_a_secret_and_a_name(form: str, tmp_path: Path) -> None:
     (home / (name + ".mcp.json")).write_text(json.dumps({"mcpServers": {HOSTILE: {"command": "npx"}}}))
     for command in (
         [sys.executable, "-m", "mcpsec", "scan-secrets", str(home), "--format", form],
-        [sys.executable, "-m", "mcpsec.leaks.hook", str(home), "--format", form],
+        [*HOOK, str(home), "--format", form],
     ):
         done = subprocess.run(command, capture_output=True, cwd=tmp_path)
+        assert "txt.exe" in done.stdout.decode()
         assert_tame(done.stdout.decode(), quoted=form in {"junit", "csv"})
         assert_tame(done.stderr.decode())
     done = subprocess.run([sys.executable, "-m", "mcpsec", "audit", str(home)], capture_output=True, cwd=tmp_path)
@@ -119,6 +121,15 @@ def test_a_certificate(subject: str, tmp_path: Path, capsys: pytest.CaptureFixtu
         assert_tame(shown.err)
         if subject != HOSTILE and words == ["inspect"]:
             assert subject in shown.out
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    name = HOSTILE.replace("\n", "")
+    for command in (HOOK, [sys.executable, "-m", "mcpsec", "scan-secrets"]):
+        for words in ([name], [str(tmp_path), "--baseline", name]):
+            done = subprocess.run([*command, *words], capture_output=True, cwd=tmp_path)
+            assert done.returncode in {2, 3} and "txt.exe" in done.stderr.decode(), done
+            assert_tame(done.stderr.decode())
 
 
 def test_what_a_running_gateway_says(capsys: pytest.CaptureFixture[str]) -> None:
