@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import typer
@@ -19,8 +20,8 @@ class DefaultsToScan(TyperGroup):
     """``scan-secrets PATH…`` scans; only a first word that names a subcommand is one (``./rules`` is a directory)."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the hidden subcommand ``scan`` in front of everything else."""
-        if not args or args[0] not in self.commands:
+        """Put the hidden subcommand ``scan`` in front of everything else, and of a directory that is called so."""
+        if not args or args[0] not in self.commands or (args[0] == "scan" and Path("scan").exists()):
             args = ["scan", *args]
         return super().parse_args(ctx, args)
 

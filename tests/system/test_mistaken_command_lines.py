@@ -324,3 +324,16 @@ def test_a_scratch_file_is_not_what_a_message_is_about(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as raised:
         write_atomic(tmp_path / "file" / "deeper", b"")
     assert raised.value.path == str(tmp_path / "file" / "deeper")
+
+
+@pytest.mark.parametrize(("there", "scanned"), [(True, 1), (False, 2)])
+def test_a_directory_called_as_the_hidden_subcommand_is_what_is_scanned(
+    there: bool, scanned: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MCPSEC_CACHE_DIR", str(tmp_path.parent / "cache"))
+    inside = tmp_path / ("scan" if there else "other")
+    inside.mkdir()
+    for file in (inside / "a.txt", tmp_path / "b.txt"):
+        file.write_text("nothing\n")
+    assert run("scan-secrets scan --format json", tmp_path, monkeypatch) == 0
+    assert json.loads(capsys.readouterr().out)["summary"]["files"] == scanned
