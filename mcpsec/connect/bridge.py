@@ -11,6 +11,7 @@ that the server has forgotten is opened again with the client's own ``initialize
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,10 +44,17 @@ _MOST_HELD: Final = 64 * 1024 * 1024
 _POST_SECONDS: Final = 60.0
 """How long a notification may take to be accepted, before the client's next message goes on."""
 
+_OPENING_SECONDS: Final = 60.0
+"""How long a session may take to open for a client that has closed its end: a script, or one that has died."""
+
 _MOST_TOOLS: Final = 10_000
 _MOST_PAGES: Final = 100
 _STREAMS: Final = frozenset({"subscriptions/listen"})
 """Requests whose answer ends only when the client wants it to."""
+
+
+class _ClientGone(Exception):
+    """The client has closed its end, and what would have to come before its next message does not come."""
 
 
 class Bridge:
@@ -72,8 +80,9 @@ class Bridge:
     async def run(self) -> None:
         """Relay until the client closes its end; then finish what is in flight, and leave."""
         try:
-            async for line in self._pipe.messages():
-                await self._take(line)
+            with contextlib.suppress(_ClientGone):
+                async for line in self._pipe.messages():
+                    await self._take(line)
             waiting = [task for task, message in self._tasks.items() if message.method not in _STREAMS]
             if waiting:
                 _, unanswered = await asyncio.wait(waiting, timeout=self._drain)
@@ -125,7 +134,19 @@ class Bridge:
         self._tasks[task] = message
         task.add_done_callback(self._done)
         if message.method == "initialize":
-            await asyncio.wait([task])  # whatever follows belongs to the session that this one opens
+            await self._opened(task)
+
+    async def _opened(self, task: asyncio.Task[None]) -> None:
+        """Wait for a session: whatever follows belongs to it. Who has left is not waited with for ever."""
+        left = asyncio.create_task(self._pipe.ended.wait())
+        try:
+            done, _ = await asyncio.wait([task, left], return_when=asyncio.FIRST_COMPLETED)
+            if task not in done:
+                done, _ = await asyncio.wait([task], timeout=_OPENING_SECONDS)
+        finally:
+            left.cancel()
+        if task not in done:
+            raise _ClientGone
 
     async def _in_turn(self, message: Message) -> None:
         async with self._slots:

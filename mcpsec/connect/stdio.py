@@ -9,6 +9,7 @@ import queue
 import select
 import threading
 import time
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Final
 
 from mcpsec.protocol import LineFramer, Oversize, frame
@@ -42,6 +43,7 @@ class StdioPipe:
         self._outgoing: queue.Queue[bytes | None] = queue.Queue(_MOST_WAITING)
         self._taken = 0  # bytes, counted by who puts them in, and
         self._written = 0  # by the thread that takes them out: each number has one writer
+        self.ended = asyncio.Event()  # the client's end is closed, though messages may still wait
         self.failure: OSError | None = None  # why the client's end takes nothing any more
         self._writer = threading.Thread(target=self._write_all, name="stdout", daemon=True)
         self._writer.start()
@@ -55,10 +57,12 @@ class StdioPipe:
 
     def _read_all(self, loop: asyncio.AbstractEventLoop) -> None:
         framer = LineFramer(MOST_LINE_BYTES)
-        with contextlib.suppress(OSError, RuntimeError):  # the descriptor or the loop was closed: nobody listens
-            while chunk := _read(self._source):
-                for line in framer.feed(chunk):
-                    asyncio.run_coroutine_threadsafe(self._incoming.put(line), loop).result()
+        with contextlib.suppress(RuntimeError, CancelledError):  # the loop was closed: nobody listens
+            with contextlib.suppress(OSError):  # what can't be read any more is as good as ended
+                while chunk := _read(self._source):
+                    for line in framer.feed(chunk):
+                        asyncio.run_coroutine_threadsafe(self._incoming.put(line), loop).result()
+            loop.call_soon_threadsafe(self.ended.set)
             asyncio.run_coroutine_threadsafe(self._incoming.put(None), loop).result()
 
     async def send(self, payload: bytes) -> None:

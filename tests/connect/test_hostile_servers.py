@@ -311,6 +311,31 @@ async def test_pipes_that_do_not_wait_lose_nothing(waits: bool) -> None:
         os.close(descriptor)
 
 
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_session_that_does_not_open_keeps_nobody(answers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that dies only closes its end: its bridge would stay on the machine as long as the server is silent."""
+    monkeypatch.setattr("mcpsec.connect.bridge._OPENING_SECONDS", PATIENCE if answers else 0.2)
+    left = asyncio.Event()
+
+    async def script(seen: Seen) -> None:
+        if seen.body and seen.body.get("method") == "initialize":
+            await (left.wait() if answers else seen.gone.wait())
+        await opened("2025-11-25")(seen)
+
+    async with ScriptedServer(script) as server, Pipes(server.url) as client:
+        for message in (initialize(), INITIALIZED, call(1, "ping", modern=False)):
+            client.write(message)
+        client.hang_up()
+        await asyncio.sleep(0.1)
+        left.set()
+        if answers:  # a script's messages are sent in their order all the same, and answered
+            assert [(await client.read())["id"] for _ in range(2)] == [0, 1]
+        await asyncio.wait_for(client._task, PATIENCE)
+    said = [seen.body.get("method") for seen in server.seen if seen.body]
+    assert said == ["initialize", "notifications/initialized", "ping"][: 3 if answers else 1]
+    assert answers or any("initialize was not answered" in note for note in client.notes)
+
+
 @pytest.mark.parametrize("size", [10, 1_000_000])
 def test_a_client_that_reads_nothing_can_end_the_bridge(size: int) -> None:
     """The specification's way to stop a server: close its input, then SIGTERM; SIGKILL must not be needed."""
