@@ -6,10 +6,20 @@ that change the direction of writing (Unicode TR36, section 3.2) and the separat
 
 from __future__ import annotations
 
-__all__ = ["plain", "tame"]
+import re
+
+__all__ = ["STEERING", "one_saying", "plain", "tame"]
 
 _CONTROLS = (*range(9), *range(11, 32), *range(0x7F, 0xA0))
 _DIRECTIONS_AND_LINES = (0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+
+
+STEERING = frozenset((*_CONTROLS, *_DIRECTIONS_AND_LINES))
+"""The code points that :func:`tame` escapes."""
+_JOINED = re.compile("(?<=[^\x00-\x7f])[\u200c\u200d](?=[^\x00-\x7f])")
+"""What joins or parts two letters (Persian, Hindi) or emojis; beside ASCII it only makes two names look alike."""
+_SPACES = frozenset("\xa0\u1680\u202f\u205f\u3000") | frozenset(map(chr, range(0x2000, 0x200B)))
+"""Blanks of other widths (category Zs)."""
 
 
 def _escape(code: int) -> str:
@@ -17,18 +27,29 @@ def _escape(code: int) -> str:
     return f"\\x{code:02x}" if code < 0x7F else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-_ESCAPES = {code: _escape(code) for code in (*_CONTROLS, *_DIRECTIONS_AND_LINES)}
+_ESCAPES = {code: _escape(code) for code in STEERING}
 
 
 def tame(text: str) -> str:
     """Lines with an escape for each character that steers a terminal; tabs and ends of lines stay.
 
-    A JSON or TOML document means the same as before.
+    A JSON document means the same as before.
     """
     return text.replace("\r\n", "\n").translate(_ESCAPES)
+
+
+def one_saying(text: str) -> str:
+    """The same for a sentence: where it goes on in another line, that stands apart from lines that begin one."""
+    return tame(text).replace("\n", "\n  ")
 
 
 def plain(value: object) -> str:
     """A value in one line: an escape for each character that has no shape, ends of lines included."""
     text = str(value)
-    return text if text.isprintable() else "".join(each if each.isprintable() else _escape(ord(each)) for each in text)
+    if text.isprintable():
+        return text
+    joints = {found.start() for found in _JOINED.finditer(text)}
+    return "".join(
+        each if each.isprintable() or each in _SPACES or place in joints else _escape(ord(each))
+        for place, each in enumerate(text)
+    )

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mcpsec.errors import Error
-from mcpsec.terminal import tame
+from mcpsec.terminal import one_saying, tame
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["Output", "examples", "out"]
-_CONTINUED = "\n  "
-"""A gateway's words that go on in another line stand apart from those that begin one."""
 
 
 @dataclass
@@ -77,17 +75,17 @@ class Output:
 
     def warn(self, text: str) -> None:
         """Say something on standard error that even ``--quiet`` must not hide."""
-        self._stderr(f"{self._paint('warning', '33')}: {tame(text)}")
+        self._stderr(f"{self._paint('warning', '33')}: {one_saying(text)}")
 
     def event(self, text: str) -> None:
         """Pass on what a running gateway has to say, good or bad; ``--quiet`` must not hide it."""
-        self._stderr(f"gateway: {tame(text).replace(chr(10), _CONTINUED)}")
+        self._stderr(f"gateway: {one_saying(text)}")
 
     def error(self, error: Error) -> None:
         """Show an error as what, where and what to do."""
-        self._stderr(f"{self._paint('error', '1;31')}: {tame(str(error))}")
+        self._stderr(f"{self._paint('error', '1;31')}: {one_saying(str(error))}")
         if error.hint:
-            self._stderr(f"{self._paint('hint', '36')}: {tame(error.hint)}")
+            self._stderr(f"{self._paint('hint', '36')}: {one_saying(error.hint)}")
 
     def _paint(self, word: str, sgr: str) -> str:
         return f"\x1b[{sgr}m{word}\x1b[0m" if self.colored(sys.stderr) else word

@@ -23,7 +23,9 @@ def perform(request: Request) -> int:
     if request.output:
         _write(request.output, text)
     elif text:
-        _say(text if request.format == "console" else tame(text))
+        # CSV has no escapes: a program gets the names themselves, a terminal none that steers it
+        harmless = request.format == "console" or (request.format == "csv" and not sys.stdout.isatty())
+        _say(text if harmless else tame(text))
     _notes(result, request)
     if request.exit_zero and result.findings:
         return 3 if result.problems else 0

@@ -35,9 +35,12 @@ def main(argv: list[str]) -> int:
 
         if not isinstance(error, Error):
             return _full(argv)
-        from mcpsec.terminal import tame
+        from mcpsec.terminal import one_saying
 
-        sys.stderr.write(tame(f"error: {error}\n" + (f"hint: {error.hint}\n" if error.hint else "")))
+        told = [f"error: {one_saying(str(error))}\n"]
+        if error.hint:
+            told.append(f"hint: {one_saying(error.hint)}\n")
+        sys.stderr.write("".join(told))
         return int(error.exit_code)
 
 

@@ -32,7 +32,7 @@ _HEADERS = expression(r"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|Messa
 _BASE64_TEXT = expression(r"[A-Za-z0-9+/=_-]+")
 _CUT = expression(r"(?:[A-Za-z0-9+/=_\s\"',\\:;.#*>|-]){0,16384}")
 _LABELS = expression(r"^-+ ?BEGIN [A-Z0-9 ]+?-+|-+ ?END [A-Z0-9 ]+?-+$")
-_SPOKEN_OF = expression(rb"[\"'`][ \t]{1,4}[A-Za-z]")
+_SPOKEN_OF = expression(rb"[\"'`][ \t]{1,4}[A-Za-z]{1,15}[ \t]")
 """``"-----BEGIN PRIVATE KEY-----" in text``: words go on behind the quote, no base64."""
 _PGP_CHECKSUM = expression(r"=[A-Za-z0-9+/]{4}$")
 MIXED = 5.0

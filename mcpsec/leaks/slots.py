@@ -159,9 +159,10 @@ def detect(book: Rulebook, data: bytes, path: str | None) -> tuple[list[Match], 
     if rule is None:
         return matches, quiet
     for leaf, rest in _slots(data, path):
+        at_example = "//" in leaf.value and _EXAMPLE_HOST.search(leaf.value) is not None
         for name, value, start in _candidates(leaf, rest):
             verdict = _judge(name, value)
-            if verdict == HIGH and _EXAMPLE_HOST.search(leaf.value):
+            if verdict == HIGH and at_example:
                 verdict = MEDIUM
             end = start + len(value) if _verbatim(data, start, value) else leaf.end
             begin = start if _verbatim(data, start, value) else leaf.start

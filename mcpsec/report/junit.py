@@ -6,6 +6,8 @@ import re
 from typing import NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
+from mcpsec.terminal import STEERING
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Case", "render", "render_cases"]
 
+_REFERENCES = {code: f"&#x{code:x};" for code in STEERING if code > 0x20}
+"""A document may be shown in a terminal; to a parser these are the characters themselves."""
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -87,8 +91,8 @@ def render_cases(cases: Sequence[Case], *, suite: str, seconds: float) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(_FORBIDDEN.sub("\ufffd", text))
+    return escape(_FORBIDDEN.sub("\ufffd", text)).translate(_REFERENCES)
 
 
 def _attribute(text: str) -> str:
-    return quoteattr(_FORBIDDEN.sub("\ufffd", text))
+    return quoteattr(_FORBIDDEN.sub("\ufffd", text)).translate(_REFERENCES)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
 import json
+import os
 import re
 import subprocess
 import sys
 import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from cryptography import x509
@@ -77,7 +82,7 @@ def test_a_document_means_the_same(log: Path, capsys: pytest.CaptureFixture[str]
     assert events == [event for line in lines if not is_own(event := json.loads(line))]
     assert {events[0]["claimed"], events[-1]["client"]} == {HOSTILE, HONEST}
     assert main(["log", "tail", str(log), "-n", "1"]) == 0
-    assert "naïve — Größe, عربى, עברית, 日本語" in capsys.readouterr().out
+    assert HONEST in capsys.readouterr().out
     document = f'name = "{tame(HOSTILE.replace(chr(10), "").replace(chr(27), "").replace(chr(7), ""))}"'
     assert tomllib.loads(document)["name"] == HOSTILE.replace("\n", "").replace("\x1b", "").replace("\x07", "")
 
@@ -100,11 +105,40 @@ def test_a_file_with_a_secret_and_a_name(form: str, tmp_path: Path) -> None:
     ):
         done = subprocess.run(command, capture_output=True, cwd=tmp_path)
         assert "txt.exe" in done.stdout.decode()
-        assert_tame(done.stdout.decode(), quoted=form in {"junit", "csv"})
+        if form != "csv":
+            assert_tame(done.stdout.decode(), quoted=form == "junit")
         assert_tame(done.stderr.decode())
     done = subprocess.run([sys.executable, "-m", "mcpsec", "audit", str(home)], capture_output=True, cwd=tmp_path)
     assert_tame(done.stdout.decode())
     assert_tame(done.stderr.decode())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names, no pseudo-terminal")
+def test_a_document_names_the_file_and_a_terminal_is_not_steered(tmp_path: Path) -> None:
+    import pty
+
+    name = "a\x9b31m\u202e\x85\u200f\x7f é.txt"
+    (tmp_path / name).write_text('token = "ghp_' + "x9Kq2LmZ7vRtY4wB8nHcJ3pD6sFgA1eUoIqT" + '"\n')
+    for command in ([sys.executable, "-m", "mcpsec", "scan-secrets"], HOOK):
+        for form, named in (
+            ("json", lambda text: json.loads(text)["findings"][0]["path"]),
+            ("junit", lambda text: ElementTree.fromstring(text).find(".//testcase").attrib["name"].rsplit(":", 2)[0]),
+            ("csv", lambda text: next(csv.DictReader(io.StringIO(text, newline="")))["path"]),
+        ):
+            words = [*command, "--format", form, "."]
+            done = subprocess.run(words, capture_output=True, cwd=tmp_path)
+            assert named(done.stdout.decode()) == name
+            ours, theirs = pty.openpty()
+            with subprocess.Popen(words, stdout=theirs, stderr=subprocess.DEVNULL, cwd=tmp_path) as running:
+                os.close(theirs)
+                shown = b""
+                with contextlib.suppress(OSError):  # EIO: the program has ended
+                    while chunk := os.read(ours, 65536):
+                        shown += chunk
+                os.close(ours)
+            assert running.returncode == 1
+            assert "é.txt" in shown.decode()
+            assert_tame(shown.decode().replace("\r\n", "\n"), quoted=True)
 
 
 @pytest.mark.parametrize("subject", [HOSTILE, "Größe 日本語"])
@@ -124,7 +158,7 @@ def test_a_certificate(subject: str, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    name = HOSTILE.replace("\n", "")
+    name = HOSTILE
     for command in (HOOK, [sys.executable, "-m", "mcpsec", "scan-secrets"]):
         for words in ([name], [str(tmp_path), "--baseline", name]):
             done = subprocess.run([*command, *words], capture_output=True, cwd=tmp_path)
@@ -135,11 +169,11 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_what_a_running_gateway_says(capsys: pytest.CaptureFixture[str]) -> None:
     output = Output()
     output.event(f"the upstream said {HOSTILE}")
-    output.warn(f"no {HOSTILE.replace(chr(10), '')}")
-    output.error(Error("no", path=HOSTILE.replace("\n", ""), hint=HOSTILE.replace("\n", "")))
+    output.warn(f"no {HOSTILE}")
+    output.error(Error("no", path=HOSTILE, hint=HOSTILE))
     assert_tame(capsys.readouterr().err)
     output.event(HONEST)
-    assert "naïve — Größe, عربى, עברית, 日本語" in capsys.readouterr().err
+    assert HONEST in capsys.readouterr().err
 
 
 def test_every_line_and_every_value() -> None:
@@ -147,4 +181,7 @@ def test_every_line_and_every_value() -> None:
     assert tame(HONEST) == HONEST
     assert plain("a\tb\nc\x1b") == "a\\x09b\\x0ac\\x1b"
     assert plain("Größe €") == "Größe €"
+    assert plain("日本\u3000語 می\u200cخواهم 👨\u200d👩\u200d👧") == "日本\u3000語 می\u200cخواهم 👨\u200d👩\u200d👧"
+    assert plain("admin\u200d") == "admin\\u200d"
+    assert plain("ad\u200cmin") == "ad\\u200cmin"
     assert plain("\U000e0041\x9b\u200b") == "\\U000e0041\\u009b\\u200b"

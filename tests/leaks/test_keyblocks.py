@@ -63,6 +63,9 @@ def test_words_behind_a_quoted_first_line_are_none(pem):
     assert rules(text) == []
     joined = " +\n".join(f'  "{line}\\n"' for line in pem.strip().split("\n"))
     assert rules(f"key =\n{joined};\n") == [("private-key", "high")]
+    first, body, last = pem.strip().split("\n")
+    assert rules(f"printf '%s\\n' '{first}' {body} '{last}' > key.pem\n") == [("private-key", "high")]
+    assert rules(f'key = b"{first}" b"{body}" b"{last}"\n') == [("private-key", "medium")]
 
 
 def test_a_cut_block_is_less_sure_and_a_sample_none(pem):
