@@ -6,8 +6,6 @@ that change the direction of writing (Unicode TR36, section 3.2) and the separat
 
 from __future__ import annotations
 
-import re
-
 __all__ = ["STEERING", "one_saying", "plain", "tame"]
 
 _CONTROLS = (*range(9), *range(11, 32), *range(0x7F, 0xA0))
@@ -16,8 +14,8 @@ _DIRECTIONS_AND_LINES = (0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0
 
 STEERING = frozenset((*_CONTROLS, *_DIRECTIONS_AND_LINES))
 """The code points that :func:`tame` escapes."""
-_JOINED = re.compile("(?<=[^\x00-\x7f])[\u200c\u200d](?=[^\x00-\x7f])")
-"""What joins or parts two letters (Persian, Hindi) or emojis; beside ASCII it only makes two names look alike."""
+_JOINERS = "\u200c\u200d"
+"""What parts or joins two letters (Persian, Hindi) or emojis; beside ASCII it only makes two names look alike."""
 _SPACES = frozenset("\xa0\u1680\u202f\u205f\u3000") | frozenset(map(chr, range(0x2000, 0x200B)))
 """Blanks of other widths (category Zs)."""
 
@@ -48,8 +46,11 @@ def plain(value: object) -> str:
     text = str(value)
     if text.isprintable():
         return text
-    joints = {found.start() for found in _JOINED.finditer(text)}
     return "".join(
-        each if each.isprintable() or each in _SPACES or place in joints else _escape(ord(each))
+        each if each.isprintable() or each in _SPACES or _joins(text, place) else _escape(ord(each))
         for place, each in enumerate(text)
     )
+
+
+def _joins(text: str, place: int) -> bool:
+    return text[place] in _JOINERS and text[place - 1 : place] > "\x7f" and text[place + 1 : place + 2] > "\x7f"

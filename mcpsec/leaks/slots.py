@@ -7,7 +7,7 @@ one although no rule knows its form.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from _bisect import bisect_left, bisect_right
 from itertools import accumulate
 
 from mcpsec.leaks.expressions import expression
