@@ -160,6 +160,11 @@ class Authorizer:
             self._store.delete()
         if grant is None:
             return False
+        if not self._may_know_secret(grant.issuer):
+            raise UsageError(
+                f"the token is forgotten, not revoked: nobody said that {grant.issuer} knows the client secret",
+                hint="say with --oauth-issuer (or -c FILE) whose secret it is",
+            )
         issuer = await discover_issuer(self._callers, grant.issuer)
         await OAuthClient(self._settings, self._credentials, self._callers, issuer).revoke(grant)
         return True
@@ -217,7 +222,7 @@ class Authorizer:
 
     async def _refresh(self, grant: Grant | None, asked: Mapping[str, str] | None) -> Grant | None:
         """The grant renewed by its refresh token; None when that is not possible any more."""
-        if grant is None or grant.refresh_token is None:
+        if grant is None or grant.refresh_token is None or not self._may_know_secret(grant.issuer):
             return None
         if asked is not None:
             resource = await discover_resource(self._callers, self._url, asked.get("resource_metadata"))
@@ -257,12 +262,17 @@ class Authorizer:
             return
         self._adopt(await self._with_browser(client, resource, old, scope, binding, key))
 
+    def _may_know_secret(self, issuer: str) -> bool:
+        """Whether an issuer of earlier may be shown the client secret, if there is one: it was somebody's choice."""
+        wanted = self._settings.issuer
+        return self._settings.client_secret is None or (wanted is not None and _same(issuer, wanted))
+
     def _issuer_of(self, resource: Resource) -> str:
         wanted = self._settings.issuer
         if wanted is None:
             return self._issuer_named_by(resource)
         for issuer in resource.issuers:
-            if issuer == wanted or issuer == wanted.rstrip("/") or issuer.rstrip("/") == wanted:
+            if _same(issuer, wanted):
                 return issuer
         raise RefusedError(
             f"the server's metadata names {', '.join(resource.issuers)}, not {wanted}",
@@ -272,7 +282,7 @@ class Authorizer:
     def _issuer_named_by(self, resource: Resource) -> str:
         """The issuer that the server itself names, which may be anybody: good for what is worth nothing elsewhere."""
         named = resource.issuers[0]
-        if self._settings.machine and self._settings.client_secret is not None:  # no person sees where it goes
+        if self._settings.client_secret is not None:  # a person would see where it went only afterwards
             raise UsageError(
                 f"the server names {named} as the place for the client secret, and a server can name any",
                 hint="say with --oauth-issuer (or -c FILE) whose secret it is",
@@ -353,6 +363,11 @@ class Authorizer:
         return answer.code(
             issuer=issuer.issuer, issuer_promised=issuer.says("authorization_response_iss_parameter_supported")
         )
+
+
+def _same(issuer: str, wanted: str) -> bool:
+    """Whether a person means that issuer: a slash at the end is easily left out, or added."""
+    return wanted in {issuer, issuer.rstrip("/")} or issuer == wanted.rstrip("/")
 
 
 def _presented(grant: Grant) -> str:

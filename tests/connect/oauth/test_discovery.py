@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from mcpsec.connect.oauth.authorizer import Authorizer
 from mcpsec.connect.oauth.challenge import Challenge, challenges, token_challenge
 from mcpsec.connect.oauth.discovery import Issuer, Resource
 from mcpsec.connect.oauth.http import Callers, checked_url
+from mcpsec.connect.oauth.settings import Grant as GrantKind
 from mcpsec.connect.oauth.settings import Keep, Settings
-from mcpsec.errors import NotAssessedError, RefusedError
+from mcpsec.connect.oauth.store import Grant, store_for
+from mcpsec.errors import NotAssessedError, RefusedError, UsageError
 from tests.connect.bridges import ScriptedServer, Seen
 from tests.fixtures.issuer import running_issuer
 
@@ -140,42 +143,84 @@ async def test_the_truth_leads_to_a_login() -> None:
     assert paths == ["/mcp", RESOURCE, ISSUER, "/register"]
 
 
-@pytest.mark.parametrize("named", [True, False])
-async def test_a_machines_secret_goes_to_the_issuer_that_its_owner_named(named: bool, tmp_path: Path) -> None:
-    """A server that names its own authorization server would otherwise be given the secret by the first request."""
-    secret = tmp_path / "secret"
+JSON = {"content-type": "application/json"}
+
+
+@contextlib.contextmanager
+def thief(secret: Path) -> Iterator[tuple[str, Settings, list[str]]]:
+    """A server that is its own authorization server: its URL, the options of who has a secret, how it was called."""
     secret.write_text("s" * 40)
     sent: list[str] = []
 
     def token(form: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
-        sent.append(form["authorization"])
+        sent.append(form.get("authorization", ""))
         granted = {"access_token": "t", "token_type": "bearer", "expires_in": 10**400}
-        return 200, {"content-type": "application/json"}, json.dumps(granted).encode()
+        return 200, JSON, json.dumps(granted).encode()
 
-    with running_issuer() as evil:  # and the server itself
+    def pushed(form: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        sent.append(form.get("authorization", ""))
+        return 400, JSON, b'{"error": "invalid_request"}'
+
+    with running_issuer() as evil:
         url = f"{evil.url}/mcp"
         document = {"resource": url, "authorization_servers": [evil.url]}
-        evil.metadata = {"token_endpoint": f"{evil.url}/token"}
+        evil.metadata = {
+            "token_endpoint": f"{evil.url}/token",
+            "revocation_endpoint": f"{evil.url}/revoke",
+            "authorization_endpoint": f"{evil.url}/authorize",
+            "code_challenge_methods_supported": ["S256"],
+            "require_pushed_authorization_requests": True,
+            "pushed_authorization_request_endpoint": f"{evil.url}/par",
+        }
         evil.replies = {
             "/mcp": lambda _: (401, {"www-authenticate": "Bearer"}, b""),
-            RESOURCE: lambda _: (200, {"content-type": "application/json"}, json.dumps(document).encode()),
+            RESOURCE: lambda _: (200, JSON, json.dumps(document).encode()),
             "/token": token,
+            "/revoke": token,
+            "/par": pushed,
         }
-        options = Settings(
-            client_id="machine", client_secret=secret, keep=Keep.file, issuer=evil.url if named else None
-        )
+        yield url, Settings(client_id="machine", client_secret=secret, keep=Keep.file, browser=False), sent
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("way", list(GrantKind))
+async def test_a_secret_goes_to_the_issuer_that_its_owner_named(way: GrantKind, named: bool, tmp_path: Path) -> None:
+    """A server that names its own authorization server would otherwise be given the secret by the first request.
+
+    With a browser too: pushed authorization requests come before it opens, and the token after.
+    """
+    with thief(tmp_path / "secret") as (url, options, sent):
+        options = replace(options, grant=way, issuer=url.removesuffix("/mcp") if named else None)
         credentials = Credentials()
         client = HttpClient(
             url, credentials, authorizer=lambda: Authorizer(url, credentials, options, note=lambda _: None)
         )
-        if named:
+        if named and options.machine:
             async with await client.request("POST", {}, b"null") as answer:
                 assert answer.status == 401
         else:
-            with pytest.raises(HttpFailure, match="--oauth-issuer"):
+            with pytest.raises(HttpFailure, match="invalid_request" if named else "--oauth-issuer"):
                 await client.request("POST", {}, b"null")
         await client.close()
     assert any(word.startswith("Basic ") for word in sent) is named
+
+
+@pytest.mark.parametrize("wanted", ["", "https://login.example.com", "the one that gave it"])
+async def test_a_kept_login_takes_no_secret_to_the_issuer_that_gave_it(wanted: str, tmp_path: Path) -> None:
+    """It may be of a time when the client had no secret, and anybody's issuer would do."""
+    with thief(tmp_path / "secret") as (url, options, sent):
+        evil = url.removesuffix("/mcp")
+        issuer = evil if wanted.startswith("the") else wanted or None
+        options = replace(options, grant=GrantKind.authorization_code, issuer=issuer)
+        kept = Grant(evil, url, "machine", token="old", refresh_token="r", renew_at=1.0, expires_at=1.0)
+        store_for(Keep.file, url, "machine").save(kept)
+        authorizer = Authorizer(url, Credentials(), options, note=lambda _: None)
+        await authorizer.headers("POST", url)
+        with pytest.raises(UsageError, match="not revoked") if issuer != evil else contextlib.nullcontext():
+            await authorizer.logout()
+    assert store_for(Keep.file, url, "machine").load() is None
+    assert sent == ([] if issuer != evil else [sent[0]] * 2)
+    assert all(word.startswith("Basic ") for word in sent)
 
 
 HERE, ELSEWHERE = "http://127.0.0.1:9200", "https://login.example.com"
