@@ -269,9 +269,14 @@ def _run(url: str, credentials: Credentials, authorizer: Callable[[], Authorizer
     async def main() -> None:
         pipe = StdioPipe(sys.stdin.fileno(), sys.stdout.fileno())
         task = asyncio.ensure_future(Bridge(pipe, client, note=_note).run())
+
+        def stop() -> None:
+            task.cancel()
+            pipe.hurry()
+
         if sys.platform != "win32":
             for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+                asyncio.get_running_loop().add_signal_handler(number, stop)
         await asyncio.wait([task])
         await pipe.close()
         if pipe.failure is not None and not isinstance(pipe.failure, BrokenPipeError):

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from mcpsec.connect.http1 import HttpClient, HttpFailure
 from mcpsec.connect.legacy import LegacyLink
 from mcpsec.connect.messages import HTTP_HEADERS, mirrored_headers, version_of
+from mcpsec.connect.oauth.settings import LOGIN_SECONDS
 from mcpsec.connect.relay import Answer, read_answer, send
 from mcpsec.protocol import (
     Kind,
@@ -44,17 +45,16 @@ _MOST_HELD: Final = 64 * 1024 * 1024
 _POST_SECONDS: Final = 60.0
 """How long a notification may take to be accepted, before the client's next message goes on."""
 
-_OPENING_SECONDS: Final = 60.0
-"""How long a session may take to open for a client that has closed its end: a script, or one that has died."""
+_LEAVING_SECONDS: Final = 60.0
+"""How long, once the client has closed its end, it may take until all that it said is begun: a script's, or the last
+words of one that has died."""
+
+_TICK: Final = 0.05
 
 _MOST_TOOLS: Final = 10_000
 _MOST_PAGES: Final = 100
 _STREAMS: Final = frozenset({"subscriptions/listen"})
 """Requests whose answer ends only when the client wants it to."""
-
-
-class _ClientGone(Exception):
-    """The client has closed its end, and what would have to come before its next message does not come."""
 
 
 class Bridge:
@@ -78,16 +78,10 @@ class Bridge:
         self._parameters: dict[str, tuple[ParamHeader, ...]] = {}
 
     async def run(self) -> None:
-        """Relay until the client closes its end; then finish what is in flight, and leave."""
+        """Relay until the client closes its end, or takes nothing any more; then finish what is in flight."""
         try:
-            with contextlib.suppress(_ClientGone):
-                async for line in self._pipe.messages():
-                    await self._take(line)
-            waiting = [task for task, message in self._tasks.items() if message.method not in _STREAMS]
-            if waiting:
-                _, unanswered = await asyncio.wait(waiting, timeout=self._drain)
-                for task in unanswered:
-                    self._note(f"{self._tasks[task].method} was not answered before the client left")
+            with contextlib.suppress(BrokenPipeError):
+                await self._relay()
         finally:
             left = [*self._tasks]
             for task in left:
@@ -95,6 +89,35 @@ class Bridge:
             await asyncio.gather(*left, return_exceptions=True)
             await self._legacy.close()
             await self._client.close()
+
+    async def _relay(self) -> None:
+        failed = self._pipe.failed
+        if not await _unless(self._read(), self._left(), failed.wait()) and not failed.is_set():
+            self._note("what the client said last did not reach the server in the minute after it left")
+        waiting = [task for task, message in self._tasks.items() if message.method not in _STREAMS]
+        if waiting and not await _unless(asyncio.wait(waiting), self._patience(self._drain), failed.wait()):
+            for task in waiting:
+                if not task.done():
+                    self._note(f"{self._tasks[task].method} was not answered before the client left")
+
+    async def _read(self) -> None:
+        async for line in self._pipe.messages():
+            await self._take(line)
+
+    async def _left(self) -> None:
+        """Until the client has left, and it is too late for what it said."""
+        await self._pipe.ended.wait()
+        await self._patience(_LEAVING_SECONDS)
+
+    async def _patience(self, seconds: float) -> None:
+        """Let ``seconds`` pass; the time in which somebody logs in is not counted, as long as a login may take."""
+        login = LOGIN_SECONDS
+        while seconds > 0 and login > 0:
+            await asyncio.sleep(_TICK)
+            if self._client.logging_in:
+                login -= _TICK
+            else:
+                seconds -= _TICK
 
     async def _take(self, line: bytes | Oversize) -> None:
         """One message of the client: a request gets a task of its own, all else is sent on in order."""
@@ -114,12 +137,10 @@ class Bridge:
     async def _post_legacy(self, message: Message) -> None:
         """A notification, or an answer to the server, in the order in which the client said it."""
         try:
-            async with asyncio.timeout(_POST_SECONDS):
-                await self._legacy.post(message)
+            if not await _unless(self._legacy.post(message), self._patience(_POST_SECONDS)):
+                self._note(f"{message.method or 'an answer'} was not accepted by the server in time")
         except (HttpFailure, ProtocolError) as failure:
             self._note(f"{message.method or 'an answer'} did not reach the server: {failure.message}")
-        except TimeoutError:
-            self._note(f"{message.method or 'an answer'} was not accepted by the server in time")
         if message.method == "notifications/cancelled":
             await self._forget(message.params.get("requestId"), modern=False)
 
@@ -134,19 +155,7 @@ class Bridge:
         self._tasks[task] = message
         task.add_done_callback(self._done)
         if message.method == "initialize":
-            await self._opened(task)
-
-    async def _opened(self, task: asyncio.Task[None]) -> None:
-        """Wait for a session: whatever follows belongs to it. Who has left is not waited with for ever."""
-        left = asyncio.create_task(self._pipe.ended.wait())
-        try:
-            done, _ = await asyncio.wait([task, left], return_when=asyncio.FIRST_COMPLETED)
-            if task not in done:
-                done, _ = await asyncio.wait([task], timeout=_OPENING_SECONDS)
-        finally:
-            left.cancel()
-        if task not in done:
-            raise _ClientGone
+            await asyncio.wait([task])  # whatever follows belongs to that session
 
     async def _in_turn(self, message: Message) -> None:
         async with self._slots:
@@ -234,3 +243,18 @@ class Bridge:
         for tool in tools if isinstance(tools, list) else ():
             if isinstance(tool, dict) and isinstance(tool.get("name"), str) and len(self._parameters) < _MOST_TOOLS:
                 self._parameters[tool["name"]] = param_headers(tool.get("inputSchema"))
+
+
+async def _unless(work: Coroutine[Any, Any, object], *limits: Coroutine[Any, Any, object]) -> bool:
+    """Do ``work`` until it is done, or one of ``limits`` is; whether it was done. Its errors are raised."""
+    tasks = [asyncio.create_task(each) for each in (work, *limits)]
+    doing = tasks[0]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+        return doing.done()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -235,6 +235,11 @@ class HttpClient:
                 return response
         return await self._exchange(method, {**headers, **await self._token(method)}, body)
 
+    @property
+    def logging_in(self) -> bool:
+        """Whether requests wait for a person who may have to log in."""
+        return self._authorizer is not None and self._authorizer.logging_in
+
     async def _token(self, method: str) -> dict[str, str]:
         if self._authorizer is None:
             return {}

@@ -16,6 +16,7 @@ from mcp import Client, StdioServerParameters, stdio_client
 from mcpsec.connect import Credentials
 from mcpsec.connect.bridge import Bridge
 from mcpsec.connect.http1 import HttpClient
+from mcpsec.connect.oauth.authorizer import Authorizer
 from mcpsec.connect.stdio import StdioPipe
 from tests.fixtures.deployments import Deployment
 from tests.fixtures.processes import measured
@@ -133,7 +134,8 @@ class ScriptedServer:
                     headers[name.lower()] = value
                 raw = await reader.readexactly(int(headers.get("content-length", 0)))
                 method, path, _ = line.decode().split()
-                seen = Seen(method, path, headers, json.loads(raw) if raw else None, writer)
+                form = "form" in headers.get("content-type", "")
+                seen = Seen(method, path, headers, json.loads(raw) if raw and not form else None, writer)
                 self.seen.append(seen)
                 watch = asyncio.create_task(self._watch(reader, seen))
                 try:
@@ -160,13 +162,15 @@ class ScriptedServer:
 class Pipes:
     """A bridge in this process, between pipes of ours."""
 
-    def __init__(self, url: str, credentials: Credentials | None = None) -> None:
+    def __init__(
+        self, url: str, credentials: Credentials | None = None, authorizer: Callable[[], Authorizer] | None = None
+    ) -> None:
         self.notes: list[str] = []
         from_client, self._to_bridge = os.pipe()
         self._from_bridge, to_client = os.pipe()
         self._theirs = [from_client, to_client]
         self._pipe = StdioPipe(from_client, to_client)
-        client = HttpClient(url, credentials or Credentials(), connect_timeout=5)
+        client = HttpClient(url, credentials or Credentials(), connect_timeout=5, authorizer=authorizer)
         self._bridge = Bridge(self._pipe, client, note=self.notes.append, drain=2.0)
 
     async def __aenter__(self) -> Pipes:

@@ -314,7 +314,7 @@ async def test_pipes_that_do_not_wait_lose_nothing(waits: bool) -> None:
 @pytest.mark.parametrize("answers", [True, False])
 async def test_a_session_that_does_not_open_keeps_nobody(answers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that dies only closes its end: its bridge would stay on the machine as long as the server is silent."""
-    monkeypatch.setattr("mcpsec.connect.bridge._OPENING_SECONDS", PATIENCE if answers else 0.2)
+    monkeypatch.setattr("mcpsec.connect.bridge._LEAVING_SECONDS", PATIENCE if answers else 0.2)
     left = asyncio.Event()
 
     async def script(seen: Seen) -> None:

@@ -19,7 +19,7 @@ from mcpsec.connect.oauth.client import ExpiredGrantError, OAuthClient, choose_b
 from mcpsec.connect.oauth.discovery import discover_issuer, discover_resource
 from mcpsec.connect.oauth.http import Callers, is_here, origin_of
 from mcpsec.connect.oauth.jose import DpopKey
-from mcpsec.connect.oauth.settings import Binding
+from mcpsec.connect.oauth.settings import LOGIN_SECONDS, Binding
 from mcpsec.connect.oauth.store import store_for
 from mcpsec.errors import Error, RefusedError, UsageError
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Authorizer"]
 
-_LOGIN_SECONDS: Final = 300.0
 _VERIFIER_BYTES: Final = 32
 
 
@@ -168,6 +167,11 @@ class Authorizer:
         issuer = await discover_issuer(self._callers, grant.issuer)
         await OAuthClient(self._settings, self._credentials, self._callers, issuer).revoke(grant)
         return True
+
+    @property
+    def logging_in(self) -> bool:
+        """Whether a person's token is being got, for which that person may have to do something."""
+        return self._work is not None and not self._work.done() and not self._settings.machine
 
     async def close(self) -> None:
         """Give up a login that is being waited for."""
@@ -355,7 +359,7 @@ class Authorizer:
         self._note(f"log in at {urlsplit(url).netloc} to go on; if no browser opens, open\n{url}")
         browser = asyncio.create_task(open_browser(url)) if self._settings.browser else None
         try:
-            answer = await redirect.answer(_LOGIN_SECONDS)
+            answer = await redirect.answer(LOGIN_SECONDS)
         finally:
             if browser is not None:
                 browser.cancel()

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
-__all__ = ["Binding", "Grant", "Keep", "Settings"]
+__all__ = ["LOGIN_SECONDS", "Binding", "Grant", "Keep", "Settings"]
+
+LOGIN_SECONDS: Final = 300.0
+"""How long a person may take to log in."""
 
 
 class Grant(StrEnum):
