@@ -115,6 +115,7 @@ def connect(
     from mcpsec.connect.selection import Selection
 
     _one_thing({"--login": login, "--logout": logout, "--install": install, "--uninstall": uninstall})
+    _one_thing({"--login": login, "--logout": logout, "--uninstall": uninstall, "--print": show})
     _see_oauth(oauth_issuer, oauth_client_secret_file, oauth_client_key_file, oauth_ca)
     selection = Selection(
         url=url,

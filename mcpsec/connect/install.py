@@ -7,7 +7,6 @@ import datetime
 import difflib
 import glob
 import json
-import os
 import re
 import shutil
 import sys
@@ -141,9 +140,9 @@ def find_client(name: str, home: Path | None = None) -> McpClient:
         raise UsageError(f"no MCP client is known as {name}", hint=f"one of {', '.join(client_names())}")
     home = home or home_directory()
     place = row.get("file_windows", row["file"]) if sys.platform == "win32" else row["file"]
-    file = Path(place.format(home=home, config=_application_directory(home)))
-    if (moved := os.environ.get(row.get("directory_variable", ""))) is not None:
-        file = Path(moved) / file.name
+    file = usual = Path(place.format(home=home, config=_application_directory(home)))
+    if "directory_variable" in row:
+        file = named_directory(row["directory_variable"], lambda: usual.parent) / usual.name
     known = {key: row[key] for key in ("format", "program", "named", "items", "names", "new_file") if key in row}
     arguments = row.get("arguments", "args") or None
     return McpClient(name, row["title"], file, tuple(row["keys"]), row.get("entry", {}), arguments=arguments, **known)
@@ -349,8 +348,8 @@ def _application_directory(home: Path) -> Path:
     if sys.platform == "darwin":
         return home / "Library" / "Application Support"
     if sys.platform == "win32":
-        return named_directory("APPDATA", home / "AppData" / "Roaming")
-    return named_directory("XDG_CONFIG_HOME", home / ".config")
+        return named_directory("APPDATA", lambda: home / "AppData" / "Roaming")
+    return named_directory("XDG_CONFIG_HOME", lambda: home / ".config")
 
 
 def _content(file: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from mcpsec.errors import UsageError
@@ -27,7 +28,10 @@ def home_directory() -> Path:
     return home
 
 
-def named_directory(variable: str, otherwise: Path) -> Path:
-    """The directory that a variable names; what is no absolute path counts as not set (XDG Base Directory)."""
+def named_directory(variable: str, otherwise: Callable[[], Path]) -> Path:
+    """The directory that a variable names; what is no absolute path counts as not set (XDG Base Directory).
+
+    ``otherwise`` is asked only then: an account without a home directory may have this one.
+    """
     named = Path(os.environ.get(variable) or "")
-    return named if named.is_absolute() else otherwise
+    return named if named.is_absolute() else otherwise()

@@ -68,6 +68,9 @@ MISTAKES = [
     ("serve -c d/mcpsec.toml --auth none,mtls", "--auth none stands alone"),
     (f"connect {NOBODY} --login --logout", "--login and --logout exclude each other"),
     (f"connect {NOBODY} --install cursor --uninstall cursor", "exclude each other"),
+    (f"connect {NOBODY} --uninstall cursor --print --yes", "--uninstall and --print exclude each other"),
+    (f"connect {NOBODY} --login --print", "--login and --print exclude each other"),
+    (f"connect {NOBODY} --logout --print", "--logout and --print exclude each other"),
     (f"connect {NOBODY} --key d/pki/client/agent/key.pem", "give that with --cert"),
     ("alerts test --command /bin/true --secret-file empty", "--secret-file signs a webhook"),
     ("log query logs/events.jsonl --since 5m --until 1h", "--since is not before --until"),
@@ -233,6 +236,37 @@ def test_without_a_home_directory_nothing_is_written_anywhere(
     assert run(f"connect {NOBODY} {words}", tmp_path, monkeypatch) == 2
     assert "no home directory" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("home", ["", "relative"])
+@POSIX
+def test_a_place_for_tokens_needs_no_home_directory(
+    home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A container's account often has none; nor does a machine's token need a place, because it is not kept."""
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert run(f"connect {NOBODY} --logout --oauth-store file", tmp_path, monkeypatch) == 0
+    assert "there was no token" in capsys.readouterr().err
+    assert (tmp_path / "state" / "mcpsec" / "tokens").is_dir()
+    monkeypatch.delenv("XDG_STATE_HOME")
+    assert run(f"connect {NOBODY} --login --oauth-grant client-credentials", tmp_path, monkeypatch) != 0
+    assert "home directory" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("named", "place"), [("", "home/.codex"), ("codex", "home/.codex"), ("{}/codex", "codex")])
+@POSIX
+def test_a_clients_directory_is_an_absolute_path_or_the_usual_one(
+    named: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry in the working directory is one that no client reads, and perhaps somebody's repository."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CODEX_HOME", named.format(tmp_path))
+    assert run(f"connect {NOBODY} --install codex --yes", work, monkeypatch) == 0
+    assert [each.relative_to(tmp_path) for each in tmp_path.rglob("*.toml")] == [Path(place, "config.toml")]
+    assert list(work.iterdir()) == []
 
 
 @POSIX

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from mcpsec.connect.credentials import Credentials
     from mcpsec.connect.oauth.discovery import Issuer, Resource
     from mcpsec.connect.oauth.settings import Settings
-    from mcpsec.connect.oauth.store import Grant
+    from mcpsec.connect.oauth.store import Grant, Store
 
 __all__ = ["Authorizer"]
 
@@ -58,12 +59,16 @@ class Authorizer:
         self._note = note
         self._callers = Callers(credentials, settings.ca)
         self._clock = clock
-        self._store = store_for(settings.keep, url, settings.client_id)
         self._grant: Grant | None = None
         self._key: DpopKey | None = None
         self._loaded = settings.machine  # a machine's token is not kept
         self._untried: str | None = None
         self._work: asyncio.Task[None] | None = None
+
+    @cached_property
+    def _store(self) -> Store:
+        """Where a person's token is kept: a machine's is not, and needs no place."""
+        return store_for(self._settings.keep, self._url, self._settings.client_id)
 
     async def headers(self, method: str, url: str) -> dict[str, str]:
         """The fields that present the token with one request; none before there is one.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -20,9 +22,9 @@ if TYPE_CHECKING:
 
     from mcpsec.connect.credentials import Credentials
 
-__all__ = ["LOOPBACK", "Callers", "Reply", "checked_link", "checked_url", "is_here", "origin_of"]
+__all__ = ["Callers", "Reply", "checked_link", "checked_url", "is_here", "origin_of"]
 
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _MOST_BYTES: Final = 512 * 1024
 _SECONDS: Final = 30.0
 """How long one call may take, from its beginning to the answer's end."""
@@ -49,7 +51,7 @@ def checked_url(url: object, what: str) -> str:
         _ = parts.port
     except ValueError:
         raise RefusedError(f"{what} is not a URL: {url}") from None
-    secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+    secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
     if not secure or not parts.hostname or "@" in parts.netloc or parts.fragment:
         raise RefusedError(f"{what} is not an https:// URL: {url}")
     return url
@@ -70,8 +72,24 @@ def checked_link(url: object, what: str, *, by: str) -> str:
 
 
 def is_here(url: str) -> bool:
-    """Whether a URL leads to this machine by its own name or address."""
-    return urlsplit(url).hostname in LOOPBACK
+    """Whether a URL leads to this machine by its own name or address, in any way in which one can write them."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, section 6.3
+        return True
+    address = _address(host)
+    return address is not None and (address.is_loopback or address.is_unspecified)
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that the system takes a host for; ``127.1`` and ``2130706433`` are some too."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        try:
+            return IPv4Address(socket.inet_aton(host))
+        except (OSError, ValueError):
+            return None
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 def origin_of(url: str) -> tuple[str, str, int]:

@@ -88,12 +88,11 @@ class Place(Protocol):
 
 def directory() -> Path:
     """Where tokens and their locks are on this system."""
-    home = home_directory()
     if sys.platform == "darwin":
-        return home / "Library" / "Application Support" / "mcpsec" / "tokens"
+        return home_directory() / "Library" / "Application Support" / "mcpsec" / "tokens"
     if sys.platform == "win32":
-        return named_directory("LOCALAPPDATA", home / "AppData" / "Local") / "mcpsec" / "tokens"
-    return named_directory("XDG_STATE_HOME", home / ".local" / "state") / "mcpsec" / "tokens"
+        return named_directory("LOCALAPPDATA", lambda: home_directory() / "AppData" / "Local") / "mcpsec" / "tokens"
+    return named_directory("XDG_STATE_HOME", lambda: home_directory() / ".local" / "state") / "mcpsec" / "tokens"
 
 
 class FilePlace:

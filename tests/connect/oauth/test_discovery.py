@@ -224,19 +224,40 @@ async def test_a_kept_login_takes_no_secret_to_the_issuer_that_gave_it(wanted: s
 
 
 HERE, ELSEWHERE = "http://127.0.0.1:9200", "https://login.example.com"
+THERE = [f"https://{host}/token" for host in ("api.example.com", "localhost.example.com", "128.1", "[::2]", "10.0.0.1")]
 
 
 @pytest.mark.parametrize(
     "name", ["authorization_endpoint", "token_endpoint", "registration_endpoint", "revocation_endpoint"]
 )
-@pytest.mark.parametrize("host", ["127.0.0.1:631", "localhost", "[::1]:9200"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1:631",
+        "localhost",
+        "[::1]:9200",
+        "127.0.0.2",
+        "127.1",
+        "2130706433",
+        "0x7f.1:631",
+        "0.0.0.0",
+        "0",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:0:0]",
+        "LocalHost.",
+        "127.0.0.1.",
+        "db.localhost",
+        "[0:0::1]",
+    ],
+)
 def test_an_issuer_elsewhere_names_nothing_on_this_machine(name: str, host: str) -> None:
     with pytest.raises(RefusedError, match="on this machine"):
-        Issuer.read(ELSEWHERE, {"issuer": ELSEWHERE, name: f"http://{host}/_all"})
+        Issuer.read(ELSEWHERE, {"issuer": ELSEWHERE, name: f"https://{host}/_all"})
     with pytest.raises(RefusedError, match="on this machine"):
         aliases = {"mtls_endpoint_aliases": {name: f"https://{host}/_all"}}
         Issuer.read(ELSEWHERE, {"issuer": ELSEWHERE, **aliases}).endpoint(name, mutual_tls=True)
-    for issuer, place in ((HERE, f"http://{host}/_all"), (ELSEWHERE, "https://api.example.com/token")):
+    for issuer, place in ((HERE, f"https://{host}/_all"), *((ELSEWHERE, place) for place in THERE)):
         assert Issuer.read(issuer, {"issuer": issuer, name: place}).endpoint(name) == place
 
 
@@ -325,6 +346,13 @@ def test_challenges_are_read(field: str, expected: list[tuple[str, dict[str, str
 @given(st.text(st.sampled_from('Bearer DPoP=",\\ \t;abc/+==é'), max_size=80))
 def test_reading_a_challenge_never_fails(field: str) -> None:
     token_challenge(field)
+
+
+@pytest.mark.parametrize("url", ["http://db.localhost/x", "http://127.1/x", "http://0.0.0.0/x"])
+def test_without_tls_only_the_plain_names_of_this_machine_will_do(url: str) -> None:
+    """A name below ``localhost`` may be looked up elsewhere."""
+    with pytest.raises(RefusedError):
+        checked_url(url, "it")
 
 
 @pytest.mark.parametrize("url", ["https://a.example/x", "http://127.0.0.1:1/x", "http://localhost/x", "http://[::1]/x"])
