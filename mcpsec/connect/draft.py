@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from mcpsec.connect.messages import HTTP_HEADERS, header_text, headers_of_body, initialize, initialized
+from mcpsec.connect.messages import HTTP_HEADERS, header_text, headers_of_body, initialize, initialized, is_field_value
 from mcpsec.errors import RefusedError, UsageError
 from mcpsec.protocol import parse
 from mcpsec.signing import SignedMessage
@@ -70,8 +70,9 @@ class LegacySession:
         if not answer.good or not answer.messages:
             raise _refused("initialize", answer)
         version = header_text((parse(answer.messages[-1]).result or {}).get("protocolVersion"))
-        said = {"mcp-protocol-version": version, "mcp-session-id": header_text(answer.headers.get("mcp-session-id"))}
-        self.headers = [(name, value) for name, value in said.items() if value is not None]
+        session = answer.headers.get("mcp-session-id", "")
+        said = {"mcp-protocol-version": version, "mcp-session-id": session if is_field_value(session) else None}
+        self.headers = [(name, value) for name, value in said.items() if value]
         answer = self._send("POST", initialized())
         if not answer.good:
             raise _refused("notifications/initialized", answer)

@@ -132,6 +132,7 @@ class Exchange:
             raise self._failure(error) from None
 
     def _read(self, response: httpx.Response, started: float) -> Answer:
+        response.headers.encoding = "latin-1"  # one character an octet (RFC 9110, section 5.5), and so it goes back
         answer = Answer(
             status=response.status_code,
             reason=response.reason_phrase,

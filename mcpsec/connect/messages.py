@@ -30,6 +30,7 @@ __all__ = [
     "headers_of_body",
     "initialize",
     "initialized",
+    "is_field_value",
     "mirrored_headers",
     "request",
     "tool_call",

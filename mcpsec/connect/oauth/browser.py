@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from mcpsec.errors import NotAssessedError, RefusedError, UsageError
+from mcpsec.terminal import plain
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -20,6 +21,7 @@ __all__ = ["AuthorizationResponse", "Redirect", "open_browser"]
 PATH: Final = "/callback"
 _MOST_LINE: Final = 16 * 1024
 _MOST_HEADERS: Final = 100
+_MOST_WORDS: Final = 200
 _PATIENCE: Final = 10.0
 
 
@@ -39,15 +41,10 @@ class AuthorizationResponse(NamedTuple):
             raise RefusedError(f"the answer in the browser does not come from {issuer}")
         if "error" in self.parameters:
             text = self.parameters.get("error_description") or self.parameters["error"]
-            raise RefusedError(f"the authorization server refused: {_plain(text)}")
+            raise RefusedError(f"the authorization server refused: {plain(text[:_MOST_WORDS])}")
         if not self.parameters.get("code"):
             raise RefusedError("the answer in the browser holds no code")
         return self.parameters["code"]
-
-
-def _plain(text: str) -> str:
-    """Somebody else's words, fit for a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)[:200]
 
 
 class Redirect:

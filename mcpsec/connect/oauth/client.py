@@ -14,6 +14,7 @@ from mcpsec.connect.oauth.store import Grant
 from mcpsec.errors import NotAssessedError, RefusedError, UsageError
 from mcpsec.reading import read_file
 from mcpsec.signing import load_private_key, secret_bytes
+from mcpsec.terminal import plain
 
 if TYPE_CHECKING:
     from mcpsec.connect.credentials import Credentials
@@ -31,6 +32,7 @@ _EARLY: Final = 30.0
 _LONGEST: Final = 1e10
 """A life in seconds that is no end at all, and larger ones, which are no number of any clock."""
 
+_MOST_WORDS: Final = 300
 _TLS_METHODS: Final = ("tls_client_auth", "self_signed_tls_client_auth")
 
 
@@ -273,6 +275,5 @@ def _refused(what: str, issuer: Issuer, reply: Reply) -> RefusedError | NotAsses
     if not isinstance(error, str) or reply.status >= 500:
         return NotAssessedError(f"{issuer.issuer} answered the request for {what} with HTTP {reply.status}")
     said = f"{error}: {description}" if isinstance(description, str) else error
-    words = "".join(letter if letter.isprintable() else "?" for letter in said)[:300]
     kind = ExpiredGrantError if error == "invalid_grant" else RefusedError
-    return kind(f"{issuer.issuer} refuses {what}: {words}")
+    return kind(f"{issuer.issuer} refuses {what}: {plain(said[:_MOST_WORDS])}")

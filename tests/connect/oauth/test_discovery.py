@@ -159,7 +159,7 @@ def thief(secret: Path) -> Iterator[tuple[str, Settings, list[str]]]:
 
     def pushed(form: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
         sent.append(form.get("authorization", ""))
-        return 400, JSON, b'{"error": "invalid_request"}'
+        return 400, JSON, json.dumps({"error": "invalid_request", "error_description": "\x1b[2J"}).encode()
 
     with running_issuer() as evil:
         url = f"{evil.url}/mcp"
@@ -199,7 +199,7 @@ async def test_a_secret_goes_to_the_issuer_that_its_owner_named(way: GrantKind, 
             async with await client.request("POST", {}, b"null") as answer:
                 assert answer.status == 401
         else:
-            with pytest.raises(HttpFailure, match="invalid_request" if named else "--oauth-issuer"):
+            with pytest.raises(HttpFailure, match=r"invalid_request: \\x1b\[2J" if named else "--oauth-issuer"):
                 await client.request("POST", {}, b"null")
         await client.close()
     assert any(word.startswith("Basic ") for word in sent) is named
