@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,7 +19,7 @@ from mcpsec.connect import Credentials
 from mcpsec.connect.oauth.authorizer import Authorizer
 from mcpsec.connect.oauth.settings import Keep, Settings
 from mcpsec.connect.stdio import StdioPipe
-from tests.connect.bridges import INITIALIZED, Pipes, ScriptedServer, Seen, call, command, initialize
+from tests.connect.bridges import INITIALIZED, Pipes, Script, ScriptedServer, Seen, call, command, initialize
 from tests.fixtures.processes import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -50,11 +51,11 @@ async def takes_no_notes(seen: Seen) -> None:
 
 @pytest.mark.parametrize("script", [mute, takes_no_notes])
 async def test_what_waits_behind_a_server_that_is_silent_keeps_nobody(
-    script: object, monkeypatch: pytest.MonkeyPatch
+    script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One deadline for all of it, whether or not all of it has been read."""
     monkeypatch.setattr("mcpsec.connect.bridge._LEAVING_SECONDS", 0.3)
-    async with ScriptedServer(script) as server, Pipes(server.url) as client:  # type: ignore[arg-type]
+    async with ScriptedServer(script) as server, Pipes(server.url) as client:
         client.write(initialize())
         for number in range(10):
             client.write(note(number))
@@ -86,10 +87,10 @@ def _sockets() -> tuple[int, int]:
 
 @pytest.mark.parametrize("make", [_pipe, _sockets])
 async def test_a_hangup_is_heard_before_all_has_been_read_and_loses_nothing(
-    make: object, monkeypatch: pytest.MonkeyPatch
+    make: Callable[[], tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mcpsec.connect.stdio._MOST_READ_BYTES", 2500)
-    source, theirs = make()  # type: ignore[operator]
+    source, theirs = make()
     _, sink = ends = os.pipe()
     pipe = StdioPipe(source, sink)
     lines = [b"%d" % number + b"x" * 1000 for number in range(10)]
