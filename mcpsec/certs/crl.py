@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from hashlib import sha256
+from typing import TYPE_CHECKING, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mcpsec.certs.files import read
 from mcpsec.certs.identity import serial_text
@@ -37,6 +39,11 @@ REASONS = (
 )
 """Reasons that fit a leaf certificate for good (a hold that could be lifted is not offered)."""
 
+_NUMBER_BITS = 160
+"""RFC 5280 section 5.2.3."""
+
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+
 
 @dataclass(frozen=True, slots=True)
 class CrlFile:
@@ -47,10 +54,10 @@ class CrlFile:
     numbers: tuple[int, ...]
     revoked: frozenset[tuple[bytes, str]]
     """(DER form of the issuer's name, serial number in upper-case hexadecimal)."""
-    newest: Mapping[tuple[bytes, bytes], int] = field(default_factory=dict)
-    """The number of each issuer's list; an issuer is a name and the identifier of its key."""
-    proven: frozenset[tuple[bytes, bytes]] = frozenset()
-    """The issuers in ``newest`` whose certificate was there to verify the list with."""
+    verified: Mapping[str, int] = field(default_factory=dict)
+    """The highest number among the lists of each CA that was there to verify them with; a CA is its public key."""
+    unverified: Mapping[str, int] = field(default_factory=dict)
+    """The highest number of each other issuer, which is what a list says of itself: a name and a key's identifier."""
 
     def covers(self, certificate: x509.Certificate) -> bool:
         """Tell whether ``certificate`` is on the list."""
@@ -103,67 +110,85 @@ def load_crl(path: Path, *, signers: Iterable[x509.Certificate] = ()) -> CrlFile
     """Read the CRLs in a file as one answer. Lists of other CAs than ``signers`` are not verified.
 
     Raises:
-        ConfigurationError: the file is missing or holds no CRL, a CRL has no end, or one that says that it is of one of
-            the ``signers`` is not.
+        ConfigurationError: the file is missing or holds no CRL, a CRL has no end or too long a number, or one bears the
+            name of one of the ``signers`` and none of them signed it.
     """
     lists = parse_crls(path)
     ends = [one.next_update_utc for one in lists if one.next_update_utc is not None]
-    known = tuple(signers)
+    known, numbers = tuple(signers), []
+    verified: dict[str, int] = {}
+    unverified: dict[str, int] = {}
     try:
         revoked = frozenset(
             (one.issuer.public_bytes(), serial_text(entry.serial_number)) for one in lists for entry in one
         )
-        numbered = [(one, number) for one in lists if (number := _number(one)) is not None]
-        newest = {_issuer_of(one): number for one, number in sorted(numbered, key=lambda each: each[1])}
-        proven = frozenset(_issuer_of(one) for one in lists if _is_signed(one, known, path))
+        for one in lists:
+            signer, number = _signer_of(one, known, path), _number(one, path)
+            if number is not None:
+                numbers.append(number)
+                kind, issuer = (unverified, _said_issuer(one)) if signer is None else (verified, signer)
+                kind[issuer] = max(number, kind.get(issuer, number))
     except (ValueError, TypeError, x509.DuplicateExtension) as error:
         raise ConfigurationError("this is no certificate revocation list", path=path) from error
     if len(ends) != len(lists):
         raise ConfigurationError("a CRL without an end (nextUpdate) can't be relied on", path=path)
-    numbers = tuple(number for _, number in numbered)
     beginning = max(one.last_update_utc for one in lists)
-    return CrlFile(beginning, min(ends), numbers, revoked, newest, proven & newest.keys())
+    return CrlFile(beginning, min(ends), tuple(numbers), revoked, verified, unverified)
 
 
-def _is_signed(crl: x509.CertificateRevocationList, signers: Iterable[x509.Certificate], path: Path) -> bool:
-    """Whether one of ``signers`` made the list: False when it is of none of them, an error when it only says so."""
-    name, key = _issuer_of(crl)
-    named = [one for one in signers if one.subject.public_bytes() == name and (not key or _key_of(one) == key)]
-    if any(_made(one, crl) for one in named):
-        return True
-    if named and key:
+def _signer_of(crl: x509.CertificateRevocationList, signers: Iterable[x509.Certificate], path: Path) -> str | None:
+    """The SHA-256 of the public key that verifies the list; None when it is of none of ``signers``, or nobody can tell.
+
+    OpenSSL goes by the name alone where a list says nothing of a key, and would let in no client of that CA any more.
+    """
+    name, unclear = _comparable(crl.issuer), False
+    named = [one for one in signers if _comparable(one.subject) == name]
+    for one in named:
+        try:
+            key = one.public_key()
+            if crl.is_signature_valid(key):  # type: ignore[arg-type] # other keys: TypeError
+                return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+        except (TypeError, ValueError, UnsupportedAlgorithm):  # a key that OpenSSL may know, and this library doesn't
+            unclear = True
+    if named and not unclear:
         raise ConfigurationError("this revocation list was changed, or its CA didn't sign it", path=path)
-    return False
+    return None
 
 
-def _made(signer: x509.Certificate, crl: x509.CertificateRevocationList) -> bool:
-    try:
-        return crl.is_signature_valid(signer.public_key())  # type: ignore[arg-type] # other keys: TypeError
-    except (TypeError, ValueError, UnsupportedAlgorithm):
-        return False
+def _comparable(name: x509.Name) -> list[list[tuple[str, str | bytes]]]:
+    """A name as OpenSSL compares it: without regard to case, spaces and how the text is encoded."""
+    return [
+        sorted(
+            (
+                (each.oid.dotted_string, " ".join(each.value.lower().split()))
+                if isinstance(each.value, str)
+                else (each.oid.dotted_string, each.value)
+            )
+            for each in part
+        )
+        for part in name.rdns
+    ]
 
 
-def _key_of(certificate: x509.Certificate) -> bytes:
-    """The identifier of a CA's key, empty where it has none that can be read."""
-    try:
-        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        return b""
+def _said_issuer(crl: x509.CertificateRevocationList) -> str:
+    identifier = _extension(crl, x509.AuthorityKeyIdentifier)
+    name, key = crl.issuer.public_bytes(), (identifier and identifier.key_identifier) or b""
+    return sha256(len(name).to_bytes(4, "big") + name + key).hexdigest()
 
 
-def _issuer_of(crl: x509.CertificateRevocationList) -> tuple[bytes, bytes]:
-    try:
-        key = crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-    except x509.ExtensionNotFound:
-        key = None
-    return crl.issuer.public_bytes(), key or b""
-
-
-def _number(crl: x509.CertificateRevocationList) -> int | None:
+def _number(crl: x509.CertificateRevocationList, path: Path) -> int | None:
     """A list's number; lists of other tools may have none."""
+    found = _extension(crl, x509.CRLNumber)
+    if found is not None and found.crl_number.bit_length() > _NUMBER_BITS:
+        raise ConfigurationError("a CRL with a number of more than 20 octets can't be relied on", path=path)
+    return None if found is None else found.crl_number
+
+
+def _extension(crl: x509.CertificateRevocationList, kind: type[_Extension]) -> _Extension | None:
+    """None also where another extension is one that can't be read, and nobody can tell."""
     try:
-        return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except x509.ExtensionNotFound:
+        return crl.extensions.get_extension_for_class(kind).value
+    except (x509.ExtensionNotFound, x509.UnsupportedGeneralNameType):
         return None
 
 
@@ -182,8 +207,6 @@ def build(
 
     Its beginning is later than the ``previous`` list's where the clock allows, because OpenSSL takes the latest one.
     """
-    from cryptography.hazmat.primitives.serialization import Encoding
-
     from mcpsec.certs.profiles import BACKDATING, key_identifier, signature_hash
 
     beginning = now - BACKDATING

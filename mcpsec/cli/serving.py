@@ -261,7 +261,10 @@ async def _work(deployment: Deployment, read: Callable[[], Deployment], place: W
     def say(text: str) -> None:
         out.event(f"worker {place.number}: {text}")
 
-    gateway = Gateway(deployment, say=say, read=read, listening=place.listening(), admin_name=place.admin_name)
+    lists = place.lists(deployment)
+    gateway = Gateway(
+        deployment, say=say, read=read, listening=place.listening(), admin_name=place.admin_name, newest=lists
+    )
     await gateway.start()
     gateway.watch_signals()
     place.watch_supervisor(gateway.request_stop)

@@ -10,7 +10,7 @@ from cryptography import x509
 
 from mcpsec.certs.identity import sans_of_certificate
 from mcpsec.deployment.model import Address
-from mcpsec.errors import ConfigurationError
+from mcpsec.errors import ConfigurationError, Error
 from mcpsec.gateway.admin import AdminHandler
 from mcpsec.gateway.listener import Listener, bind
 from mcpsec.gateway.registry import ConnectionRegistry
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mcpsec.deployment.model import Admin, Limits, Tls
     from mcpsec.gateway.admin import Exposed
     from mcpsec.gateway.message import Peer
+    from mcpsec.gateway.newest_lists import NewestLists
     from mcpsec.telemetry.dashboard import Dashboard
 
 __all__ = ["AdminListener"]
@@ -32,8 +33,9 @@ class AdminListener:
     """Binds the admin address and answers there. Without administrators it is plain HTTP, for loopback.
 
     ``listening`` is a socket that is bound already. ``refused`` hears of an address that was turned away, with the
-    reason. With ``name`` it answers to that alone as Host: who doesn't know it gets nothing. Raises UsageError when the
-    address can't be bound, ConfigurationError when the administrators' CA can't be used.
+    reason. ``newest`` are the revocation lists that the deployment has used. With ``name`` it answers to that alone as
+    Host: who doesn't know it gets nothing. Raises UsageError when the address can't be bound, ConfigurationError when
+    the administrators' CA can't be used.
     """
 
     def __init__(
@@ -48,12 +50,13 @@ class AdminListener:
         refused: Callable[[str, str], None],
         listening: socket.socket | None = None,
         name: str | None = None,
+        newest: NewestLists,
     ) -> None:
         self._administrators = admin.administrators
         self._refused = refused
         self._trust: TrustFiles | None = None
         if admin.administrators:
-            self._trust = TrustFiles(administrators_tls(admin, tls), certificates="required")
+            self._trust = TrustFiles(administrators_tls(admin, tls), certificates="required", newest=newest)
             self._trust.used()
         listening = listening or bind(admin.listen, option="--admin-listen")
         host, port = listening.getsockname()[:2]
@@ -80,13 +83,17 @@ class AdminListener:
         """Stop accepting."""
         await self._listener.close()
 
-    def refresh(self) -> None:
+    def refresh(self, say: Callable[[str], None]) -> None:
         """Use changed certificates and CAs, and cut connections that they make unwelcome.
 
-        Raises ConfigurationError when the files can't be used; the old ones stay then.
+        The old ones stay when the files can't be used; ``say`` hears that once, as the same files aren't tried again.
         """
-        if self._trust is not None and self._trust.changed():
+        if self._trust is None or not self._trust.changed():
+            return
+        try:
             self.registry.abort_where(self._trust.reload())
+        except Error as error:
+            say(f"the admin listener's changed TLS files can't be used, the old ones stay: {error}")
 
     def _welcome(self, peer: Peer) -> bool:
         """True for everybody where there are no administrators (loopback), else for their certificates only."""

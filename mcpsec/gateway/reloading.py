@@ -140,7 +140,6 @@ async def _use(gateway: Gateway, wanted: Deployment) -> None:
     _look_again(gateway, before["_trust"], require_client=certificates == "required")
     gateway._watch_lifetimes()
     trust.used()
-    gateway._tasks.append(asyncio.get_running_loop().create_task(gateway._keep_lists()))
     _let_go(gateway, gone, old, wanted.server.limits.drain_timeout)
     if old_tokens is not None:
         await old_tokens.close()

@@ -70,6 +70,7 @@ __all__ = ["Gateway"]
 
 _SWEEP_SECONDS = 0.2
 _TRUST_SECONDS = 0.2
+_LISTS_SECONDS = 1.0
 _RECYCLE_SECONDS = 5.0
 _ALERT_SECONDS = 1.0
 _PINS_SECONDS = 1.0
@@ -84,6 +85,7 @@ class Gateway:
     terminal. Constructing one reads the files that the deployment names and resolves its secrets. ``read`` reads the
     deployment again when its file has changed, and raises Error for one that can't be used. ``listening`` is a socket
     that is bound already; ``admin_name`` is the only Host to which the admin listener answers then (None: as usual).
+    ``newest`` are the revocation lists that the deployment has used, where they are not kept beside this log.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Gateway:
         read: Callable[[], Deployment] | None = None,
         listening: socket.socket | None = None,
         admin_name: str | None = None,
+        newest: NewestLists | None = None,
     ) -> None:
         self._deployment = deployment
         self._listening = listening
@@ -117,7 +120,7 @@ class Gateway:
         self._trust = TrustFiles(
             deployment.server.tls,
             certificates=certificates_wanted(deployment),
-            newest=NewestLists.beside(deployment.log.file),
+            newest=newest or NewestLists.beside(deployment.log.file),
         )
         self._pins = PinKeeper(deployment, changed=self._pin_changed, say=say)
         self._seal = make_seal(deployment, reveal)
@@ -210,9 +213,9 @@ class Gateway:
             try:
                 await self._start_state()
                 await self._start_upstreams()
-                self._open(listening)
                 self._trust.used()
                 await self._keep_lists()
+                self._open(listening)
             except BaseException:
                 listening.close()
                 raise
@@ -227,6 +230,7 @@ class Gateway:
             (_SWEEP_SECONDS, self._sweep),
             (_SWEEP_SECONDS, self._recorder.maintain),  # apart: deadlines wait for no disk
             (_TRUST_SECONDS, self._watch_trust),
+            (_LISTS_SECONDS, self._keep_lists),  # apart: a revocation waits for no disk
             (_TRUST_SECONDS, self._watch_files),  # apart: a revocation waits for no upstream that is slow to start
             (_ALERT_SECONDS, self._observers.maintain),
             (_SECRET_SECONDS, self._maintain_secrets),
@@ -315,6 +319,7 @@ class Gateway:
             refused=self._refused,
             listening=inherited,
             name=self._admin_name,
+            newest=self._trust.newest,
         )
         self._registries.append(self._admin.registry)
         self._tasks.append(asyncio.get_running_loop().create_task(self._admin.serve()))
@@ -369,6 +374,7 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._keep_lists()
         await asyncio.gather(*(upstream.close() for upstream in self._upstreams.values()), return_exceptions=True)
         if self._tokens is not None:
             await self._tokens.close()
@@ -402,7 +408,7 @@ class Gateway:
         if self._trust.changed():
             self._reload_trust()
         if self._admin is not None:
-            self._admin.refresh()
+            self._admin.refresh(self._say)
 
     async def _watch_files(self) -> None:
         if self._files.changed():
@@ -451,7 +457,6 @@ class Gateway:
             if isinstance(error, OlderListError):  # the gateway's own certificate may be a new one all the same
                 self._watch_lifetimes()
             return
-        self._tasks.append(asyncio.get_running_loop().create_task(self._keep_lists()))
         cut = sum(registry.abort_where(unwelcome) for registry in self._registries[:1])
         self._watch_lifetimes()
         self._recorder.event("certificate", state="reloaded", count=cut, detail="certificate, CA or CRL changed")
@@ -459,10 +464,7 @@ class Gateway:
 
     async def _keep_lists(self) -> None:
         """Whoever comes after this process should know how new the revocation lists were."""
-        try:
-            await asyncio.to_thread(self._trust.newest.keep)  # the loop waits for no disk
-        except Error as error:
-            self._say(f"the number of the revocation list in use can't be kept for the next start: {error}")
+        await self._trust.newest.maintain(self._say)
 
     def _watch_lifetimes(self) -> None:
         """Show, export and alert on the ends of everything that the next handshakes depend on."""

@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mcpsec.deployment.model import Address, Admin
-from mcpsec.errors import Error, UsageError
+from mcpsec.errors import UsageError
 from mcpsec.frozen import dataclass
 from mcpsec.gateway import systemd
 from mcpsec.gateway.admin_listener import AdminListener
 from mcpsec.gateway.listener import bind
+from mcpsec.gateway.newest_lists import NewestLists
 from mcpsec.gateway.summing import sum_expositions
 from mcpsec.gateway.watching import WorkersPicture
 
@@ -78,6 +79,12 @@ class WorkerPlace:
         file = _log_of(deployment.log.file, self.number)
         server = replace(deployment.server, admin=Admin(listen=Address("127.0.0.1", 0)))
         return replace(deployment, log=replace(deployment.log, file=file), server=server)
+
+    @staticmethod
+    def lists(own: Deployment) -> NewestLists:
+        """The revocation lists that were in use: one memory for all workers, however many there were or will be."""
+        log = own.log.file
+        return NewestLists.beside(log.parent.parent / log.name)
 
 
 def _log_of(file: Path, number: int) -> Path:
@@ -140,6 +147,7 @@ class Supervisor:
         self._tasks: list[asyncio.Task[None]] = []
         self._admin: AdminListener | None = None
         self._picture: WorkersPicture | None = None
+        self._newest = NewestLists.beside(deployment.log.file)
         self.admin_url: str | None = None
 
     async def start(self) -> None:
@@ -158,7 +166,7 @@ class Supervisor:
                     server.admin, server.tls, server.limits,
                     sums,
                     self._picture.dashboard,
-                    ready=self._readiness, refused=lambda _address, _reason: None,
+                    ready=self._readiness, refused=lambda _address, _reason: None, newest=self._newest,
                 )  # fmt: skip
                 self.admin_url = self._admin.url
                 self._tasks.append(loop.create_task(self._admin.serve()))
@@ -279,9 +287,11 @@ class Supervisor:
         while True:
             if self._admin is not None:
                 self._admin.registry.sweep(loop.time())
-                self._refresh_admin(self._admin)
+                self._admin.refresh(self._say)
             if self._picture is not None:
                 self._picture.look()
+            if self._served:  # the workers have made the log's directory
+                await self._newest.maintain(self._say)
             await asyncio.gather(*(self._fetch(worker) for worker in self._workers))
             self._end_hung(loop.time())
             await asyncio.sleep(_POLL_SECONDS)
@@ -298,13 +308,6 @@ class Supervisor:
                 worker.admin = ""
                 with contextlib.suppress(ProcessLookupError):
                     worker.process.kill()
-
-    def _refresh_admin(self, admin: AdminListener) -> None:
-        """Take over changed certificates. The same ones that can't be used are tried, and told, once."""
-        try:
-            admin.refresh()
-        except Error as error:
-            self._say(f"the admin listener's changed TLS files can't be used, the old ones stay: {error}")
 
     @staticmethod
     async def _fetch(worker: _Worker) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -9,8 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcpsec.certs import Pki, Purpose
 from mcpsec.certs.crl import CrlFile, load_crl
@@ -78,74 +77,96 @@ def test_numbers_that_cannot_be_read_are_no_numbers(tmp_path: Path, damaged: byt
     assert caught.value.path == str(file) and caught.value.hint
 
 
-def list_of(issuer: bytes, number: int, *, proven: bool = True) -> CrlFile:
-    now, name = datetime.now(UTC), (issuer, b"key")
-    return CrlFile(
-        now, now + timedelta(days=1), (number,), frozenset(), {name: number}, frozenset([name] if proven else [])
-    )
+def list_of(issuer: str, number: int, *, proven: bool = True) -> CrlFile:
+    now, numbers = datetime.now(UTC), {issuer: number}
+    verified, unverified = (numbers, {}) if proven else ({}, numbers)
+    return CrlFile(now, now + timedelta(days=1), (number,), frozenset(), verified, unverified)
 
 
 def test_only_what_a_known_ca_signed_is_kept_for_the_next_start(tmp_path: Path) -> None:
     lists = NewestLists(tmp_path / "numbers")
-    lists.use(list_of(b"known", 5))
-    lists.use(list_of(b"unknown", 5, proven=False))
+    lists.use(list_of("known", 5))
+    lists.use(list_of("unknown", 5, proven=False))
     lists.keep()
     after = NewestLists(tmp_path / "numbers")
     for each in (lists, after):
         with pytest.raises(OlderListError):
-            each.refuse_older(list_of(b"known", 4), tmp_path)
-        each.refuse_older(list_of(b"known", 5), tmp_path)
+            each.refuse_older(list_of("known", 4), tmp_path)
+        each.refuse_older(list_of("known", 5), tmp_path)
     with pytest.raises(OlderListError):
-        lists.refuse_older(list_of(b"unknown", 4), tmp_path)
-    after.refuse_older(list_of(b"unknown", 4), tmp_path)
+        lists.refuse_older(list_of("unknown", 4, proven=False), tmp_path)
+    after.refuse_older(list_of("unknown", 4, proven=False), tmp_path)
+
+
+def test_made_up_issuers_displace_no_known_ca(tmp_path: Path) -> None:
+    lists = NewestLists()
+    lists.use(list_of("known", 5))
+    for number in range(1000):
+        lists.use(list_of(f"made up {number}", 9, proven=False))
+    with pytest.raises(OlderListError):
+        lists.refuse_older(list_of("known", 4), tmp_path)
+    lists.use(list_of("known", 10**9, proven=False))
+    lists.refuse_older(list_of("known", 5), tmp_path)
+
+
+def test_several_workers_raise_one_file(tmp_path: Path) -> None:
+    file = tmp_path / "numbers"
+    first, second = NewestLists(file), NewestLists(file)
+    first.use(list_of("one", 7))
+    first.use(list_of("other", 1))
+    first.keep()
+    second.use(list_of("one", 6))  # it began before the other took the newer one
+    second.use(list_of("third", 1))
+    second.keep()
+    kept = {each["issuer"]: each["number"] for each in json.loads(file.read_text())["newest"]}
+    assert kept == {"one": 7, "other": 1, "third": 1}
 
 
 def test_a_ca_whose_list_was_left_out_for_a_while_begins_where_it_was(tmp_path: Path) -> None:
     lists = NewestLists()
-    lists.use(list_of(b"one", 7))
-    lists.use(list_of(b"other", 1))
+    lists.use(list_of("one", 7))
+    lists.use(list_of("other", 1))
     with pytest.raises(OlderListError):
-        lists.refuse_older(list_of(b"one", 6), tmp_path)
-    lists.refuse_older(list_of(b"one", 7), tmp_path)
+        lists.refuse_older(list_of("one", 6), tmp_path)
+    lists.refuse_older(list_of("one", 7), tmp_path)
 
 
 def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
     lists = NewestLists(tmp_path / "numbers")
     for number in range(1000):
-        lists.use(list_of(b"%d" % number, 9))
-        lists.use(list_of(b"busy", 10 + number))
+        lists.use(list_of(str(number), 9))
+        lists.use(list_of("busy", 10 + number))
     lists.keep()
     assert len(json.loads((tmp_path / "numbers").read_text())["newest"]) == 256
     with pytest.raises(OlderListError):
-        lists.refuse_older(list_of(b"busy", 1000), tmp_path)
+        lists.refuse_older(list_of("busy", 1000), tmp_path)
 
 
 def test_what_could_not_be_written_is_written_later(tmp_path: Path) -> None:
     lists = NewestLists(tmp_path / "log" / "numbers")
-    lists.use(list_of(b"one", 7))
+    lists.use(list_of("one", 7))
     with pytest.raises(ConfigurationError):
         lists.keep()
     (tmp_path / "log").mkdir()
     lists.keep()
     with pytest.raises(OlderListError):
-        NewestLists(tmp_path / "log" / "numbers").refuse_older(list_of(b"one", 6), tmp_path)
+        NewestLists(tmp_path / "log" / "numbers").refuse_older(list_of("one", 6), tmp_path)
 
 
-def test_a_list_is_proven_by_the_certificate_of_its_ca(tmp_path: Path) -> None:
-    with Pki.create(tmp_path / "pki") as pki:
-        pki.issue("bob", Purpose.CLIENT)
-        crl = pki.authority(Purpose.CLIENT).crl_file
-        signer, other = (
-            x509.load_pem_x509_certificate(pki.authority(each).bundle.read_bytes())
-            for each in (Purpose.CLIENT, Purpose.SERVER)
-        )
-    assert load_crl(crl, signers=[other, signer]).proven == load_crl(crl).newest.keys()
-    for signers in ([], [other]):
-        assert not load_crl(crl, signers=signers).proven
-    changed = x509.load_pem_x509_crl(crl.read_bytes())
-    der = bytearray(changed.public_bytes(Encoding.DER))
-    der[-1] ^= 1
-    crl.write_bytes(bytes(der))
-    with pytest.raises(ConfigurationError, match="didn't sign"):
-        load_crl(crl, signers=[signer])
-    load_crl(crl, signers=[other])
+def test_a_trouble_is_told_once_and_tried_again(tmp_path: Path) -> None:
+    lists, said = NewestLists(tmp_path / "log" / "numbers"), list[str]()
+
+    async def maintain(times: int) -> None:
+        for _ in range(times):
+            await lists.maintain(said.append)
+
+    asyncio.run(maintain(2))
+    assert not said and not list(tmp_path.iterdir()), "nothing to keep"
+    lists.use(list_of("one", 7))
+    asyncio.run(maintain(3))
+    assert len(said) == 1 and "can't be kept" in said[0]
+    (tmp_path / "log").mkdir()
+    asyncio.run(maintain(2))
+    with pytest.raises(OlderListError):
+        NewestLists(tmp_path / "log" / "numbers").refuse_older(list_of("one", 6), tmp_path)
+    assert len(said) == 1
