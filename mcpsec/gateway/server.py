@@ -70,7 +70,6 @@ __all__ = ["Gateway"]
 
 _SWEEP_SECONDS = 0.2
 _TRUST_SECONDS = 0.2
-_LISTS_SECONDS = 1.0
 _RECYCLE_SECONDS = 5.0
 _ALERT_SECONDS = 1.0
 _PINS_SECONDS = 1.0
@@ -230,7 +229,7 @@ class Gateway:
             (_SWEEP_SECONDS, self._sweep),
             (_SWEEP_SECONDS, self._recorder.maintain),  # apart: deadlines wait for no disk
             (_TRUST_SECONDS, self._watch_trust),
-            (_LISTS_SECONDS, self._keep_lists),  # apart: a revocation waits for no disk
+            (_TRUST_SECONDS, self._keep_lists),  # apart: a revocation waits for no disk
             (_TRUST_SECONDS, self._watch_files),  # apart: a revocation waits for no upstream that is slow to start
             (_ALERT_SECONDS, self._observers.maintain),
             (_SECRET_SECONDS, self._maintain_secrets),

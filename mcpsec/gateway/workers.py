@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mcpsec.deployment.model import Address, Admin
-from mcpsec.errors import UsageError
+from mcpsec.errors import ConfigurationError, UsageError
 from mcpsec.frozen import dataclass
 from mcpsec.gateway import systemd
 from mcpsec.gateway.admin_listener import AdminListener
@@ -142,6 +142,8 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._served = False
         """Whether all workers have served at once: the deployment was good, and good enough for those that still do."""
+        self._unfit = 0
+        """The number of a worker that says so itself."""
         self._home = tempfile.TemporaryDirectory(prefix="mcpsec-workers-")
         self._workers = [_Worker(number + 1, Path(self._home.name)) for number in range(count)]
         self._tasks: list[asyncio.Task[None]] = []
@@ -176,6 +178,12 @@ class Supervisor:
                 if self._stopping.is_set():
                     break
                 await asyncio.sleep(0.02)
+            if self._unfit:
+                raise ConfigurationError(
+                    f"worker {self._unfit} can't serve this deployment",
+                    path=self._deployment.path,
+                    hint="its own words, above, say why",
+                )
             self._served = not self._stopping.is_set()
         except BaseException:
             await self.close()
@@ -263,7 +271,7 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             if code == 2 and not self._served:  # a configuration that can't work gets no better by trying
-                self._say(f"worker {worker.number} can't serve this deployment")
+                self._unfit = worker.number
                 self._stopping.set()
                 return
             failures = 0 if served else failures + 1

@@ -5,15 +5,20 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.fixtures.deployments import TESTER
+from mcpsec.certs import Pki, Purpose
+from tests.fixtures.deployments import EVERYTHING, TESTER
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.pki import Authority, Identity
-from tests.fixtures.processes import wait_until
+from tests.fixtures.processes import PATIENCE, wait_until
+from tests.gateway.test_trust_upkeep import Wallet, deployment_of, serving
 
 
 def fetch(running: Gateway, path: str, identity: Identity) -> int:
@@ -70,6 +75,40 @@ def test_administrators_of_a_ca_of_their_own(deployment: Any, gateway: Any) -> N
     assert fetch(running, "/metrics", anna) == 200
     with pytest.raises(OSError):
         fetch(running, "/metrics", made.client)
+
+
+def test_the_admin_listener_goes_back_to_no_older_list_either(tmp_path: Path) -> None:
+    """Here clients prove themselves by signatures, and only administrators by certificates."""
+    with Pki.create(tmp_path / "pki") as pki:
+        made = deployment_of(tmp_path, pki)
+        bob, crl = Wallet(pki, tmp_path / "wallet").identity, pki.authority(Purpose.CLIENT).crl_file
+        made.document["server"]["admin"]["administrators"] = [{"san": "spiffe://mcp.internal/client/bob"}]
+        key = {"id": "bob-1", "secret": {"file": made.secret.name}}
+        made.document["clients"] = [{"id": "bob", "signing_keys": [key], **EVERYTHING}]
+        made.document["auth"] = {"require": ["signature"]}
+        made.write()
+        before = crl.read_bytes()
+        with serving(made) as running:
+            assert fetch(running, "/metrics", bob) == 200
+            pki.revoke("bob", purpose=Purpose.CLIENT)
+            wait_until(lambda: not gets_in(running, bob), "the revoked administrator to be kept out")
+            crl.write_bytes(before)
+            wait_until(lambda: "admin listener's changed TLS files" in running.stderr(), "the older list to be refused")
+            assert "internal error" not in running.stderr() and not gets_in(running, bob)
+            assert running.stderr().count("admin listener's changed TLS files") == 1
+            running.expected += [r".*the admin listener's changed TLS files.*", r"\s*hint.*"]
+        refused = subprocess.run(
+            [sys.executable, "-m", "mcpsec", "serve", "-c", str(made.config)],
+            capture_output=True, text=True, timeout=PATIENCE,
+        )  # fmt: skip
+        assert refused.returncode == 2 and "older than the newest one used here" in refused.stderr
+
+
+def gets_in(running: Gateway, identity: Identity) -> bool:
+    try:
+        return fetch(running, "/metrics", identity) == 200
+    except OSError:
+        return False
 
 
 def test_an_admin_listener_for_everybody_is_refused(deployment: Any, capsys: pytest.CaptureFixture[str]) -> None:

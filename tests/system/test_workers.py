@@ -163,6 +163,37 @@ def test_a_worker_that_is_replaced_takes_no_older_revocation_list(gateway: Any, 
         running.stop()
 
 
+def test_however_many_workers_there_are_they_go_back_to_no_older_list(
+    tmp_path: Path, gateway: Any, store: Store
+) -> None:
+    with Pki.create(tmp_path / "pki") as pki:
+        made = deployment_of(tmp_path, pki)
+        made.document["state"] = {"url": store.url, "timeout": "20s"}
+        made.write()
+        pki.issue("eve", Purpose.CLIENT)
+        bob, crl = Wallet(pki, tmp_path / "wallet").identity, pki.authority(Purpose.CLIENT).crl_file
+        before = crl.read_bytes()
+        gateway(made, expected=SAID).stop()
+        pki.revoke("eve", purpose=Purpose.CLIENT)
+        newest = crl.read_bytes()
+        gateway(made, "--workers", "1", expected=SAID).stop()
+        gateway(made, "--workers", "2", expected=SAID).stop()
+        crl.write_bytes(before)
+        config = ["-c", str(made.config)]
+        for words in (["serve", *config], ["serve", *config, "--workers", "3"], ["config", "check", *config]):
+            refused = subprocess.run(
+                [sys.executable, "-m", "mcpsec", *words], capture_output=True, text=True, timeout=PATIENCE
+            )
+            assert refused.returncode == 2, refused.stderr
+            assert "older than the newest one used here" in refused.stdout + refused.stderr
+        crl.write_bytes(newest)
+        running = gateway(made, "--workers", "3", expected=SAID)
+        with RawClient(running, bob) as client:
+            assert client.post(call("time_now")).status == 200
+        running.stop()
+        assert [each.name for each in made.log.parent.glob("**/*.crl-numbers")] == ["events.jsonl.crl-numbers"]
+
+
 def test_a_reload_while_a_worker_begins_ends_nobody(deployment: Any, gateway: Any, store: Store) -> None:
     """A SIGHUP that comes before a worker minds it would end it, again and again; it is told when it serves."""
     made = deployment(DEMO, state={"url": store.url, "timeout": "20s"}, server={"admin": {"listen": "127.0.0.1:0"}})
