@@ -223,7 +223,8 @@ def encode_value(text: str) -> str:
     """Text as a header value: encoded when it would not survive as it is, or would be taken for encoded."""
     if text.isascii() and text.isprintable() and text == text.strip(" ") and decode_value(text) == text:
         return text
-    return f"{_OPEN}{base64.b64encode(text.encode()).decode('ascii')}{_CLOSE}"
+    raw = text.encode("utf-8", "surrogatepass")  # a hostile server's tool may have half a character in its name
+    return f"{_OPEN}{base64.b64encode(raw).decode('ascii')}{_CLOSE}"
 
 
 def _mismatch(message: str, ident: str | int | None = None) -> ProtocolError:

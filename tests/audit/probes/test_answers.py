@@ -40,6 +40,17 @@ def legacy(asked, **methods):
     return methods.get(asked.rpc.replace("/", "_"), error(404))
 
 
+@pytest.mark.parametrize("name", ["echo", "größe", "a\ud800", "\udfff\r\nx-evil: 1"])
+def test_a_tool_may_be_called_anything(monkeypatch, name):
+    session = opened(monkeypatch, lambda _asked: error(404))
+    body, headers = modern("tools/call", {"name": name})
+    session.request(body=body, headers=headers)
+    (asked,) = session.facts["asked"]
+    assert json.loads(asked.body)["params"]["name"] == name and "x-evil" not in asked.headers
+    if name.isprintable():
+        assert decode_value(asked.headers["mcp-name"]) == name
+
+
 @pytest.mark.parametrize(
     "version", ["2025-11-25", "2025-11-25\r\nx-evil: 1", "2025-11-25\r\n\r\nPOST /mcp/other HTTP/1.1"]
 )
