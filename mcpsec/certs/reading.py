@@ -42,8 +42,13 @@ __all__ = [
 _SUFFIXES = frozenset({".pem", ".crt", ".cer", ".der", ".cert"})
 _LISTS = frozenset({".crl", ".pem"})
 _MARK = re.compile(rb"-----(?:BEGIN|END) (?:TRUSTED |X509 )?CERTIFICATE-----")
-_PEM = re.compile(rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[^-]+-----END (?:TRUSTED |X509 )?CERTIFICATE-----")
-"""No hyphen stands in base64: of a thousand beginnings without an end each is looked at as far as the next."""
+_PEM = re.compile(
+    rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----"
+    rb"(?:[^-]++|-(?!----))*+"
+    rb"-----END (?:TRUSTED |X509 )?CERTIFICATE-----"
+)
+"""Of a thousand beginnings without an end each is looked at as far as the next, and once. No hyphen stands in base64,
+but in the headers that may come before it (RFC 1421)."""
 _ENDPOINT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
 _LARGEST = 16 * 1024 * 1024
 

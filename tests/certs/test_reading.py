@@ -44,6 +44,13 @@ def test_half_a_certificate_is_said_to_be_damaged(pki: Pki, tmp_path: Path) -> N
         b"subject=agent - the first\n" + whole + b"\n-----BEGIN PRIVATE KEY-----\n" + whole.replace(b"\n", b"\r\n")
     )
     assert len(list(read_target(str(file)))) == 4
+    headed = begin + b"Proc-Type: 4,MIC-CLEAR\nX-Made-By: ten--dashes----here\n\n"  # RFC 1421 section 4.6
+    file.write_bytes(whole.replace(begin, headed))
+    assert len(list(read_target(str(file)))) == 2
+    for content in (begin + b"a-" * 1_000_000, (begin + b"-" * 4) * 100_000, whole.replace(begin, headed)[:-300]):
+        file.write_bytes(content)
+        with pytest.raises(NotAssessedError, match="damaged"):
+            list(read_target(str(file)))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="makes directories by their parents' descriptors")
