@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +19,7 @@ from mcpsec.deployment.model import Rate
 from mcpsec.deployment.model import State as StateConfig
 from mcpsec.gateway.policy.confirmation import ConfirmationKey, Confirmations, Presented
 from mcpsec.gateway.policy.engine import Call
-from mcpsec.gateway.state import SessionRecord, StoreUnavailableError, open_state
+from mcpsec.gateway.state import SessionRecord, StoreUnavailableError, open_state, redis
 from mcpsec.secretrefs import EnvSource, SecretRef
 from mcpsec.signing import ReplayStoreError
 from mcpsec.telemetry.baseline import Learned
@@ -333,3 +335,42 @@ async def test_a_used_confirmation_is_not_taken_again_by_a_store_that_forgot(sto
             await desk.claim(used)
         await asyncio.sleep(1.1)
         assert await desk.claim(confirmed()) is True
+
+
+def commands_of_the_page() -> set[str]:
+    page = (Path(__file__).parents[3] / "docs" / "scaling.md").read_text(encoding="utf-8")
+    return set(re.findall("`([A-Z]+)`", page.partition("in ACL terms")[2].partition("on keys that begin")[0]))
+
+
+async def test_the_page_names_every_command_that_the_store_must_allow() -> None:
+    sources = Path(redis.__file__).parent.glob("*.py")
+    text = "".join(each.read_text(encoding="utf-8") for each in sources)
+    used = set(re.findall(r"""(?:redis\.call\('|\(b")([A-Z]+)""", text))
+    assert {"SCRIPT", "DEL", "HINCRBY", "EVALSHA"} < used, "all three ways of saying one"
+    # AUTH needs no leave; SUBSCRIBE is what only the tests' listening connections say.
+    assert commands_of_the_page() == used - {"AUTH", "SUBSCRIBE"}
+
+
+async def test_a_user_of_the_store_that_may_do_what_the_page_says_is_enough(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may = [f"+{each.lower()}" for each in sorted(commands_of_the_page())]
+    store.say("ACL", "SETUSER", "gateway", "on", ">open-sesame", "~edge:*", *may)
+    monkeypatch.setenv("STATE_PASSWORD", "open-sesame")
+    user = {"username": "gateway", "password": SecretRef(EnvSource("STATE_PASSWORD")), "prefix": "edge"}
+    async with states(store, count=1, url=store.url.removesuffix("0") + "1", **user) as (one,):
+        assert await one.claim("key", "n", time.time() + 300) is True
+        assert (await one.take("client-rate", "alice", Rate(5, 60.0, 5))).wait == 0
+        assert await one.sessions.publish("a", SessionRecord("alice", "files", "u"), 2)
+        one.sessions.touch("a")
+        for id in (7, 8):
+            await one.sessions.expect("a", id)
+        one.sessions.withdraw("a", 7)
+        assert [await one.sessions.expected("a", id) for id in (7, 8)] == [None, True]
+        one.sessions.drop("a", "alice")
+        assert not await one.sessions.is_alive("a")
+        await one.tasks.add("alice", "files", "t", ("tool",), 5)
+        assert await one.tasks.fetch("alice", "files")
+        assert (await one.patterns.merge("alice", Learned(20_000.5, 3, ("files/read",), 1, 2), 10)).requests == 3
+        assert one.said == [None] and one.warning == ""
+    assert b"gateway" not in store.say("ACL", "LOG"), "nothing was refused"
