@@ -8,17 +8,20 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mcpsec.certs import Pki, Purpose
 from mcpsec.certs.crl import CrlFile, load_crl
+from mcpsec.deployment import load
 from mcpsec.errors import ConfigurationError
 from mcpsec.gateway.newest_lists import NewestLists, OlderListError
+from mcpsec.gateway.server import Gateway as Server
 from tests.fixtures.deployments import Deployment
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.pki import Identity
-from tests.fixtures.processes import PATIENCE
+from tests.fixtures.processes import PATIENCE, wait_until
 from tests.fixtures.raw import RawClient
 from tests.gateway.test_trust_upkeep import ECHO, Wallet, deployment_of, serving
 
@@ -66,6 +69,39 @@ def test_a_restart_goes_back_to_no_older_list(tmp_path: Path) -> None:
         crl.write_bytes(before)
         with serving(made) as running:
             assert is_served(running, bob)
+
+
+def test_a_number_that_could_not_be_kept_is_kept_as_soon_as_it_can(tmp_path: Path) -> None:
+    with Pki.create(tmp_path / "pki") as pki:
+        made = deployment_of(tmp_path, pki)
+        in_the_way = numbers(made).with_name(numbers(made).name + ".lock")
+        in_the_way.mkdir()
+        bob = Wallet(pki, tmp_path / "wallet").identity
+        with serving(made) as running:
+            running.expected += [r".*can't be kept for the next start.*"]
+            assert is_served(running, bob) and not numbers(made).exists()
+            in_the_way.rmdir()
+            wait_until(numbers(made).exists, "the next attempt")
+            assert running.stderr().count("can't be kept") == 1
+
+
+def test_the_number_is_on_the_disk_before_anybody_is_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def opens(_self: Server, _listening: Any) -> None:
+        seen.append(numbers(made).exists())
+        raise ConfigurationError("far enough")
+
+    monkeypatch.setattr(Server, "_open", opens)
+    with Pki.create(tmp_path / "pki") as pki:
+        made = deployment_of(tmp_path, pki)
+    with pytest.raises(ConfigurationError, match="far enough"):
+        asyncio.run(start(made))
+    assert seen == [True]
+
+
+async def start(made: Deployment) -> None:
+    await Server(load(made.config), say=lambda _text: None).start()
 
 
 @pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b'{"schema": "x", "newest": []}', b"\xff", b"[" * 100_000])
