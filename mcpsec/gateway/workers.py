@@ -144,12 +144,12 @@ class Supervisor:
         """Whether all workers have served at once: the deployment was good, and good enough for those that still do."""
         self._unfit = 0
         """The number of a worker that says so itself."""
+        self._newest = NewestLists.beside(deployment.log.file)
         self._home = tempfile.TemporaryDirectory(prefix="mcpsec-workers-")
         self._workers = [_Worker(number + 1, Path(self._home.name)) for number in range(count)]
         self._tasks: list[asyncio.Task[None]] = []
         self._admin: AdminListener | None = None
         self._picture: WorkersPicture | None = None
-        self._newest = NewestLists.beside(deployment.log.file)
         self.admin_url: str | None = None
 
     async def start(self) -> None:
