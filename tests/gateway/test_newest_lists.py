@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcpsec.certs import Pki, Purpose
 from mcpsec.certs.crl import CrlFile, load_crl
@@ -67,6 +71,29 @@ def test_a_restart_goes_back_to_no_older_list(tmp_path: Path) -> None:
             assert not is_served(running, bob)
         numbers(made).unlink()  # the operator's own way back
         crl.write_bytes(before)
+        with serving(made) as running:
+            assert is_served(running, bob)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_forged_list_keeps_neither_clients_nor_genuine_lists_out(tmp_path: Path, *, beside: bool) -> None:
+    with Pki.create(tmp_path / "pki") as pki:
+        made = deployment_of(tmp_path, pki)
+        authority, bob = pki.authority(Purpose.CLIENT), Wallet(pki, tmp_path / "wallet").identity
+        ca, crl = x509.load_pem_x509_certificate(authority.bundle.read_bytes()), authority.crl_file
+        now, key = datetime.now(UTC), ec.generate_private_key(ec.SECP256R1())
+        made_up = x509.CertificateRevocationListBuilder(ca.subject, now, now + timedelta(days=1))
+        forged = made_up.add_extension(x509.CRLNumber(10**9), critical=False).sign(key, SHA256())
+        with serving(made) as running:
+            genuine = crl.read_bytes()
+            crl.write_bytes((genuine if beside else b"") + forged.public_bytes(Encoding.PEM))
+            wait_until(lambda: "its CA didn't sign it" in running.stderr(), "the forged list to be refused")
+            assert is_served(running, bob)
+            crl.write_bytes(genuine)
+            pki.issue("eve", Purpose.CLIENT)
+            pki.revoke("eve", purpose=Purpose.CLIENT)
+            wait_until(lambda: '"number": 2' in numbers(made).read_text(), "the next genuine list")
+            assert is_served(running, bob)
         with serving(made) as running:
             assert is_served(running, bob)
 
