@@ -70,8 +70,14 @@ class Observers:
         return {"version": __version__, "log": state}
 
     def watch_certificate(self, name: str, path: Path) -> None:
-        """Show, export and alert on the end of the first certificate in a PEM file."""
-        certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
+        """Show, export and alert on the end of the first certificate in a PEM file.
+
+        One that is just being replaced is left for the next time: its change is noticed, and leads here again.
+        """
+        try:
+            certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
+        except (OSError, ValueError):
+            return
         not_before, not_after = (
             certificate.not_valid_before_utc.timestamp(),
             certificate.not_valid_after_utc.timestamp(),

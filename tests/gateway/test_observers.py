@@ -6,8 +6,12 @@ import json
 import time
 import urllib.request
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+from mcpsec.certs import Pki, Purpose
+from mcpsec.gateway.observers import Observers
 from tests.fixtures.deployments import TESTER
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.pki import Authority
@@ -87,3 +91,20 @@ def test_a_client_whose_certificate_ends_soon_is_told_of(deployment: Any, gatewa
     shaken = [event for event in made.events() if event["kind"] == "handshake"]
     assert "certificate_days_left" not in shaken[0] and 0.4 < shaken[1]["certificate_days_left"] < 11 / 24
     assert "of client tester ends in 0.5 days" in alert
+
+
+def test_half_a_certificate_is_left_for_the_next_time(tmp_path: Path) -> None:
+    """A copy that was not whole was told as a defect of mcpsec, by a gateway that had just taken the whole one."""
+    observers = Observers.__new__(Observers)
+    observers._metrics, observers._aggregate, observers._alerts = shown, _, _ = Mock(), Mock(), Mock()
+    with Pki.create(tmp_path / "pki") as pki:
+        whole = pki.issue("gateway", Purpose.CLIENT).chain.read_bytes()
+    file = tmp_path / "server.pem"
+    for part in (None, b"", whole[:200]):
+        if part is not None:
+            file.write_bytes(part)
+        observers.watch_certificate("gateway", file)
+    assert not shown.mock_calls
+    file.write_bytes(whole)
+    observers.watch_certificate("gateway", file)
+    assert shown.set_certificate.call_args.args[0] == "gateway"

@@ -247,4 +247,4 @@ def test_names_do_not_move_the_cursor(tmp_path: Path, monkeypatch: pytest.Monkey
     Path("\x1b[2Ja\nno findings.env").write_text(ENV)
     code, text = scan(".")
     assert code == 1
-    assert "?[2Ja?no findings.env:" in text
+    assert "\\x1b[2Ja\\x0ano findings.env:" in text
