@@ -141,8 +141,16 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if CI:
         _print_times(terminalreporter, reports)
     if path := os.environ.get("MCPSEC_FAILED_TESTS"):
-        failed = dict.fromkeys(report.nodeid for report in reports if report.failed)
+        failed = {report.nodeid: _reason(report) for report in listed if getattr(report, "failed", False)}
         Path(path).write_text("".join(f"{nodeid}\n" for nodeid in failed))
+        Path(f"{path}.reasons").write_text("".join(f"{nodeid}: {reason}\n" for nodeid, reason in failed.items()))
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """When it failed and why, in one line of at most 300 characters."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    said = crash.message if crash else report.longreprtext[-250:]
+    return f"{report.when}: {said}".replace("\n", " | ")[:300]
 
 
 MEASURED = ("conformance", "newcomer", "precision and recall of the audit")

@@ -25,6 +25,7 @@ def test_expected_to_fail():
 
 def run(directory: Path, *options: str, ci: bool) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "MCPSEC_CI": "1" if ci else "0", "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""}
+    environment["MCPSEC_FAILED_TESTS"] = str(directory / "failed")
     command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", "--rootdir", ".", "-q"]
     return subprocess.run([*command, *options], cwd=directory, env=environment, capture_output=True, text=True)
 
@@ -40,6 +41,10 @@ def test_a_skip_fails_in_ci_only(tmp_path: Path, workers: str) -> None:
     assert "1 failed, 1 xfailed" in in_ci.stdout
     assert "In CI nothing may be skipped. Skipped: the part is missing" in in_ci.stdout
     assert "2 tests  tests/room" in in_ci.stdout
+    assert (tmp_path / "failed").read_text() == "tests/room/test_it.py::test_skips\n"
+    reason = (tmp_path / "failed.reasons").read_text()
+    assert reason.startswith("tests/room/test_it.py::test_skips: call: ")
+    assert "In CI nothing may be skipped. Skipped: the part is missing" in reason
 
 
 def test_a_skipped_module_fails_in_ci(tmp_path: Path) -> None:
@@ -48,3 +53,4 @@ def test_a_skipped_module_fails_in_ci(tmp_path: Path) -> None:
     in_ci = run(tmp_path, "-n", "0", ci=True)
     assert in_ci.returncode not in (0, pytest.ExitCode.NO_TESTS_COLLECTED), in_ci.stdout
     assert "In CI nothing may be skipped" in in_ci.stdout
+    assert (tmp_path / "failed.reasons").read_text().startswith("test_module.py: collect: ")
