@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +30,16 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 CI = os.environ.get("MCPSEC_CI") == "1"
 """In CI every part is there, so a skipped test is a failed one."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What the programs under test keep for a user (compiled rules, tokens) is this run's, and goes with it."""
+    if hasattr(config, "workerinput"):
+        return  # a worker has the directories of the process that started it
+    kept = tempfile.mkdtemp(prefix="mcpsec-tests-")
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        os.environ[name] = kept
+    config.add_cleanup(lambda: shutil.rmtree(kept, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")

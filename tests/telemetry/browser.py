@@ -45,6 +45,7 @@ class Browser:
                 "about:blank",
             ],
             pass_fds=(to_read, from_write),
+            env={**os.environ, "HOME": str(profile)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
