@@ -56,7 +56,7 @@ class Connection(Reading):
     __slots__ = (
         "_body", "_body_bytes", "_call", "_continue", "_deadline", "_drained", "_endless", "_head_bytes", "_identify",
         "_known", "_loop", "_lost", "_parser", "_part", "_paused", "_queue", "_registry", "_request", "_state", "_task",
-        "_transport", "_url", "_waiter", "made", "peer",
+        "_transport", "_url", "_waiter", "made", "peer", "turned_away",
     )  # fmt: skip
 
     def __init__(
@@ -71,7 +71,7 @@ class Connection(Reading):
         self._identify = identify
         self._lost = lost
         self.peer = Peer(address)
-        self.made = False
+        self.made = self.turned_away = False
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Request | Refusal | tuple[Request, Answer | Call | None]] = deque()
         """What ``_serve`` has to do; of the first request more may be known: its answer, or the call that waits."""
@@ -97,8 +97,10 @@ class Connection(Reading):
         self.use_buffer(self._registry.buffer, tls=tls is not None)
         self.peer = self._identify(peer_of(self.peer.address, tls))
         self._parser = httptools.HttpRequestParser(self)
-        self._registry.connections.add(self)
         self._task = self._loop.create_task(self._serve())
+        self.turned_away = not self._registry.admit(self)
+        if self.turned_away:
+            self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller is gone: whatever still works for it is cancelled."""

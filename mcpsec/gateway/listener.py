@@ -27,6 +27,7 @@ __all__ = ["Listener", "bind", "handshake_fault"]
 
 _BACKLOG = 1024
 _OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_TURNED_AWAY = "client certificate refused: it, or its CA, was withdrawn during the handshake"
 _UNUSABLE = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK}  # the listening socket itself
 
 
@@ -143,11 +144,14 @@ class Listener:
     async def _handshake(self, client: socket.socket, address: str) -> None:
         connection = Connection(self._registry, address, identify=self._identify, lost=lambda: self._release(address))
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: connection,
-                client,
-                **self._tls_options(),
-            )
+            with self._registry.arriving(connection):
+                await asyncio.get_running_loop().connect_accepted_socket(
+                    lambda: connection,
+                    client,
+                    **self._tls_options(),
+                )
+            if connection.turned_away:
+                self._refused(address, _TURNED_AWAY)
         except (ssl.SSLError, OSError) as error:
             self._refused(address, handshake_fault(error))
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from mcpsec.gateway.outbox import Outbox
 from mcpsec.gateway.reading import read_buffer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from mcpsec.deployment.model import Limits
     from mcpsec.gateway.calls import Call
@@ -34,11 +35,27 @@ class ConnectionRegistry:
         self.begin = begin
         self.use(limits)
         self.connections: set[Connection] = set()
+        self._arriving: dict[Connection, list[Callable[[Peer], bool]]] = {}
+        """Those whose handshake goes on, each with the tests for peers that must go since it began."""
         self.draining = False
         self.stamp()
         self.buffer = read_buffer()
         self.outbox = Outbox()
         self.refused: Callable[[Refusal, Peer], None] = lambda _refusal, _peer: None
+
+    @contextmanager
+    def arriving(self, connection: Connection) -> Iterator[None]:
+        """While its handshake goes on: what it verifies is what was in force when it began."""
+        self._arriving[connection] = []
+        try:
+            yield
+        finally:
+            self._arriving.pop(connection, None)
+
+    def admit(self, connection: Connection) -> bool:
+        """Count a connection whose handshake is over; False when its peer must go as those that were open already."""
+        self.connections.add(connection)
+        return not any(unwelcome(connection.peer) for unwelcome in self._arriving.pop(connection, ()))
 
     def use(self, limits: Limits) -> None:
         """Hold every request from now on to these."""
@@ -70,7 +87,12 @@ class ConnectionRegistry:
                 connection.abort()
 
     def abort_where(self, predicate: Callable[[Peer], bool]) -> int:
-        """Cut every connection whose peer is no longer welcome; returns how many."""
+        """Cut every connection whose peer is no longer welcome, one in its handshake at the end of that.
+
+        Returns how many were cut now.
+        """
+        for tests in self._arriving.values():
+            tests.append(predicate)
         unwelcome = [connection for connection in self.connections if predicate(connection.peer)]
         for connection in unwelcome:
             connection.abort()

@@ -26,7 +26,7 @@ from tests.fixtures.deployments import EVERYTHING, make_deployment
 from tests.fixtures.gateway import Gateway, start_gateway
 from tests.fixtures.pki import Authority, Identity
 from tests.fixtures.processes import PATIENCE, wait_until
-from tests.fixtures.raw import RawClient, call
+from tests.fixtures.raw import RawClient, call, request_bytes
 
 DEMO = {"demo": {"builtin": "demo"}}
 ECHO = call("echo", {"text": "hello"})
@@ -105,6 +105,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             {"id": name, "certificate": {"san": f"spiffe://mcp.internal/client/{name}"}, **EVERYTHING}
             for name in ("bob", *site.names)
         ]
+        made.document["server"]["limits"] = {"handshake_timeout": "5m"}  # the machine may be busy
         made.write()
         site.running = start_gateway(made, expected=(CHANGED, REFUSED, READ_AGAIN, UNUSED, r"\s*hint.*"))
         yield site
@@ -136,6 +137,60 @@ def test_revocation_cuts_open_connections_and_refuses_new_ones(site: Site) -> No
         assert is_refused(site, identity)
         assert bob.post(ECHO).status == 200
         assert not is_refused(site, site.bob)
+
+
+class HalfWay:
+    """A client that has the gateway's part of a handshake, and keeps its own back."""
+
+    def __init__(self, site: Site, identity: Identity) -> None:
+        self._host = site.running.authority
+        self._plain = socket.create_connection(site.running.address, timeout=PATIENCE)
+        self._from, self._to = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = identity.client_context()
+        self._tls = context.wrap_bio(self._from, self._to, server_hostname=site.running.address[0])
+        while self._goes_on():
+            self._plain.sendall(self._to.read())
+            self._from.write(self._plain.recv(65536))
+
+    def _goes_on(self) -> bool:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return True
+        return False
+
+    def __enter__(self) -> HalfWay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._plain.close()
+
+    def finish(self) -> bytes:
+        """End the handshake with a request right behind it; what comes back, nothing when it is cut."""
+        self._tls.write(request_bytes(self._host, ECHO))
+        try:
+            self._plain.sendall(self._to.read())
+            while data := self._plain.recv(65536):
+                self._from.write(data)
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    return self._tls.read(65536)
+        except (ssl.SSLError, ConnectionError):
+            pass
+        return b""
+
+
+def test_a_handshake_that_began_before_a_revocation_is_no_way_around_it(site: Site) -> None:
+    """It verifies by the list of its beginning. Whoever always has one under way would be served for ever."""
+    name, identity = site.take()
+    with HalfWay(site, identity) as alice, HalfWay(site, site.bob) as bob:
+        reloads = site.reloads()
+        site.pki.revoke(name, "keyCompromise", Purpose.CLIENT)
+        site.publish_crl()
+        wait_until(lambda: site.reloads() > reloads, "the new list to be in use")
+        assert alice.finish() == b"", "a revoked client is served"
+        assert bob.finish().startswith(b"HTTP/1.1 200")
+    reasons = lambda: [each.get("reason") or "" for each in site.running.deployment.events()]  # noqa: E731
+    wait_until(lambda: any("during the handshake" in each for each in reasons()), "the event")
 
 
 def test_a_revoked_client_has_no_session_to_come_back_with(site: Site) -> None:
