@@ -25,7 +25,8 @@ __all__ = ["Resp", "RespError", "RespParser", "Script", "StoreUnavailableError"]
 _MOST_PENDING = 20_000
 _MOST_REPLY = 16 * 1024 * 1024
 _BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)
-_INCOMPLETE = object()
+_INTEGER, _STATUS, _ERROR, _BULK, _ARRAY = b":+-$*"
+_DEEPEST = 16  # arrays in arrays
 
 
 class StoreUnavailableError(Exception):
@@ -45,61 +46,70 @@ class Script:
 
 
 class RespParser:
-    """Takes bytes, gives whole replies. Raises ValueError for what is not RESP2, or is far too large."""
+    """Takes bytes, gives whole replies. Raises ValueError for what is not RESP2, or is far too large.
+
+    Each element is read once, in however many pieces its reply comes: who may write to the store chooses how many.
+    """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._position = 0
+        self._arrays: list[tuple[list[Reply], int]] = []
+        """Those that are not whole yet, the outermost first: what has come of each, and how many there will be."""
+        self._taken = 0
+        """Bytes of theirs that have left the buffer."""
 
-    def feed(self, data: bytes) -> Iterable[Reply]:
+    def feed(self, data: bytes) -> list[Reply]:
         """Every reply that is whole now."""
         self._buffer += data
-        if len(self._buffer) > _MOST_REPLY:
+        replies: list[Reply] = []
+        position = 0
+        while (end := self._buffer.find(b"\r\n", position)) >= 0:
+            kind, text = self._buffer[position], bytes(self._buffer[position + 1 : end])
+            end += 2
+            if kind == _BULK and (length := int(text)) >= 0:
+                end += length + 2
+                if end > len(self._buffer):
+                    break
+                self._add(bytes(self._buffer[end - length - 2 : end - 2]), replies)
+            elif kind == _ARRAY and (length := int(text)) > 0:
+                self._begin(length)
+            else:
+                self._add(int(text) if kind == _INTEGER else _simple(kind, text), replies)
+            self._taken = self._taken + end - position if self._arrays else 0
+            position = end
+        del self._buffer[:position]
+        if self._taken + len(self._buffer) > _MOST_REPLY:
             raise ValueError("the reply is too large")
-        replies = []
-        done = self._position = 0
-        while (reply := self._parse()) is not _INCOMPLETE:
-            replies.append(reply)
-            done = self._position
-        del self._buffer[:done]
         return replies
 
-    def _parse(self) -> Reply:
-        end = self._buffer.find(b"\r\n", self._position)
-        if end < 0:
-            return _INCOMPLETE
-        kind, text = self._buffer[self._position : self._position + 1], bytes(self._buffer[self._position + 1 : end])
-        self._position = end + 2
-        if kind == b":":
-            return int(text)
-        if kind == b"+":
-            return text
-        if kind == b"-":
-            return RespError(text.decode("utf-8", "replace"))
-        if kind == b"$":
-            return self._bulk(int(text))
-        if kind == b"*":
-            return self._array(int(text))
-        raise ValueError("not RESP2")
+    def _begin(self, length: int) -> None:
+        if len(self._arrays) >= _DEEPEST:
+            raise ValueError("too many arrays in arrays")
+        self._arrays.append(([], length))
 
-    def _bulk(self, length: int) -> Reply:
-        if length < 0:
-            return None
-        end = self._position + length
-        if len(self._buffer) < end + 2:
-            return _INCOMPLETE
-        value = bytes(self._buffer[self._position : end])
-        self._position = end + 2
-        return value
+    def _add(self, value: Reply, replies: list[Reply]) -> None:
+        """One more element, which may be the last of the arrays that it is in."""
+        while self._arrays:
+            items, length = self._arrays[-1]
+            items.append(value)
+            if len(items) < length:
+                return
+            self._arrays.pop()
+            value = items
+        replies.append(value)
 
-    def _array(self, length: int) -> Reply:
-        items = []
-        for _ in range(length):
-            item = self._parse()
-            if item is _INCOMPLETE:
-                return _INCOMPLETE
-            items.append(item)
-        return items
+
+def _simple(kind: int, text: bytes) -> Reply:
+    """Other things than a number of which one line says all."""
+    if kind == _STATUS:
+        return text
+    if kind == _ERROR:
+        return RespError(text.decode("utf-8", "replace"))
+    if kind == _BULK:
+        return None
+    if kind == _ARRAY:
+        return []
+    raise ValueError("not RESP2")
 
 
 def encode(parts: Iterable[bytes]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import pytest
 from hypothesis import given
@@ -36,6 +37,43 @@ def test_a_reply_without_end_is_not_kept() -> None:
     with pytest.raises(ValueError, match="too large"):
         for _ in range(40):
             parser.feed(b"$99999999\r\n" + b"x" * (1 << 19))
+
+
+def test_a_reply_in_many_pieces_is_read_once() -> None:
+    """A value may be as large as who writes to the store likes, and everybody waits while it is read."""
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    items, parser, replies = [b"%d" % number for number in range(2000)], RespParser(), []
+    wire = encode(items)
+    sys.setprofile(count)
+    try:
+        for start in range(0, len(wire), 64):
+            replies += parser.feed(wire[start : start + 64])
+    finally:
+        sys.setprofile(None)
+    assert replies == [items]
+    assert calls < 20 * len(items)
+
+
+def test_arrays_in_arrays_have_an_end() -> None:
+    nested: object = 1
+    for _ in range(16):
+        nested = [nested]
+    assert RespParser().feed(b"*1\r\n" * 16 + b":1\r\n") == [nested]
+    with pytest.raises(ValueError, match="arrays"):
+        RespParser().feed(b"*1\r\n" * 17)
+
+
+def test_an_array_without_end_is_not_kept() -> None:
+    parser = RespParser()
+    parser.feed(b"*9999999\r\n")
+    with pytest.raises(ValueError, match="too large"):
+        for _ in range(40):
+            parser.feed((b"$99\r\n" + b"x" * 99 + b"\r\n") * 5000)
 
 
 def test_a_command_is_an_array_of_bulk_strings() -> None:
