@@ -41,11 +41,11 @@ class LearningTogether:
         for index, (client, learned) in enumerate(news):
             try:
                 self._own.absorb(client, await self._shared.merge(client, learned, self._most))
-            except BaseException as fault:
+            except StoreUnavailableError:  # perhaps only for what stands there of this client: others' may be well
+                self._own.retell(client, learned)
+            except BaseException:
                 for each in news[index:]:
                     self._own.retell(*each)
-                if isinstance(fault, StoreUnavailableError):
-                    return
                 raise
 
     async def close(self) -> None:

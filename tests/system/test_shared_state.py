@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mcpsec.signing import SignedMessage
-from tests.fixtures.deployments import EVERYTHING, OTHER, Deployment
+from tests.fixtures.deployments import EVERYTHING, OTHER, Deployment, fixture_command
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.processes import wait_until
 from tests.fixtures.raw import RawClient, Response, call
@@ -110,6 +110,27 @@ def test_a_session_of_one_client_is_nobody_elses_at_another_gateway(
                 thief.send(f"{head}MCP-Protocol-Version: 2025-11-25\r\nAccept: text/event-stream\r\n\r\n".encode())
                 assert thief.read().status == 404
         assert post(place, rpc("tools/list"), session).status == 200
+
+
+@pytest.mark.parametrize("kind", ["http", "stdio"])
+@pytest.mark.parametrize("handle", ["garbage", "\N{SNOWMAN}", "5", "[]", ""])
+def test_a_session_that_is_none_of_its_upstream_is_over(
+    deployment: Any, gateway: Any, request: pytest.FixtureRequest, store: Store, kind: str, handle: str
+) -> None:
+    """Its upstream was another one when it was opened, or somebody else writes to the store."""
+    if kind == "http":
+        upstream: dict[str, Any] = {"url": request.getfixturevalue("http_server").url}
+    else:
+        upstream = {"command": fixture_command()}
+    made = deployment({"fixture": upstream}, state={"url": store.url, "timeout": "20s"})
+    running = gateway(made, expected=SAID)
+    record = json.dumps(["tester", "fixture", handle, ""], ensure_ascii=False)
+    store.say_bytes(b"SET", b"mcpsec:s:" + b"A" * 32, record.encode())
+    odd: dict[str, str | None] = {"Mcp-Session-Id": "A" * 32, "MCP-Protocol-Version": "2025-11-25"}
+    assert post(running, rpc("tools/list"), odd).status == 404
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    fine = {**odd, "Mcp-Session-Id": post(running, rpc("initialize", hello)).headers["mcp-session-id"]}
+    assert post(running, rpc("tools/list"), fine).status == 200
 
 
 def test_a_rate_is_counted_across_gateways(

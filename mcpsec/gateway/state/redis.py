@@ -55,7 +55,7 @@ if not epoch then
   epoch = string.format('%.6f', now)
   redis.call('SET', KEYS[2], epoch)
 end
-if tonumber(ARGV[2]) <= tonumber(epoch) then return -1 end
+if not (tonumber(ARGV[2]) > tonumber(epoch)) then return -1 end
 local kept = math.max(tonumber(ARGV[1]), math.ceil(math.min(ends - now, 3600) * 1000) + 1000)
 if redis.call('SET', KEYS[1], 1, 'NX', 'PX', string.format('%d', kept)) then return 1 end
 return 0
@@ -131,15 +131,20 @@ return 1
 """)
 
 # KEYS: what is normal for a client. ARGV: first day, requests, hours, busiest minute, most resources, milliseconds to
-# keep it, resources. Returns the whole hash.
+# keep it, resources. Returns the whole hash. A number that no gateway can have written is as good as none: believed,
+# it would go round between gateways, which tell each other what they know, when the store has long been put right.
 _LEARN = Script("""
 local key = KEYS[1]
-local first = redis.call('HGET', key, 'first')
-if not first or tonumber(ARGV[1]) < tonumber(first) then redis.call('HSET', key, 'first', ARGV[1]) end
-redis.call('HINCRBY', key, 'requests', ARGV[2])
-redis.call('HSET', key, 'hours', bit.bor(tonumber(redis.call('HGET', key, 'hours') or 0), tonumber(ARGV[3])))
-local busiest = tonumber(redis.call('HGET', key, 'busiest') or 0)
-redis.call('HSET', key, 'busiest', math.max(busiest, tonumber(ARGV[4])))
+local function known(name, most, otherwise)
+  local value = tonumber(redis.call('HGET', key, name) or otherwise)
+  if value and value >= 0 and value <= most then return value end
+  return otherwise
+end
+local first, requests, hours, busiest = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+redis.call('HSET', key, 'first', string.format('%.17g', math.min(known('first', 3652059, first), first)))
+redis.call('HSET', key, 'requests', string.format('%d', known('requests', 1e15, 0) + requests))
+redis.call('HSET', key, 'hours', string.format('%d', bit.bor(known('hours', 16777215, 0), hours)))
+redis.call('HSET', key, 'busiest', string.format('%d', math.max(known('busiest', 1e9, 0), busiest)))
 for i = 7, #ARGV do
   if redis.call('HLEN', key) >= 4 + tonumber(ARGV[5]) then break end
   redis.call('HSETNX', key, ':' .. ARGV[i], 1)
@@ -169,7 +174,7 @@ class RedisState:
         self._prefix = prefix.encode() + b":"
         self._epoch = _epoch_key(prefix)
         self._local = Buckets() if local_limits else None
-        self._denied: dict[bytes, float] = {}
+        self._denied: dict[tuple[bytes, float, float], float] = {}
         self._set_back = SetBack()
         self.sessions: SharedSessions | None = RedisSessions(store, self._prefix, session_idle)
         self.tasks: SharedTasks | None = RedisTasks(store, self._prefix)
@@ -211,22 +216,23 @@ class RedisState:
     async def take(self, kind: str, key: str, rate: Rate) -> Taken:
         """Take a token. Raises StoreUnavailableError when the store is away and nobody else may count."""
         name = self._prefix + f"r:{kind}:{key}".encode()
+        each = rate.seconds / rate.count
+        bucket = name, each, each * rate.burst  # of another rate, since the file was read again, it may refill sooner
         now = asyncio.get_running_loop().time()
-        until = self._denied.get(name)
+        until = self._denied.get(bucket)
         if until is not None:  # refused a moment ago, and nothing can refill it before that: no need to ask
             if now < until:
                 return Taken(until - now, 0, until - now)
-            del self._denied[name]
-        each = rate.seconds / rate.count
+            del self._denied[bucket]
         try:
-            reply = await self.store.run(_TAKE, (name,), (b"%.17g" % each, b"%.17g" % (each * rate.burst)))
+            reply = await self.store.run(_TAKE, (name,), (b"%.17g" % each, b"%.17g" % bucket[2]))
         except StoreUnavailableError:
             if self._local is None:
                 raise
             return self._local.take(f"{kind} {key}", rate)
         taken = Taken(float(reply[0]), int(reply[1]), float(reply[2]))
         if taken.wait > 0 and len(self._denied) < _MOST_DENIED:
-            self._denied[name] = now + taken.wait
+            self._denied[bucket] = now + taken.wait
         elif taken.wait > 0:
             self._denied.clear()
         return taken
@@ -291,7 +297,7 @@ class RedisSessions:
         question = orjson.dumps(request_id)
         if await self._store.command(b"SREM", self._asked + id.encode(), question):
             return True
-        withdrawn = await self._store.command(b"LRANGE", self._withdrawn + id.encode(), b"0", b"-1")
+        withdrawn = await self._store.command(b"LRANGE", self._withdrawn + id.encode(), b"0", _MOST_WITHDRAWN)
         return None if isinstance(withdrawn, list) and question in withdrawn else False
 
     def withdraw(self, id: str, request_id: object) -> None:
@@ -319,7 +325,10 @@ class RedisTasks:
         """The client's tasks there, each with the tools whose calls made it."""
         found = await self._store.command(b"HGETALL", self._key(client_id, upstream))
         pairs = zip(found[::2], found[1::2], strict=True)
-        return {id.decode("utf-8", "surrogatepass"): _texts(tools) for id, tools in pairs}
+        try:
+            return {id.decode("utf-8", "surrogatepass"): _texts(tools) for id, tools in pairs}
+        except UnicodeDecodeError:
+            raise StoreUnavailableError(_FOREIGN) from None
 
 
 class RedisPatterns:

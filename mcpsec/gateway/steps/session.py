@@ -68,7 +68,8 @@ class FindSession:
                 return _unknown()
             if (record.client_id, record.upstream) != (exchange.client.id, exchange.upstream):
                 return _unknown()
-            found = self._found(exchange, adopt(id, record))
+            session = adopt(id, record)
+            found = _unknown() if session is None else self._found(exchange, session)
             return await found if isawaitable(found) else found
         except StoreUnavailableError as error:
             return store_unavailable(error)

@@ -190,9 +190,16 @@ class HttpUpstream:
                 self._spawn(self._end_upstream_session(session.state, session.client_id))
         return answer
 
-    def adopt_session(self, id: str, record: SessionRecord) -> Session:
-        """Serve a session that another gateway has opened. Raises TooManySessionsError."""
-        return self._sessions.adopt(id, record, _Tracked(record.upstream_id.encode("latin-1")))
+    def adopt_session(self, id: str, record: SessionRecord) -> Session | None:
+        """Serve a session that another gateway has opened; None when it can't be one of a server over HTTP.
+
+        Raises TooManySessionsError.
+        """
+        try:
+            upstream_id = record.upstream_id.encode("latin-1")
+        except UnicodeEncodeError:
+            return None
+        return self._sessions.adopt(id, record, _Tracked(upstream_id))
 
     def head_of(self, exchange: Exchange, lane: Lane) -> bytes:
         """The lines of a request's head, but what belongs to a session and to a body."""

@@ -392,10 +392,20 @@ class StdioUpstream:
         if conversation.child is not None:
             await self._stop(conversation.child)
 
-    def adopt_session(self, id: str, record: SessionRecord) -> Session:
-        """Serve a session that another gateway has opened, with a child of our own that hears its handshake."""
+    def adopt_session(self, id: str, record: SessionRecord) -> Session | None:
+        """Serve a session that another gateway has opened, with a child of our own that hears its handshake.
+
+        None when it can't be one of a program: it was opened while the upstream was a server over HTTP, say.
+        Raises TooManySessionsError.
+        """
+        try:
+            handshake = orjson.loads(record.upstream_id)
+        except orjson.JSONDecodeError:
+            return None
+        if not isinstance(handshake, dict):
+            return None
         conversation = self._new_conversation(record.client_id, takes_server_requests=True)
-        conversation.handshake = orjson.loads(record.upstream_id)
+        conversation.handshake = handshake
         return self._sessions.adopt(id, record, conversation)
 
     def is_busy(self, session: Session) -> bool:

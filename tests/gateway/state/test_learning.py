@@ -101,6 +101,24 @@ async def test_without_the_store_it_is_told_later(store: Store) -> None:
         assert known(there, "alice")["resources"] == ["y", "files/read"]
 
 
+async def test_what_stands_in_the_place_of_one_client_holds_up_no_other(store: Store) -> None:
+    async with states(store, prefix="odd") as (one, other):
+        store.say("SET", "odd:p:alice", "not a hash")
+        here, there = own(), own()
+        seen(here, "a")
+        seen(here, "a", client="bob")
+        together = LearningTogether(here, one.patterns, 256)
+        await together.exchange()
+        seen(there, "b", client="bob")
+        await LearningTogether(there, other.patterns, 256).exchange()
+        assert known(there, "bob")["resources"] == ["b", "a"]
+        store.say("DEL", "odd:p:alice")
+        await together.exchange()
+        seen(there, "b")
+        await LearningTogether(there, other.patterns, 256).exchange()
+        assert known(there, "alice")["resources"] == ["b", "a"], "told when the place was free again"
+
+
 async def test_a_request_amid_an_exchange_is_not_lost(store: Store) -> None:
     async with states(store, prefix="amid") as (one, other):
         here, there = own(), own()

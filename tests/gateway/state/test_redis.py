@@ -155,6 +155,17 @@ async def test_a_bucket_is_shared_to_the_last_token(store: Store) -> None:
         assert (await one.take("client-rate", "alice", rate)).wait > 0, "known without asking, too"
 
 
+async def test_who_waits_for_a_slow_rate_gets_a_faster_one_at_once(store: Store) -> None:
+    """The deployment is read again: what it says is in force from one request to the next."""
+    async with states(store) as gateways:
+        for gateway in gateways:
+            await gateway.take("client-rate", "alice", Rate(1, 3600.0, 1))
+        for gateway in gateways:
+            assert (await gateway.take("client-rate", "alice", Rate(1, 3600.0, 1))).wait > 3000
+            assert (await gateway.take("client-rate", "alice", Rate(1000, 1.0, 1000))).wait < 1
+            assert (await gateway.take("client-rate", "alice", Rate(1000, 1.0, 1000))).wait < 1
+
+
 async def test_a_bucket_refills(store: Store) -> None:
     rate = Rate(count=10, seconds=1.0, burst=1)
     async with states(store, count=1) as (one,):
@@ -310,9 +321,44 @@ async def test_what_no_gateway_has_written_is_neither_task_nor_pattern(store: St
         assert (await one.patterns.merge("alice", news, 10)).requests == 3
         store.say("HSET", "edge:p:alice", "first", "nan", "requests", "9", ":x", "1")
         assert (await other.patterns.merge("alice", news, 10)).requests == 12
-        store.say("HSET", "edge:p:alice", "busiest", "7.5")
-        with pytest.raises(StoreUnavailableError):
+        store.say_bytes(b"HSET", b"edge:p:alice", b":\xff", b"1")
+        with pytest.raises(StoreUnavailableError, match="no gateway has written"):
             await other.patterns.merge("alice", news, 10)
+
+
+async def test_a_task_whose_name_is_no_text_is_none(store: Store) -> None:
+    async with states(store, count=1, prefix="edge") as (one,):
+        store.say_bytes(b"HSET", b'edge:t:["alice","files"]', b"\xff", b'["echo"]')
+        with pytest.raises(StoreUnavailableError, match="no gateway has written"):
+            await one.tasks.fetch("alice", "files")
+        store.say("DEL", 'edge:t:["alice","files"]')
+        assert await one.tasks.fetch("alice", "files") == {}
+
+
+@pytest.mark.parametrize("number", ["nan", "-nan", "inf", "-inf", "-1", "1e300", "9" * 400, "x", "", "\udcff"])
+async def test_a_number_that_no_gateway_has_written_is_as_good_as_none(store: Store, number: str) -> None:
+    """Gateways tell each other what they know: believed once, it would outlive its key for ever."""
+    news = Learned(738_000.5, 3, ("files/read",), 6, 2)
+    async with states(store, prefix="edge") as (one, other):
+        await one.patterns.merge("alice", news, 10)
+        for field in ("first", "requests", "hours", "busiest"):
+            value = number.encode("utf-8", "surrogateescape")
+            store.say_bytes(b"HSET", b"edge:p:alice", field.encode(), value)
+            known = await other.patterns.merge("alice", news, 10)
+            assert (known.first_day, known.hours, known.busiest) == (738_000.5, 6, 2)
+            assert known.requests in {3, 6, 9, 12}
+        assert known.resources == ("files/read",)
+
+
+@pytest.mark.parametrize("epoch", ["nan", "inf", "x", "", "9" * 400])
+async def test_an_epoch_that_no_gateway_has_written_lets_nothing_in(store: Store, epoch: str) -> None:
+    async with states(store, count=1, prefix="edge") as (one,):
+        store.say("SET", "edge:epoch", epoch)
+        with pytest.raises((StoreUnavailableError, ReplayStoreError)):
+            await one.claim("key", "n1", time.time() + 300)
+        store.say("DEL", "edge:epoch")
+        await asyncio.sleep(0.01)
+        assert await one.claim("key", "n2", time.time() + 300, time.time() + 1) is True
 
 
 async def test_a_used_confirmation_is_not_taken_again_by_a_store_that_forgot(store: Store) -> None:
@@ -346,7 +392,7 @@ async def test_the_page_names_every_command_that_the_store_must_allow() -> None:
     sources = Path(redis.__file__).parent.glob("*.py")
     text = "".join(each.read_text(encoding="utf-8") for each in sources)
     used = set(re.findall(r"""(?:redis\.call\('|\(b")([A-Z]+)""", text))
-    assert {"SCRIPT", "DEL", "HINCRBY", "EVALSHA"} < used, "all three ways of saying one"
+    assert {"SCRIPT", "DEL", "HEXISTS", "EVALSHA"} < used, "all three ways of saying one"
     # AUTH needs no leave; SUBSCRIBE is what only the tests' listening connections say.
     assert commands_of_the_page() == used - {"AUTH", "SUBSCRIBE"}
 
