@@ -17,7 +17,7 @@ import json
 import os
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 from cryptography.exceptions import InvalidTag
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
     from mcpsec.gateway.message import Exchange
 
-__all__ = ["HandleSeal", "SealKey"]
+__all__ = ["HandleSeal", "SealKey", "SealedEvent"]
 
 _KEY_BYTES = 64
 _MOST = 64 * 1024  # characters of a handle worth looking at
-_EVENT = b"2"  # the form of what is sealed
+_EVENT = b"3"  # the form of what is sealed
 _STATEFUL = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
@@ -57,6 +57,19 @@ class SealKey:
             )
         data = os.urandom(_KEY_BYTES) if secret is None else hashlib.sha512(b"mcpsec handles 1\n" + secret).digest()
         return cls(data, AESSIV(data))
+
+
+class SealedEvent(NamedTuple):
+    """What goes with the upstream's own ``id`` of an event of a stream.
+
+    ``due`` is the id of the call whose answer the stream owes (None when it answers none), ``kind`` and ``resource``
+    are what that call was for ("" when it was for nothing that the policy names).
+    """
+
+    due: Any
+    id: str
+    kind: str
+    resource: str
 
 
 class HandleSeal:
@@ -94,16 +107,16 @@ class HandleSeal:
     # --- event ids -------------------------------------------------------------------------------------------------
 
     def seal_event(self, exchange: Exchange, id: str) -> str:
-        """An event id of a stream as this client gets it; with it goes whose answer that stream owes."""
-        return self._seal(_EVENT + json.dumps([exchange.due, id]).encode(), _stream_of(exchange))
+        """An event id of a stream as this client gets it; with it goes whose answer that stream owes, and of what."""
+        content = [exchange.due, id, exchange.kind, exchange.resource]
+        return self._seal(_EVENT + json.dumps(content).encode(), _stream_of(exchange))
 
-    def open_event(self, exchange: Exchange, sealed: str) -> tuple[Any, str] | None:
-        """Whose answer the stream owes, and the upstream's own event id, if this client got it in this session."""
+    def open_event(self, exchange: Exchange, sealed: str) -> SealedEvent | None:
+        """What was sealed with an event id, if this client got it in this session."""
         opened = self._open(sealed, _stream_of(exchange))
         if opened is None or opened[:1] != _EVENT:
             return None
-        due, id = json.loads(opened[1:])
-        return due, str(id)
+        return SealedEvent(*json.loads(opened[1:]))
 
     # --- the seal --------------------------------------------------------------------------------------------------
 

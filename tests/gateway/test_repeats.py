@@ -136,7 +136,7 @@ class Site:
             Authorise(lambda: self.policy, None),
             ToolRate(self.deployment.upstreams.values(), state),
             KnownTool(),
-            OpenHandles(HandleSeal(60.0)),
+            OpenHandles(HandleSeal(60.0), lambda: self.policy),
         ]
 
     async def post(self, body: bytes, client: str = "a", headers: dict[str, str | None] | None = None) -> Answer:

@@ -5,22 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcpsec.gateway.message import Exchange, Refusal
+from mcpsec.gateway.steps.authorise import denied
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import Era
 from mcpsec.protocol.jsonrpc import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mcpsec.gateway.handles import HandleSeal
+    from mcpsec.gateway.policy import Policy
     from mcpsec.gateway.steps import Repeated
 
 __all__ = ["OpenHandles"]
 
+_SHOWN = frozenset({"tool", "resource", "prompt"})
+
 
 class OpenHandles:
-    """Opens the seal of ``requestState`` and ``Last-Event-ID``, so that the upstream meets its own values again."""
+    """Opens the seal of ``requestState`` and ``Last-Event-ID``, so that the upstream meets its own values again.
 
-    def __init__(self, seal: HandleSeal) -> None:
+    ``policy`` gives the one of the moment.
+    """
+
+    def __init__(self, seal: HandleSeal, policy: Callable[[], Policy]) -> None:
         self._seal = seal
+        self._policy = policy
 
     def __call__(self, exchange: Exchange) -> Refusal | None:
         """Put the upstream's handle in the place of the client's."""
@@ -49,5 +59,15 @@ class OpenHandles:
         opened = self._seal.open_event(exchange, sealed.decode("latin-1"))
         if opened is None:
             return Refusal(400, codes.INVALID_REQUEST, "there is no such event in this session", "event-id")
-        exchange.resumed, exchange.last_event_id = opened[0], opened[1].encode()
+        exchange.resumed, exchange.last_event_id = opened.due, opened.id.encode()
+        exchange.kind, exchange.resource = opened.kind, opened.resource
+        if opened.kind in _SHOWN and not self._may_still_see(exchange):
+            return denied("resumed-not-granted", "what the stream answers is not granted any more")
         return None
+
+    def _may_still_see(self, exchange: Exchange) -> bool:
+        """What is resent is what the call would show: it needs the right to that still."""
+        upstream, _, name = exchange.resource.partition("/")
+        name = name.removeprefix(f"{exchange.kind}:")
+        client = exchange.client
+        return client is not None and self._policy().visible(client.id, upstream, exchange.kind, name)
