@@ -2,7 +2,8 @@
 
 Closed: calls pass, and what became of them in the last ``window`` seconds is counted. Open: nothing passes for
 ``open_for`` seconds. Half-open: ``probes`` calls pass; when all of them end well it closes, when one does not it opens
-again. A call is never repeated: a probe is the next call that a client makes.
+again. A call is never repeated: a probe is the next call that a client makes. It may take as long as its client likes
+(a stream), so every ``open_for`` seconds another one passes, whatever has become of those before.
 
 Nearly everything that a call can fail by (a deadline, a broken answer, a child that crashes) its caller can bring about
 alone. So each client has a breaker of its own, and the one for all clients opens only on what would still open it with
@@ -56,6 +57,7 @@ class Breaker:
         self.until = 0.0
         self.probing = 0
         self._probed = 0
+        self._next_probe = 0.0
 
     def wait(self, now: float) -> float:
         """The seconds before a call may pass, 0 when it may."""
@@ -65,7 +67,17 @@ class Breaker:
             if now < self.until:
                 return self.until - now
             self.become("half-open", _TRIED)
-        return 1.0 if self.probing + self._probed >= self._config.probes else 0.0
+        return 1.0 if self.full and now < self._next_probe else 0.0
+
+    @property
+    def full(self) -> bool:
+        """Whether as many probes are under way, or went well, as it takes."""
+        return self.probing + self._probed >= self._config.probes
+
+    def begin_probe(self, now: float) -> None:
+        """A call passes that is one."""
+        self.probing += 1
+        self._next_probe = now + self._config.open_for
 
     def went_well(self) -> None:
         """A probe did."""
@@ -97,6 +109,8 @@ class ClientBreaker(Breaker):
         self.client_id = client_id
         self.counted, self.before = Tally(config.window), Tally(config.window)
         self.passing = True
+        self.trying = 0
+        """Its calls that are probes of the common one."""
         self.forgotten = False
         self.term = Term(self)
         self.fresh_until = 0.0
@@ -193,7 +207,7 @@ class Breakers:
         for own in self.of.values():
             own.counted.clear()
             own.before.clear()
-            own.probing = 0
+            own.probing = own.trying = 0
             own.begin_term(passing=state == own.state == "closed")
         self.changed(state, previous, why, None)
 
@@ -208,11 +222,14 @@ class Breakers:
         if wait:
             return Pause(wait, "for this client")
         wait = self.common.wait(now)
-        if wait:
-            return Pause(wait, "for all clients")
+        if wait or (own.trying and self.common.full):  # the place of one that takes its time is somebody else's
+            return Pause(wait or 1.0, "for all clients")
         own_trial, trial = own.state != "closed", self._trial if self.common.state != "closed" else None
-        own.probing += own_trial
-        self.common.probing += trial is not None
+        if own_trial:
+            own.begin_probe(now)
+        if trial is not None:
+            self.common.begin_probe(now)
+            own.trying += 1
         return Pass(self, own.term, now, own_trial=own_trial, common_trial=trial)
 
     def well(self, term: Term) -> None:
@@ -241,6 +258,7 @@ class Breakers:
                 own.went_well()
         if permit.common_trial == self._trial:
             self.common.probing -= 1
+            own.trying -= 1
             if bad:
                 self._failed_common_trial(own.client_id, now)
             elif bad is False:

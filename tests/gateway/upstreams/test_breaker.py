@@ -97,6 +97,22 @@ def test_half_open_lets_so_many_through_and_closes_when_all_went_well() -> None:
     case.calls("ggg")
 
 
+def test_a_probe_that_goes_on_and_on_keeps_no_other_from_trying() -> None:
+    case = Case(probes=1)
+    case.calls("ffff")
+    case.clock.now += 5.0
+    endless = case.pass_()
+    case.clock.now += 4.9
+    assert case.wait() == 1.0
+    case.clock.now += 0.1
+    another = case.pass_()
+    assert case.wait() == 1.0
+    another.settle(failed=False)
+    assert case.history == ["open", "half-open", "closed"]
+    endless.settle(failed=True)
+    assert case.history[-1] == "closed"
+
+
 def test_a_failed_probe_opens_again_and_late_words_of_earlier_calls_count_no_more() -> None:
     case = Case()
     early = case.pass_()

@@ -108,6 +108,19 @@ def test_a_trial_that_two_clients_fail_opens_it_again() -> None:
     assert case.breakers.admit("five") == Pause(5.0, "for all clients")
 
 
+def test_a_client_whose_trial_goes_on_and_on_keeps_nobody_else_out() -> None:
+    """A call that makes progress may take as long as a stream may: an hour."""
+    case = Case()
+    case.open_for_all()
+    case.clock.now += 5.0
+    assert isinstance(case.breakers.admit("hostile"), Pass)
+    assert not case.call("three", failed=False), "one at a time"
+    case.clock.now += 5.0
+    assert isinstance(case.breakers.admit("hostile"), Pause), "the next is for another"
+    assert case.call("three", failed=False)
+    assert case.breakers.common.state == "closed"
+
+
 def test_trials_that_nobody_hears_of_keep_no_place() -> None:
     case = Case(probes=2)
     case.open_for_all()
