@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.message import Exchange
     from mcpsec.gateway.steps.identity import ClientDirectory
 
-__all__ = ["OpenStream", "OpenStreams", "no_longer_known"]
+__all__ = ["OpenStream", "OpenStreams"]
 
 
 class OpenStream:
@@ -47,12 +47,14 @@ class OpenStreams:
 
     def __init__(self) -> None:
         self._open: set[OpenStream] = set()
+        self._unknown: Callable[[OpenStream], str] = lambda _stream: ""
 
     @contextmanager
     def holding(self, exchange: Exchange, deadline: asyncio.Timeout) -> Iterator[OpenStream]:
         """Count a stream among them while it is open; ``deadline`` is entered by whoever waits for its parts."""
         stream = OpenStream(exchange, deadline)
         self._open.add(stream)
+        self._judge(stream, self._unknown)  # its request may be older than the clients that are known now
         try:
             yield stream
         finally:
@@ -62,15 +64,24 @@ class OpenStreams:
         """End those whose caller would be refused by now; called a few times a second."""
         self.end_where(lambda stream: stream.over(now))
 
+    def know(self, directory: ClientDirectory) -> None:
+        """Other clients are known from now on: end the streams of those that are none any more."""
+        self._unknown = _no_longer_known(directory)
+        self.end_where(self._unknown)
+
     def end_where(self, rule_of: Callable[[OpenStream], str]) -> None:
         """End those for which there is a rule."""
         for stream in tuple(self._open):
-            rule = "" if stream.ended else rule_of(stream)
-            if rule:
-                stream.end(rule)
+            self._judge(stream, rule_of)
+
+    @staticmethod
+    def _judge(stream: OpenStream, rule_of: Callable[[OpenStream], str]) -> None:
+        rule = "" if stream.ended else rule_of(stream)
+        if rule:
+            stream.end(rule)
 
 
-def no_longer_known(directory: ClientDirectory) -> Callable[[OpenStream], str]:
+def _no_longer_known(directory: ClientDirectory) -> Callable[[OpenStream], str]:
     """Who is nobody's client any more, or another's, after the deployment was read again."""
 
     def rule_of(stream: OpenStream) -> str:

@@ -14,7 +14,6 @@ from mcpsec.gateway.answers import AnswerGuard
 from mcpsec.gateway.assembly import make_cleaners, make_confirmations, make_verifier, seal_key
 from mcpsec.gateway.identification import certificates_wanted
 from mcpsec.gateway.oauth.issuing import resource_server
-from mcpsec.gateway.open_streams import no_longer_known
 from mcpsec.gateway.policy import Policy
 from mcpsec.gateway.refreshing import renew_shared
 from mcpsec.gateway.reload import keep_fixed, same_server
@@ -151,7 +150,7 @@ def _look_again(gateway: Gateway, former: TrustFiles, *, require_client: bool) -
     registry.identify_again(gateway._directory.identify, require_client=require_client)
     if gateway._trust is not former:
         registry.abort_where(gateway._trust.replacing(former))
-    gateway._chain.streams.end_where(no_longer_known(gateway._directory))
+    gateway._chain.streams.know(gateway._directory)
 
 
 def _use_limits(gateway: Gateway, limits: Limits) -> None:

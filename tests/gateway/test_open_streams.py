@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from tests.fixtures.deployments import EVERYTHING, OTHER, TESTER
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.issuer import AUDIENCE, Issuer, running_issuer
 from tests.fixtures.pki import Authority, Identity
-from tests.fixtures.processes import wait_until
+from tests.fixtures.processes import PATIENCE, wait_until
 from tests.fixtures.raw import RawClient, request_bytes
 from tests.gateway.upstreams.test_sessions_http import CALL, LegacyServer, event, open_session
 
@@ -57,14 +58,18 @@ def open_stream(stack: ExitStack, running: Gateway, identity: Identity, kind: st
     client = RawClient(running, identity)
     stack.callback(client.close)
     headers = {**open_session_with(client, extra), **extra}
+    begin_stream(client, headers, kind)
+    while b"news" not in client._buffer:
+        assert client._more(), client._buffer
+    return Opened(client, headers)
+
+
+def begin_stream(client: RawClient, headers: Headers, kind: str) -> None:
     if kind == "call":
         client.send(request_bytes(client.host, CALL, headers))
     else:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         client.send(f"GET /mcp HTTP/1.1\r\nHost: {client.host}\r\nAccept: text/event-stream\r\n{lines}\r\n".encode())
-    while b"news" not in client._buffer:
-        assert client._more(), client._buffer
-    return Opened(client, headers)
 
 
 def open_session_with(client: RawClient, extra: dict[str, str]) -> Headers:
@@ -214,6 +219,33 @@ def test_a_client_that_is_taken_out_of_the_file_loses_its_stream(
         made.write()
         assert goes.rest().count(b"news") == 1
         goes_on(stays, server)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stream_that_begins_when_its_client_is_taken_out_already_ends_too(
+    running: Callable[..., Gateway], server: LegacyServer, issuer: Issuer, kind: str
+) -> None:
+    """A server may answer with a stream only when it has something to say."""
+    asked, answer, promptly = threading.Event(), threading.Event(), server._answer
+
+    def late(connection: socket.socket, message: dict[str, Any]) -> None:
+        if message.get("method") in (None, "tools/call"):
+            asked.set()
+            answer.wait(PATIENCE)
+        promptly(connection, message)
+
+    server._answer = late  # type: ignore[method-assign]
+    site = running(with_tokens(issuer), ("bearer",))
+    extra = {"Authorization": f"Bearer {issuer.token()}"}
+    with RawClient(site) as client:
+        begin_stream(client, {**open_session_with(client, extra), **extra}, kind)
+        wait_until(asked.is_set, "the request")
+        del site.deployment.document["clients"][0]
+        site.deployment.write()
+        wait_until(lambda: "was read again" in site.stderr(), "the reload")
+        answer.set()
+        client.read()
+    wait_until(lambda: "client-removed" in rules(site), "the event")
 
 
 def test_a_client_that_does_not_read_is_cut_all_the_same(
