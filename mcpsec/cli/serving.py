@@ -7,7 +7,9 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +52,7 @@ class ServeOptions:
 
 def serve(options: ServeOptions) -> None:
     """Serve until told to stop. Raises Error for what is wrong with the command line or the deployment."""
+    _note_hang_ups()
     _see_what_runs(options)  # before --quickstart writes anything
     from mcpsec.deployment import load
 
@@ -74,6 +77,21 @@ def serve(options: ServeOptions) -> None:
         _run(_work(deployment, read_again, place))
     else:
         _run(_serve(deployment, read_again, options.ready_file, quickstart=options.quickstart))
+
+
+_early_hang_ups: list[int] = []
+
+
+def _note_hang_ups() -> None:
+    """A SIGHUP that comes before the gateway minds them would end it: it has the gateway read everything again then."""
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda number, _frame: _early_hang_ups.append(number))
+
+
+def _mind_signals(gateway: Gateway) -> None:
+    gateway.watch_signals()
+    if _early_hang_ups:
+        gateway.hang_up()
 
 
 def _see_what_runs(options: ServeOptions) -> None:
@@ -266,7 +284,7 @@ async def _work(deployment: Deployment, read: Callable[[], Deployment], place: W
         deployment, say=say, read=read, listening=place.listening(), admin_name=place.admin_name, newest=lists
     )
     await gateway.start()
-    gateway.watch_signals()
+    _mind_signals(gateway)
     place.watch_supervisor(gateway.request_stop)
     _write_ready(Path(place.ready), gateway)
     await gateway.run()
@@ -279,7 +297,7 @@ async def _serve(
 
     gateway = Gateway(deployment, say=out.event, read=read)
     await gateway.start()
-    gateway.watch_signals()  # before anybody learns that it is there: a supervisor may stop it at once
+    _mind_signals(gateway)  # before anybody learns that it is there: a supervisor may stop it at once
     try:
         if ready_file is not None:
             _write_ready(ready_file, gateway)

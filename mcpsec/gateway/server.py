@@ -164,6 +164,7 @@ class Gateway:
         self._started = False
         self._state_up = True
         self._stopping = asyncio.Event()
+        self._impatient = False
 
     # --- building --------------------------------------------------------------------------------------------------
 
@@ -329,13 +330,20 @@ class Gateway:
         return {"serving": serving, "log": self._recorder.healthy, "trust": self._trust.usable()}
 
     def watch_signals(self) -> None:
-        """Let SIGTERM and SIGINT end ``run``, and SIGHUP read the deployment file and the TLS files again."""
+        """Let SIGTERM and SIGINT end ``run``, and SIGHUP read the deployment file and the TLS files again.
+
+        A SIGINT while ``run`` ends already lets it wait for no request any more.
+        """
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            with contextlib.suppress(NotImplementedError):  # asyncio's word on Windows: no signal handlers there
-                loop.add_signal_handler(signum, self._stopping.set)
+        with contextlib.suppress(NotImplementedError):  # asyncio's word on Windows: no signal handlers there
+            loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
+            loop.add_signal_handler(signal.SIGINT, self._interrupt)
         with contextlib.suppress(NotImplementedError, AttributeError):  # nor has Windows a SIGHUP
-            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+            loop.add_signal_handler(signal.SIGHUP, self.hang_up)
+
+    def _interrupt(self) -> None:
+        self._impatient = self._stopping.is_set()
+        self._stopping.set()
 
     def request_stop(self) -> None:
         """End ``run`` as SIGTERM does."""
@@ -350,7 +358,10 @@ class Gateway:
         await self.stop()
 
     async def stop(self) -> None:
-        """Take no new work, let running requests finish within ``drain_timeout`` seconds, then stop everything."""
+        """Take no new work, let running requests finish within ``drain_timeout`` seconds, then stop everything.
+
+        Who presses Ctrl-C again waits for no request.
+        """
         self._stopping.set()
         if self._listener is not None:
             await self._listener.close()
@@ -358,7 +369,9 @@ class Gateway:
             registry.drain()
         loop = asyncio.get_running_loop()
         end = loop.time() + self._deployment.server.limits.drain_timeout
-        while self._registries and self._registries[0].connections and loop.time() < end:  # noqa: ASYNC110
+        while self._registries and self._registries[0].connections and loop.time() < end:
+            if self._impatient:
+                break
             await asyncio.sleep(0.02)
         self._recorder.event("server-stop", pid=os.getpid())
         await self.close()
@@ -416,10 +429,20 @@ class Gateway:
     async def _feed_watchdog(self) -> None:
         systemd.notify("WATCHDOG=1")
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
+        """Read everything again, as for a SIGHUP."""
         self._secrets.hurry()
         self._reload_trust()
-        self._tasks.append(asyncio.get_running_loop().create_task(self.reload()))
+        task = asyncio.get_running_loop().create_task(self.reload())
+        self._tasks.append(task)
+        task.add_done_callback(self._reloaded)
+
+    def _reloaded(self, task: asyncio.Task[bool]) -> None:
+        with contextlib.suppress(ValueError):
+            self._tasks.remove(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._report(error, "reading the deployment again")
 
     async def reload(self) -> bool:
         """Read the deployment again and use it; one that can't be used changes nothing. True when it is in use."""

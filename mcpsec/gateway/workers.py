@@ -190,10 +190,10 @@ class Supervisor:
             raise
 
     def watch_signals(self) -> None:
-        """SIGTERM and SIGINT end ``run``; SIGHUP is passed on."""
+        """SIGTERM and SIGINT end ``run``, a SIGINT while it ends lets no worker drain; SIGHUP is passed on."""
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, self._stopping.set)
+        loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     async def run(self) -> None:
@@ -237,6 +237,11 @@ class Supervisor:
             if worker.process is not None and worker.process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     worker.process.send_signal(signum)
+
+    def _interrupt(self) -> None:
+        if self._stopping.is_set():  # the workers are draining, by the first one or by a SIGTERM
+            self._signal(signal.SIGINT)
+        self._stopping.set()
 
     def _reload(self) -> None:
         """Pass SIGHUP on. A worker that begins would die of it, and may have read already: it hears when it serves."""

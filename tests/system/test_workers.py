@@ -22,8 +22,9 @@ from tests.fixtures.deployments import TESTER, fixture_command
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.pki import Authority
 from tests.fixtures.processes import PATIENCE, wait_until
-from tests.fixtures.raw import RawClient, call
+from tests.fixtures.raw import RawClient, call, request_bytes
 from tests.fixtures.stores import Store
+from tests.gateway.test_review_life import WaitingServer
 from tests.gateway.test_trust_upkeep import Wallet, deployment_of
 from tests.system.test_shared_state import pair, post, rpc, signed
 
@@ -262,6 +263,26 @@ def test_workers_end_with_their_supervisor_however_it_ends(deployment: Any, gate
     found = workers(running)
     running.process.kill()
     running.process.wait()
+    wait_until(lambda: not any(each.is_running() and each.status() != "zombie" for each in found), "their end")
+
+
+def test_who_presses_ctrl_c_again_waits_for_no_worker(deployment: Any, gateway: Any, store: Store) -> None:
+    state, limits = {"url": store.url, "timeout": "20s"}, {"drain_timeout": "1h"}
+    made = deployment(DEMO, state=state, server={"limits": limits})
+    with WaitingServer() as waiting:
+        made.document["upstreams"] = {"web": {"url": waiting.url, "timeout": "5m"}}
+        made.write()
+        running = gateway(made, "--workers", "2", expected=SAID)
+        found = workers(running)
+        client = RawClient(running)
+        client.send(request_bytes(client.host, call("echo")))
+        wait_until(waiting.asked.is_set, "the call")
+        running.process.send_signal(signal.SIGINT)
+        wait_until(lambda: sum(each.is_running() for each in found) < 2, "the idle one's end")
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(PATIENCE) == 0
+        assert client.read().status == 0
+        client.close()
     wait_until(lambda: not any(each.is_running() and each.status() != "zombie" for each in found), "their end")
 
 
