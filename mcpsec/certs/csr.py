@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from mcpsec.certs.files import read
+from mcpsec.certs.identity import UNREADABLE
 from mcpsec.certs.names import check_name, general_name, parse_sans
 from mcpsec.certs.profiles import signature_hash
 from mcpsec.errors import ConfigurationError, RefusedError, UsageError
@@ -48,7 +49,7 @@ def read_request(path: Path) -> Request:
         genuine = request.is_signature_valid
         key = request.public_key()
         names = _names(request)
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
+    except (*UNREADABLE, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         hint = "such as openssl req -new writes, in PEM or DER form"
         raise ConfigurationError(
             "this is no certificate signing request, or a damaged one", path=path, hint=hint

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mcpsec.certs.identity import sans_of_certificate, serial_text
+from mcpsec.certs.identity import UNREADABLE, sans_of_certificate, serial_text
 from mcpsec.certs.leaf import now_utc
 from mcpsec.certs.pki import Pki, renewal_moment
 from mcpsec.certs.reading import title_of
@@ -226,7 +226,7 @@ def check_found(
 def _is_ca(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return False
 
 

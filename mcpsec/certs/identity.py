@@ -15,7 +15,11 @@ from mcpsec.certs.names import kind_of_san
 if TYPE_CHECKING:
     from mcpsec.certs.names import SanKind
 
-__all__ = ["San", "sans_of", "sans_of_certificate", "serial_text", "sha256_of"]
+__all__ = ["UNREADABLE", "San", "sans_of", "sans_of_certificate", "serial_text", "sha256_of"]
+
+
+UNREADABLE = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What reading the extensions of a certificate, a request or a list may raise when one of them is malformed or odd."""
 
 
 class San(str):
@@ -50,7 +54,7 @@ def sans_of_certificate(certificate: x509.Certificate) -> list[San]:
     """Return the names of a parsed certificate; see ``sans_of``."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return []
     found: list[San] = []
     for name in names:

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mcpsec.certs.identity import sans_of_certificate, serial_text, sha256_of
+from mcpsec.certs.identity import UNREADABLE, sans_of_certificate, serial_text, sha256_of
 from mcpsec.certs.keys import kind_of
 from mcpsec.certs.reading import tolerant
 
@@ -54,7 +54,7 @@ def _describe(certificate: x509.Certificate) -> dict[str, Any]:
     }
     try:
         extensions = certificate.extensions
-    except (ValueError, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         return {**facts, "error": f"its extensions can't be read: {error}"}
     return {**facts, **_extensions(extensions)}
 
@@ -74,7 +74,7 @@ def describe_list(crl: x509.CertificateRevocationList) -> dict[str, Any]:
             {"serial": serial_text(one.serial_number), "date": _moment(one.revocation_date_utc), "reason": _reason(one)}
             for one in crl
         ]
-    except (ValueError, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         return {**facts, "error": f"it can't be read to its end: {error}"}
     return {**facts, "number": numbers[0] if numbers else None, "revoked": entries}
 
@@ -97,7 +97,7 @@ def describe_request(request: x509.CertificateSigningRequest) -> dict[str, Any]:
         return {**facts, "names": [str(getattr(name, "value", name)) for name in names]}
     except x509.ExtensionNotFound:
         return {**facts, "names": []}
-    except (ValueError, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         return {**facts, "error": f"its extensions can't be read: {error}"}
 
 

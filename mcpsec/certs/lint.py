@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from mcpsec.certs.identity import UNREADABLE
 from mcpsec.certs.names import kind_of_san
 from mcpsec.certs.reading import tolerant
 
@@ -53,7 +54,7 @@ def _faults(certificate: x509.Certificate) -> list[Fault]:
         return [*faults, Fault("names-unreadable", "error", f"its subject or issuer can't be parsed: {error}", "X.690")]
     try:
         extensions = certificate.extensions
-    except (ValueError, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         fault = Fault("extensions-unreadable", "error", f"its extensions can't be parsed: {error}", "RFC 5280 4.2")
         return [*faults, fault]
     basic = _value(extensions, x509.BasicConstraints)

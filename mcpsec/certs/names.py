@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
-__all__ = ["SanKind", "check_name", "general_name", "is_dns_name", "kind_of_san", "parse_sans"]
+__all__ = [
+    "SanKind",
+    "check_name",
+    "comparable",
+    "general_name",
+    "is_dns_name",
+    "kind_of_san",
+    "parse_sans",
+    "san_hint",
+]
 
 SanKind = Literal["dns", "uri", "ip", "email"]
 
@@ -97,6 +106,15 @@ def kind_of_san(text: str) -> SanKind | None:
     return None
 
 
+def comparable(san: str) -> str:
+    """A name in the form in which names are compared byte by byte.
+
+    DNS names and the domain of an address have no case (RFC 5280 section 7), and IP addresses one canonical form.
+    """
+    kind = kind_of_san(san)
+    return san if kind is None else _canonical(kind, san)
+
+
 def parse_sans(values: Iterable[str]) -> tuple[tuple[SanKind, str], ...]:
     """Parse names as people type them, in order and without repeats; ``dns:``, ``uri:``, ``ip:``, ``email:`` may lead.
 
@@ -113,7 +131,7 @@ def parse_sans(values: Iterable[str]) -> tuple[tuple[SanKind, str], ...]:
         text = rest if wanted else value
         kind = kind_of_san(text)
         if kind is None or (wanted is not None and kind != wanted):
-            raise UsageError(f"{value!r} is no subject alternative name", hint=_san_hint(text))
+            raise UsageError(f"{value!r} is no subject alternative name", hint=san_hint(text))
         parsed[(kind, _canonical(kind, text))] = None
     return tuple(parsed)
 
@@ -131,7 +149,8 @@ def _canonical(kind: SanKind, text: str) -> str:
             return text
 
 
-def _san_hint(text: str) -> str:
+def san_hint(text: str) -> str:
+    """What to write instead of a text that is no subject alternative name."""
     if "," in text or any(character.isspace() for character in text):
         return "one name a --san; give the option again for the next one"
     if not text.isascii():

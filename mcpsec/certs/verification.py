@@ -16,10 +16,11 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 
 from mcpsec.certs.constraints import violations
 from mcpsec.certs.crl import parse_crls
-from mcpsec.certs.identity import sans_of_certificate
+from mcpsec.certs.identity import UNREADABLE, sans_of_certificate
 from mcpsec.certs.leaf import now_utc
 from mcpsec.certs.ledger import Purpose
-from mcpsec.certs.profiles import USAGES, common_name
+from mcpsec.certs.profiles import USAGES
+from mcpsec.certs.reading import title_of
 from mcpsec.certs.strict_openssl import verify_strict
 from mcpsec.errors import UsageError
 
@@ -86,7 +87,7 @@ def verify(
         "extended key usage": _usage(leaf, purpose),
         "revocation": _revocation(strict.reason, given=bool(lists)),
     }
-    return Verdict(purpose, outcomes, tuple(common_name(certificate.subject) for certificate in path))
+    return Verdict(purpose, outcomes, tuple(title_of(certificate) for certificate in path))
 
 
 def _second_engine(
@@ -111,7 +112,7 @@ def _second_engine(
         if "unsupported name constraint" in reason.lower():
             return Outcome(None, "can't judge URI name constraints; mcpsec checks them itself")
         return Outcome(False, reason)
-    except (ValueError, TypeError) as error:
+    except (*UNREADABLE, TypeError) as error:
         return Outcome(False, f"can't be parsed: {error}")
     return Outcome(True)
 
@@ -139,14 +140,14 @@ def _name_constraints(leaf: x509.Certificate, path: Sequence[x509.Certificate]) 
         return Outcome(False, "it holds a malformed name, which no constraint can be checked against")
     for ca in constrained:
         for kind, text in violations(names, ca):
-            return Outcome(False, f"{common_name(ca.subject)} does not permit the {kind} name {text}")
+            return Outcome(False, f"{title_of(ca)} does not permit the {kind} name {text}")
     return Outcome(True)
 
 
 def _value(certificate: x509.Certificate, kind: type[_T]) -> _T | None:
     try:
         return certificate.extensions.get_extension_for_class(kind).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return None
 
 
@@ -155,7 +156,7 @@ def _usage(leaf: x509.Certificate, purpose: Purpose) -> Outcome:
         usages = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return Outcome(False, "it has no extended key usage, so it is good for anything")
-    except (ValueError, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         return Outcome(False, f"its extensions can't be parsed: {error}")
     return Outcome(True) if USAGES[purpose] in usages else Outcome(False, f"it is not for a TLS {purpose}")
 

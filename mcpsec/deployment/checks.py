@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import cast
 
+from mcpsec.certs.names import comparable, kind_of_san, san_hint
 from mcpsec.clientfiles.toml import KeyPath
 from mcpsec.deployment.model import Address, Admin, Auth, Client, Deployment, Factor, Role, Rule, Server, Upstream
 from mcpsec.deployment.problems import Report
@@ -163,6 +164,8 @@ def _check_factors(client: Client, auth: Auth, report: Report) -> None:
 
 def check_names(parts: Parts, report: Report) -> None:
     """Report names that mean two things (clients with one identity) or nothing (unknown roles and upstreams)."""
+    for client in parts.clients:
+        _check_san(client, report)
     _unique(parts, report, "id", lambda client: [(("id",), client.id)])
     _unique(parts, report, "certificate", _certificates)
     _unique(parts, report, "access tokens", _token_match)
@@ -187,11 +190,19 @@ def check_names(parts: Parts, report: Report) -> None:
             report.add(at, f"upstream {upstream.name} has a ca, but its url is not https", "write an https URL")
 
 
+def _check_san(client: Client, report: Report) -> None:
+    san = client.certificate.san if client.certificate else None
+    if san and kind_of_san(san) is None:
+        at = (*report.origin(client), "certificate", "san")
+        report.add(at, f"{san!r} is no subject alternative name, so no certificate is this client's", san_hint(san))
+
+
 def _certificates(client: Client) -> list[tuple[KeyPath, str]]:
     match = client.certificate
     if match and match.san:
         # Names are compared as X.509 does it: URIs to the letter, the others without regard to case.
-        return [(("certificate", "san"), match.san if "://" in match.san else match.san.lower())]
+        san = comparable(match.san)
+        return [(("certificate", "san"), san if kind_of_san(san) == "uri" else san.lower())]
     return [(("certificate", "sha256"), match.sha256)] if match and match.sha256 else []
 
 

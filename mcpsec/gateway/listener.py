@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcpsec.errors import UsageError
 from mcpsec.gateway.connection import Connection
+from mcpsec.gateway.tls import UNREADABLE_CERTIFICATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,6 +177,7 @@ _FAULTS = {
     "WRONG_VERSION_NUMBER": "not TLS",
     "UNSUPPORTED_PROTOCOL": "TLS version too old",
     "NO_SHARED_CIPHER": "no common cipher",
+    UNREADABLE_CERTIFICATE: "client certificate refused: it can't be read",
 }
 
 

@@ -16,7 +16,7 @@ from cryptography import x509
 
 from mcpsec.certs.crl import load_crl
 from mcpsec.certs.expiry import Level, check_found
-from mcpsec.certs.identity import sans_of_certificate
+from mcpsec.certs.identity import UNREADABLE, sans_of_certificate
 from mcpsec.certs.leaf import now_utc
 from mcpsec.certs.ledger import Purpose
 from mcpsec.certs.profiles import USAGES
@@ -148,7 +148,7 @@ def _judge_usage(leaf: x509.Certificate, at: KeyPath, report: Report) -> None:
         usages = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return  # RFC 5280 section 4.2.1.12: any purpose, which clients accept
-    except (x509.DuplicateExtension, ValueError) as error:
+    except UNREADABLE as error:
         report.add(at, f"the gateway's certificate has extensions that can't be read: {error}")
         return
     if USAGES[Purpose.SERVER] not in usages:

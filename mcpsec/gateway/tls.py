@@ -10,7 +10,7 @@ from a PEM file; a certificate authority can only be taken away by making a new 
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mcpsec.certs.identity import sans_of, sha256_of
 from mcpsec.errors import ConfigurationError
@@ -19,9 +19,12 @@ from mcpsec.gateway.message import Peer
 if TYPE_CHECKING:
     from mcpsec.deployment.model import Tls
 
-__all__ = ["ClientCertificates", "load_own_certificate", "peer_of", "server_context"]
+__all__ = ["UNREADABLE_CERTIFICATE", "ClientCertificates", "load_own_certificate", "peer_of", "server_context"]
 
 ClientCertificates = Literal["required", "optional", "none"]
+
+UNREADABLE_CERTIFICATE = "UNREADABLE_CERTIFICATE"
+"""The ``reason`` of the SSLError that ends the handshake of a peer whose certificate ``ssl`` can't put into words."""
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -33,6 +36,7 @@ def server_context(tls: Tls, *, certificates: ClientCertificates = "required") -
     Raises ConfigurationError naming the file that OpenSSL refuses.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslobject_class = _Handshaken
     context.minimum_version = _VERSIONS[tls.minimum_version]
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.num_tickets = 0
@@ -43,6 +47,21 @@ def server_context(tls: Tls, *, certificates: ClientCertificates = "required") -
         context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
         _load_client_ca(context, tls)
     return context
+
+
+class _Handshaken(ssl.SSLObject):
+    """OpenSSL lets pass names that are no text (Latin-1 in a dNSName); a failed handshake is what follows from them.
+
+    Event loops ask for the certificate in words as soon as the handshake is over, and take only an OSError for its end.
+    """
+
+    def getpeercert(self, binary_form: bool = False) -> Any:
+        try:
+            return super().getpeercert(binary_form)
+        except (ValueError, ssl.SSLError):
+            unreadable = ssl.SSLError()
+            unreadable.reason = UNREADABLE_CERTIFICATE
+            raise unreadable from None
 
 
 def load_own_certificate(context: ssl.SSLContext, tls: Tls) -> None:

@@ -135,9 +135,12 @@ class TrustFiles:
         def unwelcome(peer: Peer) -> bool:
             if peer.der is None:
                 return self._wanted == "required"
-            certificate = x509.load_der_x509_certificate(peer.der)
-            if crl is not None and crl.covers(certificate):
-                return True
+            try:
+                certificate = x509.load_der_x509_certificate(peer.der)
+                if crl is not None and crl.covers(certificate):
+                    return True
+            except ValueError:
+                return True  # OpenSSL read it; what nobody here can is on no list, and must not keep others from one
             # A client that sent an intermediate has no issuer in the bundle, which matters only when trust shrinks:
             # then it has to prove itself again.
             return bool(removed) and not any(_issued_by(certificate, authority) for authority in authorities)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcpsec.certs import Pki, Purpose, expiry, keys, load_crl
@@ -17,6 +19,7 @@ from mcpsec.certs.lint import lint
 from mcpsec.certs.reading import read_lists, read_target, request_in
 from mcpsec.certs.verification import verify
 from mcpsec.errors import Error
+from tests.fixtures.pki import Authority, tlv
 
 
 def looked_at(path: Path, root: x509.Certificate) -> None:
@@ -69,3 +72,40 @@ def test_any_byte_may_be_wrong(pki: Pki, tmp_path: Path, seed: int) -> None:
             with warnings.catch_warnings(), contextlib.suppress(Error):
                 warnings.simplefilter("ignore")
                 reader(path, root)
+
+
+ODD = {
+    "a name of a kind that no library reads": (tlv(0x30, tlv(0xA3, b"\x30\x00")), None),
+    "a name in Latin-1": (tlv(0x30, tlv(0x82, b"\xe9.example.com")), None),
+    "an address of three octets": (tlv(0x30, tlv(0x87, b"abc")), None),
+    "a subject in Latin-1": (
+        tlv(0x30, tlv(0x82, b"a.example.com")),
+        lambda signed: signed.replace(b"\x0c\x06tester", b"\x14\x06t\xe9ster"),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_names_that_are_odd_are_told(tmp_path: Path, what: str) -> None:
+    authority = Authority(tmp_path)
+    sans, change = ODD[what]
+    odd = authority.odd("tester", sans, trusts=authority.certificate, change=change).certificate
+    (root,) = x509.load_pem_x509_certificates(authority.certificate.read_bytes())
+    looked_at(odd, root)
+    (found,) = read_target(str(odd))
+    readable = change is not None
+    assert verify(found.certificate, [], [root], purpose=Purpose.CLIENT).accepted is readable
+    assert ("error" in describe(found.certificate)) is not readable
+
+
+def test_a_request_with_a_name_that_no_library_reads(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    names = x509.UnrecognizedExtension(
+        x509.ObjectIdentifier("2.5.29.17"), ODD["a name of a kind that no library reads"][0]
+    )
+    request = x509.CertificateSigningRequestBuilder(x509.Name([]), [x509.Extension(names.oid, False, names)])
+    path = tmp_path / "odd.csr"
+    path.write_bytes(request.sign(key, SHA256()).public_bytes(Encoding.PEM))
+    requested(path, None)  # type: ignore[arg-type]
+    with pytest.raises(Error, match="no certificate signing request"):
+        read_request(path)

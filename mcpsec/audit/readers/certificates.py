@@ -73,10 +73,11 @@ def is_authority(certificate: x509.Certificate) -> bool:
     """True for the certificate of a CA."""
     from cryptography import x509
 
+    from mcpsec.certs.identity import UNREADABLE
     from mcpsec.certs.reading import tolerant
 
     try:
         with tolerant():
             return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError, x509.DuplicateExtension):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return False

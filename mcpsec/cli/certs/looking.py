@@ -277,6 +277,7 @@ def verify(
 def _purpose_of_leaf(leaf: x509.Certificate, served: bool) -> Purpose:
     from cryptography import x509
 
+    from mcpsec.certs.identity import UNREADABLE
     from mcpsec.certs.ledger import Purpose
     from mcpsec.certs.profiles import USAGES
 
@@ -284,7 +285,7 @@ def _purpose_of_leaf(leaf: x509.Certificate, served: bool) -> Purpose:
         return Purpose.SERVER
     try:
         usages = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         usages = x509.ExtendedKeyUsage([])
     meant = [purpose for purpose, usage in USAGES.items() if usage in usages]
     if len(meant) != 1:

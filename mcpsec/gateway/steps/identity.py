@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mcpsec.certs.names import kind_of_san
+from mcpsec.certs.names import comparable
 from mcpsec.gateway.message import Exchange, Peer, Refusal
 from mcpsec.gateway.steps import CHANGED
 from mcpsec.protocol import codes
@@ -36,7 +36,7 @@ class ClientDirectory:
             self._ids.add(client.id)
             match = client.certificate
             if match is not None and match.san is not None:
-                self._by_san[_comparable(match.san)] = client
+                self._by_san[comparable(match.san)] = client
             if match is not None and match.sha256 is not None:
                 self._by_fingerprint[match.sha256.lower().replace(":", "")] = client
 
@@ -46,7 +46,7 @@ class ClientDirectory:
 
     def find(self, peer: Peer) -> Client | None:
         """The one client that the certificate names; None when there is none, or more than one."""
-        found = {client.id: client for san in peer.sans if (client := self._by_san.get(_comparable(san))) is not None}
+        found = {client.id: client for san in peer.sans if (client := self._by_san.get(comparable(san))) is not None}
         pinned = self._by_fingerprint.get(peer.fingerprint or "")
         if pinned is not None:
             found[pinned.id] = pinned
@@ -55,17 +55,6 @@ class ClientDirectory:
     def identify(self, peer: Peer) -> Peer:
         """The peer with its client, looked up once for a connection."""
         return replace(peer, client=self.find(peer))
-
-
-def _comparable(san: str) -> str:
-    """DNS names and the domain of an address have no case (RFC 5280 section 7); everything else has."""
-    kind = kind_of_san(san)
-    if kind == "dns":
-        return san.lower()
-    if kind == "email":
-        local, _, domain = san.rpartition("@")
-        return f"{local}@{domain.lower()}"
-    return san
 
 
 class CertificateIdentity:

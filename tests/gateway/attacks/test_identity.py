@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from tests.fixtures.processes import wait_until
 from tests.fixtures.raw import RawClient, call
 
 MAIL, HOST, THIRD = "agent@example.com", "agent.example.com", "spiffe://mcpsec.test/agent/third"
+ADDRESS = "2001:DB8:0:0::7"
 GRANTS: dict[str, Any] = {"allow_resources": ["demo/*"], "allow_methods": ["execute"]}
 
 
@@ -57,7 +59,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     made = make_deployment(directory, {"demo": {"builtin": "demo"}}, grants=GRANTS)
     clients = Authority(directory / "pki" / "second-ca", "Another client CA")
     made.document["server"]["tls"]["client_ca"] = str(clients.certificate)
-    for id, san in (("other", OTHER), ("mail", MAIL), ("host", HOST)):
+    for id, san in (("other", OTHER), ("mail", MAIL), ("host", HOST), ("address", ADDRESS)):
         made.document["clients"].append({"id": id, "certificate": {"san": san}, **GRANTS})
     made.write()
     running = start_gateway(made)
@@ -114,6 +116,12 @@ def test_a_name_that_is_only_like_it(site: Site, san: x509.GeneralName) -> None:
     assert site.who(site.certificate("tester", san)) is None
 
 
+def test_an_address_may_be_written_in_any_form(site: Site) -> None:
+    for text, client in (("2001:db8::7", "address"), ("2001:db8::8", None)):
+        assert site.who(site.certificate("x", x509.IPAddress(ipaddress.ip_address(text)))) == client
+    assert site.who(site.certificate("x", x509.DNSName("2001:db8::7"))) is None
+
+
 def test_a_host_has_no_case(site: Site) -> None:
     assert site.who(site.certificate("x", x509.DNSName(HOST.upper()))) == "host"
     assert site.who(site.certificate("x", x509.RFC822Name("agent@EXAMPLE.com"))) == "mail"
@@ -125,6 +133,7 @@ def test_a_host_has_no_case(site: Site) -> None:
         ({"san": TESTER}, {"san": TESTER}),
         ({"san": HOST}, {"san": HOST.upper()}),
         ({"san": MAIL}, {"san": "agent@EXAMPLE.com"}),
+        ({"san": "2001:db8::7"}, {"san": ADDRESS}),
         ({"sha256": "ab" * 32}, {"sha256": ":".join(["AB"] * 32)}),
     ],
 )
@@ -141,3 +150,18 @@ def test_the_file_gives_a_certificate_to_one_client(
     made.write()
     assert main(["config", "check", "-c", str(made.config), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    "san", ["dns:agent.example.com", "agent.example.com.", "spiffe:agent", "10.0.0.0/8", "CN=agent"]
+)
+def test_the_file_names_no_client_by_what_is_no_name(
+    tmp_path: Any, san: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No certificate would ever be this client's, which is better said at once."""
+    made = make_deployment(tmp_path, {"demo": {"builtin": "demo"}}, grants=GRANTS)
+    made.document["clients"][0]["certificate"] = {"san": san}
+    made.write()
+    assert main(["config", "check", "-c", str(made.config)]) == 2
+    shown = capsys.readouterr()
+    assert f"{san!r} is no subject alternative name" in shown.err + shown.out
