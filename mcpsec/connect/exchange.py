@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from mcpsec import __version__
-from mcpsec.connect.trust import closed_after_handshake, explain
+from mcpsec.connect.trust import client_context, explain, refusal_of
 from mcpsec.errors import NotAssessedError, RefusedError, UsageError
 from mcpsec.protocol import Kind, ProtocolError, SseParser, parse
 from mcpsec.urls import can_be_asked
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from mcpsec.connect.trust import TlsFailure
     from mcpsec.protocol import Message
     from mcpsec.signing import SignedMessage
 
@@ -89,6 +90,7 @@ class Exchange:
             raise UsageError(f"the host of {url} is no name that can be looked up", hint="check its spelling")
         self._url = httpx.URL(url)
         self._fresh = True
+        self._context = context
         self._certificate = certificate
         self._client = httpx.Client(
             verify=context if context is not None else True,
@@ -162,14 +164,19 @@ class Exchange:
             return NotAssessedError(f"{where} did not answer in time", hint="--timeout gives it more seconds")
         if isinstance(error, httpx.ConnectError):
             return NotAssessedError(f"{where} can't be reached: {_words(error)}", hint="is the gateway running there?")
-        if self._fresh and self._url.scheme == "https":
-            closed = closed_after_handshake(self._certificate)
-            return RefusedError(f"{where} {closed.message}", hint=closed.hint)
-        plain = self._url.scheme == "http"
-        return NotAssessedError(
-            f"{where} closed the connection before it answered: {_words(error)}",
-            hint=f"a gateway speaks TLS: https://{where}{self._url.path}" if plain else None,
-        )
+        if self._url.scheme == "http":
+            hint = f"a gateway speaks TLS: https://{where}{self._url.path}"
+        else:
+            refusal = self._refusal() if self._fresh else None
+            if refusal is not None:
+                return RefusedError(f"{where} {refusal.message}", hint=refusal.hint)
+            hint = "it may be stopping; whether it has done what was asked is not known"
+        return NotAssessedError(f"{where} closed the connection before it answered: {_words(error)}", hint=hint)
+
+    def _refusal(self) -> TlsFailure | None:
+        """What the server has against the certificate, which it may have said nothing of."""
+        context = self._context or client_context()
+        return refusal_of(self._url.host, self._url.port or 443, context, self._certificate)
 
 
 def _words(error: Exception) -> str:

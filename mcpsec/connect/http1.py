@@ -18,7 +18,7 @@ import httptools
 
 from mcpsec import __version__
 from mcpsec.connect.messages import is_field_value
-from mcpsec.connect.trust import closed_after_handshake, explain
+from mcpsec.connect.trust import LOOK_SECONDS, closed_after_handshake, explain
 from mcpsec.errors import Error
 from mcpsec.protocol import ProtocolError, codes
 from mcpsec.signing import SignedMessage
@@ -286,7 +286,8 @@ class HttpClient:
             await response.read_head()
         except (OSError, EOFError) as error:
             self.give_back(connection, reusable=False)
-            raise self._failure(error, fresh=not connection.used) from error
+            unclear = self._address.tls and not connection.used and explain(error) is None
+            raise (await self._refusal() if unclear else None) or self._failure(error) from error
         except BaseException:
             self.give_back(connection, reusable=False)
             raise
@@ -326,7 +327,7 @@ class HttpClient:
         except TimeoutError:
             raise HttpFailure(f"{host}:{port} did not answer in time", delivered=False) from None
         except OSError as error:  # ssl.SSLError is one
-            raise self._failure(error, fresh=True, connecting=True) from error
+            raise self._failure(error, connecting=True) from error
         raw = writer.get_extra_info("socket")
         if raw is not None:
             with contextlib.suppress(OSError):
@@ -335,16 +336,37 @@ class HttpClient:
         self._open.add(connection)
         return connection
 
-    def _failure(self, error: Exception, *, fresh: bool, connecting: bool = False) -> HttpFailure:
+    async def _refusal(self) -> HttpFailure | None:
+        """What the server has against the certificate, when a new connection ended before its first answer.
+
+        See ``trust.refusal_of``: on a second connection nothing is sent. None when it takes the certificate.
+        """
+        connection: _Connection | None = None
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                connection = await self._connect()
+                if await connection.read():
+                    return None
+        except TimeoutError:
+            return None
+        except HttpFailure as failure:
+            return failure if failure.refused else None
+        except OSError as error:
+            if explain(error) is not None:
+                return self._failure(error)
+        finally:
+            if connection is not None:
+                self.give_back(connection, reusable=False)
+        closed = closed_after_handshake(self._credentials.certificate)
+        return HttpFailure(f"{self._address.host}:{self._address.port} {closed.message}", delivered=True, refused=True)
+
+    def _failure(self, error: Exception, *, connecting: bool = False) -> HttpFailure:
         where = f"{self._address.host}:{self._address.port}"
         known = explain(error)
         if known is not None:
             return HttpFailure(f"{where}: {known.message}; {known.hint}", delivered=False, refused=True)
         if connecting:
             return HttpFailure(f"{where} can't be reached: {_words(error)}", delivered=False)
-        if fresh and self._address.tls:
-            closed = closed_after_handshake(self._credentials.certificate)
-            return HttpFailure(f"{where} {closed.message}", delivered=True, refused=True)
         return HttpFailure(f"{where} closed the connection before it answered", delivered=True)
 
     def give_back(self, connection: _Connection, *, reusable: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["TlsFailure", "client_context", "closed_after_handshake", "explain", "load_certificate"]
+__all__ = [
+    "LOOK_SECONDS",
+    "TlsFailure",
+    "client_context",
+    "closed_after_handshake",
+    "explain",
+    "load_certificate",
+    "refusal_of",
+]
+
+LOOK_SECONDS = 2.0
+"""How long a server may take to say no to a certificate on a connection on which nothing is asked."""
 
 
 class TlsFailure(NamedTuple):
@@ -129,8 +142,35 @@ def explain(error: BaseException) -> TlsFailure | None:
     return None
 
 
+def refusal_of(host: str, port: int, context: ssl.SSLContext, certificate: Path | None) -> TlsFailure | None:
+    """What the server has against the client's ``certificate``, which ``context`` shows; None when it takes it.
+
+    When a connection ended before its first answer, this tells whether that was why: a second one is opened, on which
+    nothing is sent. There the server's alert can't be lost to a request that lies unread, nor a call be cut.
+    """
+    try:
+        plain = socket.create_connection((host, port), timeout=LOOK_SECONDS)
+    except OSError:
+        return None  # nobody is there any more, which is no judgement of a certificate
+    with contextlib.closing(plain):
+        try:
+            with context.wrap_socket(plain, server_hostname=host) as connection:
+                if connection.recv(1):
+                    return None
+        except TimeoutError:
+            return None  # it waits for a request
+        except OSError as error:
+            known = explain(error)
+            if known is not None:
+                return known if known.refused else None
+    return closed_after_handshake(certificate)
+
+
 def closed_after_handshake(certificate: Path | None, now: datetime | None = None) -> TlsFailure:
-    """What it means that a TLS 1.3 server ended a new connection: it judges the client's ``certificate`` only then."""
+    """What it means that a TLS 1.3 server ended a connection on which nothing was asked.
+
+    It judges the client's ``certificate`` only after the handshake.
+    """
     said = "closed the connection after the handshake:"
     if certificate is None:
         demands = f"{said} it seems that it demands a client certificate"

@@ -10,8 +10,12 @@ import json
 import re
 import shlex
 import shutil
+import signal
+import socket
+import ssl
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,7 @@ from mcpsec.cli.root import main
 from tests.fixtures.deployments import Deployment, make_deployment
 from tests.fixtures.gateway import Gateway, start_gateway
 from tests.fixtures.processes import wait_until
+from tests.gateway.upstreams.test_http import FaultyServer
 
 URL = "https://127.0.0.1:8443/mcp"
 BODY = b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}'
@@ -345,6 +350,66 @@ def test_a_refused_certificate_is_explained(run: Run, send: list[str], deployed:
     send[send.index("--cert") + 1], send[send.index("--key") + 1] = str(stranger.certificate), str(stranger.key)
     run(*send, code=1)
     assert "certificate" in run.err
+
+
+def test_a_call_that_a_stopping_gateway_cuts_is_no_fault_of_the_certificate(run: Run, tmp_path: Path) -> None:
+    server, begun, over = FaultyServer(), threading.Event(), threading.Event()
+    server.fault = lambda _connection, _body: (begun.set(), over.wait(60))[0]
+    made = make_deployment(tmp_path, {"web": {"url": server.url}}, server={"limits": {"drain_timeout": "1s"}})
+    running = start_gateway(made, expected=(".*",))
+
+    def stop() -> None:
+        begun.wait(60)
+        running.send_signal(signal.SIGTERM)
+
+    who, stopping = made.client, threading.Thread(target=stop)
+    stopping.start()
+    try:
+        tls = ["--cert", str(who.certificate), "--key", str(who.key), "--ca", str(who.ca), "--url", running.url]
+        run("--send", *tls, "--secret-file", made.secret, "--key-id", "tester-1", "--tool", "echo", code=3)
+    finally:
+        begun.set()
+        stopping.join()
+        over.set()
+        running.stop()
+        server.close()
+    assert "closed the connection before it answered" in run.err
+    assert "certificate" not in run.err and "--cert" not in run.err
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_server_that_ends_every_connection_unasked_may_mean_the_certificate(
+    run: Run, send: list[str], deployed: tuple[Deployment, Gateway], shown: bool
+) -> None:
+    """One that says nothing of its reason, as some do; on a connection without a request it still hangs up."""
+    with hanging_up(deployed[0].server.server_context()) as port:
+        options = [*send, "--url", f"https://127.0.0.1:{port}/mcp"]
+        run(*(options if shown else [options[0], *options[5:]]), code=1)
+    assert ("does not accept this client certificate" if shown else "demands a client certificate") in run.err
+
+
+@contextlib.contextmanager
+def hanging_up(context: ssl.SSLContext) -> Iterator[int]:
+    """A server that ends each connection after the handshake; its port."""
+    context.verify_mode = ssl.CERT_NONE
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True):
+                    pass
+                connection.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        thread.join()
 
 
 def test_a_deployment_whose_client_files_are_elsewhere(

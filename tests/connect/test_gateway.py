@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -18,12 +19,14 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
 from mcpsec.connect import Credentials
+from mcpsec.protocol import codes
 from mcpsec.signing import SignedMessage
 from tests.connect.bridges import INITIALIZED, Pipes, bridged, call, command, initialize
 from tests.fixtures.deployments import Deployment, fixture_command, make_deployment
 from tests.fixtures.gateway import Gateway, start_gateway
 from tests.fixtures.processes import wait_until
 from tests.fixtures.upstreams import HttpServer, start_http_server
+from tests.gateway.upstreams.test_http import FaultyServer
 
 pytestmark = pytest.mark.anyio
 
@@ -215,6 +218,42 @@ async def test_a_gateway_that_is_restarted_is_found_again(modern: bool, upstream
             client.hang_up()
             await asyncio.sleep(0.3)
             await asyncio.to_thread(second.stop)
+
+
+async def test_a_call_that_a_stopping_gateway_cuts_is_no_fault_of_the_certificate(tmp_path: Any) -> None:
+    server, begun, over = FaultyServer(), threading.Event(), threading.Event()
+    server.fault = lambda _connection, _body: (begun.set(), over.wait(60))[0]
+    limits = {"limits": {"drain_timeout": "1s"}}
+    made = make_deployment(tmp_path, {"web": {"url": server.url}}, require=("mtls", "signature"), server=limits)
+    running = start_gateway(made, expected=(".*",))
+    try:
+        async with Pipes(running.url, credentials(made)) as client:
+            client.write(call(1, name="echo", arguments={"text": "x"}, modern=True))
+            await asyncio.to_thread(begun.wait, 60)
+            await asyncio.to_thread(running.stop)
+            error = (await client.read())["error"]
+            client.hang_up()
+    finally:
+        over.set()
+        running.kill()
+        server.close()
+    assert error["code"] == codes.UPSTREAM_UNAVAILABLE
+    assert "closed the connection before it answered" in error["message"]
+
+
+async def test_a_certificate_that_is_refused_is_named(tmp_path: Any) -> None:
+    made = make_deployment(tmp_path, {"demo": {"builtin": "demo"}}, require=("mtls", "signature"))
+    running = start_gateway(made)
+    stranger = made.stranger
+    refused = credentials(made, certificate=stranger.certificate, key=stranger.key)
+    try:
+        async with Pipes(running.url, refused) as client:
+            error = (await client.ask(call(1, name="echo", arguments={"text": "x"}, modern=True)))["error"]
+            client.hang_up()
+    finally:
+        await asyncio.to_thread(running.stop)
+    assert error["code"] == codes.NOT_AUTHENTICATED
+    assert "certificate" in error["message"]
 
 
 def credentials(deployment: Deployment, **changes: Any) -> Credentials:
