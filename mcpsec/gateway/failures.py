@@ -1,7 +1,12 @@
 """Failed authentication, counted: too many from one address, or in one name, are refused unheard.
 
 A name can be claimed by anybody, so a bucket of names alone would let a stranger lock a client out. Therefore an
-address that has proven a name keeps a bucket of its own for it, which strangers can't empty.
+address that has proven a name keeps a bucket of its own for it, which strangers elsewhere can't empty.
+
+Behind one NAT or TCP load balancer strangers are at the same address. So a connection is heard until it has failed a
+few times itself, whatever others did. That bounds the work as well: a connection costs a handshake, which is dearer
+than these few looks, and secrets of 256 bits are not guessed in any number of them. What the issuer would be asked
+about is bounded by address and name alone.
 """
 
 from __future__ import annotations
@@ -19,10 +24,15 @@ from mcpsec.protocol import codes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FAILURE_RATE", "AuthenticationFailures"]
+    from mcpsec.gateway.message import Peer
+
+__all__ = ["FAILURE_RATE", "OWN_FAILURES", "AuthenticationFailures"]
 
 FAILURE_RATE = Rate(count=30, seconds=60.0, burst=30)
 """Failures that an address, a claimed name, or an address that has proven a name may have."""
+
+OWN_FAILURES = 3
+"""Failures of a connection after which those of its address and of the name it claims count against it too."""
 
 _KNOWN = 10_000
 
@@ -58,6 +68,25 @@ class AuthenticationFailures:
             429, codes.RATE_LIMITED, "too many failed attempts", "authentication-failures",
             headers=[(b"retry-after", str(seconds).encode())],
         )  # fmt: skip
+
+    def check_connection(self, peer: Peer, claimed: str, *, asks: bool = False) -> Refusal | None:
+        """Do what ``check`` does, unless the connection has hardly failed yet; ``asks``: the issuer would be asked.
+
+        Whom a certificate has named shares the count of that name with nobody but itself. A refusal ends the
+        connection: an honest caller's next one is heard at once.
+        """
+        own = asks or peer.client is not None
+        if not own and peer.attempts.failed < OWN_FAILURES:
+            return None
+        refused = self.check(peer.address, claimed)
+        if refused is not None and not own:
+            refused.close = True
+        return refused
+
+    def failed_on(self, peer: Peer, claimed: str) -> None:
+        """Count one failure, of this connection too."""
+        peer.attempts.failed += 1
+        self.failed(peer.address, claimed)
 
     def is_proven(self, address: str, name: str) -> bool:
         """Whether this address has proven this name, so that ``check`` would not refuse the two of them."""

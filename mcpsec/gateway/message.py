@@ -30,9 +30,29 @@ if TYPE_CHECKING:
     from mcpsec.telemetry.events import Decision
     from mcpsec.telemetry.likeness import Likeness
 
-__all__ = ["Answer", "Exchange", "Head", "Headers", "Peer", "Refusal", "Request", "StreamAnswer", "json_answer"]
+__all__ = [
+    "Answer",
+    "Attempts",
+    "Exchange",
+    "Head",
+    "Headers",
+    "Peer",
+    "Refusal",
+    "Request",
+    "StreamAnswer",
+    "json_answer",
+]
 
 Headers = list[tuple[bytes, bytes]]
+
+
+class Attempts:
+    """What has been tried on one connection: how often authentication ``failed``."""
+
+    __slots__ = ("failed",)
+
+    def __init__(self) -> None:
+        self.failed = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +73,7 @@ class Peer:
     tls: str | None = None
     cipher: str | None = None
     not_before: float | None = None
+    attempts: Attempts = field(default_factory=Attempts, compare=False, repr=False)
 
 
 class Head:

@@ -94,7 +94,7 @@ class AccessTokens:
         the issuer can't be asked.
         """
         introspection = self._introspection
-        if introspection is not None and (self._config.introspection_of_all or text.count(".") != 2):
+        if introspection is not None and self.asks(text):
             return introspection.ask(text)
         digest = digest_of(text)
         known = self._known.get(digest)
@@ -106,8 +106,12 @@ class AccessTokens:
             return self._later(jwt, digest)
         return self._verified(jwt, key, digest)
 
+    def asks(self, text: str) -> bool:
+        """Whether a token of this form is one that the issuer is asked about."""
+        return self._introspection is not None and (self._config.introspection_of_all or text.count(".") != 2)
+
     def remembers(self, text: str) -> bool:
-        """Whether this very token was found genuine before, and nothing has to be asked or computed to say so."""
+        """Whether this very token was found genuine before, so that it is no guess."""
         digest = digest_of(text)
         if self._introspection is not None and self._introspection.remembers(digest):
             return True

@@ -67,11 +67,12 @@ class BearerCheck:
             )  # fmt: skip
         scheme, text = str(match[1], "ascii").lower(), str(match[2], "ascii")
         claimed = exchange.client.id if exchange.client is not None else claimed_by(text, self._server.clients.claimed)
-        refused = self._failures.check(exchange.peer.address, claimed)
-        if refused is not None and not self._server.tokens.remembers(text):  # what was genuine is no guess
+        tokens = self._server.tokens
+        refused = self._failures.check_connection(exchange.peer, claimed, asks=tokens.asks(text))
+        if refused is not None and not tokens.remembers(text):  # what was genuine is no guess
             return refused
         try:
-            found = self._server.tokens.recognise(text)
+            found = tokens.recognise(text)
             if inspect.isawaitable(found):
                 return self._later(exchange, scheme, text, claimed, found)
             return self._judge(exchange, scheme, text, claimed, found)
@@ -146,7 +147,7 @@ class BearerCheck:
             refusal = self._challenge(exchange, 401, error.rule, error.detail, "use_dpop_nonce", dpop=True)
             refusal.headers.append((b"dpop-nonce", self._server.nonce.encode()))
             return refusal
-        self._failures.failed(exchange.peer.address, claimed)
+        self._failures.failed_on(exchange.peer, claimed)
         word = "invalid_dpop_proof" if error.rule.startswith("dpop-") else "invalid_token"
         return self._challenge(exchange, 401, error.rule, error.detail, word, dpop=scheme == "dpop")
 

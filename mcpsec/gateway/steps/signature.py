@@ -59,8 +59,8 @@ class SignatureCheck:
         request, client = exchange.request, exchange.client
         if not self._factors.needed("signature", client) and request.fields.keys().isdisjoint(_SIGNED):
             return None
-        address, claimed = exchange.peer.address, _claimed(request) if client is None else client.id
-        refused = self._failures.check(address, claimed)
+        claimed = _claimed(request) if client is None else client.id
+        refused = self._failures.check_connection(exchange.peer, claimed)
         if refused is not None:
             return refused
         message, collected = _message(request)
@@ -133,19 +133,19 @@ class SignatureCheck:
         return self._settled(exchange, outcome, claimed)
 
     def _settled(self, exchange: Exchange, outcome: Verified | Refusal, claimed: str) -> GatewayRefusal | None:
-        client, address = exchange.client, exchange.peer.address
+        client, peer = exchange.client, exchange.peer
         if isinstance(outcome, Refusal):
             if outcome.rule == "store-unavailable":
                 retry = [(b"retry-after", b"1")]
                 return GatewayRefusal(
                     503, codes.NOT_AUTHENTICATED, "not authenticated", outcome.rule, outcome.detail, headers=retry
                 )
-            self._failures.failed(address, claimed)
+            self._failures.failed_on(peer, claimed)
             exchange.claimed = claimed
             return GatewayRefusal(401, codes.NOT_AUTHENTICATED, "not authenticated", outcome.rule, outcome.detail)
         exchange.client = client or self._clients[outcome.owner]
         exchange.proven("signature")
-        self._failures.succeeded(address, claimed)
+        self._failures.succeeded(peer.address, claimed)
         return None
 
 

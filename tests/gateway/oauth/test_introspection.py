@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mcpsec.deployment.model import Introspection as IntrospectionConfig
+from mcpsec.gateway.oauth.access import digest_of
 from mcpsec.gateway.oauth.addresses import AddressRules
 from mcpsec.gateway.oauth.compact import TokenError
 from mcpsec.gateway.oauth.fetch import DOCUMENT_BYTES, Fetcher
@@ -176,3 +177,25 @@ async def test_many_who_ask_of_one_token_make_one_question_and_too_many_question
     assert all(
         isinstance(error, asyncio.CancelledError) for error in await asyncio.gather(*waiting, return_exceptions=True)
     )
+
+
+async def test_what_was_active_when_it_was_asked_about_last_is_no_guess(issuer: Issuer) -> None:
+    """The gateway asks again about such a token, also for an address whose other tokens it no longer hears."""
+    active = {"a": True}
+    issuer.replies["/introspect"] = lambda form: (200, JSON, told(issuer, active=active.get(form["token"], False)))
+    fetcher = Fetcher(AddressRules(), timeout=60.0)
+    config = IntrospectionConfig(client_id="gateway", client_secret=SecretRef("env", "UNUSED"), cache=10.0)
+    places = IssuerPlaces(fetcher, issuer.url, jwks_url=None, introspection_url=None)
+    now = [100.0]
+    introspection = Introspection(config, issuer.url, places, fetcher, lambda: "secret", clock=lambda: now[0])
+    await introspection.ask("a")
+    with pytest.raises(TokenError):
+        await introspection.ask("junk")
+    now[0] += 11.0
+    assert introspection.remembers(digest_of("a")), "its answer is due again, and it was none that somebody made up"
+    assert not introspection.remembers(digest_of("junk"))
+    active.clear()  # it is revoked
+    with pytest.raises(TokenError):
+        await introspection.ask("a")
+    assert not introspection.remembers(digest_of("a"))
+    await fetcher.close()
