@@ -86,7 +86,7 @@ class TaskTable:
         if self._shared is None or exchange.client is None:
             return
         key = (exchange.client.id, exchange.upstream)
-        known = await self._shared.fetch(*key)
+        known = await self._shared.fetch(*key, _MOST)
         owned = self._owned.setdefault(key, OrderedDict())
         for id, tools in known.items():
             owned.setdefault(id, tools)

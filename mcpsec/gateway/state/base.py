@@ -61,8 +61,8 @@ class SharedTasks(Protocol):
     async def add(self, client_id: str, upstream: str, id: str, tools: tuple[str, ...], most: int) -> None:
         """Make a task known, unless the client has ``most`` of them at this upstream already."""
 
-    async def fetch(self, client_id: str, upstream: str) -> dict[str, tuple[str, ...]]:
-        """The client's tasks there, each with the tools whose calls made it."""
+    async def fetch(self, client_id: str, upstream: str, most: int) -> dict[str, tuple[str, ...]]:
+        """The client's tasks there, at most so many, each with the tools whose calls made it."""
 
 
 class SharedPatterns(Protocol):

@@ -130,11 +130,19 @@ redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 1
 """)
 
+# KEYS: the client's tasks at one upstream. ARGV: most tasks. More than that no gateway has written: reading them would
+# take everybody's time.
+_TASKS = Script("""
+if redis.call('HLEN', KEYS[1]) > tonumber(ARGV[1]) then return redis.error_reply('FOREIGN') end
+return redis.call('HGETALL', KEYS[1])
+""")
+
 # KEYS: what is normal for a client. ARGV: first day, requests, hours, busiest minute, most resources, milliseconds to
 # keep it, resources. Returns the whole hash. A number that no gateway can have written is as good as none: believed,
 # it would go round between gateways, which tell each other what they know, when the store has long been put right.
 _LEARN = Script("""
 local key = KEYS[1]
+if redis.call('HLEN', key) > 100004 then return redis.error_reply('FOREIGN') end
 local function known(name, most, otherwise)
   local value = tonumber(redis.call('HGET', key, name) or otherwise)
   if value and value >= 0 and value <= most then return value end
@@ -157,7 +165,7 @@ return redis.call('HGETALL', key)
 def greeting_of(prefix: str) -> list[tuple[bytes, ...]]:
     """What a fresh connection says: the scripts, and that from now on nonces are remembered."""
     commands: list[tuple[bytes, ...]] = [
-        (b"SCRIPT", b"LOAD", each.text) for each in (_CLAIM, _TAKE, _OPEN, _TOUCH, _ADD, _LEARN)
+        (b"SCRIPT", b"LOAD", each.text) for each in (_CLAIM, _TAKE, _OPEN, _TOUCH, _ADD, _TASKS, _LEARN)
     ]
     return [*commands, (b"EVAL", _BEGIN.text, b"1", _epoch_key(prefix))]
 
@@ -321,9 +329,9 @@ class RedisTasks:
         arguments = (id.encode("utf-8", "surrogatepass"), orjson.dumps(tools), b"%d" % most, _TASKS_KEPT)
         await self._store.run(_ADD, (self._key(client_id, upstream),), arguments)
 
-    async def fetch(self, client_id: str, upstream: str) -> dict[str, tuple[str, ...]]:
-        """The client's tasks there, each with the tools whose calls made it."""
-        found = await self._store.command(b"HGETALL", self._key(client_id, upstream))
+    async def fetch(self, client_id: str, upstream: str, most: int) -> dict[str, tuple[str, ...]]:
+        """The client's tasks there, at most so many, each with the tools whose calls made it."""
+        found = await self._store.run(_TASKS, (self._key(client_id, upstream),), (b"%d" % most,))
         pairs = zip(found[::2], found[1::2], strict=True)
         try:
             return {id.decode("utf-8", "surrogatepass"): _texts(tools) for id, tools in pairs}

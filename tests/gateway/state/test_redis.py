@@ -313,10 +313,10 @@ async def test_what_no_gateway_has_written_is_no_session(store: Store, written: 
 async def test_what_no_gateway_has_written_is_neither_task_nor_pattern(store: Store) -> None:
     async with states(store, prefix="edge") as (one, other):
         await one.tasks.add("alice", "files", "t1", ("echo",), 10)
-        assert await other.tasks.fetch("alice", "files") == {"t1": ("echo",)}
+        assert await other.tasks.fetch("alice", "files", 10) == {"t1": ("echo",)}
         store.say("HSET", 'edge:t:["alice","files"]', "t2", "garbage")
         with pytest.raises(StoreUnavailableError, match="no gateway has written"):
-            await other.tasks.fetch("alice", "files")
+            await other.tasks.fetch("alice", "files", 10)
         news = Learned(20_000.5, 3, ("files/read",), 1, 2)
         assert (await one.patterns.merge("alice", news, 10)).requests == 3
         store.say("HSET", "edge:p:alice", "first", "nan", "requests", "9", ":x", "1")
@@ -330,9 +330,19 @@ async def test_a_task_whose_name_is_no_text_is_none(store: Store) -> None:
     async with states(store, count=1, prefix="edge") as (one,):
         store.say_bytes(b"HSET", b'edge:t:["alice","files"]', b"\xff", b'["echo"]')
         with pytest.raises(StoreUnavailableError, match="no gateway has written"):
-            await one.tasks.fetch("alice", "files")
+            await one.tasks.fetch("alice", "files", 10)
         store.say("DEL", 'edge:t:["alice","files"]')
-        assert await one.tasks.fetch("alice", "files") == {}
+        assert await one.tasks.fetch("alice", "files", 10) == {}
+
+
+async def test_more_than_any_gateway_writes_is_not_read(store: Store) -> None:
+    async with states(store, count=1, prefix="edge") as (one,):
+        for number in range(11):
+            await one.tasks.add("alice", "files", f"t{number}", ("echo",), 10)
+        assert len(await one.tasks.fetch("alice", "files", 10)) == 10
+        store.say("HSET", 'edge:t:["alice","files"]', "one-more", '["echo"]')
+        with pytest.raises(StoreUnavailableError):
+            await one.tasks.fetch("alice", "files", 10)
 
 
 @pytest.mark.parametrize("number", ["nan", "-nan", "inf", "-inf", "-1", "1e300", "9" * 400, "x", "", "\udcff"])
@@ -416,7 +426,7 @@ async def test_a_user_of_the_store_that_may_do_what_the_page_says_is_enough(
         one.sessions.drop("a", "alice")
         assert not await one.sessions.is_alive("a")
         await one.tasks.add("alice", "files", "t", ("tool",), 5)
-        assert await one.tasks.fetch("alice", "files")
+        assert await one.tasks.fetch("alice", "files", 10)
         assert (await one.patterns.merge("alice", Learned(20_000.5, 3, ("files/read",), 1, 2), 10)).requests == 3
         assert one.said == [None] and one.warning == ""
     assert b"gateway" not in store.say("ACL", "LOG"), "nothing was refused"
