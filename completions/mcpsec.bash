@@ -627,6 +627,7 @@ drone-ci-token
 dropbox-access-token
 dropbox-app-secret
 dropbox-sign-api-key
+drupal-hash-salt
 duffel-api-token
 duo-integration-key
 duo-secret-key
