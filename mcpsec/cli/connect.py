@@ -24,10 +24,11 @@ from mcpsec.cli.output import examples, out
 from mcpsec.connect.oauth.settings import Binding, Grant, Keep, Settings
 from mcpsec.errors import UsageError, advice
 from mcpsec.signing.message import SignedMessage
-from mcpsec.urls import split_url
+from mcpsec.urls import is_confidential, is_loopback_name, split_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from urllib.parse import SplitResult
 
     from mcpsec.connect import Credentials
     from mcpsec.connect.oauth.authorizer import Authorizer
@@ -151,9 +152,10 @@ def connect(
     if place is None:
         raise UsageError("there is no URL", hint="mcpsec connect https://HOST:PORT/mcp, or -c FILE of a deployment")
     SignedMessage.from_url("POST", place)  # what is no URL is said now, not by the client that gets the entry
-    if place.startswith("http:") and not _is_here(place):
+    parts = _parts(place)
+    if not is_confidential(parts):
         raise UsageError(f"plain HTTP to another machine: {place}", hint="a hardened server speaks https://")
-    if place.startswith("https:"):
+    if parts.scheme == "https":
         credentials.ssl_context()  # a missing file is said now, not at the first request
     if install is not None or show:
         from mcpsec.cli import connect_install
@@ -205,7 +207,7 @@ def _see_oauth(issuer: str | None, *files: Path | None) -> None:
     """Mistakes in what is needed only when a server asks for a token: said now, not in the midst of a session."""
     if issuer is not None:
         parts = split_url(issuer)
-        if parts is None or not parts.hostname or not (parts.scheme == "https" or _is_here(issuer)):
+        if parts is None or not parts.hostname or not is_confidential(parts):
             raise UsageError(f"--oauth-issuer: {issuer!r} is no https URL", hint="write it as the issuer does")
     for file in files:
         if file is not None:
@@ -215,20 +217,17 @@ def _see_oauth(issuer: str | None, *files: Path | None) -> None:
                 raise UsageError(f"can't be read: {error.strerror}", path=file, hint=advice(error)) from None
 
 
-def _host(url: str) -> str:
+def _parts(url: str) -> SplitResult:
     parts = split_url(url)
     if parts is None:
         raise UsageError(f"{url!r} is no URL", hint="write it like https://HOST:PORT/mcp")
-    return parts.hostname or ""
-
-
-def _is_here(url: str) -> bool:
-    return _host(url) in {"localhost", "127.0.0.1", "::1"}
+    return parts
 
 
 def _server_name(url: str) -> str:
     """A name for the server in a client's list: the host, or mcpsec for one on this machine."""
-    return "mcpsec" if _is_here(url) else _host(url) or "mcpsec"
+    host = _parts(url).hostname
+    return "mcpsec" if host is None or is_loopback_name(host) else host
 
 
 def _note(text: str) -> None:

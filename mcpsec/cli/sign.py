@@ -9,6 +9,7 @@ import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -160,7 +161,7 @@ def sign(
     from mcpsec.connect.draft import LegacySession
     from mcpsec.connect.exchange import Exchange
 
-    context = credentials.ssl_context() if url.startswith("https:") else None
+    context = credentials.ssl_context() if urlsplit(url).scheme == "https" else None
     with Exchange(url, context, timeout=timeout, certificate=credentials.certificate) as exchange:
         session = LegacySession(exchange, signer, url)
         if tool is not None and era is Revision.legacy:

@@ -10,6 +10,7 @@ from mcpsec.deployment.kinds import Choice, Duration, FilePath, Flag, Secret, Te
 from mcpsec.deployment.policy_kinds import Network
 from mcpsec.deployment.shapes import Key, ListOf, MapOf, Table, Wrong
 from mcpsec.frozen import dataclass
+from mcpsec.urls import is_confidential
 
 __all__ = ["OAUTH", "TOKEN_MATCH"]
 
@@ -27,7 +28,7 @@ class ServerUrl(Url):
         """Accept a URL that may be called."""
         text = Url.parse(self, value, base)
         parts = urlsplit(text)
-        if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        if not is_confidential(parts):
             raise Wrong("must be https: http is for servers on this machine (localhost, 127.0.0.1, [::1])")
         if "?" in text and not self.query_allowed:
             raise Wrong("must not have a query (RFC 8414 section 2)")

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from mcpsec.errors import SecretError
 from mcpsec.frozen import dataclass
 from mcpsec.secretrefs.managers import split_reference, vault_settings
-from mcpsec.urls import can_be_asked, split_url
+from mcpsec.urls import can_be_asked, is_confidential, split_url
 
 if TYPE_CHECKING:
     import httpx
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["VaultSource", "forget_login", "keep_login"]
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _DENIED = 403
 _MISSING = 404
 
@@ -99,7 +98,7 @@ class _Login:
         parts = split_url(address)
         if parts is None or not parts.hostname or not can_be_asked(address):
             raise SecretError("the Vault server's address is no URL", hint="such as https://vault.example.com:8200")
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        if not is_confidential(parts):
             raise SecretError("the Vault server's address is not https, so secrets would travel in the clear")
         verify: ssl.SSLContext | bool = False
         if parts.scheme == "https":

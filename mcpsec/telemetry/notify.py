@@ -14,13 +14,13 @@ from mcpsec.signing import SignedMessage, Signer, SigningKey
 from mcpsec.telemetry.alerts import Alert
 from mcpsec.telemetry.export import syslog
 from mcpsec.telemetry.shipping import ShippingError, SyslogSender, checked, syslog_target, trusting, without_credentials
+from mcpsec.urls import is_confidential
 
 __all__ = ["CommandChannel", "SlackChannel", "SyslogChannel", "WebhookChannel"]
 
 _TIMEOUT = 10.0
 _TRIES = 3
 _PAUSE = 2.0
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _EMOJI = {"low": ":information_source:", "medium": ":warning:", "high": ":rotating_light:", "critical": ":fire:"}
 
 
@@ -179,9 +179,7 @@ def _slack(text: str) -> str:
 
 def _refuse_clear_text(url: str) -> None:
     parts = checked(url)
-    if parts.scheme == "https" and parts.hostname:
-        return
-    if parts.scheme == "http" and parts.hostname in _LOOPBACK:
+    if parts.hostname and is_confidential(parts):
         return
     if not parts.hostname:
         raise ConfigurationError(

@@ -299,6 +299,7 @@ def test_the_deployment_in_the_current_directory_is_named_in_the_entry(
 
 
 @pytest.mark.parametrize("host", ["mcp.example.com", "mcpsec", "127.0.0.1.example.com"])
-def test_plain_http_to_another_machine_is_refused(host: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert root.main(["connect", f"http://{host}/mcp"]) == 2
+@pytest.mark.parametrize("scheme", ["http", "HTTP", "Http"])
+def test_plain_http_to_another_machine_is_refused(scheme: str, host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert root.main(["connect", f"{scheme}://{host}/mcp"]) == 2
     assert "https://" in capsys.readouterr().err

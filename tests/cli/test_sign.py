@@ -298,6 +298,11 @@ def send(deployed: tuple[Deployment, Gateway]) -> list[str]:
     return ["--send", *tls, *key, "--url", gateway.url, "--tool", "echo", "--arg", "text=hello"]
 
 
+def test_a_url_s_scheme_may_be_written_in_capitals(run: Run, send: list[str]) -> None:
+    said = run(*[word.replace("https://", "HTTPS://") for word in send])
+    assert said.startswith("HTTP 200 OK in ")
+
+
 @pytest.mark.parametrize("scheme", ["hmac-sha256", "rfc9421", "article"])
 @pytest.mark.parametrize("era", ["modern", "legacy"])
 def test_send(run: Run, send: list[str], era: str, scheme: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcpsec.certs.files import read_private
 from mcpsec.errors import ConfigurationError, Error, SecretError
-from mcpsec.urls import can_be_asked, split_url
+from mcpsec.urls import can_be_asked, is_confidential, split_url
 
 if TYPE_CHECKING:
     import httpx
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["OpenBao"]
 
 _TIMEOUT = 10.0
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def _setting(name: str) -> str | None:
@@ -49,7 +48,7 @@ class OpenBao:
                 "the OpenBao server's address is no URL",
                 hint="BAO_ADDR (or VAULT_ADDR), such as https://bao.example.com:8200",
             )
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        if not is_confidential(parts):
             raise ConfigurationError(f"{address} is not https, so the token would travel in the clear")
         headers = {"X-Vault-Token": self._token(), "X-Vault-Request": "true"}
         if namespace := _setting("NAMESPACE"):

@@ -14,6 +14,7 @@ import httpx
 from mcpsec import __version__
 from mcpsec.connect.trust import client_context, explain
 from mcpsec.errors import NotAssessedError, RefusedError
+from mcpsec.urls import is_confidential
 
 if TYPE_CHECKING:
     import ssl
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Callers", "Reply", "checked_link", "checked_url", "is_here", "origin_of"]
 
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _MOST_BYTES: Final = 512 * 1024
 _SECONDS: Final = 30.0
 """How long one call may take, from its beginning to the answer's end."""
@@ -51,8 +51,7 @@ def checked_url(url: object, what: str) -> str:
         _ = parts.port
     except ValueError:
         raise RefusedError(f"{what} is not a URL: {url}") from None
-    secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
-    if not secure or not parts.hostname or "@" in parts.netloc or parts.fragment:
+    if not is_confidential(parts) or not parts.hostname or "@" in parts.netloc or parts.fragment:
         raise RefusedError(f"{what} is not an https:// URL: {url}")
     return url
 
@@ -109,7 +108,7 @@ class Callers:
         self._ca = ca
 
     def _context(self, url: str, *, resource: bool, certificate: bool) -> ssl.SSLContext | bool:
-        if not url.startswith("https:"):
+        if urlsplit(url).scheme != "https":
             return True
         if resource:
             return self._credentials.ssl_context()
