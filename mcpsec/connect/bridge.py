@@ -49,8 +49,6 @@ _LEAVING_SECONDS: Final = 60.0
 """How long, once the client has closed its end, it may take until all that it said is begun: a script's, or the last
 words of one that has died."""
 
-_TICK: Final = 0.05
-
 _MOST_TOOLS: Final = 10_000
 _MOST_PAGES: Final = 100
 _STREAMS: Final = frozenset({"subscriptions/listen"})
@@ -111,13 +109,14 @@ class Bridge:
 
     async def _patience(self, seconds: float) -> None:
         """Let ``seconds`` pass; the time in which somebody logs in is not counted, as long as a login may take."""
-        login = LOGIN_SECONDS
-        while seconds > 0 and login > 0:
-            await asyncio.sleep(_TICK)
-            if self._client.logging_in:
-                login -= _TICK
-            else:
-                seconds -= _TICK
+        left = {False: seconds, True: LOGIN_SECONDS}
+        clock = asyncio.get_running_loop().time
+        while min(left.values()) > 0:
+            somebody, since = self._client.logging_in, clock()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left[somebody]):
+                    await self._client.login_turn()
+            left[somebody] -= clock() - since
 
     async def _take(self, line: bytes | Oversize) -> None:
         """One message of the client: a request gets a task of its own, all else is sent on in order."""

@@ -240,6 +240,11 @@ class HttpClient:
         """Whether requests wait for a person who may have to log in."""
         return self._authorizer is not None and self._authorizer.logging_in
 
+    async def login_turn(self) -> None:
+        """Until ``logging_in`` may be another; for ever where nobody ever logs in."""
+        turn = asyncio.Event() if self._authorizer is None else self._authorizer.turn
+        await turn.wait()
+
     async def _token(self, method: str) -> dict[str, str]:
         if self._authorizer is None:
             return {}

@@ -64,7 +64,6 @@ def _write(path: str, text: str) -> None:
 
 
 def _notes(result: Result, request: Request) -> None:
-
     write = sys.stderr.write
     for problem in result.problems[:20]:
         write(f"warning: {plain(problem.path)}: not scanned: {plain(problem.reason)}\n")

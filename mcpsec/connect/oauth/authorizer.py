@@ -64,6 +64,8 @@ class Authorizer:
         self._loaded = settings.machine  # a machine's token is not kept
         self._untried: str | None = None
         self._work: asyncio.Task[None] | None = None
+        self.turn = asyncio.Event()
+        """Set, and replaced by a new one, whenever ``logging_in`` may have changed."""
 
     @cached_property
     def _store(self) -> Store:
@@ -188,8 +190,18 @@ class Authorizer:
         """Do ``work`` once for all who wait; it goes on when the one that asked for it goes away."""
         if self._work is None or self._work.done():
             self._work = asyncio.create_task(work())
-            self._work.add_done_callback(lambda task: task.cancelled() or task.exception())
+            self._work.add_done_callback(self._ended)
+            self._turn()
         await asyncio.shield(self._work)
+
+    def _ended(self, work: asyncio.Task[None]) -> None:
+        if not work.cancelled():
+            work.exception()  # whoever waits gets it; nobody may be left who does
+        self._turn()
+
+    def _turn(self) -> None:
+        self.turn.set()
+        self.turn = asyncio.Event()
 
     def _adopt(self, grant: Grant | None) -> None:
         self._grant = grant
