@@ -110,6 +110,7 @@ def _see_what_runs(options: ServeOptions) -> None:
 def _as_told(read: Deployment, options: ServeOptions, warn: Callable[[str], None]) -> Deployment:
     """What the file says, changed by this command line."""
     from mcpsec.deployment import override
+    from mcpsec.deployment.checks import unreachable_name
 
     admin = options.admin_listen
     if options.listen is not None and admin is None and options.listen.endswith(":0") and read.server.admin is not None:
@@ -119,6 +120,8 @@ def _as_told(read: Deployment, options: ServeOptions, warn: Callable[[str], None
         told, _run_upstream(options.command, options.upstream, options.python_app), options.grant, warn
     )
     _check_files(told)
+    if nameless := unreachable_name(told.server):
+        warn(f"{nameless[0]} ({nameless[1]})")
     return told
 
 

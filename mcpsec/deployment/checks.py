@@ -12,7 +12,7 @@ from mcpsec.deployment.model import Address, Admin, Auth, Client, Deployment, Fa
 from mcpsec.deployment.problems import Report
 from mcpsec.frozen import dataclass
 
-__all__ = ["Parts", "check_authentication", "check_names", "is_loopback"]
+__all__ = ["Parts", "check_authentication", "check_names", "is_any", "is_loopback", "unreachable_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,26 @@ def is_loopback(address: Address) -> bool:
         return ip_address(address.host).is_loopback
     except ValueError:
         return address.host.lower() == "localhost"
+
+
+def is_any(host: str) -> bool:
+    """True for what stands for all addresses of a machine and is none of them."""
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return not host
+
+
+def unreachable_name(server: Server) -> tuple[str, str] | None:
+    """What to say, and to do, when it listens on all addresses and nothing says by which name clients call it.
+
+    The Host header is compared exactly, and none that they send is the address of every interface.
+    """
+    if not is_any(server.listen.host) or server.allowed_hosts or server.public_url is not None:
+        return None
+    message = f"clients are refused with 421: their Host header is not {server.listen}, and no other is allowed"
+    hint = f'[server] allowed_hosts = ["HOST:{server.listen.port}"]: the name that they use, also in the certificate'
+    return message, hint
 
 
 def check_authentication(parts: Parts, report: Report) -> None:

@@ -21,7 +21,7 @@ from mcpsec.certs.leaf import now_utc
 from mcpsec.certs.ledger import Purpose
 from mcpsec.certs.profiles import USAGES
 from mcpsec.certs.reading import Found
-from mcpsec.deployment.checks import is_loopback
+from mcpsec.deployment.checks import is_any, is_loopback, unreachable_name
 from mcpsec.deployment.files import report_on
 from mcpsec.deployment.model import Address
 from mcpsec.deployment.problems import dotted
@@ -57,6 +57,8 @@ _TIME = "%Y-%m-%d %H:%M UTC"
 def judge_certificates(deployment: Deployment, now: datetime | None = None) -> list[Problem]:
     """What is wrong, or soon will be, with the certificates, CAs and lists that the listeners work with."""
     report, moment = report_on(deployment), now or now_utc()
+    if nameless := unreachable_name(deployment.server):
+        report.warn(("server", "listen"), *nameless)
     tls, admin, wanted = deployment.server.tls, deployment.server.admin, certificates_wanted(deployment)
     if _usable(tls, wanted, _TLS, report, log=deployment.log.file):
         _judge_own(tls.certificate, _names_used(deployment), moment, report)
@@ -165,15 +167,8 @@ def _names_used(deployment: Deployment) -> list[str]:
     public = None if server.public_url is None else split_url(server.public_url)
     hosts = [] if public is None or public.hostname is None else [public.hostname]
     hosts += [parts.hostname for text in server.allowed_hosts if (parts := split_url(f"//{text}")) and parts.hostname]
-    hosts = list(dict.fromkeys(host for host in hosts or [server.listen.host] if not _is_any(host)))
+    hosts = list(dict.fromkeys(host for host in hosts or [server.listen.host] if not is_any(host)))
     return [host for host in hosts if not is_loopback(Address(host, 0))] or hosts
-
-
-def _is_any(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return not host
 
 
 def _stands_for(kind: str, name: str, host: str) -> bool:

@@ -157,3 +157,17 @@ def test_secrets_that_are_no_keys_are_told_beforehand(config: Path) -> None:
     assert all("is empty" in found[key] for key in ("approval.secret", "state.handle_key"))
     secret.unlink()  # said by the check of files, and not twice
     assert set(said(judge_keys(load(config)))) == {"approval.secret", "state.handle_key"}
+
+
+@pytest.mark.parametrize(
+    "named", ["", 'allowed_hosts = ["localhost:8443"]', 'public_url = "https://localhost:8443/mcp"']
+)
+@pytest.mark.parametrize("address", ["0.0.0.0", "[::]", "127.0.0.1"])
+def test_a_gateway_on_every_address_needs_a_name(address: str, named: str, config: Path) -> None:
+    config.write_text(config.read_text().replace('listen = "127.0.0.1:8443"', f'listen = "{address}:8443"\n{named}'))
+    expected = {}
+    if not named and address != "127.0.0.1":
+        expected["server.listen"] = (
+            f"warning: clients are refused with 421: their Host header is not {address}:8443, and no other is allowed"
+        )
+    assert said(after(config, 0)) == expected
