@@ -9,6 +9,7 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Literal, get_args
 
+from mcpsec import __version__
 from mcpsec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def schedule(
     *,
     program: str = "mcpsec",
     user: str = "mcpsec-ca",
-    image: str = "mcpsec:latest",
+    image: str = f"mcpsec:{__version__}",
     options: Sequence[str] = (),
 ) -> str:
     """Write the text for one system. ``directory`` is the PKI's; ``options`` are more options of ``certs renew``.

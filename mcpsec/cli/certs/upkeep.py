@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from mcpsec import __version__
 from mcpsec.cli.certs.context import CertsContext, Format, context, purpose_of
 from mcpsec.cli.certs.rendering import SCHEMA, authority_json, show_issued
 from mcpsec.cli.output import out
@@ -224,7 +225,7 @@ def schedule(
     user: Annotated[str, typer.Option(metavar="NAME", help="The account that owns the PKI.")] = "mcpsec-ca",
     image: Annotated[
         str, typer.Option(metavar="IMAGE", help="For Kubernetes: an image with mcpsec.")
-    ] = "mcpsec:latest",
+    ] = f"mcpsec:{__version__}",
     hook: Annotated[str | None, typer.Option(metavar="COMMAND", help="Run after each renewal.")] = None,
     format: Annotated[Format, typer.Option(help="Output.")] = "text",
 ) -> None:
