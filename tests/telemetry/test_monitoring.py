@@ -41,6 +41,14 @@ def test_every_metric_named_is_one_that_exists(name: str) -> None:
     assert named - exposed() == set()
 
 
+def test_the_page_names_every_metric() -> None:
+    page = (Path(__file__).parents[2] / "docs/monitoring.md").read_text()
+    listed = re.findall(r"`(mcpsec_\w+|…_\w+)`", "".join(re.findall(r"(?m)^\| `mcpsec_.*\n", page)))
+    stems = {name.replace("…_", "mcpsec_log_") for name in listed}
+    assert {re.sub(r"_(bucket|count|sum|created)$", "", name) for name in exposed()} <= stems
+    assert {"mcpsec_reloads_total", "mcpsec_last_reload_successful"} <= stems  # of the gateway, not of telemetry
+
+
 def test_the_grafana_dashboard_is_whole() -> None:
     dashboard = json.loads(monitoring_file("mcpsec-grafana-dashboard.json"))
     identifiers = [panel["id"] for panel in dashboard["panels"]]
