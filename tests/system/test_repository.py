@@ -12,8 +12,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mcpsec.certs.schedule import schedule
+from mcpsec.deployment import load, override
+from mcpsec.deployment.checks import unreachable_name
+from mcpsec.deployment.scaffold import create
 from tests.audit.helpers import failing, judged
 from tests.fixtures.walks import blocks
+from tests.system.test_commands_in_docs import parse
 from tests.test_house import FLOORS
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +73,72 @@ def test_a_privileged_container_would_be_told(tmp_path: Path) -> None:
 
 def test_the_compose_file_is_one() -> None:
     follows("compose-spec", ROOT / "packaging/docker/compose.yaml")
+
+
+def test_the_image_is_made_of_what_its_build_can_see(tmp_path: Path) -> None:
+    """Dockerfile.dockerignore leaves out all that it does not name."""
+    ignored = (ROOT / "packaging/docker/Dockerfile.dockerignore").read_text().split()
+    assert ignored[0] == "*"
+    dockerfile = (ROOT / "packaging/docker/Dockerfile").read_text()
+    copied = [name for line in re.findall(r"(?m)^COPY (?!--)(.*) \S+$", dockerfile) for name in line.split()]
+    assert copied and {f"!{name}" for name in copied} <= {*ignored}
+    for name in copied:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, tmp_path)
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel"]  # as `pip install .` does in the image
+    done = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len([*tmp_path.glob("dist/*.whl")]) == 1
+
+
+def test_a_deployment_behind_compose_answers_by_the_published_name(tmp_path: Path) -> None:
+    """Steps of its comment, in their order; inside the container the gateway listens on an address that is no name."""
+    text = (ROOT / "packaging/docker/compose.yaml").read_text()
+    create(tmp_path / "deployment")
+    named = re.findall(r"(?m)^#   (sed .*)$", text)
+    assert len(named) == 1
+    subprocess.run(["sh", "-euc", named[0]], cwd=tmp_path, check=True)
+    gateway = yaml.safe_load(text)["services"]["gateway"]
+    *_, listen = gateway["command"]
+    told = override(load(tmp_path / "deployment/mcpsec.toml"), listen=listen).server
+    assert unreachable_name(told) is None
+    address, published, inside = gateway["ports"][0].rsplit(":", 2)
+    assert f"{address}:{published}" in told.allowed_hosts and listen.endswith(f":{inside}")
+    assert told.admin is not None and f"http://{told.admin.listen}/readyz" in gateway["healthcheck"]["test"][-1]
+    for volume in gateway["volumes"]:
+        assert (tmp_path / volume.split(":")[0]).is_dir(), volume
+
+
+def test_what_the_manifests_ask_for_is_what_init_writes(tmp_path: Path) -> None:
+    text = (ROOT / "packaging/kubernetes/mcpsec.yaml").read_text()
+    create(tmp_path / "d")
+    files = [tmp_path / "d" / name for name in re.findall(r"--from-file=(\S+)", text)]
+    assert len(files) == 6 and all(file.is_file() for file in files)
+    deployment = next(each for each in yaml.safe_load_all(text) if each["kind"] == "Deployment")
+    gateway = deployment["spec"]["template"]["spec"]["containers"][0]
+    mounted = {each["mountPath"] for each in gateway["volumeMounts"]}
+    for path in map(Path, re.findall(r'= "(/\S+)"', text)):
+        assert str(path.parent) in mounted, path
+        assert path.name in {file.name for file in files} or path.suffix == ".jsonl", path
+    assert set(re.findall(r'crl = "(\S+?)"', text)) == {"/run/secrets/pki/client-ca.crl"}  # where a new one is seen
+
+
+def test_the_job_that_renews_runs_the_image_that_is_built_here(tmp_path: Path) -> None:
+    tag = re.findall(r"docker build .* -t (\S+)", (ROOT / "packaging/docker/Dockerfile").read_text())
+    job = tmp_path / "job.yaml"
+    job.write_text(schedule("kubernetes", Path("/pki")))
+    pod = yaml.safe_load(job.read_text())["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert [pod["containers"][0]["image"]] == tag
+    assert failing(judged(job, persona="regular")) == []
+
+
+@pytest.mark.parametrize("unit", ["mcpsec.service", "mcpsec-audit.service"])
+def test_the_units_run_commands_that_exist(unit: str) -> None:
+    program, *words = re.findall(r"(?m)^ExecStart=(.*)$", (ROOT / "packaging/systemd" / unit).read_text())[0].split()
+    assert Path(program).name == "mcpsec"
+    parse(words)
 
 
 def test_the_manifests_refer_to_what_is_there() -> None:
