@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 import threading
 from typing import TYPE_CHECKING, NoReturn
@@ -46,7 +47,11 @@ async def _settled(work: Coroutine[Any, Any, None]) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process: as Python does, which waits for every thread, or after a few seconds without waiting."""
+    """End the process: as Python does, which waits for every thread, or after a few seconds without waiting.
+
+    There is nothing left that a Ctrl-C could cut short: one more would only change the status.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if _kept:
         _cut(code)
     if threading.active_count() > 1:

@@ -32,3 +32,15 @@ def test_it_ends_though_nobody_reads_what_it_said(read: bool) -> None:
         if read:
             assert reader.read().strip() == b"words"
     assert (ended.returncode, ended.stderr) == (3, b"")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal of a console there")
+def test_one_more_ctrl_c_changes_no_status() -> None:
+    """Whoever presses it again and again does so while Python is at its own end, too."""
+    code = (
+        "import atexit, os, signal; from mcpsec.cli import leaving;"
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT); leaving.leave(3)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (3, b"")
