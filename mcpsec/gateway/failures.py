@@ -4,9 +4,9 @@ A name can be claimed by anybody, so a bucket of names alone would let a strange
 address that has proven a name keeps a bucket of its own for it, which strangers elsewhere can't empty.
 
 Behind one NAT or TCP load balancer strangers are at the same address. So a connection is heard until it has failed a
-few times itself, whatever others did. That bounds the work as well: a connection costs a handshake, which is dearer
-than these few looks, and secrets of 256 bits are not guessed in any number of them. What the issuer would be asked
-about is bounded by address and name alone.
+few times itself, whatever others did. That bounds the work as well: the next connection costs a handshake, about as
+much as these few looks, so junk costs little more than connections do; and secrets of 256 bits are not guessed in any
+number of looks. What the issuer would be asked about is bounded by address and name alone.
 """
 
 from __future__ import annotations
