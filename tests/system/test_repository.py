@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,11 @@ def test_the_top_level_holds_what_belongs_there() -> None:
     """A file that somebody left behind there would go to everybody who clones."""
     listed = subprocess.run(["git", "ls-tree", "--name-only", "HEAD"], cwd=ROOT, capture_output=True, check=True)
     assert set(os.fsdecode(listed.stdout).split()) == TOP
+
+
+def test_the_source_distribution_holds_what_its_tests_look_at() -> None:
+    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    assert {*targets["sdist"]["include"]} == TOP - {".gitignore", "pyproject.toml"}  # which hatchling adds itself
 
 
 def follows(schema: str, file: Path) -> None:
