@@ -29,9 +29,9 @@ _PROVING = (
     b"authorization", b"dpop", b"signature", b"signature-input", b"x-nonce", b"x-signature", b"x-timestamp",
 )  # fmt: skip
 _DIGITS = 9
-_PLAIN_TEXT = rb"[!-~]++(?: ++[!-~]++)*+"
+_PLAIN_TEXT = rb"[!-~]++(?: ++[!-~]++)*"
 _VALUE = re.compile(_PLAIN_TEXT)
-_VALUES = re.compile(rb"[!-~]++(?: [!-~]++)*+")
+_VALUES = re.compile(rb"[!-~]++(?: [!-~]++)*")
 """Several, with a blank between: none of them begins or ends with one, or has two."""
 _VARYING = re.compile(
     rb"\r\n(?:(?i:content-length): ?([1-9]\d{0,8})|((?i:%b)): ?(%b))(?=\r\n)" % (b"|".join(_PROVING), _PLAIN_TEXT)

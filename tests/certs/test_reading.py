@@ -1,5 +1,4 @@
 import os
-import re
 import socket
 from pathlib import Path
 
@@ -187,10 +186,3 @@ def test_a_ca_in_words_names_what_it_permits(tmp_path: Path) -> None:
     assert (facts["permitted"], facts["excluded"]) == (["example.com"], [])
     assert "nameConstraints" in facts["critical"]
     assert describe(leaf)["crl_urls"] == list(urls.values())
-
-
-def test_finding_certificates_needs_no_possessive_group() -> None:
-    """Python before 3.11.5, Debian 12's among them, finds nothing by one that has alternatives inside."""
-    from mcpsec.certs.reading import _PEM
-
-    assert re.search(rb"\)[*+?]\+", _PEM.pattern) is None
