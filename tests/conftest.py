@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,15 @@ def _stop_all(running: list[Any]) -> None:
 # --- the rules of CI --------------------------------------------------------------------------------------------------
 
 
+def _make_sendable(report: Any) -> None:
+    """Put a failure in words that a worker can send: at half a character xdist ends the whole run."""
+    if report.failed and not (text := report.longreprtext).isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            report.longrepr = text.encode("utf-8", "backslashreplace").decode()
+
+
 def _refuse_skip(report: Any) -> None:
     if CI and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
@@ -134,6 +143,7 @@ def _refuse_skip(report: Any) -> None:
 def pytest_runtest_makereport(item: Any, call: Any) -> Any:
     report = yield
     _refuse_skip(report)
+    _make_sendable(report)
     return report
 
 
@@ -153,9 +163,17 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if CI:
         _print_times(terminalreporter, reports)
     if path := os.environ.get("MCPSEC_FAILED_TESTS"):
-        failed = {report.nodeid: _reason(report) for report in listed if getattr(report, "failed", False)}
-        Path(path).write_text("".join(f"{nodeid}\n" for nodeid in failed))
-        Path(f"{path}.reasons").write_text("".join(f"{nodeid}: {reason}\n" for nodeid, reason in failed.items()))
+        failed: dict[str, str] = {}
+        for report in listed:
+            if getattr(report, "failed", False):  # at its call mostly, and then perhaps at its end too
+                failed.setdefault(report.nodeid, _reason(report))
+        _write(path, failed)
+        _write(f"{path}.reasons", [f"{nodeid}: {reason}" for nodeid, reason in failed.items()])
+
+
+def _write(path: str, lines: Iterable[str]) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:

@@ -54,3 +54,12 @@ def test_a_skipped_module_fails_in_ci(tmp_path: Path) -> None:
     assert in_ci.returncode not in (0, pytest.ExitCode.NO_TESTS_COLLECTED), in_ci.stdout
     assert "In CI nothing may be skipped" in in_ci.stdout
     assert (tmp_path / "failed.reasons").read_text().startswith("test_module.py: collect: ")
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_half_a_character_ends_no_run(tmp_path: Path, workers: str) -> None:
+    text = "def test_it():\n    assert False, 'never ' + chr(0xdc80)\n\n\ndef test_more():\n    assert False, 'more'\n"
+    (tmp_path / "test_it.py").write_text(text)
+    ran = run(tmp_path, "-n", workers, ci=False)
+    assert (tmp_path / "failed").read_text().split() == ["test_it.py::test_it", "test_it.py::test_more"], ran.stdout
+    assert "never \\udc80" in (tmp_path / "failed.reasons").read_text()
