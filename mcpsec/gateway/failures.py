@@ -5,8 +5,11 @@ address that has proven a name keeps a bucket of its own for it, which strangers
 
 Behind one NAT or TCP load balancer strangers are at the same address. So a connection is heard until it has failed a
 few times itself, whatever others did. That bounds the work as well: the next connection costs a handshake, about as
-much as these few looks, so junk costs little more than connections do; and secrets of 256 bits are not guessed in any
-number of looks. What the issuer would be asked about is bounded by address and name alone.
+much as these few looks at small requests (a signed body is hashed, which ``body_bytes`` bounds); and secrets of 256
+bits are not guessed in any number of looks. What the issuer would be asked about is bounded by address and name alone.
+
+Whom a certificate names is counted under a name that no request can claim, so nobody without its certificate counts
+against it.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
     from mcpsec.gateway.message import Peer
 
-__all__ = ["FAILURE_RATE", "OWN_FAILURES", "AuthenticationFailures"]
+__all__ = ["FAILURE_RATE", "OWN_FAILURES", "AuthenticationFailures", "certified"]
 
 FAILURE_RATE = Rate(count=30, seconds=60.0, burst=30)
 """Failures that an address, a claimed name, or an address that has proven a name may have."""
@@ -35,6 +38,15 @@ OWN_FAILURES = 3
 """Failures of a connection after which those of its address and of the name it claims count against it too."""
 
 _KNOWN = 10_000
+
+
+def certified(id: str) -> str:
+    """The name under which a client's failures are counted that a certificate names: no id or claim has such a form."""
+    return f"mtls {id}"
+
+
+def _counted(peer: Peer, claimed: str) -> str:
+    return claimed if peer.client is None else certified(peer.client.id)
 
 
 class AuthenticationFailures:
@@ -78,7 +90,7 @@ class AuthenticationFailures:
         own = asks or peer.client is not None
         if not own and peer.attempts.failed < OWN_FAILURES:
             return None
-        refused = self.check(peer.address, claimed)
+        refused = self.check(peer.address, _counted(peer, claimed))
         if refused is not None and not own:
             refused.close = True
         return refused
@@ -86,7 +98,11 @@ class AuthenticationFailures:
     def failed_on(self, peer: Peer, claimed: str) -> None:
         """Count one failure, of this connection too."""
         peer.attempts.failed += 1
-        self.failed(peer.address, claimed)
+        self.failed(peer.address, _counted(peer, claimed))
+
+    def succeeded_on(self, peer: Peer, claimed: str) -> None:
+        """Remember that the address of this connection has proven this name."""
+        self.succeeded(peer.address, _counted(peer, claimed))
 
     def is_proven(self, address: str, name: str) -> bool:
         """Whether this address has proven this name, so that ``check`` would not refuse the two of them."""

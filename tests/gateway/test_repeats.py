@@ -14,7 +14,7 @@ import pytest
 from mcpsec.deployment.model import Auth, Client, Limits, Rate
 from mcpsec.gateway import chain as chain_module
 from mcpsec.gateway.chain import Chain
-from mcpsec.gateway.failures import AuthenticationFailures
+from mcpsec.gateway.failures import AuthenticationFailures, certified
 from mcpsec.gateway.handles import HandleSeal
 from mcpsec.gateway.heads import KnownHeads
 from mcpsec.gateway.limits import InFlight
@@ -304,10 +304,10 @@ async def test_whoever_repeats_has_proven_its_name_from_wherever_it_comes() -> N
     site.peers["a"] = replace(site.peers["a"], address="192.0.2.9")
     await site.post(HELLO)
     for number in range(50):
-        site.failures.failed(f"198.51.100.{number}", "a")
-    assert site.failures.check("192.0.2.1", "a") is None
-    assert site.failures.check("192.0.2.9", "a") is None
-    assert site.failures.check("198.51.100.200", "a") is not None
+        site.failures.failed(f"198.51.100.{number}", certified("a"))
+    assert site.failures.check("192.0.2.1", certified("a")) is None
+    assert site.failures.check("192.0.2.9", certified("a")) is None
+    assert site.failures.check("198.51.100.200", certified("a")) is not None
 
 
 async def test_of_many_callers_those_that_repeat_are_remembered() -> None:
@@ -317,6 +317,6 @@ async def test_of_many_callers_those_that_repeat_are_remembered() -> None:
             await site.post(HELLO)
         site.failures.succeeded(f"2001:db8::{number:x}", "b")
     for number in range(50):
-        site.failures.failed(f"198.51.100.{number}", "a")
-    assert site.failures.check("192.0.2.1", "a") is None
-    assert site.failures.check("2001:db8::1", "a") is not None
+        site.failures.failed(f"198.51.100.{number}", certified("a"))
+    assert site.failures.check("192.0.2.1", certified("a")) is None
+    assert site.failures.check("2001:db8::1", certified("a")) is not None

@@ -14,7 +14,7 @@ import pytest
 from mcpsec.deployment.model import Auth, Limits, Rate
 from mcpsec.gateway import chain as chain_module
 from mcpsec.gateway.chain import Chain
-from mcpsec.gateway.failures import AuthenticationFailures
+from mcpsec.gateway.failures import AuthenticationFailures, certified
 from mcpsec.gateway.heads import KnownHeads
 from mcpsec.gateway.limits import InFlight
 from mcpsec.gateway.message import Answer, Exchange, Peer, Request
@@ -235,7 +235,7 @@ async def test_a_key_that_is_another_now_verifies_nothing_more() -> None:
 async def test_failures_of_its_own_are_counted_and_refused_unheard() -> None:
     site = await warm()
     for _ in range(1000):
-        site.failures.failed("192.0.2.1", "a")
+        site.failures.failed("192.0.2.1", certified("a"))
     assert await site.send(signed()) == 429
     assert site.recorder.records[-1][1] == "authentication-failures"
 

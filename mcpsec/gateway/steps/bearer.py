@@ -136,7 +136,7 @@ class BearerCheck:
             exchange.claimed = client.id
             detail = f"lacks {' '.join(sorted(missing))}"
             return self._challenge(exchange, 403, "scope-missing", detail, "insufficient_scope")
-        self._failures.succeeded(exchange.peer.address, claimed)
+        self._failures.succeeded_on(exchange.peer, claimed)
         exchange.client, exchange.token, exchange.token_end = client, token, token.expires + self._server.clock_skew
         exchange.proven("bearer")
         return None

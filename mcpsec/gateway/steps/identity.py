@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mcpsec.certs.names import comparable
+from mcpsec.gateway.failures import certified
 from mcpsec.gateway.message import Exchange, Peer, Refusal
 from mcpsec.gateway.steps import CHANGED
 from mcpsec.protocol import codes
@@ -69,7 +70,7 @@ class CertificateIdentity:
         client = exchange.peer.client
         if client is None:
             return self
-        id, failures, clock = client.id, self._failures, time.time
+        name, failures, clock = certified(client.id), self._failures, time.time
         again = failures.succeeded_again
 
         def repeated(exchange: Exchange) -> Changed | None:
@@ -79,9 +80,9 @@ class CertificateIdentity:
                 return CHANGED
             exchange.identified_by = "mtls"
             try:
-                again((peer.address, id))
+                again((peer.address, name))
             except KeyError:
-                failures.succeeded(peer.address, id)
+                failures.succeeded(peer.address, name)
             return None
 
         return repeated
@@ -95,7 +96,7 @@ class CertificateIdentity:
             exchange.client = peer.client
             exchange.proven("mtls")
             # What this client gets wrong from here on is its own, and nobody else's failures are counted against it.
-            self._failures.succeeded(peer.address, peer.client.id)
+            self._failures.succeeded_on(peer, peer.client.id)
             return None
         if not self._factors.needed("mtls", None):
             return None  # another factor may tell, and a token may be bound to this certificate all the same

@@ -6,6 +6,7 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from mcpsec.gateway.failures import certified
 from mcpsec.gateway.message import Exchange, Request
 from mcpsec.gateway.message import Refusal as GatewayRefusal
 from mcpsec.gateway.steps import CHANGED
@@ -94,7 +95,7 @@ class SignatureCheck:
         verify = current.again(message, client.id, collected)
         if verify is None:
             return self
-        id, key_id, known = client.id, collected[0][b"x-key-id"].decode("ascii"), request.known
+        name, key_id, known = certified(client.id), collected[0][b"x-key-id"].decode("ascii"), request.known
         if known is None:
             return self
         names = known.proving
@@ -106,7 +107,7 @@ class SignatureCheck:
                 exchange.identified_by != "mtls"
                 or request.known is not known
                 or _current(verifier) is not current
-                or not is_proven(exchange.peer.address, id)
+                or not is_proven(exchange.peer.address, name)
             ):
                 return CHANGED
             proofs = dict(zip(names, request.proofs, strict=True))
@@ -145,7 +146,7 @@ class SignatureCheck:
             return GatewayRefusal(401, codes.NOT_AUTHENTICATED, "not authenticated", outcome.rule, outcome.detail)
         exchange.client = client or self._clients[outcome.owner]
         exchange.proven("signature")
-        self._failures.succeeded(peer.address, claimed)
+        self._failures.succeeded_on(peer, claimed)
         return None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mcpsec.gateway.failures import OWN_FAILURES
 from mcpsec.signing import SignedMessage, Signer, SigningKey
 from tests.fixtures.deployments import EVERYTHING, make_deployment
 from tests.fixtures.gateway import Gateway, start_gateway
@@ -39,17 +40,7 @@ class Place:
     def ask(self, certificate: str | None, signature: str | None, token: str | None) -> tuple[Response, str, str]:
         """A request with these clients' factors: the answer, the rule of its event, and whose request it was."""
         source = next(_sources)
-        context = ssl.create_default_context(cafile=str(self.running.deployment.client.ca))
-        if certificate is not None:
-            context = self._identities[certificate].client_context()
-        headers: dict[str, str | None] = {}
-        if signature is not None:
-            headers |= self._signature(signature)
-        if token is not None:
-            text = self._issuer.token(client_id=f"app-{token}", sub=f"app-{token}")
-            headers["Authorization"] = f"Bearer {text}"
-        with RawClient(self.running, context=context, source=source) as client:
-            answer = client.post(ECHO, headers)
+        answer = self.send(source, certificate, signature, token)
 
         def told() -> list[dict[str, Any]]:
             every = self.running.deployment.events()
@@ -57,6 +48,32 @@ class Place:
 
         (event,) = wait_until(told, "the event")
         return answer, str(event.get("rule")), str(event.get("client"))
+
+    def send(self, source: str, certificate: str | None, signature: str | None, token: str | None) -> Response:
+        """A request with these clients' factors from this address."""
+        context = ssl.create_default_context(cafile=str(self.running.deployment.client.ca))
+        if certificate is not None:
+            context = self._identities[certificate].client_context()
+        headers: dict[str, str | None] = {}
+        if signature is not None:
+            headers |= self._signature(signature)
+        if token is not None:
+            headers["Authorization"] = f"Bearer {self._token(token)}"
+        with RawClient(self.running, context=context, source=source) as client:
+            return client.post(ECHO, headers)
+
+    def flood(self, source: str, claimed: str) -> None:
+        """A stranger without a certificate has this client's tokens with made-up signatures, on many connections."""
+        context = ssl.create_default_context(cafile=str(self.running.deployment.client.ca))
+        junk: dict[str, str | None] = {
+            "Authorization": f"Bearer {self._token(claimed).rpartition('.')[0]}.{'A' * 86}"
+        }  # fmt: skip
+        for _ in range(15):
+            with RawClient(self.running, context=context, source=source) as client:
+                assert [client.post(ECHO, junk).status for _ in range(OWN_FAILURES)] == [401] * OWN_FAILURES
+
+    def _token(self, client: str) -> str:
+        return self._issuer.token(client_id=f"app-{client}", sub=f"app-{client}")
 
     def _signature(self, client: str) -> dict[str, str]:
         signer = Signer(SigningKey(f"key-{client}", secret=self.keys[client]), "hmac-sha256")
@@ -127,3 +144,16 @@ def test_a_factor_of_another_client_spoils_the_rest(required: frozenset[str], fo
     answer, _, who = place.ask(*(shown[factor] for factor in FACTORS))
     assert answer.status == 401 and b"hello" not in answer.body, who
     assert place.ask(client, client, client)[0].status == 200
+
+
+@pytest.mark.parametrize("shown", [each for each in SETS if "mtls" in each], ids=name_of)
+def test_a_stranger_at_the_same_address_keeps_nobody_with_a_certificate_out(
+    shown: frozenset[str], place: Place
+) -> None:
+    """Where certificates are optional, anybody may claim to be the client, whose address has proven its name."""
+    client, source = name_of(shown), next(_sources)
+    factors = [client if factor in shown else None for factor in FACTORS]
+    assert place.send(source, *factors).status == 200
+    place.flood(source, client)
+    assert [place.send(source, *factors).status for _ in range(3)] == [200] * 3
+    assert place.send(source, None, *factors[1:]).status == 401, "without the certificate"
