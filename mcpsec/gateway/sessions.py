@@ -8,7 +8,6 @@ basic/transports; security best practices, session hijacking).
 from __future__ import annotations
 
 import asyncio
-import math
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ class TooManySessionsError(Exception):
 class Session:
     """One session: who owns it, which upstream it leads to, and what that upstream keeps for it (``state``)."""
 
-    __slots__ = ("client_id", "id", "last_used", "over", "state", "upstream", "version")
+    __slots__ = ("client_id", "id", "last_used", "state", "upstream", "version")
 
     def __init__(self, client_id: str, upstream: str, state: Any, id: str = "") -> None:
         self.id = id or secrets.token_urlsafe(24)
@@ -39,8 +38,6 @@ class Session:
         self.state = state
         self.version = ""
         self.last_used = 0.0
-        self.over = False
-        """Another gateway has ended it."""
 
 
 class SessionTable:
@@ -105,18 +102,12 @@ class SessionTable:
     def find(self, id: str, client_id: str, upstream: str) -> Session | None:
         """The session, if it is this client's and leads to this upstream."""
         session = self._sessions.get(id)
-        if session is None or session.over or session.client_id != client_id or session.upstream != upstream:
+        if session is None or session.client_id != client_id or session.upstream != upstream:
             return None
         session.last_used = asyncio.get_running_loop().time()
         if self.shared is not None:
-            self.shared.touch(id, self._ended_elsewhere)
+            self.shared.touch(id)
         return session
-
-    def _ended_elsewhere(self, id: str) -> None:
-        """What belongs to it here ends as that of one which nobody has used for long."""
-        session = self._sessions.get(id)
-        if session is not None:
-            session.over, session.last_used = True, -math.inf
 
     def close(self, session: Session) -> None:
         """The session is over, for every gateway."""

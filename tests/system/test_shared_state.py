@@ -133,36 +133,6 @@ def test_a_session_that_is_none_of_its_upstream_is_over(
     assert post(running, rpc("tools/list"), fine).status == 200
 
 
-def test_a_session_that_is_ended_at_one_gateway_is_over_at_all(deployment: Any, gateway: Any, store: Store) -> None:
-    """Each has a program of its own for it, which knows nothing of the others'."""
-    made = deployment(
-        {"fixture": {"command": fixture_command()}},
-        state={"url": store.url, "timeout": "20s"},
-        server={"limits": {"session_idle_timeout": "20s"}},
-    )
-    one, other = pair(made, gateway)
-    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-    ended, kept = (
-        {"Mcp-Session-Id": post(one, rpc("initialize", hello)).headers["mcp-session-id"]}
-        | {"MCP-Protocol-Version": "2025-11-25"}
-        for _ in range(2)
-    )
-
-    def status(place: Gateway, session: dict[str, Any]) -> int:
-        return post(place, rpc("tools/list"), session).status
-
-    for place in (one, other):
-        assert status(place, ended) == status(place, kept) == 200
-    children = len(one.children())
-    with RawClient(other) as client:
-        head = "".join(f"{name}: {value}\r\n" for name, value in ended.items())
-        client.send(f"DELETE /mcp HTTP/1.1\r\nHost: {client.host}\r\nAccept: text/event-stream\r\n{head}\r\n".encode())
-        assert client.read().status == 200
-    assert status(other, ended) == 404
-    wait_until(lambda: status(one, kept) == 200 and status(one, ended) == 404, "the end at the first one, too")
-    wait_until(lambda: status(one, kept) == 200 and len(one.children()) < children, "the end of its program")
-
-
 def test_a_rate_is_counted_across_gateways(
     deployment: Any, gateway: Any, http_server: HttpServer, store: Store
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from mcpsec.deployment.model import Rate
     from mcpsec.gateway.limits import Taken
@@ -39,8 +39,8 @@ class SharedSessions(Protocol):
     async def is_alive(self, id: str) -> bool:
         """Whether some gateway has used it within the idle time."""
 
-    def touch(self, id: str, over: Callable[[str], None]) -> None:
-        """It is in use; without a store this does nothing. ``over`` hears when another gateway has ended it."""
+    def touch(self, id: str) -> None:
+        """It is in use; without a store this does nothing."""
 
     def drop(self, id: str, client_id: str) -> None:
         """It is over."""

@@ -26,8 +26,6 @@ from mcpsec.signing import ReplayStoreError
 from mcpsec.telemetry.baseline import Learned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mcpsec.deployment.model import Rate
     from mcpsec.gateway.state.base import SharedPatterns, SharedSessions, SharedTasks
     from mcpsec.gateway.state.resp import Resp
@@ -39,7 +37,6 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 _MOST_DENIED = 10_000
 _TOUCH_EVERY = 20.0
 _MOST_WITHDRAWN = b"64"  # of one session, as one gateway remembers them
-_OVER = b"over"  # stands where a session stood that has ended, for the gateways that serve it still
 _TASKS_KEPT = b"86400000"  # milliseconds after the newest one of a client was made
 _PATTERNS_KEPT = b"7776000000"  # 90 days after a client's last request, in milliseconds
 
@@ -115,7 +112,6 @@ return 1
 _TOUCH = Script("""
 local record = redis.call('GET', KEYS[1])
 if not record then return 0 end
-if record == ARGV[4] then return -1 end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local clients = ARGV[2] .. cjson.decode(record)[1]
@@ -276,31 +272,26 @@ class RedisSessions:
     async def fetch(self, id: str) -> SessionRecord | None:
         """The session, from whichever gateway opened it."""
         found = await self._store.command(b"GET", self._session + id.encode())
-        return None if found is None or found == _OVER else _session(found)
+        return None if found is None else _session(found)
 
     async def is_alive(self, id: str) -> bool:
         """Whether some gateway has used it within the idle time."""
-        return await self._store.command(b"GET", self._session + id.encode()) not in (None, _OVER)
+        return bool(await self._store.command(b"EXISTS", self._session + id.encode()))
 
-    def touch(self, id: str, over: Callable[[str], None]) -> None:
-        """It is in use: told to the store a few times in each idle time. ``over`` hears that another has ended it."""
+    def touch(self, id: str) -> None:
+        """It is in use: told to the store a few times in each idle time."""
         now = asyncio.get_running_loop().time()
         if now - self._touched.get(id, -math.inf) < self._touch_every:
             return
         if len(self._touched) > _MOST_DENIED:
             self._touched.clear()
         self._touched[id] = now
-        name = id.encode()
-        self._store.tell(
-            b"EVAL", _TOUCH.text, b"1", self._session + name, self._idle, self._client, name, _OVER,
-            heard=lambda reply: over(id) if reply == -1 else None,
-        )  # fmt: skip
+        self._store.tell(b"EVAL", _TOUCH.text, b"1", self._session + id.encode(), self._idle, self._client, id.encode())
 
     def drop(self, id: str, client_id: str) -> None:
         """It is over."""
         self._touched.pop(id, None)
-        self._store.tell(b"SET", self._session + id.encode(), _OVER, b"PX", self._idle)
-        self._store.tell(b"DEL", *(kind + id.encode() for kind in (self._asked, self._withdrawn)))
+        self._store.tell(b"DEL", *(kind + id.encode() for kind in (self._session, self._asked, self._withdrawn)))
         self._store.tell(b"ZREM", self._client + client_id.encode(), id.encode())
 
     async def expect(self, id: str, request_id: object) -> None:

@@ -9,6 +9,7 @@ the CPU and 600 ms of imports (docs/dependencies.md). The protocol is RESP2 (red
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import ssl
 from collections import deque
@@ -309,12 +310,14 @@ class Resp(asyncio.Protocol):
                 raise
         return await self.command(b"EVAL", script.text, *rest)
 
-    def tell(self, *parts: bytes, heard: Callable[[Reply], None] = lambda _reply: None) -> None:
-        """Send a command for whose outcome nobody waits; without a store it is not sent. ``heard`` gets a reply."""
-
-        def answered(future: asyncio.Future[Reply]) -> None:
-            if not future.cancelled() and future.exception() is None:
-                heard(future.result())
-
+    def tell(self, *parts: bytes) -> None:
+        """Send a command whose outcome changes nothing here; without a store it is not sent."""
         if self.usable and len(self._pending) < _MOST_PENDING:
-            self._send(parts).add_done_callback(answered)
+            with contextlib.suppress(StoreUnavailableError):
+                self._send(parts).add_done_callback(_retrieved)
+
+
+def _retrieved(future: asyncio.Future[Reply]) -> None:
+    """Look at the outcome, so that nobody complains that nobody did."""
+    if not future.cancelled():
+        future.exception()
