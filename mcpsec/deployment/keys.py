@@ -143,7 +143,11 @@ _LIMITS = Table(
         Key("body_timeout", Duration(0.1, 3600), "From the end of the headers to the end of the body."),
         Key("idle_timeout", Duration(0.1, 3600), "A connection without a request is closed after this."),
         Key("write_timeout", Duration(0.1, 3600), "A peer that reads nothing of its answer is dropped after this."),
-        Key("session_idle_timeout", Duration(1, 7 * 86400), "A session without a request ends after this."),
+        Key(
+            "session_idle_timeout",
+            Duration(1, 7 * 86400),
+            "A session without a request or an open stream ends after this.",
+        ),
         Key("stream_lifetime", Duration(1, 7 * 86400), "The longest that one event stream stays open."),
         Key("drain_timeout", Duration(0, 3600), "How long a stopping gateway waits for what is under way."),
     ),

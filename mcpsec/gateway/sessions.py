@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mcpsec.gateway.state import SessionRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from mcpsec.deployment.model import Limits
     from mcpsec.gateway.state import SharedSessions
@@ -104,10 +104,14 @@ class SessionTable:
         session = self._sessions.get(id)
         if session is None or session.client_id != client_id or session.upstream != upstream:
             return None
+        self.use(session)
+        return session
+
+    def use(self, session: Session) -> None:
+        """It is in use, for every gateway."""
         session.last_used = asyncio.get_running_loop().time()
         if self.shared is not None:
-            self.shared.touch(id)
-        return session
+            self.shared.touch(session.id)
 
     def close(self, session: Session) -> None:
         """The session is over, for every gateway."""
@@ -125,7 +129,6 @@ class SessionTable:
         else:
             del self._per_client[session.client_id]
 
-    def expired(self, now: float, busy: Callable[[Session], bool]) -> list[Session]:
-        """Sessions that nobody has used for ``session_idle_timeout`` seconds and that have nothing running."""
-        oldest = now - self.limits.session_idle_timeout
-        return [session for session in self if session.last_used < oldest and not busy(session)]
+    def is_idle(self, session: Session, now: float) -> bool:
+        """Whether nobody has used it here for ``session_idle_timeout`` seconds."""
+        return session.last_used < now - self.limits.session_idle_timeout

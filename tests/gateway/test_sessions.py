@@ -50,16 +50,16 @@ async def test_bounds_for_each_client_and_for_all() -> None:
     assert [session.client_id for session in table] == ["alice"]
 
 
-async def test_idle_sessions_expire_and_busy_or_used_ones_stay() -> None:
+async def test_a_session_rests_until_it_is_used() -> None:
     table = SessionTable(Limits(session_idle_timeout=10.0))
     idle, busy, used = (table.open("alice", "files", name) for name in ("idle", "busy", "used"))
     for session in (idle, busy, used):
         session.last_used -= 11
     assert table.find(used.id, "alice", "files") is used
+    table.use(busy)
     now = asyncio.get_running_loop().time()
-    assert table.expired(now, lambda session: session is busy) == [idle]
-    assert set(table.expired(now, lambda _: False)) == {idle, busy}
-    assert table.expired(now - 2, lambda _: False) == []
+    assert [session for session in table if table.is_idle(session, now)] == [idle]
+    assert not table.is_idle(idle, now - 2)
 
 
 async def test_someone_elses_guess_does_not_keep_a_session_alive() -> None:
@@ -67,7 +67,7 @@ async def test_someone_elses_guess_does_not_keep_a_session_alive() -> None:
     session = table.open("alice", "files", None)
     session.last_used -= 11
     assert table.find(session.id, "bob", "files") is None
-    assert table.expired(asyncio.get_running_loop().time(), lambda _: False) == [session]
+    assert table.is_idle(session, asyncio.get_running_loop().time())
 
 
 async def test_ids_are_long_and_never_repeat() -> None:

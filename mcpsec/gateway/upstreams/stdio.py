@@ -387,6 +387,10 @@ class StdioUpstream:
     async def end_session(self, session: Session) -> None:
         """Forget a session and stop its child."""
         self._sessions.close(session)
+        await self.stop_session(session)
+
+    async def stop_session(self, session: Session) -> None:
+        """Stop the child that a session has here; at another gateway it may go on, with a child of that one's own."""
         conversation: Conversation = session.state
         conversation.over = True
         if conversation.child is not None:
