@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import socket
+import ssl
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
@@ -213,6 +214,7 @@ class HttpClient:
         self._url = url
         self._make_authorizer = authorizer
         self._authorizer: Authorizer | None = None
+        self._authorized = asyncio.Event()  # set once there is an authorizer
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
         self._lingering: set[asyncio.Task[None]] = set()
@@ -242,8 +244,7 @@ class HttpClient:
 
     async def login_turn(self) -> None:
         """Until ``logging_in`` may be another; for ever where nobody ever logs in."""
-        turn = asyncio.Event() if self._authorizer is None else self._authorizer.turn
-        await turn.wait()
+        await (self._authorized if self._authorizer is None else self._authorizer.turn).wait()
 
     async def _token(self, method: str) -> dict[str, str]:
         if self._authorizer is None:
@@ -262,6 +263,7 @@ class HttpClient:
         try:
             if self._authorizer is None and self._make_authorizer is not None:
                 self._authorizer = self._make_authorizer()
+                self._authorized.set()
             assert self._authorizer is not None
             self._authorizer.seen(response.status, response.headers)
             if response.status not in {401, 403}:
@@ -356,9 +358,10 @@ class HttpClient:
             return None
         except HttpFailure as failure:
             return failure if failure.refused else None
+        except (ConnectionError, ssl.SSLEOFError):
+            pass  # as an end without a word
         except OSError as error:
-            if explain(error) is not None:
-                return self._failure(error)
+            return self._failure(error) if explain(error) is not None else None
         finally:
             if connection is not None:
                 self.give_back(connection, reusable=False)

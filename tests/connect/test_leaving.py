@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from mcpsec.connect import Credentials
+from mcpsec.connect.http1 import HttpClient
 from mcpsec.connect.oauth.authorizer import Authorizer
 from mcpsec.connect.oauth.settings import Keep, Settings
 from mcpsec.connect.stdio import StdioPipe
@@ -171,6 +172,38 @@ async def test_a_login_in_progress_is_waited_for(
             assert "result" in await client.read()
         await asyncio.wait_for(client._task, PATIENCE)
     assert any("was not answered" in each for each in client.notes) is not person
+
+
+async def test_who_waits_hears_of_a_login_that_nobody_knew_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The patience with a script has begun when the first answer asks for a token: it is that of a login from then."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+    async def script(seen: Seen) -> None:
+        if seen.method == "POST":
+            await seen.answer(401, None, www_authenticate="Bearer")
+        else:
+            await seen.gone.wait()  # so that the login does not end
+
+    def authorizer() -> Authorizer:
+        return Authorizer(server.url, Credentials(), Settings(client_id="x", keep=Keep.file), note=lambda _: None)
+
+    async with ScriptedServer(script) as server:
+        client = HttpClient(server.url, Credentials(), authorizer=authorizer)
+        waiting = asyncio.create_task(client.login_turn())
+        await asyncio.sleep(0)
+        asking = asyncio.create_task(client.request("POST", {}, b"{}"))
+        try:
+            while not client.logging_in:
+                await asyncio.wait_for(waiting, PATIENCE)
+                waiting = asyncio.create_task(client.login_turn())
+                await asyncio.sleep(0)
+        finally:
+            asking.cancel()
+            waiting.cancel()
+            await asyncio.gather(asking, waiting, return_exceptions=True)
+            await client.close()
 
 
 @pytest.mark.parametrize("reads", [True, False])
