@@ -41,14 +41,7 @@ __all__ = [
 
 _SUFFIXES = frozenset({".pem", ".crt", ".cer", ".der", ".cert"})
 _LISTS = frozenset({".crl", ".pem"})
-_MARK = re.compile(rb"-----(?:BEGIN|END) (?:TRUSTED |X509 )?CERTIFICATE-----")
-_PEM = re.compile(
-    rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----"
-    rb"[^-]*(?:-(?!----)[^-]*)*"  # no possessive quantifier: before 3.11.5 Python's own lost such matches
-    rb"-----END (?:TRUSTED |X509 )?CERTIFICATE-----"
-)
-"""Of a thousand beginnings without an end each is looked at as far as the next, and once. No hyphen stands in base64,
-but in the headers that may come before it (RFC 1421)."""
+_MARK = re.compile(rb"-----(?P<which>BEGIN|END) (?:TRUSTED |X509 )?CERTIFICATE-----")
 _ENDPOINT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
 _LARGEST = 16 * 1024 * 1024
 
@@ -170,13 +163,30 @@ def _parse(data: bytes, path: Path) -> list[x509.Certificate]:
 
 def _load(data: bytes, path: Path) -> list[x509.Certificate]:
     if b"-----BEGIN" in data:
-        blocks, marks = _PEM.findall(data), len(_MARK.findall(data))
-        if not marks:
+        blocks = [x509.load_pem_x509_certificate(block) for block in _blocks(data)]
+        if not blocks:
             raise NoCertificateError("this file holds no certificate", path=path)
-        if marks != 2 * len(blocks):
-            raise ValueError("a beginning without an end, or the reverse")
-        return [x509.load_pem_x509_certificate(block) for block in blocks]
+        return blocks
     return [x509.load_der_x509_certificate(data)]
+
+
+def _blocks(data: bytes) -> Iterator[bytes]:
+    """Each certificate in PEM form, from its beginning to its end; raises ValueError where one is missing.
+
+    Of a thousand beginnings without an end only the first is looked at, and what lies between two marks is not looked
+    at here at all: a single pattern for both and what is between them takes time or memory for each hyphen.
+    """
+    begun: int | None = None
+    for mark in _MARK.finditer(data):
+        if (begun is None) is not (mark["which"] == b"BEGIN"):
+            raise ValueError("a beginning without an end, or the reverse")
+        if begun is None:
+            begun = mark.start()
+        else:
+            yield data[begun : mark.end()]
+            begun = None
+    if begun is not None:
+        raise ValueError("a beginning without an end")
 
 
 def request_in(target: str) -> x509.CertificateSigningRequest | None:

@@ -1,5 +1,6 @@
 import os
 import socket
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,35 @@ def test_half_a_certificate_is_said_to_be_damaged(pki: Pki, tmp_path: Path) -> N
         file.write_bytes(content)
         with pytest.raises(NotAssessedError, match="damaged"):
             list(read_target(str(file)))
+
+
+@pytest.mark.parametrize("between", [b"-a", b"a-", b"-", b"-----", b"a"])
+def test_what_is_no_certificate_takes_no_memory_of_its_own(between: bytes, tmp_path: Path) -> None:
+    """A pattern that can go back kept sixty bytes for each hyphen: a gigabyte for a file of the size that is read."""
+    file, size = tmp_path / "chain.pem", 4_000_000
+    file.write_bytes(b"-----BEGIN CERTIFICATE-----\n" + between * (size // len(between)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(NotAssessedError, match="damaged"):
+            list(read_target(str(file)))
+        assert tracemalloc.get_traced_memory()[1] < 32 * size  # of which reading takes 64 MiB
+    finally:
+        tracemalloc.stop()
+
+
+def test_between_its_marks_a_certificate_has_no_others(pki: Pki, tmp_path: Path) -> None:
+    whole, file = pki.issue("agent", Purpose.CLIENT).certificate.read_bytes(), tmp_path / "chain.pem"
+    begin, end = b"-----BEGIN CERTIFICATE-----\n", b"-----END CERTIFICATE-----\n"
+    inner = whole[len(begin) : -len(end)]
+    for content in (
+        b"-----BEGIN X-----\n" + inner, inner + b"-----END X-----\n", b"-----BEGIN X-----\n" + inner + b"-----END X-----\n",
+        inner + b"-----END X-----\n" + whole[:-len(end)], b"-----BEGIN X-----\nAAAA\n-----END X-----\n" + inner,
+    ):  # fmt: skip
+        file.write_bytes(begin + content + end)
+        with pytest.raises(NotAssessedError, match="damaged"):
+            list(read_target(str(file)))
+    file.write_bytes(b"-----BEGIN X-----\n" + whole + b"-----END X-----\n" + whole)
+    assert len(list(read_target(str(file)))) == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="makes directories by their parents' descriptors")
