@@ -15,6 +15,7 @@ from mcpsec.deployment.shapes import Wrong
 from mcpsec.errors import Error
 from mcpsec.secretrefs.managers import VaultSettings
 from mcpsec.secretrefs.vault import _Login
+from mcpsec.signing.keys import generate_secret, write_private
 from mcpsec.telemetry.notify import WebhookChannel
 from mcpsec.telemetry.shipping import SyslogSender, ship_otlp, without_credentials
 from mcpsec.urls import is_confidential, is_loopback_name, split_url
@@ -46,6 +47,7 @@ def test_a_url_has_its_parts() -> None:
         ["connect", "URL"],
         ["connect", "URL", "--print"],
         ["connect", "URL", "--uninstall", "cursor"],
+        ["sign", "--send", "--key-id", "a", "--secret-file", "secret", "--tool", "echo", "--url", "URL"],
         ["serve", "-c", "new/mcpsec.toml", "--upstream", "URL"],
         ["alerts", "test", "--webhook", "URL"],
         ["alerts", "test", "--syslog", "URL"],
@@ -61,6 +63,7 @@ def test_every_command_says_so(
     monkeypatch.delenv("MCPSEC_CONFIG", raising=False)
     create(tmp_path / "new")
     (tmp_path / "events.jsonl").write_text("{}\n")
+    write_private(tmp_path / "secret", f"{generate_secret()}\n".encode())
     assert root.main([url if word == "URL" else word for word in command]) == 2
     said = capsys.readouterr().err
     assert "URL" in said and "internal error" not in said

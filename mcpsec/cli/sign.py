@@ -161,6 +161,7 @@ def sign(
     from mcpsec.connect.draft import LegacySession
     from mcpsec.connect.exchange import Exchange
 
+    _see_url(method, url)
     context = credentials.ssl_context() if urlsplit(url).scheme == "https" else None
     with Exchange(url, context, timeout=timeout, certificate=credentials.certificate) as exchange:
         session = LegacySession(exchange, signer, url)
@@ -174,6 +175,16 @@ def sign(
     if config is not None and answer.request:  # the answer does not tell a caller why; the operator's log does
         out.note(f"why: mcpsec log query -c {shlex.quote(str(config))} --request-id {answer.request}")
     raise typer.Exit(ExitCode.OK if answer.good else ExitCode.NO)
+
+
+def _see_url(method: str, url: str) -> None:
+    """What can't be sent, or not without everybody on the way reading it, is said before anything is."""
+    from mcpsec.signing import SignedMessage
+    from mcpsec.urls import is_confidential
+
+    SignedMessage.from_url(method, url)
+    if not is_confidential(urlsplit(url)):
+        raise UsageError(f"plain HTTP to another machine: {url}", hint="a hardened server speaks https://")
 
 
 def _body(body_file: Path | None, tool: str | None, arguments: list[str], era: Revision) -> bytes:

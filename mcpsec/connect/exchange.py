@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from mcpsec import __version__
-from mcpsec.connect.trust import client_context, explain, refusal_of
+from mcpsec.connect.trust import LOOK_SECONDS, client_context, explain, refusal_of
 from mcpsec.errors import NotAssessedError, RefusedError, UsageError
 from mcpsec.protocol import Kind, ProtocolError, SseParser, parse
 from mcpsec.urls import can_be_asked
@@ -89,6 +89,8 @@ class Exchange:
         if not can_be_asked(url):
             raise UsageError(f"the host of {url} is no name that can be looked up", hint="check its spelling")
         self._url = httpx.URL(url)
+        self._host = self._url.raw_host.decode("ascii")  # as it is asked; sockets would spell a name by IDNA 2003
+        self._timeout = timeout
         self._fresh = True
         self._context = context
         self._certificate = certificate
@@ -155,7 +157,7 @@ class Exchange:
         return answer
 
     def _failure(self, error: Exception) -> RefusedError | NotAssessedError:
-        where = f"{self._url.host}:{self._url.port or 443}"
+        where = f"{self._host}:{self._url.port or 443}"
         known = explain(error)
         if known is not None:
             kind = RefusedError if known.refused else NotAssessedError
@@ -176,7 +178,8 @@ class Exchange:
     def _refusal(self) -> TlsFailure | None:
         """What the server has against the certificate, which it may have said nothing of."""
         context = self._context or client_context()
-        return refusal_of(self._url.host, self._url.port or 443, context, self._certificate)
+        seconds = min(LOOK_SECONDS, self._timeout)
+        return refusal_of(self._host, self._url.port or 443, context, self._certificate, seconds=seconds)
 
 
 def _words(error: Exception) -> str:

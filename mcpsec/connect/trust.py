@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -142,28 +143,64 @@ def explain(error: BaseException) -> TlsFailure | None:
     return None
 
 
-def refusal_of(host: str, port: int, context: ssl.SSLContext, certificate: Path | None) -> TlsFailure | None:
+def refusal_of(
+    host: str, port: int, context: ssl.SSLContext, certificate: Path | None, *, seconds: float = LOOK_SECONDS
+) -> TlsFailure | None:
     """What the server has against the client's ``certificate``, which ``context`` shows; None when it takes it.
 
     When a connection ended before its first answer, this tells whether that was why: a second one is opened, on which
-    nothing is sent. There the server's alert can't be lost to a request that lies unread, nor a call be cut.
+    nothing is sent. There the server's alert can't be lost to a request that lies unread, nor a call be cut. Who does
+    not come as far as the end of the handshake (a balancer without a backend, a server that is full) judges nothing,
+    but by an alert. ``seconds`` is for all of it, though not for the system's look for ``host``.
     """
+    until = time.monotonic() + seconds
     try:
-        plain = socket.create_connection((host, port), timeout=LOOK_SECONDS)
-    except OSError:
-        return None  # nobody is there any more, which is no judgement of a certificate
-    with contextlib.closing(plain):
+        plain = _reached(host, port, until)
+        with (
+            contextlib.closing(plain),
+            context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False) as connection,
+        ):
+            connection.settimeout(_left(until))
+            connection.do_handshake()
+            return None if _speaks(connection, until) else closed_after_handshake(certificate)
+    except OSError as error:
+        known = explain(error)
+        return known if known is not None and known.refused else None
+
+
+def _left(until: float) -> float:
+    """The seconds from now; raises TimeoutError when there are none."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _reached(host: str, port: int, until: float) -> socket.socket:
+    """A connection to the first of the host's addresses that takes one; raises OSError when there is none."""
+    failure = OSError("the name has no address")
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        plain = socket.socket(family, kind, protocol)
         try:
-            with context.wrap_socket(plain, server_hostname=host) as connection:
-                if connection.recv(1):
-                    return None
-        except TimeoutError:
-            return None  # it waits for a request
+            plain.settimeout(_left(until))
+            plain.connect(address)
         except OSError as error:
-            known = explain(error)
-            if known is not None:
-                return known if known.refused else None
-    return closed_after_handshake(certificate)
+            plain.close()
+            failure = error
+        else:
+            return plain
+    raise failure
+
+
+def _speaks(connection: ssl.SSLSocket, until: float) -> bool:
+    """Whether the server says something or waits for a request, where it could as well end the connection."""
+    connection.settimeout(_left(until))
+    try:
+        return bool(connection.recv(1))
+    except TimeoutError:
+        return True
+    except ConnectionError:
+        return False
 
 
 def closed_after_handshake(certificate: Path | None, now: datetime | None = None) -> TlsFailure:

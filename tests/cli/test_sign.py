@@ -346,10 +346,17 @@ def test_an_error_in_the_answer_is_a_no(run: Run, send: list[str]) -> None:
     run(*[*send[:-4], "--tool", "no-such-tool"], code=1)
 
 
+def without_certificate(options: list[str]) -> list[str]:
+    """The same words but for ``--cert FILE`` and ``--key FILE``."""
+    names = ("--cert", "--key")
+    return [
+        word for before, word in zip(["", *options], options, strict=False) if word not in names and before not in names
+    ]
+
+
 def test_a_refused_certificate_is_explained(run: Run, send: list[str], deployed: tuple[Deployment, Gateway]) -> None:
     deployment, _ = deployed
-    bare = [send[0], *send[5:]]  # no certificate at all
-    run(*bare, code=1)
+    run(*without_certificate(send), code=1)
     assert "demands a client certificate" in run.err
     stranger = deployment.stranger
     send[send.index("--cert") + 1], send[send.index("--key") + 1] = str(stranger.certificate), str(stranger.key)
@@ -388,8 +395,7 @@ def test_a_server_that_ends_every_connection_unasked_may_mean_the_certificate(
 ) -> None:
     """One that says nothing of its reason, as some do; on a connection without a request it still hangs up."""
     with hanging_up(deployed[0].server.server_context()) as port:
-        options = [*send, "--url", f"https://127.0.0.1:{port}/mcp"]
-        run(*(options if shown else [options[0], *options[5:]]), code=1)
+        run(*(send if shown else without_certificate(send)), "--url", f"https://127.0.0.1:{port}/mcp", code=1)
     assert ("does not accept this client certificate" if shown else "demands a client certificate") in run.err
 
 
@@ -403,6 +409,7 @@ def hanging_up(context: ssl.SSLContext) -> Iterator[int]:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = listening.accept()
+                connection.settimeout(10)
                 with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True):
                     pass
                 connection.close()
@@ -412,9 +419,19 @@ def hanging_up(context: ssl.SSLContext) -> Iterator[int]:
     try:
         yield listening.getsockname()[1]
     finally:
-        listening.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # macOS: a socket that listens is not connected
+            listening.shutdown(socket.SHUT_RDWR)
         listening.close()
-        thread.join()
+        thread.join(60)
+
+
+def test_nothing_goes_to_another_machine_in_the_clear(run: Run, options: list[str]) -> None:
+    """Nor does `mcpsec connect` send it."""
+    options = [*options, "--url", "http://other.example.com/mcp"]
+    run(*options, "--send", code=2)
+    assert "plain HTTP to another machine: http://other.example.com/mcp" in run.err
+    run(*options)  # what is only printed goes nowhere
+    run(*options, "--send", "--url", "http://127.0.0.1:1/mcp", code=3)
 
 
 def test_a_deployment_whose_client_files_are_elsewhere(
