@@ -3,11 +3,14 @@
 Closed: calls pass, and what became of them in the last ``window`` seconds is counted. Open: nothing passes for
 ``open_for`` seconds. Half-open: ``probes`` calls pass; when all of them end well it closes, when one does not it opens
 again. A call is never repeated: a probe is the next call that a client makes. It may take as long as its client likes
-(a stream), so every ``open_for`` seconds another one passes, whatever has become of those before.
+(a stream), so after ``open_for`` seconds another one passes, whatever has become of those before; after twice as long
+the next, and so on, so that an upstream that hangs doesn't get many.
 
 Nearly everything that a call can fail by (a deadline, a broken answer, a child that crashes) its caller can bring about
 alone. So each client has a breaker of its own, and the one for all clients opens only on what would still open it with
 any one client left out. An upstream that is down is left alone by either: each client that calls it is stopped.
+Probes of the common breaker go round: a client that has had one, and not to a good end, gets another only when none of
+those who have had none has asked lately.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ __all__ = ["Breaker", "Breakers", "ClientBreaker", "Pass", "Pause", "Term"]
 
 _TRIED, _FAILED_AGAIN, _WELL_AGAIN = "it is tried again", "a trial call failed", "trial calls went well"
 _UNUSED = "it has not called again"
+_COME_AGAIN = 1.0  # seconds: most probes end at once, and then all may pass
+_LATELY = 10.0  # seconds in which a client that was told to come again will have done so
 
 
 class Pause(NamedTuple):
@@ -57,7 +62,7 @@ class Breaker:
         self.until = 0.0
         self.probing = 0
         self._probed = 0
-        self._next_probe = 0.0
+        self._last_probe = 0.0
 
     def wait(self, now: float) -> float:
         """The seconds before a call may pass, 0 when it may."""
@@ -67,17 +72,16 @@ class Breaker:
             if now < self.until:
                 return self.until - now
             self.become("half-open", _TRIED)
-        return 1.0 if self.full and now < self._next_probe else 0.0
-
-    @property
-    def full(self) -> bool:
-        """Whether as many probes are under way, or went well, as it takes."""
-        return self.probing + self._probed >= self._config.probes
+        probes = self._config.probes
+        if self.probing + self._probed < probes:
+            return 0.0
+        due = self._last_probe + self._config.open_for * max(1, self.probing - probes + 1)
+        return _COME_AGAIN if now < due else 0.0
 
     def begin_probe(self, now: float) -> None:
         """A call passes that is one."""
         self.probing += 1
-        self._next_probe = now + self._config.open_for
+        self._last_probe = now
 
     def went_well(self) -> None:
         """A probe did."""
@@ -109,8 +113,6 @@ class ClientBreaker(Breaker):
         self.client_id = client_id
         self.counted, self.before = Tally(config.window), Tally(config.window)
         self.passing = True
-        self.trying = 0
-        """Its calls that are probes of the common one."""
         self.forgotten = False
         self.term = Term(self)
         self.fresh_until = 0.0
@@ -186,6 +188,10 @@ class Breakers:
         self._counted = Tally(config.window)
         self._trial = 0
         self._failed_trial: set[str] = set()
+        self._had_trial: set[str] = set()
+        """Clients with a trial of the common breaker in this round that did not end well."""
+        self._kept_until = 0.0
+        """Until then the next trial is kept for those that had none."""
 
     def of_client(self, client_id: str) -> ClientBreaker:
         """That client's breaker."""
@@ -203,11 +209,12 @@ class Breakers:
     def _common_changed(self, state: str, previous: str, why: str) -> None:
         self._trial += 1
         self._failed_trial.clear()
+        self._had_trial.clear()
         self._counted.clear()
         for own in self.of.values():
             own.counted.clear()
             own.before.clear()
-            own.probing = own.trying = 0
+            own.probing = 0
             own.begin_term(passing=state == own.state == "closed")
         self.changed(state, previous, why, None)
 
@@ -221,16 +228,27 @@ class Breakers:
         wait = own.wait(now)
         if wait:
             return Pause(wait, "for this client")
-        wait = self.common.wait(now)
-        if wait or (own.trying and self.common.full):  # the place of one that takes its time is somebody else's
-            return Pause(wait or 1.0, "for all clients")
+        wait = self._wait_in_turn(client_id, now)
+        if wait:
+            return Pause(wait, "for all clients")
         own_trial, trial = own.state != "closed", self._trial if self.common.state != "closed" else None
         if own_trial:
             own.begin_probe(now)
         if trial is not None:
             self.common.begin_probe(now)
-            own.trying += 1
+            if client_id in self._had_trial:
+                self._had_trial.clear()  # nobody else wants one: a new round
+            self._had_trial.add(client_id)
         return Pass(self, own.term, now, own_trial=own_trial, common_trial=trial)
+
+    def _wait_in_turn(self, client_id: str, now: float) -> float:
+        """The seconds before the common breaker lets that client's next call pass."""
+        wait = self.common.wait(now)
+        if client_id in self._had_trial:
+            return wait or (_COME_AGAIN if now < self._kept_until else 0.0)
+        if wait:
+            self._kept_until = now + _LATELY
+        return wait
 
     def well(self, term: Term) -> None:
         """Count a call that began in this term and ended well; for ``slow_call`` is ``settled``."""
@@ -258,10 +276,10 @@ class Breakers:
                 own.went_well()
         if permit.common_trial == self._trial:
             self.common.probing -= 1
-            own.trying -= 1
             if bad:
                 self._failed_common_trial(own.client_id, now)
             elif bad is False:
+                self._had_trial.discard(own.client_id)
                 self.common.went_well()
 
     def _failed_common_trial(self, client_id: str, now: float) -> None:

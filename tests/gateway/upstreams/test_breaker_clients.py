@@ -108,7 +108,8 @@ def test_a_trial_that_two_clients_fail_opens_it_again() -> None:
     assert case.breakers.admit("five") == Pause(5.0, "for all clients")
 
 
-def test_a_client_whose_trial_goes_on_and_on_keeps_nobody_else_out() -> None:
+@pytest.mark.parametrize("tidied", [False, True])
+def test_a_client_whose_trial_goes_on_and_on_keeps_nobody_else_out(tidied: bool) -> None:
     """A call that makes progress may take as long as a stream may: an hour."""
     case = Case()
     case.open_for_all()
@@ -116,8 +117,112 @@ def test_a_client_whose_trial_goes_on_and_on_keeps_nobody_else_out() -> None:
     assert isinstance(case.breakers.admit("hostile"), Pass)
     assert not case.call("three", failed=False), "one at a time"
     case.clock.now += 5.0
+    if tidied:
+        case.breakers.tidy()
+        assert "hostile" not in case.breakers.of, "it has no other calls"
+    assert case.breakers.admit("hostile") == Pause(1.0, "for all clients"), "the next is for another"
+    assert case.call("three", failed=False)
+    assert case.breakers.common.state == "closed"
+
+
+def test_a_client_that_drops_its_trial_and_begins_another_keeps_nobody_else_out() -> None:
+    case = Case()
+    case.open_for_all()
+    case.clock.now += 5.0
+    trial = case.breakers.admit("hostile")
+    assert not case.call("three", failed=False)
+    case.clock.now += 4.9
+    assert isinstance(trial, Pass)
+    trial.settle(failed=None)
     assert isinstance(case.breakers.admit("hostile"), Pause), "the next is for another"
     assert case.call("three", failed=False)
+    assert case.breakers.common.state == "closed"
+
+
+def test_a_client_that_calls_alone_is_tried_again_and_again() -> None:
+    case = Case()
+    case.open_for_all()
+    case.clock.now += 5.0
+    assert not isinstance(case.breakers.admit("alone"), Pause)
+    assert isinstance(case.breakers.admit("alone"), Pause)
+    case.clock.now += 5.0
+    second = case.breakers.admit("alone")
+    assert isinstance(second, Pass), "nobody else wants it"
+    case.clock.now += 9.9
+    assert isinstance(case.breakers.admit("alone"), Pause), "two are under way: the next takes twice as long"
+    case.clock.now += 0.1
+    assert case.call("alone", failed=None)
+    second.settle(failed=False)
+    assert case.breakers.common.state == "closed"
+
+
+def test_who_asked_once_and_came_no_more_is_not_waited_for() -> None:
+    case = Case()
+    case.open_for_all()
+    case.clock.now += 5.0
+    trial = case.breakers.admit("busy")
+    assert isinstance(trial, Pass)
+    assert not case.call("gone", failed=False)
+    trial.settle(failed=None)
+    case.clock.now += 9.9
+    assert not case.call("busy", failed=False)
+    case.clock.now += 0.1
+    assert case.call("busy", failed=False)
+    assert case.breakers.common.state == "closed"
+
+
+def test_a_client_whose_trials_end_well_may_make_them_all() -> None:
+    case = Case(probes=3)
+    case.open_for_all()
+    case.clock.now += 5.0
+    held = [case.breakers.admit(each) for each in ("hostile", "three", "four")]
+    assert not case.call("five", failed=False)
+    assert isinstance(held[1], Pass)
+    held[1].settle(failed=False)
+    case.clock.now += 5.0
+    assert case.call("three", failed=False)
+    case.clock.now += 5.0
+    assert case.call("three", failed=False)
+    assert case.breakers.common.state == "closed"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_others_do_with_their_trials_each_client_gets_its_own(seed: int) -> None:
+    """Hostile clients ask twice as often as they should, hold their trials and drop them when they like."""
+    rolled = random.Random(seed)
+    case, longest = Case(probes=rolled.choice([1, 1, 3])), 300.0
+    hostile = [f"hostile-{number}" for number in range(rolled.choice([1, 2, 4]))]
+    case.open_for_all()
+    case.clock.now += 5.0
+    running: list[tuple[float, Pass]] = []
+    began = last = case.clock.now
+    most = 0
+    while case.clock.now < began + 3600.0:
+        for client in rolled.sample(hostile, len(hostile)):
+            permit = case.breakers.admit(client)
+            if isinstance(permit, Pass):
+                running.append((case.clock.now + rolled.choice([0.0, 4.5, 5.0, 60.0, longest]), permit))
+        if case.clock.now % 1.0 == 0.0 and case.call("honest", failed=None):
+            last = case.clock.now
+        for ends, permit in running:
+            if ends <= case.clock.now:
+                permit.settle(failed=None)
+        running = [each for each in running if each[0] > case.clock.now]
+        most = max(most, len(running))
+        assert case.breakers.common.state == "half-open"
+        assert case.breakers.common.probing == len(running), "none is lost"
+        # Two rounds at most, and before each trial the wait that those under way impose.
+        assert case.clock.now - last <= (2 * len(hostile) + 2) * 60.0, "nobody is kept out"
+        if case.clock.now % 5.0 == 0.0:
+            case.breakers.tidy()
+        case.clock.now += 0.5
+    assert most <= case.breakers._config.probes + 10, "5 + 10 + ... + 50 s is nearly as long as any of them takes"
+    case.clock.now += longest
+    for _, permit in running:
+        permit.settle(failed=None)
+    case.clock.now += 10.0
+    for _ in range(case.breakers._config.probes):
+        assert case.call("honest", failed=False)
     assert case.breakers.common.state == "closed"
 
 
