@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["UNREADABLE", "San", "sans_of", "sans_of_certificate", "serial_text", "sha256_of"]
 
 
-UNREADABLE = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
-"""What reading the extensions of a certificate, a request or a list may raise when one of them is malformed or odd."""
+UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What reading a certificate, a request or a list, or its extensions, may raise when it is malformed or odd."""
 
 
 class San(str):
@@ -46,7 +46,7 @@ def sans_of(der: bytes) -> list[San]:
     """
     try:
         return sans_of_certificate(x509.load_der_x509_certificate(der))
-    except ValueError:
+    except UNREADABLE:  # of version 4, say, which OpenSSL lets pass
         return []
 
 

@@ -231,9 +231,11 @@ def _life(certificate: Path) -> tuple[datetime, datetime] | None:
     """From when to when a certificate is good; None when it can't be read any more."""
     from cryptography import x509
 
+    from mcpsec.certs.identity import UNREADABLE
+
     try:
         leaf = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
-    except (OSError, ValueError):
+    except (OSError, *UNREADABLE):
         return None
     return leaf.not_valid_before_utc, leaf.not_valid_after_utc
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from mcpsec.certs.identity import sans_of_certificate
+from mcpsec.certs.identity import UNREADABLE, sans_of_certificate
 from mcpsec.deployment.model import Address
 from mcpsec.errors import ConfigurationError, Error
 from mcpsec.gateway.admin import AdminHandler
@@ -120,7 +120,7 @@ def _names(tls: Tls) -> list[str]:
     """The DNS names and addresses in the gateway's own certificate, under which its admin listener may be addressed."""
     try:
         certificate = x509.load_pem_x509_certificates(tls.certificate.read_bytes())[0]
-    except (OSError, ValueError, IndexError):
+    except (OSError, IndexError, *UNREADABLE):
         raise ConfigurationError("no certificate can be read from this file", path=tls.certificate) from None
     names = sans_of_certificate(certificate)
     return [name.lower() for name in names if name.kind in {"dns", "ip"} and "*" not in name]

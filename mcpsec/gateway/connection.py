@@ -56,7 +56,7 @@ class Connection(Reading):
     __slots__ = (
         "_body", "_body_bytes", "_call", "_continue", "_deadline", "_drained", "_endless", "_head_bytes", "_identify",
         "_known", "_loop", "_lost", "_parser", "_part", "_paused", "_queue", "_registry", "_request", "_state", "_task",
-        "_transport", "_url", "_waiter", "made", "peer", "turned_away",
+        "_transport", "_url", "_waiter", "fault", "made", "peer", "turned_away",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +72,7 @@ class Connection(Reading):
         self._lost = lost
         self.peer = Peer(address)
         self.made = self.turned_away = False
+        self.fault: Exception | None = None
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Request | Refusal | tuple[Request, Answer | Call | None]] = deque()
         """What ``_serve`` has to do; of the first request more may be known: its answer, or the call that waits."""
@@ -90,15 +91,18 @@ class Connection(Reading):
     # --- asyncio.BufferedProtocol ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start to serve."""
+        """Start to serve. Whom nobody can tell, for whatever reason (``fault``), is turned away."""
         self._transport: asyncio.Transport = transport  # type: ignore[assignment] # a stream protocol gets a Transport
         self.made = True
         tls = transport.get_extra_info("ssl_object")
         self.use_buffer(self._registry.buffer, tls=tls is not None)
-        self.peer = self._identify(peer_of(self.peer.address, tls))
         self._parser = httptools.HttpRequestParser(self)
         self._task = self._loop.create_task(self._serve())
-        self.turned_away = not self._registry.admit(self)
+        try:
+            self.peer = self._identify(peer_of(self.peer.address, tls))
+            self.turned_away = not self._registry.admit(self)
+        except Exception as error:
+            self.fault, self.turned_away = error, True
         if self.turned_away:
             self.abort()
 

@@ -152,7 +152,8 @@ class Listener:
                     **self._tls_options(),
                 )
             if connection.turned_away:
-                self._refused(address, _TURNED_AWAY)
+                fault = connection.fault
+                self._refused(address, _TURNED_AWAY if fault is None else f"internal error {type(fault).__name__}")
         except (ssl.SSLError, OSError) as error:
             self._refused(address, handshake_fault(error))
         finally:

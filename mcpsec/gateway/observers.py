@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 
 from mcpsec import __version__
+from mcpsec.certs.identity import UNREADABLE
 from mcpsec.gateway.learning import LearningTogether
 from mcpsec.telemetry.alerting import alert_engine
 from mcpsec.telemetry.dashboard import Aggregate, Dashboard
@@ -76,7 +77,7 @@ class Observers:
         """
         try:
             certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
-        except (OSError, ValueError):
+        except (OSError, *UNREADABLE):
             return
         not_before, not_after = (
             certificate.not_valid_before_utc.timestamp(),

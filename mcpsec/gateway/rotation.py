@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from mcpsec.certs.crl import load_crl
+from mcpsec.certs.identity import UNREADABLE
 from mcpsec.errors import Error
 
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ class OwnCertificate:
             await asyncio.sleep(_SETTLE_SECONDS)
         try:
             text = await asyncio.to_thread(self._look, now)
-        except (Error, OSError, ValueError):  # a file that is being replaced, or broken: ``TrustFiles`` speaks of those
+        except (
+            Error,
+            OSError,
+            *UNREADABLE,
+        ):  # a file that is being replaced, or broken: ``TrustFiles`` speaks of those
             return
         if text and text != self._said:
             self._say(text)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from mcpsec.certs.crl import load_crl
+from mcpsec.certs.identity import UNREADABLE
 from mcpsec.errors import ConfigurationError
 from mcpsec.gateway.newest_lists import NewestLists, OlderListError
 from mcpsec.gateway.tls import load_own_certificate, server_context
@@ -79,7 +80,7 @@ class TrustFiles:
         try:
             own = x509.load_pem_x509_certificates(self._tls.certificate.read_bytes())[0]
             return own.not_valid_before_utc, own.not_valid_after_utc
-        except (OSError, ValueError):
+        except (OSError, *UNREADABLE):
             raise ConfigurationError("no certificate can be read from this file", path=self._tls.certificate) from None
 
     def _read_crl(self, authorities: frozenset[x509.Certificate]) -> CrlFile | None:
@@ -139,7 +140,7 @@ class TrustFiles:
                 certificate = x509.load_der_x509_certificate(peer.der)
                 if crl is not None and crl.covers(certificate):
                     return True
-            except ValueError:
+            except UNREADABLE:
                 return True  # OpenSSL read it; what nobody here can is on no list, and must not keep others from one
             # A client that sent an intermediate has no issuer in the bundle, which matters only when trust shrinks:
             # then it has to prove itself again.
@@ -152,7 +153,7 @@ class TrustFiles:
             return frozenset()
         try:
             return frozenset(x509.load_pem_x509_certificates(self._tls.client_ca.read_bytes()))
-        except (OSError, ValueError):  # OpenSSL could read it a moment ago: it is being written, or it holds oddities
+        except (OSError, *UNREADABLE):  # OpenSSL could read it a moment ago: it is being written, or it holds oddities
             raise ConfigurationError("no client CA can be read from this file", path=self._tls.client_ca) from None
 
 

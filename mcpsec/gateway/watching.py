@@ -16,6 +16,7 @@ from cryptography import x509
 
 from mcpsec import __version__
 from mcpsec.certs.crl import load_crl
+from mcpsec.certs.identity import UNREADABLE
 from mcpsec.deployment import load
 from mcpsec.errors import Error
 from mcpsec.gateway.explaining import explanation
@@ -40,7 +41,7 @@ _AVAILABLE = re.compile(r"(?m)^mcpsec_log_available (\S+)$")
 def certificate_lives(tls: Tls) -> Iterator[tuple[str, float, float]]:
     """Begin and end (Unix seconds) of a gateway's certificate, client CA and CRL, as far as they can be read."""
     for name, file in (("gateway", tls.certificate), ("client CA", tls.client_ca)):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, *UNREADABLE):
             certificate = x509.load_pem_x509_certificates(file.read_bytes())[0]
             yield name, certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
     if tls.crl is not None:

@@ -65,7 +65,7 @@ def _certificates(raw: bytes) -> list[x509.Certificate]:
             if b"-----BEGIN" in raw:
                 return x509.load_pem_x509_certificates(raw)
             return [x509.load_der_x509_certificate(raw)]
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise Malformed("this is no certificate, or a damaged one") from None
 
 

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from mcpsec.deployment import load
+from mcpsec.deployment.model import Address, Limits
+from mcpsec.errors import ConfigurationError
+from mcpsec.gateway.listener import Listener, bind
+from mcpsec.gateway.message import Answer
+from mcpsec.gateway.registry import ConnectionRegistry
+from mcpsec.gateway.tls import server_context
+from mcpsec.gateway.trust import TrustFiles
 from tests.fixtures.deployments import OTHER, TESTER, make_deployment
 from tests.fixtures.gateway import Gateway, start_gateway
 from tests.fixtures.pki import Authority, Identity, tlv
-from tests.fixtures.processes import wait_until
+from tests.fixtures.processes import PATIENCE, wait_until
 from tests.fixtures.raw import RawClient, call
 
 ECHO = call("echo", {"text": "x"})
@@ -103,10 +114,11 @@ NOBODYS = {
 }
 
 
-@pytest.mark.parametrize("what", NOBODYS)
+@pytest.mark.parametrize("what", [*NOBODYS, "version 4"])
 def test_a_name_that_nobody_can_read_for_sure_is_nobodys(site: Site, what: str) -> None:
     before = len(site.events("authentication-failed"))
-    with RawClient(site.running, site.odd(NOBODYS[what])) as client:
+    odd = site.odd(NOBODYS[what]) if what in NOBODYS else site.odd(names((URL, URI)), change=_of_version_4)
+    with RawClient(site.running, odd) as client:
         assert client.post(ECHO).status == 401
     wait_until(lambda: len(site.events("authentication-failed")) > before, "the event")
     (event,) = site.events("authentication-failed")[before:]
@@ -135,7 +147,10 @@ def test_what_stands_beside_the_name_takes_nothing_away(site: Site, what: str) -
     assert event["client"] == "tester" and len(event["certificate_name"]) <= 300
 
 
-def test_a_certificate_that_only_openssl_reads_keeps_no_other_connection_from_being_cut(tmp_path: Any) -> None:
+@pytest.mark.parametrize("form", ["TRUE that is no DER", "version 4"])
+def test_a_certificate_that_only_openssl_reads_keeps_no_other_connection_from_being_cut(
+    tmp_path: Any, form: str
+) -> None:
     """When trust shrinks each open connection is judged; one that can't be goes, and the others are judged all the same."""
     made = make_deployment(tmp_path, {"demo": {"builtin": "demo"}}, grants=GRANTS)
     leaving = Authority(tmp_path / "pki" / "leaving-ca", "A CA that goes")
@@ -144,8 +159,8 @@ def test_a_certificate_that_only_openssl_reads_keeps_no_other_connection_from_be
     bundle.write_bytes(staying + leaving.certificate.read_bytes())
     made.document["server"]["tls"]["client_ca"] = str(bundle)
     trusts = made.client.ca
-    # A TRUE that is not 0xFF: BER, but not DER.
-    odd = leaving.odd("odd", names((URL, URI)), trusts=trusts, change=_true_as_one)
+    change = _of_version_4 if form == "version 4" else _true_as_one
+    odd = leaving.odd("odd", names((URL, URI)), trusts=trusts, change=change)
     fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(odd.certificate.read_text())).hexdigest()
     made.document["clients"] += [
         {"id": "odd", "certificate": {"sha256": fingerprint}, **GRANTS},
@@ -168,6 +183,66 @@ def test_a_certificate_that_only_openssl_reads_keeps_no_other_connection_from_be
         running.stop()
 
 
+def test_whoever_can_not_be_identified_is_turned_away_with_an_event(site: Site) -> None:
+    """By whatever fault of the gateway's own: it ends one connection, which gives its place back."""
+    heard: list[str] = []
+    made = site.running.deployment
+    tls = load(made.config).server.tls
+
+    def identify(_peer: Any) -> Any:
+        raise RuntimeError("unforeseen")
+
+    async def handler(_request: Any, _peer: Any) -> Answer:
+        raise AssertionError("nobody is served")
+
+    async def scenario() -> None:
+        listener = Listener(
+            bind(Address("127.0.0.1", 0)),
+            ConnectionRegistry(handler, Limits()),
+            context=lambda: server_context(tls),
+            identify=identify,
+            refused=lambda _address, reason: heard.append(reason),
+        )
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: heard.append(str(context)))
+        serving = loop.create_task(listener.serve())
+        context = made.client.client_context()
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_connection(*listener.address, ssl=context)
+            assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+            writer.close()
+        for _ in range(500):
+            if heard and listener._open == 0:
+                break
+            await asyncio.sleep(0.02)
+        assert (heard, listener._open, listener._per_address) == (["internal error RuntimeError"], 0, {})
+        await listener.close()
+        await asyncio.gather(serving, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_a_file_with_a_certificate_of_version_4_can_not_be_used(tmp_path: Any) -> None:
+    made = make_deployment(tmp_path, {"demo": {"builtin": "demo"}}, grants=GRANTS)
+    tls = load(made.write()).server.tls
+    odd = Authority(tmp_path / "odd-ca", "A careless CA").odd(
+        "odd", names((URL, URI)), trusts=made.client.ca, change=_of_version_4
+    )
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(tls.client_ca.read_bytes() + odd.certificate.read_bytes())
+    for unusable in (replace(tls, client_ca=bundle), replace(tls, certificate=odd.certificate, key=odd.key)):
+        with pytest.raises(ConfigurationError, match="can be read from this file"):
+            TrustFiles(unusable, certificates="required")
+    assert TrustFiles(tls, certificates="required").usable()
+
+
+def _of_version_4(signed: bytes) -> bytes:
+    version_3 = b"\xa0\x03\x02\x01\x02"
+    assert version_3 in signed[:16]
+    return signed.replace(version_3, b"\xa0\x03\x02\x01\x03", 1)
+
+
 def _true_as_one(signed: bytes) -> bytes:
+    """A TRUE that is not 0xFF: BER, but not DER."""
     assert b"\x01\x01\xff" in signed
     return signed.replace(b"\x01\x01\xff", b"\x01\x01\x01", 1)
