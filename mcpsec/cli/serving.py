@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shlex
@@ -18,7 +19,7 @@ from mcpsec.cli.output import out
 from mcpsec.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     from mcpsec.deployment import Deployment
     from mcpsec.deployment.model import Upstream
@@ -52,7 +53,11 @@ class ServeOptions:
 
 def serve(options: ServeOptions) -> None:
     """Serve until told to stop. Raises Error for what is wrong with the command line or the deployment."""
-    _note_hang_ups()
+    with _hang_ups_noted():
+        _serve_as_told(options)
+
+
+def _serve_as_told(options: ServeOptions) -> None:
     _see_what_runs(options)  # before --quickstart writes anything
     from mcpsec.deployment import load
 
@@ -82,10 +87,21 @@ def serve(options: ServeOptions) -> None:
 _early_hang_ups: list[int] = []
 
 
-def _note_hang_ups() -> None:
-    """A SIGHUP that comes before the gateway minds them would end it: it has the gateway read everything again then."""
-    if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda number, _frame: _early_hang_ups.append(number))
+@contextlib.contextmanager
+def _hang_ups_noted() -> Iterator[None]:
+    """A SIGHUP that comes before the gateway minds them would end it: it has the gateway read everything again then.
+
+    Workers are told by nobody: they begin after their supervisor minds signals, and read everything then.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    _early_hang_ups.clear()
+    before = signal.signal(signal.SIGHUP, lambda number, _frame: _early_hang_ups.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL if before is None else before)
 
 
 def _mind_signals(gateway: Gateway) -> None:

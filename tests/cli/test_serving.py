@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,6 +48,28 @@ def test_mistakes_of_a_command_line(options, words, deployed):
     with pytest.raises(UsageError) as raised:
         told(deployed, **options)
     assert words in str(raised.value) and "word@" not in str(raised.value)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs SIGHUP, which this system has not")
+def test_who_calls_serve_minds_its_own_hang_ups_after_it(monkeypatch):
+    heard, seen = [], []
+
+    def work(_options):
+        signal.raise_signal(signal.SIGHUP)
+        seen.append(list(serving._early_hang_ups))
+        raise UsageError("a mistake")
+
+    monkeypatch.setattr(serving, "_serve_as_told", work)
+    before = signal.signal(signal.SIGHUP, lambda number, _frame: heard.append(number))
+    try:
+        for _ in range(2):  # the first leaves nothing to the second
+            with pytest.raises(UsageError):
+                serving.serve(ServeOptions())
+        assert (heard, seen) == ([], [[signal.SIGHUP]] * 2)
+        signal.raise_signal(signal.SIGHUP)
+        assert heard == [signal.SIGHUP]
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(
