@@ -27,6 +27,7 @@ _MOST_REPLY = 16 * 1024 * 1024
 _BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0)
 _INTEGER, _STATUS, _ERROR, _BULK, _ARRAY = b":+-$*"
 _DEEPEST = 16  # arrays in arrays
+_LONGEST_LINE = 64 * 1024  # bytes; what is longer (a value) comes as a bulk string
 
 
 class StoreUnavailableError(Exception):
@@ -48,7 +49,8 @@ class Script:
 class RespParser:
     """Takes bytes, gives whole replies. Raises ValueError for what is not RESP2, or is far too large.
 
-    Each element is read once, in however many pieces its reply comes: who may write to the store chooses how many.
+    Each element is read once, in however many pieces its reply comes: who may write to the store chooses how many. Only
+    a line is searched from its beginning again until it is whole, so it has to be short.
     """
 
     def __init__(self) -> None:
@@ -63,20 +65,25 @@ class RespParser:
         self._buffer += data
         replies: list[Reply] = []
         position = 0
-        while (end := self._buffer.find(b"\r\n", position)) >= 0:
+        while (end := self._buffer.find(b"\r\n", position, position + _LONGEST_LINE)) >= 0:
             kind, text = self._buffer[position], bytes(self._buffer[position + 1 : end])
             end += 2
-            if kind == _BULK and (length := int(text)) >= 0:
+            if kind == _BULK and (length := _length(text)) >= 0:
                 end += length + 2
                 if end > len(self._buffer):
                     break
+                if not self._buffer.endswith(b"\r\n", end - 2, end):
+                    raise ValueError("a bulk string is longer than it says")
                 self._add(bytes(self._buffer[end - length - 2 : end - 2]), replies)
-            elif kind == _ARRAY and (length := int(text)) > 0:
+            elif kind == _ARRAY and (length := _length(text)) > 0:
                 self._begin(length)
             else:
-                self._add(int(text) if kind == _INTEGER else _simple(kind, text), replies)
+                self._add(_number(text) if kind == _INTEGER else _simple(kind, text), replies)
             self._taken = self._taken + end - position if self._arrays else 0
             position = end
+        else:
+            if len(self._buffer) - position >= _LONGEST_LINE:
+                raise ValueError("the line is too long")
         del self._buffer[:position]
         if self._taken + len(self._buffer) > _MOST_REPLY:
             raise ValueError("the reply is too large")
@@ -97,6 +104,20 @@ class RespParser:
             self._arrays.pop()
             value = items
         replies.append(value)
+
+
+def _length(text: bytes) -> int:
+    """Of a bulk string or an array; -1 is that of one that is not there."""
+    if text.isdigit() or text == b"-1":
+        return int(text)
+    raise ValueError("not a length")
+
+
+def _number(text: bytes) -> int:
+    """An integer with its sign, if any; ``int`` alone also takes blanks around it and underscores in it."""
+    if text.lstrip(b"+-").isdigit():
+        return int(text)
+    raise ValueError("not a number")
 
 
 def _simple(kind: int, text: bytes) -> Reply:

@@ -26,10 +26,43 @@ def test_pieces_of_any_size_give_the_same_replies(cuts: list[int]) -> None:
     assert isinstance(error, RespError) and str(error) == "ERR no"
 
 
-@pytest.mark.parametrize("junk", [b"HTTP/1.1 200 OK\r\n", b":x\r\n", b"$x\r\n", b"\r\n"])
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"HTTP/1.1 200 OK\r\n", b":x\r\n", b"$x\r\n", b"\r\n", b":\r\n", b":-\r\n", b":--1\r\n", b":1_0\r\n", b": 5\r\n",
+        b":5 \r\n", b":\xd9\xa3\r\n", b"$\r\n", b"$-5\r\n", b"$ 3\r\nabc\r\n", b"$+3\r\nabc\r\n", b"$1_0\r\n0123456789\r\n",
+        b"$3\r\nabcXX", b"$3\r\nabc\rX", b"$3\r\nabcd\r\n", b"$0\r\n:1\r\n", b"*-7\r\n", b"*+1\r\n:1\r\n", b"*1\r\n$3\r\nabcd\r\n",
+    ],
+)  # fmt: skip
 def test_what_is_not_the_protocol_is_an_error(junk: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         list(RespParser().feed(junk))
+
+
+def test_numbers_have_the_signs_that_the_protocol_gives_them() -> None:
+    assert RespParser().feed(b":-12\r\n:+3\r\n:0\r\n:9223372036854775807\r\n$-1\r\n") == [-12, 3, 0, 2**63 - 1, None]
+
+
+@pytest.mark.parametrize("step", [1 << 10, 1 << 20])
+@pytest.mark.parametrize("before", [b"", b"*3\r\n$1\r\na\r\n"])
+def test_a_line_without_end_is_not_searched_again_and_again(step: int, before: bytes) -> None:
+    parser, fed = RespParser(), 0
+    parser.feed(before + b"+")
+    with pytest.raises(ValueError, match="line is too long"):
+        while fed < 1 << 20:
+            fed += step
+            parser.feed(b"a" * step)
+    assert fed <= max(step, 1 << 16)
+    with pytest.raises(ValueError, match="line is too long"):
+        RespParser().feed(b"-" + b"a" * (1 << 16) + b"\r\n")
+
+
+def test_a_long_line_and_a_longer_value_are_read() -> None:
+    line, value = b"a" * 65_000, b"b" * 200_000
+    wire, parser, replies = b"+" + line + b"\r\n" + encode([value]), RespParser(), []
+    for start in range(0, len(wire), 1400):
+        replies += parser.feed(wire[start : start + 1400])
+    assert replies == [line, [value]]
 
 
 def test_a_reply_without_end_is_not_kept() -> None:
