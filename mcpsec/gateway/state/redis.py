@@ -138,8 +138,9 @@ return redis.call('HGETALL', KEYS[1])
 """)
 
 # KEYS: what is normal for a client. ARGV: first day, requests, hours, busiest minute, most resources, milliseconds to
-# keep it, resources. Returns the whole hash. A number that no gateway can have written is as good as none: believed,
-# it would go round between gateways, which tell each other what they know, when the store has long been put right.
+# keep it, resources. Returns the whole hash. A number that is no count and no day is as good as none: believed, it
+# would go round between gateways, which tell each other what they know, when the store has long been put right. A false
+# one that could be true is believed: who can write here could as well write the likeliest ones.
 _LEARN = Script("""
 local key = KEYS[1]
 if redis.call('HLEN', key) > 100004 then return redis.error_reply('FOREIGN') end
