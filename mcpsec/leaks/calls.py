@@ -55,7 +55,6 @@ IDIOMS = (
     ("newcookiestore(", rf"newcookiestore\([ \t]*\[\]byte\([ \t]*{QUOTED}", _SECRET),
     ("newstore(", rf"newstore\([ \t]*\[\]byte\([ \t]*{QUOTED}", _SECRET),
     ("cookieparser(", rf"cookieparser\([ \t]*\[?[ \t]*{QUOTED}", _SECRET),
-    ("session({", rf"session\(\{{[^{{}}]{{0,160}}?\bsecret:\s{{0,4}}\[?\s{{0,4}}{QUOTED}", _SECRET),
     ("database(", rf"\bdatabase\([ \t]*{_TEXT}{USER}{QUOTED}[ \t]*[,)]", _PASSWORD),
     ("jwt.", rf"jwt\.(?:encode|verify|decode){_PAYLOAD}{QUOTED}{_END}", _SECRET),
 )  # fmt: skip
