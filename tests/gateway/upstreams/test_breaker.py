@@ -113,6 +113,22 @@ def test_a_probe_that_goes_on_and_on_keeps_no_other_from_trying() -> None:
     assert case.history[-1] == "closed"
 
 
+def test_an_upstream_that_hangs_does_not_get_many_probes() -> None:
+    """They hold places of its bulkhead until their deadline, here 300 s."""
+    case = Case(probes=1)
+    case.calls("ffff")
+    hanging = []
+    for _ in range(300):
+        case.clock.now += 1.0
+        permit = case.breakers.admit("one")
+        if isinstance(permit, Pass):
+            hanging.append(permit)
+    assert len(hanging) == 11, "after 5, 5, 10, 15, ... seconds"
+    for permit in hanging:
+        permit.settle(failed=True)
+    assert case.history == ["open", "half-open", "open"]
+
+
 def test_a_failed_probe_opens_again_and_late_words_of_earlier_calls_count_no_more() -> None:
     case = Case()
     early = case.pass_()
