@@ -31,6 +31,8 @@ async def recorded(
         async with asyncio.timeout(None) as deadline:
             with streams.holding(exchange, deadline) as stream:
                 async for part in parts:
+                    if stream.ended:  # what is there already is not waited for, so no deadline comes between
+                        raise TimeoutError
                     exchange.answer_bytes += len(part)
                     if exchange.answer_bytes > most:
                         exchange.decision, exchange.rule = "failed", "stream-too-large"

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cryptography import x509
 
 from mcpsec.certs import Pki, Purpose
+from mcpsec.gateway.message import Exchange, Peer, Request
+from mcpsec.gateway.open_streams import OpenStreams
+from mcpsec.gateway.streams import recorded
 from tests.fixtures.deployments import EVERYTHING, OTHER, TESTER
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.issuer import AUDIENCE, Issuer, running_issuer
@@ -244,8 +249,32 @@ def test_a_stream_that_begins_when_its_client_is_taken_out_already_ends_too(
         site.deployment.write()
         wait_until(lambda: "was read again" in site.stderr(), "the reload")
         answer.set()
-        client.read()
+        heard = client.read().body
+    assert b"news" not in heard and b'"result"' not in heard
+    assert (b"not authenticated" in heard) == (kind == "call")
     wait_until(lambda: "client-removed" in rules(site), "the event")
+
+
+@pytest.mark.parametrize("ends_at", [0, 2])
+def test_parts_that_are_there_already_are_not_passed_on_after_the_end(ends_at: int) -> None:
+    """Nobody waits for them, so that no deadline comes between."""
+    streams, given, record = OpenStreams(), [], []
+
+    async def parts() -> AsyncGenerator[bytes, None]:
+        for number in range(5):
+            if number == ends_at:
+                streams.end_where(lambda _: "client-removed")
+            yield b"data: %d\n\n" % number
+
+    async def listen() -> None:
+        exchange = Exchange(Request(), Peer("127.0.0.1"), "1")
+        recorder: Any = SimpleNamespace(request=lambda each: record.append((each.decision, each.rule)))
+        async for part in recorded(exchange, parts(), recorder, most=1000, streams=streams):
+            given.append(part)
+
+    asyncio.run(listen())
+    assert given == [b"data: %d\n\n" % number for number in range(ends_at)]
+    assert record == [("refused", "client-removed")]
 
 
 def test_a_client_that_does_not_read_is_cut_all_the_same(
