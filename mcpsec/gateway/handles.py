@@ -36,7 +36,8 @@ __all__ = ["HandleSeal", "SealKey", "SealedEvent"]
 
 _KEY_BYTES = 64
 _MOST = 64 * 1024  # characters of a handle worth looking at
-_EVENT = b"3"  # the form of what is sealed
+_EVENT = b"4"  # the form of what is sealed
+_MOST_OF_EVENT = 3072  # characters: sealed, and however they are escaped, they fit into the head of a request
 _STATEFUL = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
@@ -63,13 +64,14 @@ class SealedEvent(NamedTuple):
     """What goes with the upstream's own ``id`` of an event of a stream.
 
     ``due`` is the id of the call whose answer the stream owes (None when it answers none), ``kind`` and ``resource``
-    are what that call was for ("" when it was for nothing that the policy names).
+    are what that call was for ("" when it was for nothing that the policy names), ``tools`` those behind its tasks.
     """
 
     due: Any
     id: str
     kind: str
     resource: str
+    tools: list[str]
 
 
 class HandleSeal:
@@ -107,8 +109,13 @@ class HandleSeal:
     # --- event ids -------------------------------------------------------------------------------------------------
 
     def seal_event(self, exchange: Exchange, id: str) -> str:
-        """An event id of a stream as this client gets it; with it goes whose answer that stream owes, and of what."""
-        content = [exchange.due, id, exchange.kind, exchange.resource]
+        """An event id of a stream as this client gets it; with it goes whose answer that stream owes, and of what.
+
+        Empty when that is too long to come back in a header: then nobody goes on from there.
+        """
+        content = SealedEvent(exchange.due, id, exchange.kind, exchange.resource, list(exchange.tools))
+        if sum(len(str(part)) for part in content) > _MOST_OF_EVENT:
+            return ""
         return self._seal(_EVENT + json.dumps(content).encode(), _stream_of(exchange))
 
     def open_event(self, exchange: Exchange, sealed: str) -> SealedEvent | None:

@@ -52,7 +52,7 @@ def way_of_requests(gateway: Gateway) -> list[Step]:
         *scopes,
         ToolRate(deployment.upstreams.values(), state),
         KnownTool(),
-        OpenHandles(gateway._seal, lambda: gateway._policy),
+        OpenHandles(gateway._seal, lambda: gateway._policy, *scopes),
     ]
 
 

@@ -46,6 +46,7 @@ _SERVER_REQUESTS = {
     "roots/list": "roots",
     "sampling/createMessage": "sampling",
 }
+_WITH_ARGUMENTS = frozenset({"tool", "prompt", "task"})
 _STRICTNESS = ("read", "write", "execute")
 _CACHED = 2048  # resources remembered for each client
 _CACHED_NAME = 512  # characters of a name worth remembering
@@ -190,13 +191,19 @@ class Policy:
             rule.confirmation_header for rule in self._rules if rule.confirmation_header is not None
         )
 
-    def decide(self, client_id: str, call: Call, context: Context, *, explain: bool = False) -> Decision:
-        """Whether this call is allowed, and what decided; ``explain`` adds every step on the way."""
+    def decide(
+        self, client_id: str, call: Call, context: Context, *, explain: bool = False, made: bool = False
+    ) -> Decision:
+        """Whether this call is allowed, and what decided; ``explain`` adds every step on the way.
+
+        One that was ``made`` before had its arguments judged, and was confirmed, then: without them it is judged by
+        all the rest.
+        """
         if explain:
             trace: list[Step] = []
-            decision = self._decide(client_id, call, context, trace)
+            decision = self._decide(client_id, call, context, trace, made=made)
             return replace(decision, steps=tuple(trace))
-        return self._decide(client_id, call, context, None)
+        return self._decide(client_id, call, context, None, made=made)
 
     def settled(self, client_id: str, call: Call) -> Decision | None:
         """What ``decide`` says about this call at any time and whatever its arguments and circumstances.
@@ -232,7 +239,7 @@ class Policy:
         now = now or datetime.now(UTC)
         return any(wanted in entry.server_requests and not entry.over(now) for entry in view.entries)
 
-    def _decide(self, client_id: str, call: Call, context: Context, trace: Trace) -> Decision:
+    def _decide(self, client_id: str, call: Call, context: Context, trace: Trace, *, made: bool) -> Decision:
         upstream, kind, name, arguments = call
         view = self._views.get(client_id)
         if view is None:
@@ -250,8 +257,9 @@ class Policy:
         )
         if not outcome.allowed or (not filters and not rules):
             return _ended(trace, outcome)
-        made = kind == "task"  # its arguments were judged, and confirmed, when it was made
-        refused = _check_filters(filters, kind, arguments, outcome, trace) if filters and not made else None
+        made = made or kind == "task"  # its arguments were judged, and confirmed, when it was made
+        judged = made and kind in _WITH_ARGUMENTS
+        refused = _check_filters(filters, kind, arguments, outcome, trace) if filters and not judged else None
         if refused is None or trace is not None:
             checked = _check_rules(rules, context, outcome, trace, confirmed=made)
             refused = refused or checked

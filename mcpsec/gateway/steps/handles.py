@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from mcpsec.gateway.message import Exchange, Refusal
+from mcpsec.gateway.policy import Call, Context
 from mcpsec.gateway.steps.authorise import denied
+from mcpsec.gateway.steps.tools import differs_from_pin
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import Era
 from mcpsec.protocol.jsonrpc import Kind
@@ -16,21 +19,25 @@ if TYPE_CHECKING:
     from mcpsec.gateway.handles import HandleSeal
     from mcpsec.gateway.policy import Policy
     from mcpsec.gateway.steps import Repeated
+    from mcpsec.gateway.steps.scopes import ScopeCheck
 
 __all__ = ["OpenHandles"]
 
-_SHOWN = frozenset({"tool", "resource", "prompt"})
+_SHOWS_NOTHING = frozenset({"", "method"})
+"""What a client may always ask for; what lists show of the rest is cut down when they pass."""
+_JUDGED = frozenset({"tool", "resource", "prompt", "completion", "task"})
 
 
 class OpenHandles:
     """Opens the seal of ``requestState`` and ``Last-Event-ID``, so that the upstream meets its own values again.
 
-    ``policy`` gives the one of the moment.
+    ``policy`` gives the one of the moment, ``scopes`` say what a token must be good for.
     """
 
-    def __init__(self, seal: HandleSeal, policy: Callable[[], Policy]) -> None:
+    def __init__(self, seal: HandleSeal, policy: Callable[[], Policy], *scopes: ScopeCheck) -> None:
         self._seal = seal
         self._policy = policy
+        self._scopes = scopes
 
     def __call__(self, exchange: Exchange) -> Refusal | None:
         """Put the upstream's handle in the place of the client's."""
@@ -60,14 +67,35 @@ class OpenHandles:
         if opened is None:
             return Refusal(400, codes.INVALID_REQUEST, "there is no such event in this session", "event-id")
         exchange.resumed, exchange.last_event_id = opened.due, opened.id.encode()
-        exchange.kind, exchange.resource = opened.kind, opened.resource
-        if opened.kind in _SHOWN and not self._may_still_see(exchange):
-            return denied("resumed-not-granted", "what the stream answers is not granted any more")
-        return None
+        exchange.kind, exchange.resource, exchange.tools = opened.kind, opened.resource, tuple(opened.tools)
+        return None if opened.kind in _SHOWS_NOTHING else self._judge_again(exchange)
 
-    def _may_still_see(self, exchange: Exchange) -> bool:
-        """What is resent is what the call would show: it needs the right to that still."""
-        upstream, _, name = exchange.resource.partition("/")
+    def _judge_again(self, exchange: Exchange) -> Refusal | None:
+        """What is resent is what the call would show: it needs the right to that still, as the request that asks now.
+
+        Only the call's arguments, and that it was confirmed, were judged once for all.
+        """
+        client, peer = exchange.client, exchange.peer
+        kind: Any = exchange.kind
+        upstream, names = _named(exchange)
+        if client is None or kind not in _JUDGED or not names:
+            return denied("resumed-not-granted", "nobody can say whether what the stream answers is granted")
+        context = Context(peer.fingerprint, peer.address, datetime.now(UTC))
+        for name in names:
+            decision = self._policy().decide(client.id, Call(upstream, kind, name), context, made=True)
+            if not decision.allowed:
+                return denied("resumed-not-granted", decision.reason)
+            exchange.method_class = decision.method_class or ""
+            if (refusal := next(filter(None, (check(exchange) for check in self._scopes)), None)) is not None:
+                return refusal
+        return differs_from_pin(exchange, kind, names)
+
+
+def _named(exchange: Exchange) -> tuple[str, tuple[str, ...]]:
+    """The upstream of what was called, and its names as the policy has them."""
+    upstream, _, name = exchange.resource.partition("/")
+    if exchange.kind == "task":
+        return upstream, exchange.tools
+    if exchange.kind in ("resource", "prompt"):
         name = name.removeprefix(f"{exchange.kind}:")
-        client = exchange.client
-        return client is not None and self._policy().visible(client.id, upstream, exchange.kind, name)
+    return upstream, (name,)

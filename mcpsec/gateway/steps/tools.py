@@ -22,14 +22,24 @@ from mcpsec.protocol.jsonrpc import ProtocolError
 from mcpsec.protocol.param_headers import check_param_headers, param_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Iterable
 
     from mcpsec.gateway.steps import Changed, Repeated
     from mcpsec.gateway.upstreams.base import Upstream
 
-__all__ = ["KnownTool"]
+__all__ = ["KnownTool", "differs_from_pin"]
 
 _REFRESH_SECONDS = 2.0
+
+
+def differs_from_pin(exchange: Exchange, kind: str, names: Iterable[str]) -> Refusal | None:
+    """The refusal of what differs from its pin, as its upstream listed it last; of a task by its tools."""
+    pins = exchange.endpoint.catalogue.pins
+    if pins is None:
+        return None
+    kind = {"tool": "tools", "task": "tools", "prompt": "prompts"}.get(kind, kind)
+    rule = next(filter(None, (pins.refusal(kind, name) for name in names)), "")
+    return denied(rule) if rule else None
 
 
 class KnownTool:
@@ -93,15 +103,11 @@ class KnownTool:
     @staticmethod
     def _check_pin(exchange: Exchange) -> Refusal | None:
         """Everything but a call: the whole upstream may be blocked, a prompt or a task's tool differ from its pin."""
-        pins = exchange.endpoint.catalogue.pins
-        if pins is None or not exchange.resource or exchange.message is None:
+        if exchange.endpoint.catalogue.pins is None or not exchange.resource or exchange.message is None:
             return None
-        kind, named = exchange.kind, exchange.tools or (str(exchange.message.params.get("name", "")),)
         if exchange.tools:
-            kind = "tool"
-        kind = {"tool": "tools", "prompt": "prompts"}.get(kind, kind)
-        rule = next(filter(None, (pins.refusal(kind, name) for name in named)), "")
-        return denied(rule) if rule else None
+            return differs_from_pin(exchange, "task", exchange.tools)
+        return differs_from_pin(exchange, exchange.kind, [str(exchange.message.params.get("name", ""))])
 
     def _check_call(self, exchange: Exchange, upstream: Upstream, name: str) -> Refusal | None:
         pins = upstream.catalogue.pins

@@ -199,34 +199,6 @@ def test_a_stream_that_goes_on_answers_the_call_that_it_broke_off_from(
                 assert b"words" not in get(client, headers | {"Last-Event-ID": resumed}), other
 
 
-def test_what_a_client_may_no_longer_call_is_not_resent_to_it(running: Gateway, server: LegacyServer) -> None:
-    """What a stream that broke off still owes, or has brought already, is what the call would show."""
-    running.expected.append(READ)
-    mine = running.deployment.document["clients"][0]
-    server.session, server.breaks = b"upstream-1", True
-    server.said = event({"method": "notifications/message", "params": {"level": "info", "data": "x"}}, "e1")
-    with RawClient(running) as client:
-        headers = open_session(client)
-        broken = event_id(client.post(CALL, headers).body)
-    server.said += event({"id": 1, "result": found("words")})
-
-    def resumed() -> bytes:
-        with RawClient(running) as client:
-            return get(client, headers | {"Last-Event-ID": broken})
-
-    assert b"words" in resumed()
-    again = event_id(resumed())
-    mine["allow_resources"] = ["web/other"]
-    rewrite(running)
-    for id in (broken, again):
-        with RawClient(running) as client:
-            refused = get(client, headers | {"Last-Event-ID": id})
-            assert b"words" not in refused and b"access denied" in refused
-    mine["allow_resources"] = ["web/echo"]
-    rewrite(running)
-    assert b"words" in resumed()
-
-
 def test_news_of_resources_are_for_those_who_may_see_them_now(running: Gateway, server: LegacyServer) -> None:
     """A server tells everybody; a client hears what the policy lets it see when it is told, not when it connected."""
     made = running.deployment
