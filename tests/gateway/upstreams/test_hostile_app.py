@@ -144,10 +144,10 @@ def kinds(running: Gateway, kind: str) -> list[dict[str, Any]]:
 def test_threads_that_hang_are_the_applications_own(serve: Callable[..., Gateway]) -> None:
     """As many as it may have: the gateway still signs its log, cuts who is slow, and ends when it is told."""
     running = serve("application")
-    clients = [RawClient(running) for _ in range(40)]
-    body = call("thread")
-    for client in clients:
-        client.send(request_bytes(client.host, body, path="/mcp/own"))
+    body, clients = call("thread"), []
+    for _ in range(40):  # each speaks before the next one comes: who is slow is cut here
+        clients.append(RawClient(running))
+        clients[-1].send(request_bytes(clients[-1].host, body, path="/mcp/own"))
     for client in clients:
         assert client.read().code == 50401
         client.close()
