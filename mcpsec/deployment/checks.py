@@ -8,7 +8,19 @@ from typing import cast
 
 from mcpsec.certs.names import comparable, kind_of_san, san_hint
 from mcpsec.clientfiles.toml import KeyPath
-from mcpsec.deployment.model import Address, Admin, Auth, Client, Deployment, Factor, Role, Rule, Server, Upstream
+from mcpsec.deployment.model import (
+    Address,
+    Admin,
+    Auth,
+    CertificateMatch,
+    Client,
+    Deployment,
+    Factor,
+    Role,
+    Rule,
+    Server,
+    Upstream,
+)
 from mcpsec.deployment.problems import Report
 from mcpsec.frozen import dataclass
 
@@ -185,7 +197,10 @@ def _check_factors(client: Client, auth: Auth, report: Report) -> None:
 def check_names(parts: Parts, report: Report) -> None:
     """Report names that mean two things (clients with one identity) or nothing (unknown roles and upstreams)."""
     for client in parts.clients:
-        _check_san(client, report)
+        _check_san(client.certificate, (*report.origin(client), "certificate"), "is this client's", report)
+    admin = parts.server.admin if parts.server else None
+    for index, match in enumerate(admin.administrators if admin else ()):
+        _check_san(match, ("server", "admin", "administrators", index), "is this administrator's", report)
     _unique(parts, report, "id", lambda client: [(("id",), client.id)])
     _unique(parts, report, "certificate", _certificates)
     _unique(parts, report, "access tokens", _token_match)
@@ -210,11 +225,11 @@ def check_names(parts: Parts, report: Report) -> None:
             report.add(at, f"upstream {upstream.name} has a ca, but its url is not https", "write an https URL")
 
 
-def _check_san(client: Client, report: Report) -> None:
-    san = client.certificate.san if client.certificate else None
+def _check_san(match: CertificateMatch | None, at: KeyPath, whose: str, report: Report) -> None:
+    san = match.san if match else None
     if san and kind_of_san(san) is None:
-        at = (*report.origin(client), "certificate", "san")
-        report.add(at, f"{san!r} is no subject alternative name, so no certificate is this client's", san_hint(san))
+        message = f"{san!r} is no subject alternative name, so no certificate {whose}"
+        report.add((*at, "san"), message, san_hint(san))
 
 
 def _certificates(client: Client) -> list[tuple[KeyPath, str]]:

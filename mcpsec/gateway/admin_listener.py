@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from mcpsec.certs.identity import UNREADABLE, sans_of_certificate
+from mcpsec.certs.names import comparable
 from mcpsec.deployment.model import Address
 from mcpsec.errors import ConfigurationError, Error
 from mcpsec.gateway.admin import AdminHandler
@@ -100,8 +101,9 @@ class AdminListener:
         if self._trust is None:
             return True
         valid = peer.not_after is not None and time.time() <= peer.not_after
+        names = {comparable(san) for san in peer.sans}
         known = any(
-            (match.san is not None and match.san in peer.sans)
+            (match.san is not None and comparable(match.san) in names)
             or (match.sha256 is not None and match.sha256.lower().replace(":", "") == peer.fingerprint)
             for match in self._administrators
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import json
 import ssl
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from mcpsec.certs import Pki, Purpose
 from tests.fixtures.deployments import EVERYTHING, TESTER
 from tests.fixtures.gateway import Gateway
-from tests.fixtures.pki import Authority, Identity
+from tests.fixtures.pki import Authority, Identity, tlv
 from tests.fixtures.processes import PATIENCE, wait_until
 from tests.gateway.test_trust_upkeep import Wallet, deployment_of, serving
 
@@ -75,6 +76,25 @@ def test_administrators_of_a_ca_of_their_own(deployment: Any, gateway: Any) -> N
     assert fetch(running, "/metrics", anna) == 200
     with pytest.raises(OSError):
         fetch(running, "/metrics", made.client)
+
+
+def test_an_administrators_name_is_found_in_whatever_form_it_is_written(deployment: Any, gateway: Any) -> None:
+    made = deployment({"demo": {"builtin": "demo"}})
+    operators = Authority(made.directory / "pki" / "operators", "Operators")
+    names = {
+        "anna": tlv(0x82, b"anna.example.com"),
+        "bob": tlv(0x87, ipaddress.ip_address("2001:db8::7").packed),
+        "eve": tlv(0x82, b"anna.example.com.evil.example"),
+    }
+    anna, bob, eve = (operators.odd(who, tlv(0x30, name), trusts=made.client.ca) for who, name in names.items())
+    made.document["server"]["admin"] = {
+        "listen": "127.0.0.1:0",
+        "administrators": [{"san": "Anna.Example.com"}, {"san": "2001:DB8:0::7"}],
+        "client_ca": str(operators.certificate),
+    }
+    made.write()
+    running = gateway(made)
+    assert [fetch(running, "/metrics", each) for each in (anna, bob, eve)] == [200, 200, 403]
 
 
 def test_the_admin_listener_goes_back_to_no_older_list_either(tmp_path: Path) -> None:

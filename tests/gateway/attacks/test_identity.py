@@ -165,3 +165,15 @@ def test_the_file_names_no_client_by_what_is_no_name(
     assert main(["config", "check", "-c", str(made.config)]) == 2
     shown = capsys.readouterr()
     assert f"{san!r} is no subject alternative name" in shown.err + shown.out
+
+
+def test_nor_an_administrator(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    made = make_deployment(tmp_path, {"demo": {"builtin": "demo"}}, grants=GRANTS)
+    made.document["server"]["admin"] = {
+        "administrators": [{"san": "anna.example.com"}, {"san": "dns:anna.example.com"}]
+    }
+    made.write()
+    assert main(["config", "check", "-c", str(made.config)]) == 2
+    shown = capsys.readouterr()
+    text = shown.err + shown.out
+    assert "'dns:anna.example.com' is no subject alternative name, so no certificate is this administrator's" in text
