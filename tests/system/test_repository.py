@@ -7,19 +7,22 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
+from mcpsec.certs import Pki, Purpose
 from mcpsec.certs.schedule import schedule
 from mcpsec.deployment import load, override
 from mcpsec.deployment.checks import unreachable_name
+from mcpsec.deployment.files import check
 from mcpsec.deployment.scaffold import create
 from tests.audit.helpers import failing, judged
 from tests.fixtures.walks import blocks
-from tests.system.test_commands_in_docs import parse
+from tests.system.test_commands_in_docs import CONTINUED, parse, words_of
 from tests.test_house import FLOORS
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +84,19 @@ def test_the_compose_file_is_one() -> None:
     follows("compose-spec", ROOT / "packaging/docker/compose.yaml")
 
 
+HOOK_ALONE = """
+import runpy, sys, types
+interface = types.ModuleType("hatchling.builders.hooks.plugin.interface")
+interface.BuildHookInterface = type("Hook", (), {"__class_getitem__": classmethod(lambda cls, _: cls)})
+sys.modules[interface.__name__] = interface
+hook = runpy.run_path(sys.argv[1] + "/hatch_build.py")["PackedRules"]()
+hook.root, hook.directory, files = sys.argv[1], sys.argv[1] + "/made", {"force_include": {}}
+hook.initialize("standard", files)
+assert files["force_include"]
+"""
+"""What the build's hook does, where nothing but Python's own library and the source can be imported."""
+
+
 def test_the_image_is_made_of_what_its_build_can_see(tmp_path: Path) -> None:
     """Dockerfile.dockerignore leaves out all that it does not name."""
     ignored = (ROOT / "packaging/docker/Dockerfile.dockerignore").read_text().split()
@@ -93,22 +109,50 @@ def test_the_image_is_made_of_what_its_build_can_see(tmp_path: Path) -> None:
             shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, tmp_path)
+    # pip builds in an environment with hatchling alone; the one of these tests has all that a hook must not ask for
+    alone = [sys.executable, "-I", "-S", "-B", "-c", HOOK_ALONE, str(tmp_path)]
+    hooked = subprocess.run(alone, capture_output=True, text=True, check=False)
+    assert hooked.returncode == 0, hooked.stderr
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel"]  # as `pip install .` does in the image
     done = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert len([*tmp_path.glob("dist/*.whl")]) == 1
 
 
+def comment(text: str) -> str:
+    """The words of a file's comments, a line that goes on as one."""
+    return CONTINUED.sub(" ", "\n".join(re.findall(r"(?m)^ *# ?(.*)$", text)))
+
+
+def steps(text: str) -> list[str]:
+    """Commands that the comments of a file show, in their order: indented, or behind a colon."""
+    shown = r"(?m)^(?:  +|.*: )((?:sudo |mcpsec |docker |kubectl |cp |chmod ).*)$"
+    return [line.strip() for line in re.findall(shown, comment(text))]
+
+
+def test_the_commands_in_comments_are_commands() -> None:
+    texts = [
+        file.read_text() for folder in ("docker", "kubernetes") for file in (ROOT / "packaging" / folder).iterdir()
+    ]
+    ours = [step for text in texts for step in steps(text) if step.startswith("mcpsec ")]
+    assert len(ours) >= 5
+    for step in ours:
+        parse(words_of(step))
+
+
 def test_a_deployment_behind_compose_answers_by_the_published_name(tmp_path: Path) -> None:
-    """Steps of its comment, in their order; inside the container the gateway listens on an address that is no name."""
+    """Inside the container the gateway listens on an address that is no name."""
     text = (ROOT / "packaging/docker/compose.yaml").read_text()
     create(tmp_path / "deployment")
-    named = re.findall(r"(?m)^#   (sed .*)$", text)
-    assert len(named) == 1
-    subprocess.run(["sh", "-euc", named[0]], cwd=tmp_path, check=True)
+    names = re.findall(r"(?m)^#   (allowed_hosts = .*)$", text)
+    assert len(names) == 1
+    file = tmp_path / "deployment/mcpsec.toml"
+    written, count = re.subn(r"(?m)^#allowed_hosts = .*$", names[0], file.read_text())
+    assert count == 1
+    file.write_text(written)
     gateway = yaml.safe_load(text)["services"]["gateway"]
     *_, listen = gateway["command"]
-    told = override(load(tmp_path / "deployment/mcpsec.toml"), listen=listen).server
+    told = override(load(file), listen=listen).server
     assert unreachable_name(told) is None
     address, published, inside = gateway["ports"][0].rsplit(":", 2)
     assert f"{address}:{published}" in told.allowed_hosts and listen.endswith(f":{inside}")
@@ -117,11 +161,50 @@ def test_a_deployment_behind_compose_answers_by_the_published_name(tmp_path: Pat
         assert (tmp_path / volume.split(":")[0]).is_dir(), volume
 
 
+def test_the_account_behind_compose_has_what_it_serves_with_and_no_other_key() -> None:
+    """Steps of its comment, as they are typed; who may call has kept the files to call with."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to be the container's account for a while")
+    text = (ROOT / "packaging/docker/compose.yaml").read_text()
+    account = int(yaml.safe_load(text)["services"]["gateway"]["user"].split(":")[0])
+    shown = steps(text)
+    before = [step.removeprefix("sudo ") for step in shown[: shown.index("docker compose up --detach")]]
+    assert before[0] == "mcpsec init deployment" and len(before) == 4
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        place.chmod(0o755)
+        home = place / "deployment"
+        create(home)
+        assert check(load(home / "mcpsec.toml")) == []
+        with Pki.open(home / "pki") as pki:
+            pki.renew("gateway")  # everything is imported by now: a plain user may not read root's Python
+        (home / "mcpsec.toml").chmod(0o600)  # as a strict umask leaves it
+        subprocess.run(["sh", "-euc", "\n".join(before[1:])], cwd=place, check=True)
+        keys = {file.relative_to(home).as_posix() for file in home.rglob("*key*.pem")} | {"secrets/agent.hmac"}
+        os.seteuid(account)
+        try:
+            assert check(load(home / "mcpsec.toml")) == []
+            with Pki.open(home / "pki") as pki:
+                assert pki.renew("gateway").purpose is Purpose.SERVER
+            read = {key for key in keys if os.access(home / key, os.R_OK, effective_ids=True)}
+        finally:
+            os.seteuid(0)
+        assert read == {"secrets/agent.hmac", "pki/server/gateway/key.pem", "pki/private/server/key-1.pem"}
+        assert len(keys - read) == 3  # the root's, the client CA's, the client's own
+        call = next(words_of(step) for step in shown if "sign --send" in step)
+        for option in ("--secret-file", "--cert", "--key", "--ca"):
+            file = place / call[call.index(option) + 1]
+            assert file.is_file() and file.stat().st_uid == 0, file
+
+
 def test_what_the_manifests_ask_for_is_what_init_writes(tmp_path: Path) -> None:
     text = (ROOT / "packaging/kubernetes/mcpsec.yaml").read_text()
     create(tmp_path / "d")
     files = [tmp_path / "d" / name for name in re.findall(r"--from-file=(\S+)", text)]
-    assert len(files) == 6 and all(file.is_file() for file in files)
+    assert len(files) == 10 and all(file.is_file() for file in files)
+    made = [step for step in steps(text) if " create secret generic mcpsec-pki " in step]
+    first, again = (step.partition("--dry-run=client -o yaml | kubectl replace -f -") for step in made)
+    assert first[0] == again[0].rstrip() and not first[1] and again[1]
     deployment = next(each for each in yaml.safe_load_all(text) if each["kind"] == "Deployment")
     gateway = deployment["spec"]["template"]["spec"]["containers"][0]
     mounted = {each["mountPath"] for each in gateway["volumeMounts"]}
@@ -129,6 +212,23 @@ def test_what_the_manifests_ask_for_is_what_init_writes(tmp_path: Path) -> None:
         assert str(path.parent) in mounted, path
         assert path.name in {file.name for file in files} or path.suffix == ".jsonl", path
     assert set(re.findall(r'crl = "(\S+?)"', text)) == {"/run/secrets/pki/client-ca.crl"}  # where a new one is seen
+    volumes = {each["name"]: each for each in deployment["spec"]["template"]["spec"]["volumes"]}
+    shown = {each["name"] for each in gateway["volumeMounts"]} & {name for name in volumes if "secret" in volumes[name]}
+    items = [item["key"] for name in shown for item in volumes[name]["secret"]["items"]]
+    assert items == ["client-ca.pem", "client-ca.crl"]  # keys only where the gateway's own copies are
+
+
+def test_the_comment_of_the_manifests_leaves_nothing_out() -> None:
+    text = (ROOT / "packaging/kubernetes/mcpsec.yaml").read_text()
+    *documents, policy = yaml.safe_load_all(text)
+    sides = [*policy["spec"]["ingress"][0]["from"], *policy["spec"]["egress"][1]["to"]]
+    labels = [f"{key}={value}" for each in sides for key, value in each["namespaceSelector"]["matchLabels"].items()]
+    given = [step.split()[-1] for step in steps(text) if step.startswith("kubectl label namespace ")]
+    assert given == labels == ["mcpsec-clients=true", "mcpsec-servers=true"]
+    build = re.findall(r"(?m)^#   (docker build .*)$", (ROOT / "packaging/docker/Dockerfile").read_text())
+    assert build[0] in steps(text)
+    claim = next(each for each in documents if each["kind"] == "PersistentVolumeClaim")
+    assert "storageClassName" not in claim["spec"] and "default storage class" in comment(text)
 
 
 def test_the_job_that_renews_runs_the_image_that_is_built_here(tmp_path: Path) -> None:
@@ -137,7 +237,23 @@ def test_the_job_that_renews_runs_the_image_that_is_built_here(tmp_path: Path) -
     job.write_text(schedule("kubernetes", Path("/pki")))
     pod = yaml.safe_load(job.read_text())["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert [pod["containers"][0]["image"]] == tag
+    # Keys belong to whom the image runs as, and to no group.
+    image = re.findall(r"(?m)^USER (\d+):(\d+)$", (ROOT / "packaging/docker/Dockerfile").read_text())
+    account = pod["securityContext"]
+    assert [(str(account["runAsUser"]), str(account["runAsGroup"]))] == image and "fsGroup" not in account
     assert failing(judged(job, persona="regular")) == []
+
+
+def test_the_page_makes_the_accounts_that_its_units_run_as() -> None:
+    lines = next(block.text for block in blocks(ROOT / "docs/guides/packaging.md")).splitlines()
+    made = {line.split()[-1] for line in lines if line.startswith("useradd ")}
+    ask = next(words_of(line.removeprefix("/opt/mcpsec/bin/")) for line in lines if " schedule systemd" in line)
+    parse(ask)
+    user = ask[ask.index("--user") + 1]
+    texts = [file.read_text() for file in (ROOT / "packaging/systemd").glob("*.service")]
+    texts.append(schedule("systemd", Path("/etc/mcpsec/pki"), user=user))
+    assert {name for text in texts for name in re.findall(r"(?m)^User=(.*)$", text)} <= made
+    assert not re.search(r"(?m)^[#$] [a-z/]", "\n".join(lines))  # pasted, such a line does nothing
 
 
 @pytest.mark.parametrize("unit", ["mcpsec.service", "mcpsec-audit.service"])
