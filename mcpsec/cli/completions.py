@@ -39,6 +39,7 @@ FILES = {Shell.BASH: "mcpsec.bash", Shell.ZSH: "_mcpsec", Shell.FISH: "mcpsec.fi
 
 @app.command(
     epilog=examples(
+        "mkdir -p ~/.local/share/bash-completion/completions ~/.config/fish/completions",
         "mcpsec completions bash > ~/.local/share/bash-completion/completions/mcpsec",
         'mcpsec completions zsh > "${fpath[1]}/_mcpsec"',
         "mcpsec completions fish > ~/.config/fish/completions/mcpsec.fish",

@@ -16,6 +16,7 @@ import yaml
 
 from mcpsec.certs import Pki, Purpose
 from mcpsec.certs.schedule import schedule
+from mcpsec.cli import root
 from mcpsec.deployment import load, override
 from mcpsec.deployment.checks import unreachable_name
 from mcpsec.deployment.files import check
@@ -346,6 +347,17 @@ def test_the_recipes_for_ci_follow_their_schemas(tmp_path: Path) -> None:
     assert set(used) <= inputs
     listed = re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "docs/guides/ci.md").read_text(), re.MULTILINE)
     assert set(listed) == inputs
+
+
+def test_completions_go_where_the_help_says(tmp_path: Path) -> None:
+    """In a home that has no such directory yet."""
+    shown = re.findall(r"(?m)^\$ (.*)$", root.load("completions").epilog or "")
+    ours = [line for line in shown if "zsh" not in line and "powershell" not in line]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    run = ["sh", "-euc", "\n".join(ours)]
+    subprocess.run(run, env={**os.environ, "HOME": str(tmp_path), "PATH": path}, check=True)
+    written = {file.name for file in tmp_path.rglob("*") if file.is_file() and file.stat().st_size > 1000}
+    assert written == {"mcpsec", "mcpsec.fish"}
 
 
 def test_the_page_of_the_house_shows_its_floors() -> None:
