@@ -342,6 +342,8 @@ def test_the_recipes_for_ci_follow_their_schemas(tmp_path: Path) -> None:
     gitlab.write_text(texts["gitlab"])
     follows("github-workflows", workflow)
     follows("gitlab-ci", gitlab)
+    package = yaml.safe_load(texts["gitlab"])["mcpsec"]["variables"]["MCPSEC_PACKAGE"]
+    assert re.search(r"/mcpsec/-/archive/(\w+)/mcpsec-\1\.tar\.gz$", package)  # GitHub's form is another
     inputs = set(yaml.safe_load((ROOT / "action.yml").read_text())["inputs"])
     used = yaml.safe_load(texts["github"])["jobs"]["audit"]["steps"][-1]["with"]
     assert set(used) <= inputs
