@@ -133,8 +133,8 @@ async def test_a_login_in_progress_is_waited_for(
 ) -> None:
     """A script ends its input at once, and the person at the browser has five minutes all the same."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("mcpsec.connect.bridge._LEAVING_SECONDS", 0.1)
-    monkeypatch.setattr("mcpsec.connect.bridge.LOGIN_SECONDS", PATIENCE if person else 0.4)
+    monkeypatch.setattr("mcpsec.connect.bridge._LEAVING_SECONDS", 1.0)
+    monkeypatch.setattr("mcpsec.connect.bridge.LOGIN_SECONDS", PATIENCE if person else 1.5)
     asked = asyncio.Queue[str]()
 
     def heard(text: str) -> None:
@@ -160,12 +160,12 @@ async def test_a_login_in_progress_is_waited_for(
         return Authorizer(server.url, Credentials(), options, note=heard)
 
     async with ScriptedServer(script) as server, Pipes(server.url, authorizer=authorizer) as client:
-        client._bridge._drain = 0.1
+        client._bridge._drain = 1.0
         client.write(call(0) if modern else initialize())
         client.hang_up()
         parameters = parse_qs(urlsplit(await asyncio.wait_for(asked.get(), PATIENCE)).query)
         if person:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(1.5)  # longer than it is waited for an answer
             answer = {"code": "c", "state": parameters["state"][0]}
             async with httpx.AsyncClient(trust_env=False) as browser:
                 assert (await browser.get(parameters["redirect_uri"][0], params=answer)).status_code == 200
