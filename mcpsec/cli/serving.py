@@ -304,7 +304,7 @@ async def _work(deployment: Deployment, read: Callable[[], Deployment], place: W
     )
     await gateway.start()
     _mind_signals(gateway)
-    place.watch_supervisor(gateway.request_stop)
+    place.watch_supervisor(gone=gateway.request_stop, hurried=gateway.hurry)
     _write_ready(Path(place.ready), gateway)
     await gateway.run()
 

@@ -41,6 +41,7 @@ from mcpsec.gateway.sessions import SessionTable
 from mcpsec.gateway.startup import start_upstreams, tell_of_sandboxes
 from mcpsec.gateway.state import open_state
 from mcpsec.gateway.steps.identity import ClientDirectory
+from mcpsec.gateway.stopping import Stopping
 from mcpsec.gateway.tasks import TaskTable
 from mcpsec.gateway.traces import traces_of
 from mcpsec.gateway.trust import TrustFiles
@@ -163,8 +164,7 @@ class Gateway:
         self._changing = asyncio.Lock()
         self._started = False
         self._state_up = True
-        self._stopping = asyncio.Event()
-        self._impatient = False
+        self._stopping = Stopping()
 
     # --- building --------------------------------------------------------------------------------------------------
 
@@ -332,22 +332,23 @@ class Gateway:
     def watch_signals(self) -> None:
         """Let SIGTERM and SIGINT end ``run``, and SIGHUP read the deployment file and the TLS files again.
 
-        A SIGINT while ``run`` ends already lets it wait for no request any more.
+        A SIGINT while ``run`` ends already (``stopping.ONE_PRESS_SECONDS`` and more) lets it wait for no request any
+        more.
         """
         loop = asyncio.get_running_loop()
         with contextlib.suppress(NotImplementedError):  # asyncio's word on Windows: no signal handlers there
             loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
-            loop.add_signal_handler(signal.SIGINT, self._interrupt)
+            loop.add_signal_handler(signal.SIGINT, self._stopping.interrupt)
         with contextlib.suppress(NotImplementedError, AttributeError):  # nor has Windows a SIGHUP
             loop.add_signal_handler(signal.SIGHUP, self.hang_up)
-
-    def _interrupt(self) -> None:
-        self._impatient = self._stopping.is_set()
-        self._stopping.set()
 
     def request_stop(self) -> None:
         """End ``run`` as SIGTERM does."""
         self._stopping.set()
+
+    def hurry(self) -> None:
+        """End ``run`` and wait for no request, as a second SIGINT does."""
+        self._stopping.hurry()
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain."""
@@ -370,7 +371,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._deployment.server.limits.drain_timeout
         while self._registries and self._registries[0].connections and loop.time() < end:
-            if self._impatient:
+            if self._stopping.hurried:
                 break
             await asyncio.sleep(0.02)
         self._recorder.event("server-stop", pid=os.getpid())

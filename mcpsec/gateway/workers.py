@@ -29,6 +29,7 @@ from mcpsec.gateway import systemd
 from mcpsec.gateway.admin_listener import AdminListener
 from mcpsec.gateway.listener import bind
 from mcpsec.gateway.newest_lists import NewestLists
+from mcpsec.gateway.stopping import Stopping
 from mcpsec.gateway.summing import sum_expositions
 from mcpsec.gateway.watching import WorkersPicture
 
@@ -69,10 +70,15 @@ class WorkerPlace:
         listening.set_inheritable(False)
         return listening
 
-    def watch_supervisor(self, gone: Callable[[], None]) -> None:
-        """Call ``gone`` when the supervisor's end of the lifeline closes: it has died, however it died."""
+    def watch_supervisor(self, *, gone: Callable[[], None], hurried: Callable[[], None]) -> None:
+        """Call ``gone`` when the supervisor's end of the lifeline closes: it has died, however it died.
+
+        Call ``hurried`` when it wants an end at once, which it says by SIGUSR2: a SIGINT may as well be the terminal's.
+        """
         os.set_inheritable(self.lifeline, False)
-        asyncio.get_running_loop().add_reader(self.lifeline, gone)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.lifeline, gone)
+        loop.add_signal_handler(signal.SIGUSR2, hurried)
 
     def own(self, deployment: Deployment) -> Deployment:
         """The deployment as this worker runs it: a log and an admin port of its own."""
@@ -139,7 +145,7 @@ class Supervisor:
     def __init__(self, deployment: Deployment, count: int, *, say: Callable[[str], None]) -> None:
         self._deployment = deployment
         self._say = say
-        self._stopping = asyncio.Event()
+        self._stopping = Stopping()
         self._served = False
         """Whether all workers have served at once: the deployment was good, and good enough for those that still do."""
         self._unfit = 0
@@ -239,9 +245,9 @@ class Supervisor:
                     worker.process.send_signal(signum)
 
     def _interrupt(self) -> None:
-        if self._stopping.is_set():  # the workers are draining, by the first one or by a SIGTERM
-            self._signal(signal.SIGINT)
-        self._stopping.set()
+        self._stopping.interrupt()
+        if self._stopping.hurried:
+            self._signal(signal.SIGUSR2)
 
     def _reload(self) -> None:
         """Pass SIGHUP on. A worker that begins would die of it, and may have read already: it hears when it serves."""

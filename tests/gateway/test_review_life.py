@@ -23,7 +23,7 @@ from mcpsec.gateway.listener import Listener, bind
 from mcpsec.gateway.message import Answer
 from mcpsec.gateway.registry import ConnectionRegistry
 from mcpsec.gateway.server import Gateway
-from tests.fixtures.processes import PATIENCE, wait_until
+from tests.fixtures.processes import PATIENCE, press_until_it_ends, wait_until
 from tests.fixtures.raw import RawClient, call, request_bytes
 from tests.gateway.upstreams.test_http import FaultyServer, send
 
@@ -153,7 +153,7 @@ def is_closed(running: Any) -> bool:
 def test_who_presses_ctrl_c_again_waits_for_no_request(
     deployment: Any, gateway: Any, waiting: WaitingServer, first: int, again: bool
 ) -> None:
-    limits = {"drain_timeout": "1h"}
+    limits = {"drain_timeout": "5m"}
     running = gateway(deployment({"web": {"url": waiting.url, "timeout": "5m"}}, server={"limits": limits}))
     with RawClient(running) as client:
         client.send(request_bytes(client.host, call("echo")))
@@ -161,8 +161,7 @@ def test_who_presses_ctrl_c_again_waits_for_no_request(
         running.process.send_signal(first)
         wait_until(lambda: is_closed(running), "its end to begin")
         if again:
-            running.process.send_signal(signal.SIGINT)
-            assert running.process.wait(PATIENCE) == 0
+            assert press_until_it_ends(running.process) == 0
         else:
             waiting.released.set()
         assert client.read().status == (0 if again else 200)

@@ -18,10 +18,11 @@ import psutil
 import pytest
 
 from mcpsec.certs import Pki, Purpose
+from mcpsec.gateway.stopping import ONE_PRESS_SECONDS
 from tests.fixtures.deployments import TESTER, fixture_command
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.pki import Authority
-from tests.fixtures.processes import PATIENCE, wait_until
+from tests.fixtures.processes import PATIENCE, press_until_it_ends, wait_until
 from tests.fixtures.raw import RawClient, call, request_bytes
 from tests.fixtures.stores import Store
 from tests.gateway.test_review_life import WaitingServer
@@ -266,8 +267,12 @@ def test_workers_end_with_their_supervisor_however_it_ends(deployment: Any, gate
     wait_until(lambda: not any(each.is_running() and each.status() != "zombie" for each in found), "their end")
 
 
-def test_who_presses_ctrl_c_again_waits_for_no_worker(deployment: Any, gateway: Any, store: Store) -> None:
-    state, limits = {"url": store.url, "timeout": "20s"}, {"drain_timeout": "1h"}
+@pytest.mark.parametrize("stalled", [False, True])
+def test_who_presses_ctrl_c_again_waits_for_no_worker(
+    deployment: Any, gateway: Any, store: Store, stalled: bool
+) -> None:
+    """Also not for one that hears of both only later, in whatever order."""
+    state, limits = {"url": store.url, "timeout": "20s"}, {"drain_timeout": "5m"}
     made = deployment(DEMO, state=state, server={"limits": limits})
     with WaitingServer() as waiting:
         made.document["upstreams"] = {"web": {"url": waiting.url, "timeout": "5m"}}
@@ -277,10 +282,20 @@ def test_who_presses_ctrl_c_again_waits_for_no_worker(deployment: Any, gateway: 
         client = RawClient(running)
         client.send(request_bytes(client.host, call("echo")))
         wait_until(waiting.asked.is_set, "the call")
-        running.process.send_signal(signal.SIGINT)
-        wait_until(lambda: sum(each.is_running() for each in found) < 2, "the idle one's end")
-        running.process.send_signal(signal.SIGINT)
-        assert running.process.wait(PATIENCE) == 0
+        if stalled:
+            for each in found:
+                each.suspend()
+            running.process.send_signal(signal.SIGINT)
+            time.sleep(2 * ONE_PRESS_SECONDS)
+            running.process.send_signal(signal.SIGINT)
+            time.sleep(ONE_PRESS_SECONDS)
+            for each in found:
+                each.resume()
+            assert running.process.wait(PATIENCE) == 0
+        else:
+            running.process.send_signal(signal.SIGINT)
+            wait_until(lambda: sum(each.is_running() for each in found) < 2, "the idle one's end")
+            assert press_until_it_ends(running.process) == 0
         assert client.read().status == 0
         client.close()
     wait_until(lambda: not any(each.is_running() and each.status() != "zombie" for each in found), "their end")
