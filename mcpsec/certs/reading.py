@@ -19,6 +19,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from mcpsec.certs.crl import parse_crls
 from mcpsec.certs.files import read
+from mcpsec.certs.identity import UNREADABLE
 from mcpsec.certs.profiles import common_name
 from mcpsec.errors import ConfigurationError, NotAssessedError
 
@@ -219,7 +220,7 @@ def served_chain(
     """The certificates that a TLS server sends, leaf first. Nothing is verified: this only looks.
 
     Raises:
-        NotAssessedError: no connection, or no TLS.
+        NotAssessedError: no connection, no TLS, or a certificate that can't be read.
     """
     if context is None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -235,7 +236,10 @@ def served_chain(
         raise NotAssessedError(f"{host}:{port} does not answer TLS: {plain_reason(error)}") from error
     if not ders:
         raise NotAssessedError(f"{host}:{port} sends no certificate")
-    return [x509.load_der_x509_certificate(der) for der in ders]
+    try:
+        return [x509.load_der_x509_certificate(der) for der in ders]
+    except UNREADABLE as error:
+        raise NotAssessedError(f"{host}:{port} sends a certificate that can't be read") from error
 
 
 def chain_of(secured: ssl.SSLSocket) -> list[bytes]:

@@ -1,5 +1,6 @@
 import os
 import socket
+import ssl
 import tracemalloc
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from mcpsec.certs.reading import (
 )
 from mcpsec.errors import ConfigurationError, NotAssessedError
 from tests.certs.helpers import load, server_context, tls_server
+from tests.fixtures.pki import Authority, tlv
 
 
 def test_files_in_pem_and_der_and_whole_directories(pki: Pki, tmp_path: Path) -> None:
@@ -126,6 +128,21 @@ def test_what_a_server_sends_even_to_strangers(pki: Pki) -> None:
         found = [one.certificate for one in read_target(f"127.0.0.1:{port}")]
         assert found == load(server.chain)
     with pytest.raises(NotAssessedError, match="connection refused"):
+        list(read_target(f"127.0.0.1:{port}"))
+
+
+def test_a_server_with_a_certificate_that_only_openssl_reads(tmp_path: Path) -> None:
+    """Of version 4, which there is not: an endpoint that can't be judged, and no error of ours, for the audit as well."""
+    authority = Authority(tmp_path / "ca", "A careless CA")
+    odd = authority.odd(
+        "odd",
+        tlv(0x30, tlv(0x82, b"localhost")),
+        trusts=authority.certificate,
+        change=lambda signed: signed.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x03", 1),
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(odd.certificate, odd.key)
+    with tls_server(context) as port, pytest.raises(NotAssessedError, match="sends a certificate that can't be read"):
         list(read_target(f"127.0.0.1:{port}"))
 
 

@@ -170,7 +170,7 @@ def _verified(session: Session) -> tuple[Finding, list[x509.Certificate]]:
             return subject.ok("TLS008", None, f"verifies against {ca or 'the public CAs'} for {session.name}"), served
     except ssl.SSLCertVerificationError as error:
         found = subject.fail("TLS008", None, f"does not verify: {error.verify_message}", key="verify")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, x509.InvalidVersion) as error:
         why = getattr(error, "strerror", None) or "no connection"
         found = subject.unknown("TLS008", f"could not be verified: {why}", required=True)
     session.pace()
