@@ -12,14 +12,18 @@ from typing import Any
 
 import pytest
 
+from mcpsec.audit.readers import certificates as audited
+from mcpsec.clientfiles.positions import Malformed
 from mcpsec.deployment import load
 from mcpsec.deployment.model import Address, Limits
 from mcpsec.errors import ConfigurationError
+from mcpsec.gateway import admin_listener
 from mcpsec.gateway.listener import Listener, bind
 from mcpsec.gateway.message import Answer
 from mcpsec.gateway.registry import ConnectionRegistry
 from mcpsec.gateway.tls import server_context
 from mcpsec.gateway.trust import TrustFiles
+from mcpsec.gateway.watching import certificate_lives
 from tests.fixtures.deployments import OTHER, TESTER, make_deployment
 from tests.fixtures.gateway import Gateway, start_gateway
 from tests.fixtures.pki import Authority, Identity, tlv
@@ -233,6 +237,11 @@ def test_a_file_with_a_certificate_of_version_4_can_not_be_used(tmp_path: Any) -
     for unusable in (replace(tls, client_ca=bundle), replace(tls, certificate=odd.certificate, key=odd.key)):
         with pytest.raises(ConfigurationError, match="can be read from this file"):
             TrustFiles(unusable, certificates="required")
+    with pytest.raises(ConfigurationError, match="can be read from this file"):
+        admin_listener._names(unusable)
+    with pytest.raises(Malformed):
+        audited._certificates(odd.certificate.read_bytes())
+    assert [name for name, _, _ in certificate_lives(unusable)] == ["client CA"]
     assert TrustFiles(tls, certificates="required").usable()
 
 
