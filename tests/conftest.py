@@ -36,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """What the programs under test keep for a user (compiled rules, tokens) is this run's, and goes with it."""
     if hasattr(config, "workerinput"):
         return  # a worker has the directories of the process that started it
+    if path := os.environ.get("MCPSEC_FAILED_TESTS"):
+        config.pluginmanager.register(NotPassed(path))
     kept = tempfile.mkdtemp(prefix="mcpsec-tests-")
     for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):
         os.environ[name] = kept
@@ -167,8 +169,37 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for report in listed:
             if getattr(report, "failed", False):  # at its call mostly, and then perhaps at its end too
                 failed.setdefault(report.nodeid, _reason(report))
-        _write(path, failed)
         _write(f"{path}.reasons", [f"{nodeid}: {reason}" for nodeid, reason in failed.items()])
+
+
+class NotPassed:
+    """Keeps the names of the tests that have not passed, in a file: also when the run breaks off."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._left: dict[str, None] | None = None
+        self._failed: dict[str, None] = {}
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Without workers: what will be run."""
+        self.pytest_xdist_node_collection_finished([item.nodeid for item in session.items])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """With workers: the same, of each of them, and of those that take the place of one that died."""
+        if self._left is None and ids:
+            self._left = dict.fromkeys(ids)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Part of a test has run."""
+        if report.failed:
+            self._failed[report.nodeid] = None
+        elif report.when == "teardown" and self._left is not None:
+            self._left.pop(report.nodeid, None)
+
+    def pytest_sessionfinish(self) -> None:
+        """The end, of whatever kind."""
+        _write(self._path, {**self._failed, **(self._left or {})})
 
 
 def _write(path: str, lines: Iterable[str]) -> None:

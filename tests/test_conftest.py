@@ -63,3 +63,16 @@ def test_half_a_character_ends_no_run(tmp_path: Path, workers: str) -> None:
     ran = run(tmp_path, "-n", workers, ci=False)
     assert (tmp_path / "failed").read_text().split() == ["test_it.py::test_it", "test_it.py::test_more"], ran.stdout
     assert "never \\udc80" in (tmp_path / "failed.reasons").read_text()
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_what_a_run_that_broke_off_has_not_come_to_has_not_passed(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "conftest.py").write_text(
+        "def pytest_runtest_logreport(report):\n    assert 'breaks' not in report.nodeid or report.when != 'teardown'\n"
+    )
+    names = ["first", "second", "breaks", "fourth", "fifth"]
+    (tmp_path / "test_it.py").write_text("".join(f"def test_{name}(): pass\n" for name in names))
+    ran = run(tmp_path, "-n", workers, ci=False)
+    assert "INTERNALERROR>" in ran.stdout + ran.stderr
+    left = (tmp_path / "failed").read_text().split()
+    assert left if workers == "2" else left == ["test_it.py::test_fourth", "test_it.py::test_fifth"]
