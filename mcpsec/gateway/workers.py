@@ -73,12 +73,20 @@ class WorkerPlace:
     def watch_supervisor(self, *, gone: Callable[[], None], hurried: Callable[[], None]) -> None:
         """Call ``gone`` when the supervisor's end of the lifeline closes: it has died, however it died.
 
-        Call ``hurried`` when it wants an end at once, which it says by SIGUSR2: a SIGINT may as well be the terminal's.
+        Call ``hurried`` when it wants an end at once, which a byte on the lifeline says: a SIGINT may as well be the
+        terminal's, and any other signal an in-process application's own.
         """
         os.set_inheritable(self.lifeline, False)
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self.lifeline, gone)
-        loop.add_signal_handler(signal.SIGUSR2, hurried)
+        loop, lifeline = asyncio.get_running_loop(), socket.socket(fileno=self.lifeline)
+        lifeline.setblocking(False)
+
+        def told() -> None:
+            word = lifeline.recv(1, socket.MSG_PEEK)  # it stays there for all workers, and would be told without end
+            loop.remove_reader(lifeline)
+            lifeline.close()
+            (hurried if word else gone)()
+
+        loop.add_reader(lifeline, told)
 
     def own(self, deployment: Deployment) -> Deployment:
         """The deployment as this worker runs it: a log and an admin port of its own."""
@@ -91,6 +99,10 @@ class WorkerPlace:
         """The revocation lists that were in use: one memory for all workers, however many there were or will be."""
         log = own.log.file
         return NewestLists.beside(log.parent.parent / log.name)
+
+
+def _home() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="mcpsec-workers-")
 
 
 def _log_of(file: Path, number: int) -> Path:
@@ -110,9 +122,8 @@ def this_worker() -> WorkerPlace | None:
 
 
 class _Worker:
-    def __init__(self, number: int, directory: Path) -> None:
+    def __init__(self, number: int) -> None:
         self.number = number
-        self.ready = directory / f"{number}.json"
         self.process: asyncio.subprocess.Process | None = None
         self.admin = ""
         self.exposition = ""
@@ -151,8 +162,8 @@ class Supervisor:
         self._unfit = 0
         """The number of a worker that says so itself."""
         self._newest = NewestLists.beside(deployment.log.file)
-        self._home = tempfile.TemporaryDirectory(prefix="mcpsec-workers-")
-        self._workers = [_Worker(number + 1, Path(self._home.name)) for number in range(count)]
+        self._home = _home()
+        self._workers = [_Worker(number + 1) for number in range(count)]
         self._tasks: list[asyncio.Task[None]] = []
         self._admin: AdminListener | None = None
         self._picture: WorkersPicture | None = None
@@ -163,7 +174,7 @@ class Supervisor:
         server = self._deployment.server
         self._socket = systemd.inherited_sockets().get("public") or bind(server.listen)
         self.url = f"https://{Address(*self._socket.getsockname()[:2])}/mcp"
-        self._lifeline, self._kept = os.pipe()
+        self._lifeline, self._kept = socket.socketpair()
         loop = asyncio.get_running_loop()
         try:
             if server.admin is not None:
@@ -229,8 +240,8 @@ class Supervisor:
             await self._admin.close()
             self._admin.registry.abort_where(lambda _peer: True)
         self._socket.close()
-        os.close(self._kept)
-        os.close(self._lifeline)
+        self._kept.close()
+        self._lifeline.close()
         self._home.cleanup()
 
     def _readiness(self) -> dict[str, bool]:
@@ -247,7 +258,8 @@ class Supervisor:
     def _interrupt(self) -> None:
         self._stopping.interrupt()
         if self._stopping.hurried:
-            self._signal(signal.SIGUSR2)
+            with contextlib.suppress(OSError):  # it is over, or has been said often enough
+                self._kept.send(b"!", socket.MSG_DONTWAIT)
 
     def _reload(self) -> None:
         """Pass SIGHUP on. A worker that begins would die of it, and may have read already: it hears when it serves."""
@@ -266,14 +278,20 @@ class Supervisor:
         """Start a worker, and again when it ends; a little later each time that it did not come to serve."""
         failures = 0
         while not self._stopping.is_set():
-            worker.ready.unlink(missing_ok=True)
             worker.reload = False
-            worker.process = await self._spawn(worker)
+            try:
+                ready = self._ready_file(worker)
+                worker.process = await self._spawn(worker, ready)
+            except OSError as error:  # no descriptor, no memory, a program that is being replaced: none of it lasts
+                failures += 1
+                self._say(f"worker {worker.number} can't be started: {error.strerror or error}; it is tried again")
+                await asyncio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
+                continue
             ended = asyncio.ensure_future(worker.process.wait())
             while not ended.done() and not worker.admin:
                 await asyncio.wait({ended}, timeout=0.02)
-                if worker.ready.exists():
-                    worker.admin = str(json.loads(worker.ready.read_text())["admin_url"])
+                if ready.exists():
+                    worker.admin = str(json.loads(ready.read_text())["admin_url"])
                     worker.heard = asyncio.get_running_loop().time()
                     self._tell_to_reload(worker)
             served = bool(worker.admin)
@@ -289,15 +307,22 @@ class Supervisor:
             self._say(f"worker {worker.number} ended with {code}; it is started again")
             await asyncio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
 
-    async def _spawn(self, worker: _Worker) -> asyncio.subprocess.Process:
-        shared = self._socket.fileno()
-        place = {
-            "number": worker.number, "shared": shared, "lifeline": self._lifeline, "ready": str(worker.ready),
-        }  # fmt: skip
+    def _ready_file(self, worker: _Worker) -> Path:
+        """Where a worker says so; who tidies temporary files up may have taken what was there for days."""
+        if not Path(self._home.name).is_dir():
+            self._home.cleanup()
+            self._home = _home()
+        file = Path(self._home.name) / f"{worker.number}.json"
+        file.unlink(missing_ok=True)
+        return file
+
+    async def _spawn(self, worker: _Worker, ready: Path) -> asyncio.subprocess.Process:
+        shared, lifeline = self._socket.fileno(), self._lifeline.fileno()
+        place = {"number": worker.number, "shared": shared, "lifeline": lifeline, "ready": str(ready)}
         environment = {name: value for name, value in os.environ.items() if name not in _OURS}
         return await asyncio.create_subprocess_exec(
             sys.executable, "-m", "mcpsec", *sys.argv[1:],
-            env={**environment, _VARIABLE: json.dumps(place)}, pass_fds=(shared, self._lifeline),
+            env={**environment, _VARIABLE: json.dumps(place)}, pass_fds=(shared, lifeline),
         )  # fmt: skip
 
     async def _poll(self) -> None:
