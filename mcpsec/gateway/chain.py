@@ -13,7 +13,7 @@ from mcpsec.gateway.connection import refusal_answer
 from mcpsec.gateway.message import Answer, Exchange, Refusal, StreamAnswer
 from mcpsec.gateway.open_streams import OpenStreams
 from mcpsec.gateway.quota import quota_headers, quota_lines
-from mcpsec.gateway.repeats import Way, remember_way, way_of
+from mcpsec.gateway.repeats import Way, remember_way, remembered, way_of
 from mcpsec.gateway.steps import Changed
 from mcpsec.gateway.streams import recorded
 from mcpsec.protocol import codes
@@ -70,7 +70,7 @@ class Chain:
         before this has returned.
         """
         known, client = request.known, peer.client
-        way = None if known is None or client is None else known.ways.get(client.id)
+        way = None if known is None or client is None else remembered(known, client, request.body)
         if way is None or way.sender is None or way.whole is not self._way or way.client is not client:
             return None
         self._count += 1

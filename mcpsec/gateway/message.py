@@ -87,14 +87,15 @@ class Head:
     else ``layout`` has the lengths of its ``pieces`` and of the values between them, Content-Length at ``place``.
     ``signing`` has what a signature is verified over, as text, the names of its own fields, and the headers it covers.
     ``sent`` is what an upstream gets of it, by the lane ``sent_by``.
-    ``passed`` is the step of HTTP hygiene that it has passed; the others are None until somebody asks. ``ways`` has,
-    by client, the shortened way of requests that repeat one with this head.
+    ``passed`` is the step of HTTP hygiene that it has passed; the others are None until somebody asks. ``names`` says
+    whether it names the tool that is called. ``ways`` has the shortened ways of requests that repeat one with this
+    head, by client and, where it names none, by what their bodies seem to name.
     """
 
     __slots__ = (
-        "agreement", "book", "fields", "forwarded", "frame", "headers", "layout", "mcp_headers", "method", "passed",
-        "path", "pieces", "place", "proofs", "proving", "query", "sent", "sent_by", "signing", "size", "tail", "ways",
-        "whole",
+        "agreement", "book", "fields", "forwarded", "frame", "headers", "layout", "mcp_headers", "method", "names",
+        "passed", "path", "pieces", "place", "proofs", "proving", "query", "sent", "sent_by", "signing", "size", "tail",
+        "ways", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -123,7 +124,8 @@ class Head:
         self.sent = b""
         self.sent_by: object = None
         self.signing: tuple[tuple[str, str, str, str], tuple[bytes, ...], Headers] | None = None
-        self.ways: dict[str, Way] = {}
+        self.names = b"mcp-name" in self.fields
+        self.ways: dict[tuple[str, bytes], Way] = {}
 
     def proven_by(self, proofs: Sequence[bytes], length: int) -> tuple[Headers, dict[bytes, bytes]]:
         """Headers and fields of a request with this head, with the values that prove it and a body of this length."""

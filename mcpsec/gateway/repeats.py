@@ -2,15 +2,13 @@
 
 ``steps`` says what ``again`` means there. A shortened ``Way`` holds for one list of steps (a reload makes another), one
 client of the file (a reload makes others), one known head, and the form of body that ``ParseMessage`` has seen: a call
-of one tool in the 2026 era. Each of its parts stands for one step, so that a part that finds something changed hands
-over to the full steps from its own on, and nothing is done twice or left out.
+of one tool. Each of its parts stands for one step, so that a part that finds something changed hands over to the full
+steps from its own on, and nothing is done twice or left out.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-
-from mcpsec.protocol.eras import Era
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["Way", "remember_way", "way_of"]
 
 _CLIENTS = 64
-"""For each head: where more clients send the same one, those that come next are remembered."""
+"""For each head that names its tool: where more clients send the same one, those that come next are remembered."""
+_CALLS = 16
+"""For each head that names none: what its bodies seem to name may be anything."""
+_LONGEST_NAME = 130
 _CHANGES = 16
 """Where calls take turns in their form, or an upstream in its tools, the steps are done in full from then on."""
 
@@ -64,10 +65,22 @@ def way_of(exchange: Exchange, known: Head, whole: Way) -> Way:
     """The way of a request with a known head: shortened, when one like it has passed before."""
     client = exchange.client
     if client is not None:
-        way = known.ways.get(client.id)
+        way = remembered(known, client, exchange.request.body)
         if way is not None and way.whole is whole and way.client is client:
             return way
     return whole
+
+
+def remembered(known: Head, client: Client, body: bytes) -> Way | None:
+    """The way of requests that had this head and came from this client, and whose bodies seem to name the same."""
+    return known.ways.get((client.id, b"" if known.names else _seems_to_name(body)))
+
+
+def _seems_to_name(body: bytes) -> bytes:
+    """A guess at the tool that a body names, to choose a way by; whether it fits is found out on the way itself."""
+    at = body.find(b'"name"') + 6
+    end = body.find(b'"', at + 3, at + _LONGEST_NAME)
+    return body[at:end] if at > 5 and end > 0 else b""
 
 
 def remember_way(exchange: Exchange, whole: Way) -> None:
@@ -75,7 +88,7 @@ def remember_way(exchange: Exchange, whole: Way) -> None:
     known, client = exchange.request.known, exchange.peer.client
     if known is None or client is None or exchange.client is not client or exchange.kind != "tool":
         return
-    if known.agreement is None or exchange.era is not Era.MODERN or exchange.message is None:
+    if known.agreement is None or exchange.message is None:
         return
     parts: list[tuple[int, Repeated]] = []
     before = way_of(exchange, known, whole)
@@ -85,9 +98,10 @@ def remember_way(exchange: Exchange, whole: Way) -> None:
         part = step if again is None or changes > _CHANGES else again(exchange)
         if part is not None:
             parts.append((place, part))
-    if len(known.ways) >= _CLIENTS:
+    if len(known.ways) >= (_CLIENTS if known.names else _CALLS):
         known.ways.clear()
-    known.ways[client.id] = way = Way(tuple(parts), whole, client)
+    guess = b"" if known.names else _seems_to_name(exchange.request.body)
+    known.ways[client.id, guess] = way = Way(tuple(parts), whole, client)
     way.changes = changes
     sender = getattr(exchange.endpoint, "sender", None)
     way.sender = None if sender is None else sender(exchange)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mcpsec.protocol.eras import Era
 from mcpsec.protocol.headers import META_CLIENT_CAPABILITIES, META_VERSION
 from mcpsec.protocol.jsonrpc import Kind, Message, ProtocolError, checked_id, strict_value
 
@@ -30,10 +31,13 @@ def reader_of(first: Message, agreement: Agreement, *, max_depth: int) -> Callab
     if member is None or not agreement.holds(first) or type(named) is not str:
         return None
     method, version, request = first.method, agreement.version, Kind.REQUEST
-    names, meta_names = first.params.keys(), first.params["_meta"].keys()
-    if META_CLIENT_CAPABILITIES not in meta_names:
-        return None
+    names, meta_of_first = first.params.keys(), first.params.get("_meta")
     new = tuple.__new__  # as Message(…) does it, without the call in between
+    if agreement.era is Era.LEGACY:
+        return _legacy_reader(first, member, named, max_depth)
+    if type(meta_of_first) is not dict or META_CLIENT_CAPABILITIES not in meta_of_first:
+        return None
+    meta_names = meta_of_first.keys()
 
     def read(body: bytes) -> Message | None:
         try:
@@ -48,6 +52,36 @@ def reader_of(first: Message, agreement: Agreement, *, max_depth: int) -> Callab
                 or params[member] != named
                 or meta.keys() != meta_names
                 or meta[META_VERSION] != version
+            ):
+                return None
+            if type(ident) is not int:
+                checked_id(ident)
+        except (ProtocolError, KeyError, TypeError, AttributeError, IndexError):
+            return None
+        return new(Message, (request, ident, method, params, body, None, None))
+
+    return read
+
+
+def _legacy_reader(first: Message, member: str, named: str, max_depth: int) -> Callable[[bytes], Message | None] | None:
+    """The same for the 2025 era, where a body need not have ``_meta``; one that names its revision is of no form."""
+    method, request, names, meta_of_first = first.method, Kind.REQUEST, first.params.keys(), first.params.get("_meta")
+    if "_meta" in names and type(meta_of_first) is not dict:
+        return None
+    meta_names = None if meta_of_first is None else meta_of_first.keys()
+    new = tuple.__new__
+
+    def read(body: bytes) -> Message | None:
+        try:
+            value = strict_value(body, max_depth)
+            params, ident = value["params"], value["id"]
+            if (
+                len(value) != 4
+                or value["jsonrpc"] != "2.0"
+                or value["method"] != method
+                or params.keys() != names
+                or params[member] != named
+                or (meta_names is not None and params["_meta"].keys() != meta_names)
             ):
                 return None
             if type(ident) is not int:

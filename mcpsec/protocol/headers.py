@@ -70,35 +70,37 @@ class Route(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """What a modern request said in both places, its headers and its body; ``member`` is the one that names its target.
+    """What a request said in both places, its headers and its body; ``member`` is the one that names its target.
 
-    Headers that agreed with one message agree with every message of which this holds.
+    Headers that agreed with one message agree with every message of which this holds. A legacy message may name its
+    revision in its body too: of those it never holds.
     """
 
+    era: Era
     method: str
-    version: str
+    version: str | None
     member: str | None
     named: Any
 
     @classmethod
-    def of(cls, message: Message, version: str) -> Agreement:
+    def of(cls, message: Message, found: Route) -> Agreement:
         """Of a request that ``route`` has let pass."""
         member = NAME_MEMBER.get(message.method)
-        return cls(message.method, version, member, None if member is None else message.params.get(member))
+        named = None if member is None else message.params.get(member)
+        return cls(found.era, message.method, found.version, member, named)
 
     def holds(self, message: Message) -> bool:
         """Whether this message says the same."""
-        method, version, member, named = self
+        era, method, version, member, named = self
         params = message.params
+        if message.method != method or message.kind is not Kind.REQUEST:
+            return False
+        if member is not None and params.get(member) != named:
+            return False
         meta = params.get("_meta")
-        return (
-            message.method == method
-            and message.kind is Kind.REQUEST
-            and type(meta) is dict
-            and meta.get(META_VERSION) == version
-            and META_CLIENT_CAPABILITIES in meta
-            and (member is None or params.get(member) == named)
-        )
+        if era is Era.LEGACY:
+            return type(meta) is not dict or META_VERSION not in meta
+        return type(meta) is dict and meta.get(META_VERSION) == version and META_CLIENT_CAPABILITIES in meta
 
 
 def mcp_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

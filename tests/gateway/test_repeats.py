@@ -283,17 +283,17 @@ async def test_a_way_is_shorter_and_made_anew_only_so_often() -> None:
     for number in range(60):
         assert (await site.post(forms[number % 2])).status == 200
     (head,) = site.heads._heads.values()
-    way = head.ways["a"]
+    way = head.ways["a", b""]
     assert len(way.parts) == len(site.steps()), "nothing is shortened where nothing repeats"
     for _ in range(3):
         await site.post(HELLO)
-    assert head.ways["a"] is way
+    assert head.ways["a", b""] is way
     steady = Site()
     for _ in range(3):
         await steady.post(HELLO)
     (head,) = steady.heads._heads.values()
-    assert isinstance(head.ways["a"], Way)
-    assert len(head.ways["a"].parts) <= 6
+    assert isinstance(head.ways["a", b""], Way)
+    assert len(head.ways["a", b""].parts) <= 6
 
 
 async def test_whoever_repeats_has_proven_its_name_from_wherever_it_comes() -> None:

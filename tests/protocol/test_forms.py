@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from mcpsec.protocol.eras import Era
 from mcpsec.protocol.forms import reader_of
-from mcpsec.protocol.headers import META_CLIENT_CAPABILITIES, META_VERSION, Agreement
+from mcpsec.protocol.headers import META_CLIENT_CAPABILITIES, META_VERSION, Agreement, Route
 from mcpsec.protocol.jsonrpc import Message, ProtocolError, parse
 
 DEPTH = 16
+MODERN = Route(Era.MODERN, "2026-07-28")
 META = {META_VERSION: "2026-07-28", META_CLIENT_CAPABILITIES: {}}
 PARAMS: dict[str, Any] = {"name": "echo", "arguments": {"text": "hello"}, "_meta": META}
 CALL: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": PARAMS}
@@ -91,7 +93,7 @@ OF_ANOTHER = {
 
 def first() -> tuple[Message, Agreement]:
     message = parse(BODY)
-    return message, Agreement.of(message, "2026-07-28")
+    return message, Agreement.of(message, MODERN)
 
 
 def read(body: bytes) -> Message | None:
@@ -127,6 +129,8 @@ def test_whatever_else_is_left_to_the_whole_way(name: str) -> None:
 
 def test_no_reader_where_nothing_is_named() -> None:
     listing = parse(text(method="tools/list", params={"_meta": META}))
-    assert reader_of(listing, Agreement.of(listing, "2026-07-28"), max_depth=DEPTH) is None
+    assert reader_of(listing, Agreement.of(listing, MODERN), max_depth=DEPTH) is None
     message, _ = first()
-    assert reader_of(message, Agreement("tools/call", "2026-07-28", "name", "other"), max_depth=DEPTH) is None
+    assert (
+        reader_of(message, Agreement(Era.MODERN, "tools/call", "2026-07-28", "name", "other"), max_depth=DEPTH) is None
+    )

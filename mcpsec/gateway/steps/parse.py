@@ -52,15 +52,15 @@ class ParseMessage:
                 return None
             message = exchange.message = parse(request.body, max_depth=self._max_depth)
             if known is not None and known.agreement is not None and known.agreement.holds(message):
-                exchange.era = Era.MODERN
+                exchange.era = known.agreement.era
                 return None  # its method was looked at then
             found = route(message, headers)
         except ProtocolError as error:
             return Refusal(error.http_status, error.code, error.message, "protocol", data=error.data)
         exchange.era = found.era
         refusal = self._check_method(exchange, found.era, found.version)
-        if known is not None and refusal is None and found.era is Era.MODERN and message.kind is Kind.REQUEST:
-            known.agreement = Agreement.of(message, str(found.version))
+        if known is not None and refusal is None and message.kind is Kind.REQUEST:
+            known.agreement = Agreement.of(message, found)
         return refusal
 
     def again(self, exchange: Exchange) -> Repeated:
@@ -75,13 +75,13 @@ class ParseMessage:
         read = reader_of(message, known.agreement, max_depth=self._max_depth)
         if read is None:
             return self
-        modern = Era.MODERN
+        era = known.agreement.era
 
         def repeated(exchange: Exchange) -> Changed | None:
             exchange.message = message = read(exchange.request.body)
             if message is None:
                 return CHANGED
-            exchange.era = modern
+            exchange.era = era
             return None
 
         return repeated

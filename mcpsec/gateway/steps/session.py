@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mcpsec.gateway.message import Answer, Exchange, Refusal
 from mcpsec.gateway.sessions import TooManySessionsError
 from mcpsec.gateway.state import StoreUnavailableError
+from mcpsec.gateway.steps import CHANGED
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import Era
 from mcpsec.protocol.jsonrpc import Kind
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from mcpsec.gateway.sessions import Session, SessionTable
     from mcpsec.gateway.state import SharedSessions
-    from mcpsec.gateway.steps import Outcome, Repeated
+    from mcpsec.gateway.steps import Changed, Outcome, Repeated
 
 __all__ = ["FindSession", "store_unavailable"]
 
@@ -47,8 +48,21 @@ class FindSession:
         return self._look_elsewhere(exchange, self._sessions.shared, id.decode("latin-1"))
 
     def again(self, exchange: Exchange) -> Repeated | None:
-        """Nothing in the 2026 era."""
-        return None if exchange.era is Era.MODERN else self
+        """Whether its session, if it is part of one, is still the same, and of the same version."""
+        session, client = exchange.session, exchange.client
+        if session is None or client is None:
+            return None  # of what is part of none, responses alone are looked at
+        find, id, client_id, upstream = self._sessions.find, session.id, client.id, exchange.upstream
+        version = session.version
+
+        def repeated(exchange: Exchange) -> Changed | None:
+            found = find(id, client_id, upstream)
+            if found is None or found is not session or found.version != version:
+                return CHANGED
+            exchange.session = found
+            return None
+
+        return repeated
 
     @staticmethod
     def _outside(exchange: Exchange) -> Outcome | Awaitable[Outcome]:

@@ -71,7 +71,7 @@ class KnownTool:
             return self
         catalogue = upstream.catalogue
         tool = catalogue.tools[name]
-        if catalogue.pins is not None or exchange.era is not Era.MODERN or catalogue.declared.get(name, True):
+        if catalogue.pins is not None or (exchange.era is Era.MODERN and catalogue.declared.get(name, True)):
             return self
 
         def repeated(_exchange: Exchange) -> Changed | None:

@@ -119,12 +119,16 @@ class DirectCall(Call):
     That holds for an answer that comes alone. When anything else comes first this becomes an ordinary call.
     """
 
-    __slots__ = ("_waiting", "channel", "deadline")
+    __slots__ = ("_seconds", "_waiting", "channel", "deadline")
 
-    def __init__(self, key: int, id: Any, progress_token: Any, channel: Channel, waiting: Waiting) -> None:
+    def __init__(
+        self, key: int, id: Any, progress_token: Any, channel: Channel, waiting: Waiting, seconds: float | None
+    ) -> None:
         super().__init__(key, id, progress_token, long_lived=False)
         self.channel = channel
         self._waiting: Waiting | None = waiting
+        self._seconds = seconds
+        """How long it still counts once its caller has gone; None where that cancels it."""
         self.deadline = 0.0
 
     @property
@@ -162,8 +166,15 @@ class DirectCall(Call):
         self.fail(UpstreamTimeout("no answer within the deadline"))
 
     def abort(self) -> None:
-        """Nobody waits any more: a closed stream cancels (patterns/cancellation). Without effect once it has ended."""
-        self.channel.cancel(self, "the client closed the stream")
+        """Nobody waits any more: a closed stream cancels in the 2026 era (patterns/cancellation), and only there.
+
+        Without effect once it has ended.
+        """
+        self._waiting = None
+        if self._seconds is None:
+            self.channel.cancel(self, "the client closed the stream")
+        else:
+            self.channel.abandon(self, self._seconds)
 
 
 class Channel:
@@ -212,10 +223,15 @@ class Channel:
         call = self._calls[key] = Call(key, id, token, long_lived=method == "subscriptions/listen")
         return call
 
-    def begin_direct(self, id: Any, method: str, params: Frame, waiting: Waiting, seconds: float) -> DirectCall:
-        """The same for a request that is no subscription, answered to ``waiting`` within so many seconds."""
+    def begin_direct(
+        self, id: Any, method: str, params: Frame, waiting: Waiting, seconds: float, *, cancels: bool
+    ) -> DirectCall:
+        """The same for a request that is no subscription, answered to ``waiting`` within so many seconds.
+
+        ``cancels`` says whether it is cancelled when its caller goes away, as it is in the 2026 era.
+        """
         key, token = self._ask(method, params)
-        self._calls[key] = call = DirectCall(key, id, token, self, waiting)
+        self._calls[key] = call = DirectCall(key, id, token, self, waiting, None if cancels else seconds)
         self.last_used = now = self._now()
         call.deadline = deadline = now + seconds
         if deadline < self._deadlines.rings_at:
@@ -288,6 +304,8 @@ class Channel:
 
     def abandon(self, call: Call, seconds: float) -> None:
         """Its caller has gone, which cancels nothing in the 2025 era; it still counts until it ends or is too old."""
+        if call.key not in self._calls:
+            return
         call.abandoned = True
         call.frames.clear()
         self.asked.carrier_over(call)

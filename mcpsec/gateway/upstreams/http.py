@@ -157,7 +157,7 @@ class HttpUpstream:
 
     def sender(self, protected: ProtectedUpstream, exchange: Exchange) -> HttpSender | None:
         """What sends calls that repeat this one, which has passed all steps; ``protected`` stands before this."""
-        if exchange.session is not None or exchange.last_event_id:
+        if exchange.last_event_id:
             return None
         return HttpSender(
             protected, self, exchange, self._lanes.of(None if exchange.client is None else exchange.client.id)
@@ -202,9 +202,12 @@ class HttpUpstream:
         return self._sessions.adopt(id, record, _Tracked(upstream_id))
 
     def head_of(self, exchange: Exchange, lane: Lane) -> bytes:
-        """The lines of a request's head, but what belongs to a session and to a body."""
-        request = exchange.request
-        return b"%b %b HTTP/1.1\r\n%b%b" % (request.method, self._target, lane.head, forwarded(request))
+        """The lines of a request's head, but what belongs to a stream and to a body."""
+        request, session = exchange.request, exchange.session
+        of_session = b"" if session is None else b"mcp-session-id: %b\r\n" % session.state.id
+        return b"%b %b HTTP/1.1\r\n%b%b%b" % (
+            request.method, self._target, lane.head, forwarded(request), of_session
+        )  # fmt: skip
 
     def _request_bytes(self, exchange: Exchange, lane: Lane) -> bytes:
         request = exchange.request
@@ -214,9 +217,7 @@ class HttpUpstream:
                 known.sent, known.sent_by = self.head_of(exchange, lane), lane
             body = exchange.message.raw
             return b"%bcontent-length: %d\r\n\r\n%b" % (known.sent, len(body), body)
-        parts = [request.method, b" ", self._target, b" HTTP/1.1\r\n", lane.head, forwarded(request)]
-        if exchange.session is not None:
-            parts += (b"mcp-session-id: ", exchange.session.state.id, b"\r\n")
+        parts = [self.head_of(exchange, lane)]
         if exchange.last_event_id:
             parts += (b"last-event-id: ", exchange.last_event_id, b"\r\n")
         body = request.body if exchange.message is None else exchange.message.raw

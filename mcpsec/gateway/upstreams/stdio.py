@@ -279,14 +279,20 @@ class StdioUpstream:
         call = conversation.channel.begin(message.id, message.method, message.params)
         return await self.replies.answer(exchange, conversation.channel, call)
 
-    def sender(self, protected: ProtectedUpstream, exchange: Exchange) -> StdioSender:
-        """What sends calls of the 2026 era that repeat this one; ``protected`` stands before this."""
+    def sender(self, protected: ProtectedUpstream, exchange: Exchange) -> StdioSender | None:
+        """What sends calls that repeat this one; ``protected`` stands before this."""
+        if exchange.session is None and exchange.era is not Era.MODERN:
+            return None  # it is refused
         return StdioSender(protected, self, exchange)
 
-    def ready(self, client_id: str) -> Channel | None:
-        """Where a client's next call of the 2026 era can be sent at once, if anywhere."""
-        conversation = self._modern.get(client_id) if self._modern_known else None
-        if conversation is None or conversation.starting.locked():
+    def ready(self, client_id: str, session: Session | None) -> Channel | None:
+        """Where the next call of a session, or of a client's in the 2026 era, can be sent at once, if anywhere."""
+        conversation: Conversation | None
+        if session is not None:
+            conversation = session.state
+        else:
+            conversation = self._modern.get(client_id) if self._modern_known else None
+        if conversation is None or conversation.over or conversation.starting.locked():
             return None
         channel = conversation.channel
         if channel.full or not channel.is_alive():

@@ -23,7 +23,7 @@ __all__ = ["StdioSender"]
 
 
 class StdioSender(Sender):
-    """To the child that one client has for its calls of the 2026 era, while that runs and has room."""
+    """To the child of a session, or that of one client for its calls of the 2026 era, while it runs and has room."""
 
     __slots__ = ("_replies", "_timeout", "_upstream")
 
@@ -40,11 +40,14 @@ class StdioSender(Sender):
             return False
         if own is None or not own.passing or protected.running >= protected.bound:
             return False
-        channel = self._upstream.ready(self._client_id)
+        session = exchange.session
+        channel = self._upstream.ready(self._client_id, session)
         if channel is None:
             return False
         try:
-            direct = channel.begin_direct(message.id, message.method, message.params, call, self._timeout)
+            direct = channel.begin_direct(
+                message.id, message.method, message.params, call, self._timeout, cancels=session is None
+            )
         except UpstreamFault:  # its end has not been noticed yet, or it does not read
             return False
         protected.running += 1
