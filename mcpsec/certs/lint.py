@@ -19,7 +19,7 @@ from mcpsec.certs.identity import UNREADABLE
 from mcpsec.certs.names import kind_of_san
 from mcpsec.certs.reading import tolerant
 
-__all__ = ["SEVERITIES", "Fault", "Severity", "lint"]
+__all__ = ["SEVERITIES", "Fault", "Severity", "lint", "unfit_key"]
 
 Severity = Literal["error", "warning", "notice"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "notice")
@@ -99,30 +99,38 @@ def _signature(certificate: x509.Certificate) -> Iterator[Fault]:
         )
 
 
-def _key(certificate: x509.Certificate) -> Iterator[Fault]:
+def unfit_key(certificate: x509.Certificate) -> Fault | None:
+    """What is wrong with a key with which nobody comes through a handshake of TLS 1.3; None if nothing is."""
     try:
         key = certificate.public_key()
     except Exception:  # an unknown algorithm or curve, in one of several exceptions
-        yield Fault(
+        return Fault(
             "key-unknown", "error", "its key is of a kind that common TLS stacks don't accept", "RFC 8446 4.2.3"
         )
-        return
     match key:
-        case rsa.RSAPublicKey():
-            if key.key_size < 2048:
-                yield Fault("key-weak", "error", f"its RSA key has only {key.key_size} bits", "NIST SP 800-57")
-            elif key.key_size < 3072:
-                yield Fault("key-ageing", "notice", "its RSA-2048 key is good until 2030 only", "NIST SP 800-57")
-            if key.public_numbers().e < 65537 or key.public_numbers().e % 2 == 0:
-                yield Fault("key-exponent", "warning", "its RSA exponent is below 65537 or even", "FIPS 186-5")
-        case ec.EllipticCurvePublicKey():
-            if key.curve.name not in _CURVES:
-                text = f"its curve {key.curve.name} is none that TLS 1.3 signs with"
-                yield Fault("key-curve", "warning", text, "RFC 8446 4.2.3")
-        case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
-            pass
+        case rsa.RSAPublicKey() if key.key_size < 2048:
+            return Fault("key-weak", "error", f"its RSA key has only {key.key_size} bits", "NIST SP 800-57")
+        case ec.EllipticCurvePublicKey() if key.curve.name not in _CURVES:
+            text = f"its curve {key.curve.name} is none that TLS 1.3 signs with"
+            return Fault("key-curve", "warning", text, "RFC 8446 4.2.3")
+        case rsa.RSAPublicKey() | ec.EllipticCurvePublicKey() | ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
+            return None
         case _:
-            yield Fault("key-unknown", "error", "its key is of a kind that TLS 1.3 doesn't know", "RFC 8446 4.2.3")
+            return Fault("key-unknown", "error", "its key is of a kind that TLS 1.3 doesn't know", "RFC 8446 4.2.3")
+
+
+def _key(certificate: x509.Certificate) -> Iterator[Fault]:
+    unfit = unfit_key(certificate)
+    if unfit is not None:
+        yield unfit
+    if unfit is not None and unfit.code == "key-unknown":
+        return
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        if 2048 <= key.key_size < 3072:
+            yield Fault("key-ageing", "notice", "its RSA-2048 key is good until 2030 only", "NIST SP 800-57")
+        if key.public_numbers().e < 65537 or key.public_numbers().e % 2 == 0:
+            yield Fault("key-exponent", "warning", "its RSA exponent is below 65537 or even", "FIPS 186-5")
 
 
 def _ca(certificate: x509.Certificate, extensions: x509.Extensions) -> Iterator[Fault]:

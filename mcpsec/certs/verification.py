@@ -19,6 +19,7 @@ from mcpsec.certs.crl import parse_crls
 from mcpsec.certs.identity import UNREADABLE, sans_of_certificate
 from mcpsec.certs.leaf import now_utc
 from mcpsec.certs.ledger import Purpose
+from mcpsec.certs.lint import unfit_key
 from mcpsec.certs.profiles import USAGES
 from mcpsec.certs.reading import title_of
 from mcpsec.certs.strict_openssl import verify_strict
@@ -85,6 +86,7 @@ def verify(
         "cryptography": _second_engine(leaf, intermediates, anchors, purpose, host, moment),
         "name constraints": _name_constraints(leaf, path),
         "extended key usage": _usage(leaf, purpose),
+        "key": _key(leaf),
         "revocation": _revocation(strict.reason, given=bool(lists)),
     }
     return Verdict(purpose, outcomes, tuple(title_of(certificate) for certificate in path))
@@ -159,6 +161,12 @@ def _usage(leaf: x509.Certificate, purpose: Purpose) -> Outcome:
     except UNREADABLE as error:
         return Outcome(False, f"its extensions can't be parsed: {error}")
     return Outcome(True) if USAGES[purpose] in usages else Outcome(False, f"it is not for a TLS {purpose}")
+
+
+def _key(leaf: x509.Certificate) -> Outcome:
+    """No engine asks whether a handshake would come to its end with this key; those of CAs the second one judges."""
+    unfit = unfit_key(leaf)
+    return Outcome(True) if unfit is None else Outcome(False, unfit.message)
 
 
 def _revocation(reason: str | None, *, given: bool) -> Outcome:
