@@ -30,7 +30,7 @@ __all__ = ["Breaker", "Breakers", "ClientBreaker", "Pass", "Pause", "Term"]
 _TRIED, _FAILED_AGAIN, _WELL_AGAIN = "it is tried again", "a trial call failed", "trial calls went well"
 _UNUSED = "it has not called again"
 _COME_AGAIN = 1.0  # seconds: most probes end at once, and then all may pass
-_LATELY = 10.0  # seconds in which a client that was told to come again will have done so
+_LATELY = 10.0  # seconds after the moment for which a client was told to come again, in which it will have
 
 
 class Pause(NamedTuple):
@@ -189,7 +189,7 @@ class Breakers:
         self._trial = 0
         self._failed_trial: set[str] = set()
         self._had_trial: set[str] = set()
-        """Clients with a trial of the common breaker in this round that did not end well."""
+        """Clients with a trial of the common breaker in this round that did not end well; its opening ends no round."""
         self._kept_until = 0.0
         """Until then the next trial is kept for those that had none."""
 
@@ -209,7 +209,8 @@ class Breakers:
     def _common_changed(self, state: str, previous: str, why: str) -> None:
         self._trial += 1
         self._failed_trial.clear()
-        self._had_trial.clear()
+        if state == "closed":  # else some would fail all trials, at once, each time that there is one again
+            self._had_trial.clear()
         self._counted.clear()
         for own in self.of.values():
             own.counted.clear()
@@ -247,7 +248,7 @@ class Breakers:
         if client_id in self._had_trial:
             return wait or (_COME_AGAIN if now < self._kept_until else 0.0)
         if wait:
-            self._kept_until = now + _LATELY
+            self._kept_until = max(self._kept_until, now + wait + _LATELY)
         return wait
 
     def well(self, term: Term) -> None:

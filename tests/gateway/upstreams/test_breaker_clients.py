@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import socket
 from collections.abc import Iterator
@@ -164,7 +165,7 @@ def test_who_asked_once_and_came_no_more_is_not_waited_for() -> None:
     assert isinstance(trial, Pass)
     assert not case.call("gone", failed=False)
     trial.settle(failed=None)
-    case.clock.now += 9.9
+    case.clock.now += 10.9
     assert not case.call("busy", failed=False)
     case.clock.now += 0.1
     assert case.call("busy", failed=False)
@@ -223,6 +224,42 @@ def test_whatever_others_do_with_their_trials_each_client_gets_its_own(seed: int
     case.clock.now += 10.0
     for _ in range(case.breakers._config.probes):
         assert case.call("honest", failed=False)
+    assert case.breakers.common.state == "closed"
+
+
+@pytest.mark.parametrize("probes", [1, 3])
+@pytest.mark.parametrize("open_for", [1.0, 5.0, 60.0])
+@pytest.mark.parametrize("hostile", [2, 3, 6])
+def test_clients_that_fail_their_trials_at_once_do_not_keep_it_open(hostile: int, open_for: float, probes: int) -> None:
+    """They ask a hundred times a second and fail what they are given; others come when they were told to."""
+    case = Case(open_for=open_for, probes=probes)
+    case.open_for_all()
+    began, due = case.clock.now, case.clock.now
+    while case.breakers.common.state != "closed":
+        for number in range(hostile):
+            case.call(f"hostile-{number}", failed=True)
+        if case.clock.now >= due:
+            permit = case.breakers.admit("honest")
+            if isinstance(permit, Pass):
+                permit.settle(failed=False)
+            else:
+                due = case.clock.now + math.ceil(permit.seconds)
+        case.clock.now += 0.01
+        if case.clock.now % 5.0 < 0.01:
+            case.breakers.tidy()
+        assert case.clock.now - began < (hostile + 2) * (open_for + probes + 1), "nobody is kept out"
+
+
+def test_who_failed_a_trial_is_not_kept_out_by_who_never_comes_again() -> None:
+    case = Case(open_for=60.0)
+    case.open_for_all()
+    case.clock.now += 60.0
+    assert case.call("one", failed=True) and case.call("two", failed=True)
+    assert case.breakers.admit("gone") == Pause(60.0, "for all clients")
+    case.clock.now += 60.0
+    assert not case.call("one", failed=False), "it may be on its way"
+    case.clock.now += 10.0
+    assert case.call("one", failed=False)
     assert case.breakers.common.state == "closed"
 
 
