@@ -48,14 +48,18 @@ class KnownAnswers:
         self._body_bytes = body_bytes
         self._heads: dict[bytes, AnswerHead] = {}
         self._last: tuple[bytes, bytes, int, AnswerHead] | None = None
+        self._whole: tuple[int, bytes, AnswerHead] | None = None
 
     def read(self, data: bytes) -> tuple[AnswerHead, bytes] | None:
         """Head and body of the answer that ``data`` is, when it is exactly one with a known head; else None."""
-        last = self._last
+        whole, last = self._whole, self._last
+        if whole is not None and len(data) == whole[0] and data.startswith(whole[1]):  # the same again, as long as then
+            return whole[2], data[len(whole[1]) :]
         if last is not None:  # mostly it is the same again, with a length of as many digits
             before, behind, size, known = last
             length = len(data) - size
             if data[:size] == b"%b%d%b" % (before, length, behind) and 0 < length <= self._body_bytes:
+                self._whole = len(data), data[:size], known
                 return known, data[size:]
         end = data.find(b"\r\n\r\n", 0, _LONGEST)
         found = _LENGTH.search(data, 0, end + 2) if end > 0 else None
