@@ -78,7 +78,7 @@ def found(pattern: str) -> Callable[[str], str | None]:
 
 
 def cell(row: str, column: int) -> Callable[[str], str | None]:
-    """A column (0 is the first figure) of a row of gateway.py's first table."""
+    """A column (0 is the first figure) of a row of gateway.py's tables."""
 
     def read(output: str) -> str | None:
         for line in output.splitlines():
@@ -104,7 +104,7 @@ def against(row: str, other: str, column: int) -> Callable[[str], str | None]:
 
 
 # gateway.py prints, for 1, 16 and 64 connections: CPU, its ratio to nginx, requests a second, their ratio, median time.
-# Its second table, with the program's own CPU in every figure, calls us by another name.
+# Its last table, with the program's own CPU in every figure, calls us by another name.
 _CPU_16, _RATE_16 = 5, 7
 _STDIO = "mcpsec, mutual TLS"
 _THROUGH = "CPU of a request through the whole gateway"
@@ -119,6 +119,15 @@ BENCHMARKS = {
                 "the same with signed requests", "nginx, mutual TLS only", cell("mcpsec, signed requests", _CPU_16 + 1)
             ),
             Ratio("requests a second", "nginx, mutual TLS only", cell("mcpsec", _RATE_16 + 1), "more"),
+            Ratio("CPU of a request of the 2025 era", "nginx, mutual TLS only", cell("mcpsec, 2025 era", _CPU_16 + 1)),
+            Ratio(
+                "CPU of a request to a server that costs nothing",
+                "nginx, mutual TLS only",
+                cell("mcpsec, bare server", _CPU_16 + 1),
+            ),
+            Ratio(
+                "requests a second to it", "nginx, mutual TLS only", cell("mcpsec, bare server", _RATE_16 + 1), "more"
+            ),
             Ratio(
                 "CPU of a request to a stdio server, mutual TLS",
                 "mcp-proxy, plain HTTP",

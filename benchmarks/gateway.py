@@ -2,11 +2,13 @@
 
     python benchmarks/gateway.py [--rounds 5] [--seconds 3] [--connections 1,16,64]
 
-Needs wrk, nginx, a C compiler. haproxy, and the MCP gateways mcp-proxy, fastmcp (``pip install mcp-proxy fastmcp``)
-and supergateway (``npm install -g supergateway``) are measured where their commands are on PATH; these three speak
-plain HTTP and do nothing but pass on. The second table is that of a stdio server behind HTTP. mcpsec runs with mutual TLS, policy, rate limit, audit log and metrics, one
-worker. Rounds are interleaved and the medians compared. CPU is user and system time of a gateway's whole process tree
-over all rounds, for each request: that is steady on a busy machine, where requests a second are not.
+Needs wrk, nginx, a C compiler, uvicorn. haproxy, and the MCP gateways mcp-proxy, fastmcp (``pip install mcp-proxy
+fastmcp``) and supergateway (``npm install -g supergateway``) are measured where their commands are on PATH; these three
+speak plain HTTP and do nothing but pass on. mcpsec runs with mutual TLS, policy, rate limit, audit log and metrics, one
+worker. The first table has an MCP server behind each gateway as quick as uvicorn makes one; the second the quickest
+that there is, which no server in use comes near; the third a stdio server behind HTTP. Rounds are interleaved and the
+medians compared. CPU is user and system time of a gateway's whole process tree over all rounds, for each request: that
+is steady on a busy machine, where requests a second are not.
 """
 
 from __future__ import annotations
@@ -187,6 +189,14 @@ class Bench:
                 process.kill()
                 process.wait()
 
+    def upstream(self, *, bare: bool) -> AbstractContextManager[psutil.Process]:
+        """The MCP server behind the gateways."""
+        command = [str(PARTS / "upstream.py"), str(self.port)]
+        if not bare:
+            options = ("--http", "httptools", "--loop", "uvloop", "--no-access-log", "--app-dir", str(PARTS))
+            command = ["-m", "uvicorn", *options, "--port", str(self.port), "asgi:app"]
+        return self.program(sys.executable, *command, port=self.port)
+
     def direct(self) -> Target:
         return Target("direct, plain HTTP", f"http://127.0.0.1:{self.port}/mcp")
 
@@ -281,14 +291,25 @@ backend server
         """The id of a session that a peer has opened."""
         params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
         body = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).encode()
-        with urllib.request.urlopen(urllib.request.Request(target.url, body, LEGACY), timeout=30) as answer:
+        context = self.context() if target.url.startswith("https:") else None
+        request = urllib.request.Request(target.url, body, LEGACY)
+        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
             answer.read()
             id = str(answer.headers.get("mcp-session-id", ""))
         told = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
         headers = {**LEGACY, "mcp-session-id": id}
-        with urllib.request.urlopen(urllib.request.Request(target.url, told, headers), timeout=30) as answer:
+        request = urllib.request.Request(target.url, told, headers)
+        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
             answer.read()
         return id
+
+    def of_2025(self, target: Target, *, session: bool = False) -> Target:
+        """The same gateway for clients of the 2025 era."""
+        older = Target(f"{target.name}, 2025 era", target.url, target.process, LEGACY_BODY, dict(LEGACY))
+        if session:
+            older.headers["mcp-session-id"] = self.open_session(older)
+            older.session = True
+        return older
 
     @contextmanager
     def mcpsec(
@@ -470,12 +491,25 @@ def rounds(bench: Bench, targets: list[Target], options: argparse.Namespace, con
                 bench.load(target, number, options.seconds)
 
 
+def behind_nothing_slower(bench: Bench, stack: ExitStack, options: argparse.Namespace, connections: list[int]) -> None:
+    """The second table: a server that costs next to nothing, so that a gateway waits for itself alone."""
+    stack.enter_context(bench.upstream(bare=True))
+    url = f'url = "http://127.0.0.1:{bench.port}/mcp"'
+    nginx = stack.enter_context(bench.nginx())
+    plain = stack.enter_context(bench.mcpsec("mcpsec, bare server", url))
+    signed = stack.enter_context(bench.mcpsec("mcpsec, signed, bare", url, signed=True))
+    targets = [bench.direct(), nginx, plain, signed]
+    rounds(bench, targets, options, connections)
+    table(targets, nginx, connections)
+
+
 def over_stdio(bench: Bench, options: argparse.Namespace, connections: list[int]) -> None:
-    """The second table: one stdio server behind each gateway; its own CPU is in every figure."""
+    """The last table: one stdio server behind each gateway; its own CPU is in every figure."""
     command = [sys.executable, str(PARTS / "upstream.py")]
     with ExitStack() as stack:
         ours = stack.enter_context(bench.mcpsec("mcpsec, mutual TLS", f"command = {json.dumps(command)}"))
-        targets = [ours, *(stack.enter_context(each) for each in bench.peers(command))]
+        targets = [ours, bench.of_2025(ours, session=True)]
+        targets += [stack.enter_context(each) for each in bench.peers(command)]
         rounds(bench, targets, options, connections)
         table(targets, ours, connections)
 
@@ -492,8 +526,7 @@ def main() -> None:
     connections = [int(each) for each in options.connections.split(",")]
     with tempfile.TemporaryDirectory(prefix="mcpsec-bench-") as directory, ExitStack() as stack:
         bench = Bench(Path(directory))
-        upstream = (sys.executable, str(PARTS / "upstream.py"), str(bench.port))
-        stack.enter_context(bench.program(*upstream, port=bench.port))
+        stack.enter_context(bench.upstream(bare=False))
         url = f'url = "http://127.0.0.1:{bench.port}/mcp"'
         nginx = stack.enter_context(bench.nginx())
         with bench.mcpsec("to write the bytecode", url):
@@ -503,7 +536,7 @@ def main() -> None:
         time.sleep(SETTLED_SECONDS)
         print(f"idle memory: {plain.mib:.1f} MiB")
         signed = stack.enter_context(bench.mcpsec("mcpsec, signed requests", url, signed=True))
-        targets = [bench.direct(), nginx, plain, signed]
+        targets = [bench.direct(), nginx, plain, bench.of_2025(plain), signed]
         if found("haproxy", "apt-get install haproxy"):
             targets.insert(2, stack.enter_context(bench.haproxy()))
         targets += [stack.enter_context(each) for each in bench.peers([])]
@@ -512,6 +545,8 @@ def main() -> None:
         if 1 in connections:
             added = (plain.median(1, "p50") - targets[0].median(1, "p50")) * 1000
             print(f"\nadded at the median, 1 connection, over direct: {added:.3f} ms")
+    with tempfile.TemporaryDirectory(prefix="mcpsec-bench-") as directory, ExitStack() as stack:
+        behind_nothing_slower(Bench(Path(directory)), stack, options, connections)
     with tempfile.TemporaryDirectory(prefix="mcpsec-bench-") as directory:
         over_stdio(Bench(Path(directory)), options, connections)
 
