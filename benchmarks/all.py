@@ -119,7 +119,7 @@ BENCHMARKS = {
                 "the same with signed requests", "nginx, mutual TLS only", cell("mcpsec, signed requests", _CPU_16 + 1)
             ),
             Ratio("requests a second", "nginx, mutual TLS only", cell("mcpsec", _RATE_16 + 1), "more"),
-            Ratio("CPU of a request of the 2025 era", "nginx, mutual TLS only", cell("mcpsec, 2025 era", _CPU_16 + 1)),
+            Ratio("CPU of a request of the 2025 era", "nginx, mutual TLS only", cell("mcpsec, 2025", _CPU_16 + 1)),
             Ratio(
                 "CPU of a request to a server that costs nothing",
                 "nginx, mutual TLS only",

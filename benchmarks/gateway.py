@@ -305,7 +305,7 @@ backend server
 
     def of_2025(self, target: Target, *, session: bool = False) -> Target:
         """The same gateway for clients of the 2025 era."""
-        older = Target(f"{target.name}, 2025 era", target.url, target.process, LEGACY_BODY, dict(LEGACY))
+        older = Target(f"{target.name}, 2025", target.url, target.process, LEGACY_BODY, dict(LEGACY))
         if session:
             older.headers["mcp-session-id"] = self.open_session(older)
             older.session = True
