@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
+from mcpsec.leaks.literals import value_at
 from mcpsec.leaks.names import KEYWORDS, kind_of
 from mcpsec.leaks.secrecy import MEDIUM, is_variable, judge
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["GATES", "REACH", "detect", "stretch"]
 
 NAME_BYTES = 64
-VALUE_BYTES = 2048
 MOST_REMEMBERED = 2048
 REACH = 400
 """How far before and after a gate's hit the walk may look, not counting the value."""
@@ -41,7 +41,7 @@ _NAME_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01
 )
 _NAMES_ONLY = bytes(byte if byte in _NAME_BYTES else 0 for byte in range(256))
 """Turns every byte that can't be part of a name into NUL, so that a name's beginning is found without a loop."""
-_OPERATOR_STARTS = frozenset(bytes([byte]) for byte in b" \t\r\n,{:=!?|+-<>(*\"'`]\\[\xef")
+_OPERATOR_STARTS = frozenset(bytes([byte]) for byte in b" \t\r\n,{}:=!?|+-<>(*\"'`]\\[\xef")
 """What may follow a name whose value comes; anything may when it is the name of a tag."""
 
 _OPERATOR = expression(
@@ -70,6 +70,10 @@ _OPERATOR = expression(
             [ \t]{0,12} (?:(?:\\|\(|>-?|\|-?)?\r?\n[ \t]{1,24})?)
         | (?P<tag>[^<>\n]{0,40}>(?:\s{0,30}<[Vv]alue>)?)
         | (?P<call>\([ \t]{0,4}(?=["'`]|[\w.]{1,40}\(["']))
+        | (?P<fallback>(?:["'`][)\]]{1,2}(?:\.\w{2,12}\(\))?|\})                           # getenv("PASSWORD") ?: "..."
+            (?: \s{1,24}(?:\?\?|\?:|\|\||//|or)[ \t]{1,4}
+              | \.(?:unwrap_or(?:_else)?|getOrElse|orElse)\([ \t]{0,4}(?:\|_?\|[ ])?
+              | [ ]?\{[ ]{0,2} ) (?=["'`]|String::from\("))
         | (?P<next>[ \t]{0,4},[ \t]{0,4}(?:\r?\n[ \t]{1,24})?(?=\\?["'`]))
         | (?P<ticked>[ \t]{1,3}(?:is[ ]|was[ ])?(?=`[^\s`]{6,64}`))                          # password `value`
         | (?P<space>[ \t]{1,8}(?=@?["']))
@@ -80,27 +84,11 @@ _OPERATOR = expression(
       )
     """
 )
-_QUOTED = expression(
-    rb"""(?x)(?:[bBrRuUfFLN@$]{1,2}(?=["'`]))?
-    (?: \"\"\"(?P<q3>[^"\r\n]{0,2048})\"\"\" | '''(?P<a3>[^'\r\n]{0,2048})'''
-      | \\"(?P<eq>[^"\\\r\n]{0,2048})\\" | \\'(?P<ea>[^'\\\r\n]{0,2048})\\'
-      | "(?P<q>(?:[^"\\\r\n]|\\.){0,2048})" | '(?P<a>(?:[^'\\\r\n]|\\.){0,2048})' | `(?P<b>[^`\r\n]{0,2048})`
-      | &quot;(?P<h>[^&\r\n]{0,2048})&quot; )"""
-)
-_BARE = expression(rb"[^\s\"'`<>]{1,2048}")
-_CODE_MARKS = expression(rb"[,:][A-Za-z_$\"'{(\[!]|[(){}\[\]]|=>|&&|\|\|")
-_WRAPPER = expression(
-    rb"\(?(?:(?:new )?(?:\[\])?[A-Za-z_][\w.:]{0,40}\([ \t]{0,2}|ConvertTo-SecureString (?:-String )?)(?=[\"'])"
-)
-_SAFE_WRAPPERS = expression(
-    rb"(?i)secretstr|securestring|some\(|optional|string|byte|decode|quote|protect|password|credential|secret|buffer\.from|encode|key|token"
-)
-
 _KEYWORD = expression(_any_of(KEYWORDS))
 _FOREIGN = "|".join(k.decode() for k in KEYWORDS if not k.isascii())
 _PASSWORDS = "pass|pw|psw|psk|authtok|senha|contrase|kennwort|parola|haslo|wachtwoord|losenord|mdp|sifre|heslo"
 _PLAIN = "pass|secret|token|key|auth|cred"
-"""Only after these does a value stand without an operator: ``--api-key VALUE``, ``password VALUE``."""
+"""Only after these does a value stand without an operator: ``--api-key VALUE``, ``+rcon_password VALUE``."""
 _PLAIN_NAME = expression(rb"(?i)[\w.$-]{0,24}(?:pass|secret|token|key|auth|cred)[\w.-]{0,24}$")
 _TO_VALUE = (
     r"[\w.$\x80-\xff-]*[\\\"'`\]*]*(?:\[(?:[0-9]{0,4}|[\"'][\w.@%-]*[\"'])\])?"
@@ -130,6 +118,9 @@ _FORMS = (
     r"[ \t](?:for|of|on|to|at|in)[ \t][\w.'` \t-]*[ \t](?:is|was|are|=)[ \t]*:?[ \t]+[^\s]",
     r"[ \t]+\((?:convertto-securestring|new|\[)[^\n()\"']*[\"']",
     r"[\"']?>\s*<value>",
+    r"[)\]}]+(?:\.[a-z_]+\(\))?\s+(?:\?\?|\?:|\|\||//|or)[ \t]+[\"'`]",
+    r"[ \t]*:[ \t]*z\.string\(\)[\w.(), ]*\.default\([\"'`]",
+    r"\)+(?:\.[a-z_]+\(\))?(?:\.(?:unwrap_or(?:_else)?|getorelse|orelse)\([^()\"']*(?:string::from\()?|[ ]?\{ *)[\"'`]",
 )
 """Rarer ways from a name to its value, one expression as they count nothing: of its own each would be woken by every ``key``."""  # noqa: E501
 _OPENING = r"(?:[bru@$fln]{0,2}(?:\\?[\"'`]|&quot;)+|(?:\[\])?[A-Za-z_][\w.: ]*\([ \t]*[\"'])"
@@ -139,7 +130,7 @@ _BARE_OPAQUE = r"[^\s\"'`<>(){}0-9]*[0-9]"
 GATES = (
     rf"(?i)(?:pass|secret|token|key|auth|cred|bearer|jwt|salt|pepper|clave|nonce|cookie|_pat){_TO_VALUE}(?:{_OPENING}(?:{_QUOTED_OPAQUE})|{_BARE_OPAQUE})",
     rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}(?:{_OPENING}[^\s\"'`][^\"'`\r\n]{{3}}|[^\s\"'`<>(){{}}][^\s\"'`<>]{{3}})",
-    rf"(?i)-[\w-]{{0,24}}(?:{_PLAIN})[\w-]{{0,24}}[ \t]{{1,4}}[^\s-]",
+    rf"(?i)[-+][\w-]{{0,24}}(?:{_PLAIN})[\w-]{{0,24}}[ \t]{{1,4}}[^\s-]",
     rf"(?i)env[ \t]+[\w.$-]{{0,64}}(?:{_PLAIN}|{_PASSWORDS})[\w.-]*[ \t]+[^\s=:|]\S{{3}}",
     rf"(?i)(?:{_PLAIN}|{_PASSWORDS})[\w.-]*[\\\"'`\]*]*(?:{'|'.join(_FORMS)})",
     rf"(?:{_FOREIGN})",
@@ -248,7 +239,8 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int, kind: str
     before = data[max(0, head - 4) : head]
     operator = None
     if data[tail : tail + 1] in _OPERATOR_STARTS or before[-1:] in (b"<", b":"):
-        operator = (_OPERATOR if name.startswith(b"-") else _NO_ARGUMENT).match(data, tail)
+        option = name.startswith(b"-") or before[-2:] in (b" +", b"\n+", b'"+')
+        operator = (_OPERATOR if option else _NO_ARGUMENT).match(data, tail)
     if operator is None or before.rstrip()[-2:] in (b"==", b"!="):
         return _compared(book, data, kind, name, head) if b"=" in before else None
     how = _way(operator, data[max(0, head - 16) : head], where, kind, name)
@@ -259,7 +251,7 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int, kind: str
         return None
     if not _stands_right(data, how, where, kind, head):
         return None
-    found = _value(data, at, how, where, name, head)
+    found = value_at(data, at, how, where, name, head)
     if found is None:
         return None
     begin, stop, quoted = found
@@ -348,6 +340,8 @@ def _way(operator: re.Match[bytes], before: bytes, where: str, kind: str, name: 
         return ""  # words of a sentence
     if how == "next" and before.endswith(_DEFINES):
         return "assign"
+    if how == "fallback":
+        return "assign" if operator.group()[:1] != b"}" or before.endswith(b"ENV{") else ""
     if how == "ticked":
         return "prose" if where != "code" and kind in ("password", "secret", "token", "apikey") else ""
     return how
@@ -423,10 +417,6 @@ _EMPHASIS = expression(rb"[ \t]{1,24}\*{1,2}$")
 """``pass *version* a long``: the mark begins the next word, and ends nothing before it."""
 _TEST_PASSED = expression(rb":[ \t][^\s\"'`/]{1,128}[ \t/][^\s#]")
 """``PASS: gdb.base/break.exp: continue``, ``--- PASS: TestLogin (0.01s)``: the word is a test's verdict."""
-_FOLLOWING = expression(rb",[A-Za-z_][\w.-]{0,40}=|\\[rn](?=[A-Za-z_\\]|$)")
-"""The next of several pairs, or an escaped end of line: neither belongs to a bare value."""
-_SENTENCE = expression(rb"[ \t][^\s=:#;\\]{1,40}(?:[ \t][^\s=:]|[.!?]?\r?(?:\n|\Z))")
-"""More words in a line of settings: a message, as catalogues of translations hold them."""
 _QUALIFIED = expression(rb"(?i)(?<![a-z])(?:api|access|secret|auth|authentication|encryption|signing|license) $")
 """Words that make a key of whatever kind a credential."""
 _LOOKED_UP = expression(
@@ -441,92 +431,3 @@ _NAMED_ELEMENT = expression(
 _COMPARED = expression(rb"(?P<mark>[\"'`])(?P<value>[^\"'`\r\n\\]{4,128})(?P=mark)[ \t]{0,2}[!=]={1,2}[ \t]{0,2}\Z")
 
 _NO_ARGUMENT = expression(_OPERATOR.pattern.replace(rb"(?P<arg>[ \t]{1,4}(?=[^\s-]))", rb"(?P<arg>(?!))"))
-
-
-def _value(data: bytes, at: int, how: str, where: str, name: bytes, head: int) -> tuple[int, int, bool] | None:
-    """Where the value stands, and whether it is quoted."""
-    quoted = _QUOTED.match(data, at)
-    if quoted is None and how in ("assign", "arg", "call"):
-        wrapper = _WRAPPER.match(data, at)
-        if wrapper and _SAFE_WRAPPERS.search(wrapper.group()):
-            quoted = _QUOTED.match(data, wrapper.end())
-    if quoted is not None:
-        begin, stop = _unwrapped(data, *quoted.span(str(quoted.lastgroup)))
-        return (begin, stop, True) if how != "prose" or stop > begin else None
-    if how in ("call", "next", "field"):
-        return None
-    if how in ("tag", "element"):
-        if data.startswith(b"<![CDATA[", at):
-            at += len(b"<![CDATA[")
-            stop = data.find(b"]]>", at, at + VALUE_BYTES)
-            return (at, stop, True) if stop > at else None
-        stop = data.find(b"<", at, at + VALUE_BYTES)
-        inner = data[at:stop].strip() if stop > at and data[stop + 1 : stop + 2] in (b"/", b"!") else b""
-        at = data.find(inner, at)
-        return (at, at + len(inner), True) if inner else None
-    bare = _BARE.match(data, at)
-    if bare is None:
-        return None
-    begin, stop = bare.span()
-    if where == "code" and not name.startswith(b"-") and not _inside_string(data, head, head + len(name)):
-        return None
-    return _bare_value(data, where, head, begin, stop)
-
-
-def _unwrapped(data: bytes, begin: int, stop: int) -> tuple[int, int]:
-    """Without the quotes of a literal inside the literal: ``buildConfigField('String', 'KEY', '"value"')``."""
-    for mark in (b'"', b"'", b'\\"'):
-        if stop - begin > 2 * len(mark) and data.startswith(mark, begin) and data.endswith(mark, begin, stop):
-            return begin + len(mark), stop - len(mark)
-    return begin, stop
-
-
-def _bare_value(data: bytes, where: str, head: int, begin: int, stop: int) -> tuple[int, int, bool] | None:
-    """What of the characters between two offsets is the value: the rest of a URL's query or a closing mark is not."""
-    before = data[head - 1 : head]
-    if before in (b"?", b"&", b";") or data.rfind(b"://", max(0, head - 200), head) > data.rfind(
-        b"\n", max(0, head - 200), head
-    ):
-        if b"badge" in data[max(0, head - 120) : head]:
-            return None  # a badge's token only shows a number, and is made to be published
-        ends = before == b";" and data[head - 5 : head] != b"&amp;"  # of a connection string, where only that ends one
-        for mark in (b";",) if ends else (b"&", b";", b"#"):
-            cut = data.find(mark, begin, stop)
-            if cut > begin:
-                stop = cut
-    if where == "settings":
-        if data[begin:stop].isalpha() and _SENTENCE.match(data, stop):
-            return None
-    elif data[begin : begin + 1] in b")]}":
-        return None
-    following = _FOLLOWING.search(data, begin, stop)
-    if following:
-        stop = following.start()
-    if data[begin - 2 : begin] == b":-" and data.find(b"}", begin, stop) > begin:  # ${PASSWORD:-default}
-        stop = data.find(b"}", begin, stop)
-    trimmed = _trim(data, begin, stop)
-    if trimmed is not None and where == "code" and _CODE_MARKS.search(data, trimmed[0], trimmed[1]):
-        return None
-    return trimmed
-
-
-def _trim(data: bytes, begin: int, stop: int) -> tuple[int, int, bool] | None:
-    """Leave off what closes the construct around a bare value."""
-    for opening, closing in ((b"(", b")"), (b"[", b"]"), (b"{", b"}")):
-        if data[stop - 1 : stop] == closing and data.count(opening, begin, stop) < data.count(closing, begin, stop):
-            stop -= 1
-    while stop > begin and data[stop - 1] in b",;\\":
-        stop -= 1
-    return (begin, stop, False) if stop > begin else None
-
-
-def _inside_string(data: bytes, head: int, tail: int) -> bool:
-    """True when the name stands inside a quoted string of its line, or in a comment; a quoted key stands in neither."""
-    if data[head - 1 : head] in (b"'", b'"', b"`") and data[tail : tail + 1] == data[head - 1 : head]:
-        return False
-    line = data[max(data.rfind(b"\n", max(0, head - 400), head) + 1, head - 400) : head]
-    if len(line) >= 400:
-        return False  # generated code
-    if b"//" in line or line.lstrip()[:1] in (b"#", b"*"):
-        return True
-    return line.count(b'"') % 2 == 1 or line.count(b"'") % 2 == 1 or line.count(b"`") % 2 == 1

@@ -21,6 +21,9 @@ CHARACTERS = rf"{QUOTED}\.tochararray"
 """Java takes passwords as arrays."""
 _PAYLOAD = r"\(\s{0,20}(?:[a-z_$&*][\w.$ ]{0,60}(?:\([^()\n]{0,60}\))?|\{[^{}]{0,200}\})\s{0,4},\s{0,20}"
 """The first argument of what signs or checks: a variable, what a call makes of one, or the claims themselves."""
+_OPTIONS = r"\s{0,8}\{[^{}\[\]]{0,200}?"
+"""The options of Express' sessions before the one that is meant: its keys stand in a list, the newest first."""
+_LISTED = rf"['\"]?\s{{0,4}}:\s{{0,4}}\[\s{{0,24}}{QUOTED}"
 _END = r"\s{0,8}[,)]"
 _PASSWORD, _SECRET = "generic-password", "generic-secret"
 
@@ -54,6 +57,11 @@ IDIOMS = (
     ("signwith(", rf"signwith\([ \t]*(?:\w{{1,40}}\.){{0,2}}hs\d{{3}},[ \t]*{QUOTED}", _SECRET),
     ("newcookiestore(", rf"newcookiestore\([ \t]*\[\]byte\([ \t]*{QUOTED}", _SECRET),
     ("newstore(", rf"newstore\([ \t]*\[\]byte\([ \t]*{QUOTED}", _SECRET),
+    ("cookiesession(", rf"cookiesession\({_OPTIONS}\bkeys{_LISTED}", _SECRET),
+    ("session({", rf"session\({_OPTIONS}\bsecret{_LISTED}", _SECRET),
+    ("express-session", rf"express-session['\"]\)\({_OPTIONS}\bsecret{_LISTED}", _SECRET),
+    ("keygrip(", rf"keygrip\(\s{{0,8}}\[\s{{0,24}}{QUOTED}", _SECRET),
+    ("app.keys", rf"\bapp\.keys[ \t]{{0,2}}=[ \t]{{0,2}}\[\s{{0,24}}{QUOTED}", _SECRET),
     ("cookieparser(", rf"cookieparser\([ \t]*\[?[ \t]*{QUOTED}", _SECRET),
     ("database(", rf"\bdatabase\([ \t]*{_TEXT}{USER}{QUOTED}[ \t]*[,)]", _PASSWORD),
     ("jwt.", rf"jwt\.(?:encode|verify|decode){_PAYLOAD}{QUOTED}{_END}", _SECRET),

@@ -11,8 +11,17 @@ from mcpsec.leaks.calls import CHARACTERS, QUOTED, USER
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
 from mcpsec.leaks.programs import is_code
-from mcpsec.leaks.secrecy import LOW, MEDIUM, ends_lines, is_chosen_word, is_fixed, is_joined_phrase, password_strength
-from mcpsec.leaks.values import is_placeholder, is_reference
+from mcpsec.leaks.secrecy import (
+    LOW,
+    MEDIUM,
+    ends_lines,
+    is_app_password,
+    is_chosen_word,
+    is_fixed,
+    is_joined_phrase,
+    password_strength,
+)
+from mcpsec.leaks.values import is_filler, is_placeholder, is_reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,7 +130,7 @@ IDIOMS = (
     ("username_pw_set(", rf"username_pw_set\([ \t]*(?:{USER}|[a-z_][\w.]{{1,40}}[ \t]*,[ \t]*){QUOTED}", _SQL),
     ("auth", rf"auth(?:entication)?[ \t]{{0,2}}[=:(,][ \t]{{0,2}}\(?[ \t]{{0,2}}{USER}{QUOTED}[ \t]{{0,2}}\)", _SQL),
     ("credential", rf"credentials?\([ \t]*{USER}{QUOTED}", _SQL),
-    ("connect", rf"connect(?:ion)?\([^()\n]{{1,120}}?,[ \t]*{USER}{QUOTED}", _SQL),
+    ("connect", rf"connect(?:ion)?\((?:[^()\n]|\(\)){{1,120}}?,\s{{0,40}}{USER}\s{{0,40}}{QUOTED}", _SQL),
     ("client", rf"client(?:\.new)?[ (]{{1,2}}{_ACCOUNT}", _SECRET),
     ("twilio", rf"twilio[\"')]{{0,2}}(?:\.init)?\({_ACCOUNT}", _SECRET),
     ("mysql_real_connect(", rf"mysql_real_connect\([^,\n]{{1,60}},[^,\n]{{1,80}},[ \t]*{USER}{QUOTED}", _SQL),
@@ -178,6 +187,11 @@ SHORTEST_SIGNING = 8
 """Characters of what signs or enciphers: shorter ones are words of a test."""
 _PORTS = expression(r"^(?:\d{1,5}(?:[:/-]\w{1,5})*|https?|ssh|tcp|udp)$")
 """What `-p` also takes: ``-p 8080:80``, ``-p 53/udp``, ``gh auth login -p ssh``."""
+_MAILBOX = expression(
+    rb"(?i)[\"'](?P<who>[\w.+-]{1,64})@(?:(?:gmail|googlemail|outlook|hotmail|live|msn|yahoo|ymail|aol|icloud|proton(?:mail)?"
+    rb"|zoho|gmx|mail|yandex|rambler|naver|daum|163|126|qq|sina|foxmail|orange|libero)\.[a-z]{2,3}(?:\.[a-z]{2})?)[\"']"
+)
+"""Somebody's mailbox at a service that gives them to everybody; what stands behind it in a call is its password."""
 _FORM = expression(rb"(?i)<input\b[^<>]{0,200}type=[\"']$")
 
 
@@ -201,6 +215,8 @@ def _at(book: Rulebook, data: bytes, word: bytes, found: re.Match[bytes] | None,
     group = "quoted" if "bare" not in found.re.groupindex or found["bare"] is None else "bare"
     value = found[group].decode("utf-8", "replace")
     confidence = _judge(name, value, bare=group == "bare")
+    if confidence in (None, LOW) and name == _SQL and _opens_mailbox(found.group(), value):
+        confidence = MEDIUM
     rule = book.named(name) if confidence is not None else None
     if rule is not None and confidence is not None:
         yield Match(rule, *found.span(group), value, confidence)
@@ -219,3 +235,11 @@ def _judge(rule: str, value: str, *, bare: bool) -> int | None:
     if strength == LOW and rule == _OPTION and (is_chosen_word(value) or is_joined_phrase(value)):
         return MEDIUM  # where a program takes its password there is no other word
     return None if strength is None else min(strength, MEDIUM)
+
+
+def _opens_mailbox(call: bytes, value: str) -> bool:
+    """True for a word, or a password for one application, that stands behind somebody's mailbox in a call."""
+    mailbox = _MAILBOX.search(call)
+    if mailbox is None or is_filler(mailbox["who"].decode("latin-1")) or is_placeholder(value):
+        return False
+    return is_app_password(value) or is_chosen_word(value) or is_joined_phrase(value)

@@ -148,8 +148,9 @@ def _header(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
     if scheme == b"basic":
         verdict = checks.run("basic", value)
         if verdict is not False:
-            password = (checks.unbase64(value) or b"").decode().partition(":")[2]
-            confidence = HIGH if verdict else LOW if is_weak_password(password) else MEDIUM
+            user, _, password = (checks.unbase64(value) or b"").decode().partition(":")
+            weak = is_weak_password(password) or password.lower() == user.lower()
+            confidence = LOW if weak else HIGH if verdict else MEDIUM
             yield from _match(book, "authorization-header", start, end, value, confidence)
         return
     if scheme == b"bearer":

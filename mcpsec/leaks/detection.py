@@ -13,6 +13,7 @@ from mcpsec.leaks import assignments, columns, commands, connections, decoding, 
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, level, mask, merge
 from mcpsec.leaks.rulebook import SHORT_GAP, SHORTEST_LONG, SLOT_BEFORE_GAP, SLOT_GAP, SLOT_WORDS, is_common, packaged
+from mcpsec.leaks.secrecy import password_strength
 from mcpsec.leaks.surroundings import surroundings
 from mcpsec.leaks.values import entropy, is_counted, is_jumbled, kinds, randomness
 
@@ -102,17 +103,22 @@ def _shown(match: Match, data: bytes) -> Match:
         value = data[start : match.end]
         user = start - 1 - len(value)
         named_alike = user > 0 and data[user - 1] in b"/\"'" and data[user : start - 1] == value
-        if named_alike and not _is_hosted(data, match.end):
+        if (named_alike or data[match.end : match.end + 1] == b"@") and _is_sample_login(match, data, named_alike):
             return Match(match.rule, start, match.end, match.value, LOW)
     if match.confidence == HIGH and _in_example(data, start):
         return Match(match.rule, start, match.end, match.value, MEDIUM)
     return match
 
 
-def _is_hosted(data: bytes, end: int) -> bool:
-    from mcpsec.leaks.hosting import stands_before_host
+def _is_sample_login(match: Match, data: bytes, named_alike: bool) -> bool:
+    """True for the user's name as password, unless at somebody's own host, and for a word at the host of an example."""
+    from mcpsec.leaks.hosting import host_behind, is_hosted
 
-    return stands_before_host(data, end)
+    host = host_behind(data, match.end)
+    if named_alike:
+        return not is_hosted(host)
+    word = match.value.isalpha() and match.value.islower()
+    return word and password_strength(match.value) == LOW and connections.HOSTS_OF_EXAMPLES.match(host) is not None
 
 
 def _in_example(data: bytes, start: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.values import is_placeholder, wordiness
 
-__all__ = ["is_hosted", "stands_before_host"]
+__all__ = ["host_behind", "is_hosted"]
 
 _HOSTED = expression(
     r"(?i)(?:"
@@ -38,7 +38,7 @@ def is_hosted(host: str) -> bool:
 _HOST = expression(rb"@([A-Za-z0-9.-]{1,253})")
 
 
-def stands_before_host(data: bytes, end: int) -> bool:
-    """True for the credentials of such a server in an address: their end is that of what stands before the host."""
+def host_behind(data: bytes, end: int) -> str:
+    """The host of an address whose credentials end at an offset, or "" when none stands there."""
     found = _HOST.match(data, end)
-    return found is not None and is_hosted(found.group(1).decode())
+    return found.group(1).decode() if found else ""

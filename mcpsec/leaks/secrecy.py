@@ -29,6 +29,7 @@ __all__ = [
     "OPAQUE_QUOTED",
     "ends_lines",
     "hides_sample",
+    "is_app_password",
     "is_chosen_password",
     "is_chosen_word",
     "is_fixed",
@@ -122,7 +123,7 @@ def is_fixed(value: str) -> bool:
 
 def is_weak_password(value: str) -> bool:
     """A default or dictionary password, such as documentation uses."""
-    return bool(_COMMON.match(value) or _COMMON.match(value.translate(_LEET)))
+    return bool(_COMMON.match(value) or _COMMON.match(value.translate(_LEET)) or _PROVERBIAL.match(value))
 
 
 _LEET = str.maketrans("013457@", "oleasta")
@@ -178,7 +179,8 @@ def is_chosen_word(value: str, name: str = "") -> bool:
     Weak, but somebody's; ``clickhouse`` beside ``CLICKHOUSE_PASSWORD`` is what the product comes with.
     """
     alone = value.isalpha() and value.islower() and value not in name.lower() and not is_weak_password(value)
-    return len(value) >= 8 and alone and "password" not in value and "secret" not in value
+    unsaid = "password" not in value and "secret" not in value and not spells_its_name(value)
+    return len(value) >= 8 and alone and unsaid
 
 
 _SPEECH = frozenset(
@@ -216,6 +218,14 @@ def is_passphrase(value: str, where: str) -> bool:
     if where == "settings":
         return len(value) >= 10
     return len(words) >= 4 and all(len(w) >= 3 and w.isalpha() and w.islower() for w in words)
+
+
+_GROUPS = expression(r"[a-z]{4}(?: [a-z]{4}){3}$")
+
+
+def is_app_password(value: str) -> bool:
+    """True for four groups of four letters as Google draws them (https://support.google.com/accounts/answer/185833)."""
+    return _GROUPS.match(value) is not None and is_gibberish(value) and not is_placeholder(value)
 
 
 _LETTERS = expression(r"[A-Z]?[a-z]+|[A-Z]+")
@@ -355,7 +365,8 @@ def judge(  # noqa: PLR0912
     if _UUID.match(value):
         return (rule, MEDIUM) if drawn and kind in ("secret", "token", "apikey") else None
     if not drawn:
-        if kind == "secret" and (quoted or where == "settings") and how == "assign" and _is_chosen_secret(value):
+        literal = kind == "secret" and (quoted or where == "settings") and how == "assign"
+        if literal and (_is_chosen_secret(value) or _is_mashed(value)):
             return rule, MEDIUM
         if kind == "secret" and how == "assign" and _is_signing_secret(name, value):
             return rule, MEDIUM
@@ -391,6 +402,21 @@ def _is_chosen_secret(value: str) -> bool:
     """True for what a person would choose as a password, where a program wants something to sign with."""
     return value.isalnum() and len(value) <= 16 and password_strength(value) == MEDIUM and value[-2:].isdigit()
 
+
+def _is_mashed(value: str) -> bool:
+    """True for what somebody hit on the keyboard: no words, but the same few keys again and again."""
+    return (
+        len(value) >= SHORTEST_MASHED
+        and len(set(value)) >= FEWEST_KEYS
+        and digits_share(value) >= FEWEST_DIGITS
+        and wordiness(value) < 0
+        and not is_counted(value)
+    )
+
+
+SHORTEST_MASHED = 16
+FEWEST_KEYS = 8
+FEWEST_DIGITS = 0.1
 
 _SIGNING = expression(r"(?i)jwt|session|sign|cookie|app|^secret_?key")
 SHORTEST_SENTENCE = 24

@@ -1,0 +1,88 @@
+"""What stands in for a secret that nobody set, what is written in comments, and what only looks like either.
+
+Every line that must be found stands beside a twin that must not. The engines with and without Hyperscan are compared on
+both, and every value is made up.
+"""
+
+import base64
+
+import pytest
+
+from .test_twins import found
+
+SECRET, WORDS, GROUPS = "zkvmq12w", "thunderhorse", "qkzv mwxj bqtr zpvk"
+
+
+def b64(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+TWINS = {
+    "Kotlin's Elvis": ("a.kt", 'val p = System.getenv("DB_PASSWORD") ?: "{}"', SECRET, "changeme"),
+    "Kotlin's Elvis on the next line": ("a.kts", 'System.getenv("STORE_PASSWORD")\n    ?: "{}"', SECRET, "changeme"),
+    "C#": ("a.cs", 'Environment.GetEnvironmentVariable("DB_PASSWORD") ?? "{}";', SECRET, "Password"),
+    "PHP": ("a.php", "$p = getenv('DB_PASSWORD') ?: '{}';", SECRET, "<your-password>"),
+    "Ruby": ("a.rb", "ENV.fetch('DB_PASSWORD') {{ '{}' }}", SECRET, "REPLACE_ME"),
+    "Rust": ("a.rs", 'env::var("DB_PASSWORD").unwrap_or("{}".into());', SECRET, "default"),
+    "Rust's closure": ("a.rs", 'env::var("DB_PASSWORD").unwrap_or_else(|_| String::from("{}"));', SECRET, "secret"),
+    "Rust's option": ("a.rs", 'env::var("DB_PASSWORD").ok().unwrap_or("{}".into());', SECRET, "password"),
+    "Scala": ("a.scala", 'sys.env.get("DB_PASSWORD").getOrElse("{}")', SECRET, "password"),
+    "Java": ("A.java", 'Optional.ofNullable(System.getenv("DB_PASSWORD")).orElse("{}")', SECRET, "password"),
+    "Elixir": ("a.ex", 'password: System.get_env("DB_PASSWORD") || "{}"', SECRET, "postgres"),
+    "Perl": ("a.pl", "my $p = $ENV{{DB_PASSWORD}} // '{}';", SECRET, "password"),
+    "Lua": ("a.lua", 'local p = os.getenv("DB_PASSWORD") or "{}"', SECRET, "password"),
+    "Python": ("a.py", 'p = os.environ.get("DB_PASSWORD") or "{}"', SECRET, "password"),
+    "Nest": ("a.ts", "secret: config.get('JWT_SECRET') || '{}',", "k3v9x2pQw8Lm4Zr7Tn", "your-secret"),
+    "Zod": ("a.ts", "  JWT_SECRET: z.string().min(8).default('{}'),", "k3v9x2pQw8Lm4Zr7Tn", "change-me-please"),
+    "the end of a block": ("a.js", 'if (password) {{ return password}} // "{}"', None, SECRET),
+    "a template": ("a.js", "`${{password}} || '{}'`", None, SECRET),
+    "settings in a comment": ("a.php", "  /*\n  ; [db]\n  host=h\n  passwd={}\n  */", SECRET, "your_password"),
+    "behind a comment": ("a.php", "  /* the\n  database */\n  passwd={}\n", None, SECRET),
+    "a pattern of files": ("a.js", "glob('src/*.js', {{\n  passwd={}\n", None, SECRET),
+    "a part of a connection": ("A.cs", 'x = "User=ops; " +\n  "Password={}; ";', "!qwk24680", "!ready"),
+    "an operand": ("A.cs", "var x = password={};", None, "!qwk24680"),
+    "a game server's option": ("Dockerfile", "CMD ./hlds_run +map de_dust2 +rcon_password {} & wait", SECRET, "$RCON"),
+    "a sum": ("a.sh", "echo a +password+ {}", None, SECRET),
+    "keys of a session": (
+        "a.js",
+        "app.use(cookieSession({{\n  name: 's',\n  keys: ['{}'],\n}}))",
+        "tundra9dk2",
+        "key1",
+    ),
+    "the newest of several": (
+        "a.js",
+        "require('express-session')({{ resave: false, secret: ['{}', old] }})",
+        "tundra9dk2",
+        "secret1",
+    ),
+    "keys of an application": ("a.js", "app.keys = ['{}'];", "tundra9dk2", "key1"),
+    "keys that rotate": ("a.js", "new Keygrip(['{}'])", "tundra9dk2", "key1"),
+    "another list": ("a.js", "cookieSession({{ name: 's', secret: s, paths: ['{}'] }})", None, "tundra9dk2"),
+    "a login on several lines": ("a.pl", "DBI->connect('dbi:Pg:dbname=x',\n    'ops', '{}');", SECRET, "password"),
+    "a login of a method": ("a.pl", "DBI->connect($self->dsn(), 'ops', '{}', {{}});", SECRET, "password"),
+    "a mailbox": ("a.py", 'server.login("mira.k@gmail.com", "{}")', WORDS, "password"),
+    "nobody's mailbox": ("a.py", 'server.login("{}@gmail.com", "thunderhorse")', "mira.k", "your_email"),
+    "no mailbox": ("a.py", 'client.login("mira@example.com", "{}")', None, WORDS),
+    "a mailbox' application": ("a.cs", 'new NetworkCredential("mira.k@gmail.com", "{}")', GROUPS, "abcd efgh ijkl mnop"),
+    "an application's password": (".env", "SMTP_PASS={}", GROUPS, "this must have here"),
+    "keys that were hit": ("a.py", "app.secret_key = '{}'", "jdifjdkjeei33@$3dkd", "abcd-1234-abcd-1234"),
+    "a share": ("a.md", "[a](https://{}/s/1ZCWPMSd?pwd=q7wzk3)_.", "files.acme.io", "pan.baidu.com"),
+    "cmd.exe": ("a.bat", "SET rcon_password={}", "qzr7con_pw:", "%rcon_password:~1%"),
+    "a statement in pieces": ("a.py", "q = \"... and passwd='\"{}", None, "+str(entered_pass)+\"'\""),
+    "a word for it": ("docker-compose.yml", "POSTGRES_PASSWORD: {}", WORDS, "contrase\u00f1a"),
+    "a word on this machine": ("a.md", "redis://:{}@127.0.0.1:6379/0", "q7wz3kdb9", "marzipan"),
+    "a joke": ("a.js", "'redis://:{}@cache.corp:6379'", "q7wz3kdb9", "hunter2"),
+    "the user again": ("a.md", "Authorization: Basic {}", b64("tje0:q7wz3kdb9"), b64("tje0:Tje0")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("grammar", [name for name, twin in TWINS.items() if twin[2]])
+def test_it_is_found(grammar):
+    path, text, secret, _ = TWINS[grammar]
+    assert found(path, text.format(secret))
+
+
+@pytest.mark.parametrize("grammar", [name for name, twin in TWINS.items() if twin[3]])
+def test_and_its_twin_is_left_alone(grammar):
+    path, text, _, harmless = TWINS[grammar]
+    assert not found(path, text.format(harmless))
