@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mcpsec.gateway.steps import Changed
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from mcpsec.telemetry.counts import Series
     from mcpsec.telemetry.likeness import Likeness
 
-__all__ = ["Way", "remember_way", "way_of"]
+__all__ = ["Way", "remember_way", "remembered", "way_of"]
 
 _CLIENTS = 64
 """For each head that names its tool: where more clients send the same one, those that come next are remembered."""
@@ -96,6 +98,8 @@ def remember_way(exchange: Exchange, whole: Way) -> None:
     for place, step in whole.parts:
         again = getattr(step, "again", None)
         part = step if again is None or changes > _CHANGES else again(exchange)
+        if isinstance(part, Changed):
+            return
         if part is not None:
             parts.append((place, part))
     if len(known.ways) >= (_CLIENTS if known.names else _CALLS):

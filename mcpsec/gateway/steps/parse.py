@@ -63,18 +63,19 @@ class ParseMessage:
             known.agreement = Agreement.of(message, found)
         return refusal
 
-    def again(self, exchange: Exchange) -> Repeated:
+    def again(self, exchange: Exchange) -> Repeated | Changed:
         """The strict parse, and whether the body has the same form.
 
         That is the same method and target, and members of the same names in ``params`` and its ``_meta``: the steps
-        behind this one need not look for what such a message can't hold.
+        behind this one need not look for what such a message can't hold. Of a message of no form nothing is repeated:
+        the others would leave out what they must look for in the next.
         """
         known, message = exchange.request.known, exchange.message
         if known is None or known.agreement is None or message is None:
-            return self
+            return CHANGED
         read = reader_of(message, known.agreement, max_depth=self._max_depth)
         if read is None:
-            return self
+            return CHANGED
         era = known.agreement.era
 
         def repeated(exchange: Exchange) -> Changed | None:

@@ -54,9 +54,12 @@ class FindTask:
         return self._own(exchange, named)
 
     def again(self, exchange: Exchange) -> Repeated | None:
-        """Nothing for the form of a call that names no task."""
+        """Nothing for the form of a call that has no place for a task's name."""
         message = exchange.message
-        return self if message is None or message.method != "tools/call" or _named(message) else None
+        if message is None or message.method != "tools/call":
+            return self
+        meta = message.params.get("_meta")
+        return self if isinstance(meta, dict) and RELATED_TASK in meta else None
 
     def _own(self, exchange: Exchange, named: list[Any]) -> Refusal | None:
         for id in named:

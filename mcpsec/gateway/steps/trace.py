@@ -99,9 +99,11 @@ class Trace:
         if b"traceparent" in request.fields or b"tracestate" in request.fields or exchange.trace is not None:
             _hand_on(exchange)
 
-    def again(self, _exchange: Exchange) -> Repeated | None:
-        """Nothing, unless there is a span to begin: a known head names no trace, nor does this form of a body."""
-        return self if self._own_spans else None
+    def again(self, exchange: Exchange) -> Repeated | None:
+        """Nothing, unless there is a span to begin: a known head names no trace, nor do most forms of a body."""
+        meta = None if exchange.message is None else exchange.message.params.get("_meta")
+        named = isinstance(meta, dict) and "traceparent" in meta  # one that is invalid: else the head were another
+        return self if self._own_spans or named else None
 
     def _own(self, given: TraceContext | None) -> TraceContext:
         span_id = secrets.token_hex(8)
