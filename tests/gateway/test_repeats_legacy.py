@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from mcpsec.deployment.model import Limits
+from mcpsec.deployment.model import Limits, Rate
 from mcpsec.gateway import chain as chain_module
 from mcpsec.gateway.chain import Chain
+from mcpsec.gateway.heads import KnownHeads
 from mcpsec.gateway.limits import InFlight
 from mcpsec.gateway.message import Answer, Exchange
 from mcpsec.gateway.repeats import Way
@@ -164,12 +165,12 @@ class Keeping(Recorder):
 class LegacySite(Site):
     """The same, with a session of client a."""
 
-    def __init__(self, version: str = "2025-11-25") -> None:
+    def __init__(self, version: str = "2025-11-25", rate: Rate | None = None) -> None:
         self.sessions = SessionTable(Limits())
         self.session = self.open("a")
         self.session.version = version
         self.seeing = Seeing()
-        super().__init__()
+        super().__init__(rate)
         self.keeping = self.recorder = Keeping()
         self.chain = Chain(self.steps(), InFlight(10), self.recorder, lambda error, _: self.errors.append(error))  # type: ignore[arg-type]
 
@@ -231,15 +232,13 @@ async def test_a_body_behind_others_is_judged_as_if_it_came_alone(name: str, bod
 async def test_no_body_prepares_a_way_for_another(name: str) -> None:
     """Each of them twice, then each other: whatever is remembered of the first says nothing of the second."""
     headers = HEADS[name]
-    whole = LegacySite()
+    site = LegacySite(rate=Rate(10**6, 1.0, 10**6))
     for _ in range(3):
-        await whole.post(HELLO, headers=headers)
-    session = whole.session
-    expected = {body: await alone(whole, data, headers) for body, (data, _, _) in BODIES.items()}
+        await site.post(HELLO, headers=headers)
+    expected = {body: await alone(site, data, headers) for body, (data, _, _) in BODIES.items()}
     for first, (before, _, _) in BODIES.items():
         for second, (data, _, _) in BODIES.items():
-            site = LegacySite()
-            site.sessions._sessions[SESSION] = site.session = session  # the very same, to be compared
+            site.heads = KnownHeads(Limits())
             for _ in range(3):
                 await site.post(before, headers=headers)
             assert await site.outcome(data, headers) == expected[second], (first, second)

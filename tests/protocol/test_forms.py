@@ -14,6 +14,7 @@ from mcpsec.protocol.jsonrpc import Message, ProtocolError, parse
 
 DEPTH = 16
 MODERN = Route(Era.MODERN, "2026-07-28")
+LEGACY = Route(Era.LEGACY, "2025-11-25")
 META = {META_VERSION: "2026-07-28", META_CLIENT_CAPABILITIES: {}}
 PARAMS: dict[str, Any] = {"name": "echo", "arguments": {"text": "hello"}, "_meta": META}
 CALL: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": PARAMS}
@@ -134,3 +135,127 @@ def test_no_reader_where_nothing_is_named() -> None:
     assert (
         reader_of(message, Agreement(Era.MODERN, "tools/call", "2026-07-28", "name", "other"), max_depth=DEPTH) is None
     )
+
+
+# --- the 2025 era ----------------------------------------------------------------------------------------------------
+
+
+def legacy(body: bytes) -> bytes:
+    """The same with another member in the place of the revision, which bodies of that era seldom name."""
+    return body.replace(META_VERSION.encode(), b"progressToken")
+
+
+BARE = text(params={"name": "echo", "arguments": {"text": "hello"}})
+WITH_META = legacy(BODY)
+
+
+def bare(**members: Any) -> bytes:
+    return text(params={"name": "echo", "arguments": {"text": "hello"}, **members})
+
+
+LEGACY_OF_THE_FORM = {name: (WITH_META, legacy(body)) for name, body in OF_THE_FORM.items()} | {
+    "other members of _meta": (WITH_META, WITH_META.replace(b'"2026-07-28"', b"7")),
+    "bare": (BARE, BARE),
+    "bare, another id": (BARE, BARE.replace(b'"id":1', b'"id":"a-7"')),
+    "bare, other arguments": (BARE, bare(arguments={"name": "delete", "_meta": {}, "text": ["echo"]})),
+    "bare, arguments that are none": (BARE, bare(arguments=None)),
+    "bare, an escaped name": (BARE, BARE.replace(b'"name"', b'"n\\u0061me"')),
+    "bare, in another order": (BARE, text(params={"arguments": {"name": "delete"}, "name": "echo"})),
+    "an empty _meta": (bare(_meta={}), bare(_meta={})),
+}
+LEGACY_OF_ANOTHER = {
+    name: (WITH_META, legacy(body)) for name, body in OF_ANOTHER.items() if name != "another revision"
+} | {
+    "its revision": (WITH_META, BODY.replace(b"2026-07-28", b"2025-11-25")),
+    "another revision": (WITH_META, BODY),
+    "a revision more": (WITH_META, WITH_META.replace(b'"progressToken"', b'"%b":"2025-11-25","progressToken"' % META_VERSION.encode())),
+    "a _meta that has become bare": (WITH_META, BARE),
+    "a _meta that is empty now": (WITH_META, bare(_meta={})),
+    "bare, with a _meta": (BARE, bare(_meta={})),
+    "bare, with a token": (BARE, bare(_meta={"progressToken": 1})),
+    "bare, with a revision": (BARE, bare(_meta={META_VERSION: "2025-11-25"})),
+    "bare, with a _meta that is null": (BARE, bare(_meta=None)),
+    "an empty _meta with a token": (bare(_meta={}), bare(_meta={"progressToken": 1})),
+    "an empty _meta with a revision": (bare(_meta={}), bare(_meta={META_VERSION: "2025-11-25"})),
+    "an empty _meta, bare now": (bare(_meta={}), BARE),
+    "an empty _meta that is a list": (bare(_meta={}), bare(_meta=[])),
+    "bare, another target": (BARE, bare(name="delete")),
+    "bare, another target behind its name": (BARE, text(params={"arguments": {"name": "echo"}, "name": "delete"})),
+    "bare, another target, escaped": (BARE, BARE.replace(b'"name":"echo"', b'"n\\u0061me":"delete"')),
+    "bare, a target twice": (BARE, BARE.replace(b'"name":"echo"', b'"name":"echo","n\\u0061me":"delete"')),
+    "bare, a state": (BARE, bare(requestState="x")),
+    "bare, a task": (BARE, bare(task={"ttl": 1})),
+    "bare, no arguments": (BARE, text(params={"name": "echo"})),
+    "bare, no params": (BARE, without("params")),
+    "bare, a batch": (BARE, b"[" + BARE + b"]"),
+}  # fmt: skip
+
+
+def read_behind(first: bytes, body: bytes) -> Message | None:
+    message = parse(first)
+    reader = reader_of(message, Agreement.of(message, LEGACY), max_depth=DEPTH)
+    assert reader is not None
+    return reader(body)
+
+
+@pytest.mark.parametrize("name", LEGACY_OF_THE_FORM)
+def test_a_legacy_body_of_the_form_is_read_as_parse_reads_it(name: str) -> None:
+    first, body = LEGACY_OF_THE_FORM[name]
+    message = read_behind(first, body)
+    assert message == parse(body, max_depth=DEPTH)
+    assert isinstance(message, Message)
+    assert Agreement.of(parse(first), LEGACY).holds(message)
+
+
+@pytest.mark.parametrize("name", LEGACY_OF_ANOTHER)
+def test_whatever_else_is_left_to_the_whole_way_in_the_2025_era(name: str) -> None:
+    first, body = LEGACY_OF_ANOTHER[name]
+    assert read_behind(first, body) is None
+    before = parse(first)
+    try:
+        message = parse(body, max_depth=DEPTH)
+    except ProtocolError:
+        return
+    assert not (Agreement.of(before, LEGACY).holds(message) and names_in(message) == names_in(before))
+
+
+def names_in(message: Message) -> tuple[set[str], object]:
+    meta = message.params.get("_meta")
+    return set(message.params), set(meta) if isinstance(meta, dict) else meta
+
+
+FORMLESS = {
+    "its revision": bare(_meta={META_VERSION: "2025-11-25"}),
+    "another revision": BODY,
+    "a _meta that is null": bare(_meta=None),
+    "a _meta that is a text": bare(_meta="x"),
+    "a _meta that is a list": bare(_meta=[META_VERSION]),
+    "a target that is none": bare(name=1),
+    "no target": text(params={"arguments": {}}),
+    "a method without one": text(method="tools/list", params={}),
+}
+
+
+@pytest.mark.parametrize("name", FORMLESS)
+def test_no_reader_where_a_legacy_body_has_no_form(name: str) -> None:
+    message = parse(FORMLESS[name])
+    assert reader_of(message, Agreement.of(message, LEGACY), max_depth=DEPTH) is None
+
+
+def test_what_a_legacy_head_and_body_have_agreed_on() -> None:
+    before = parse(BARE)
+    agreement = Agreement.of(before, LEGACY)
+    for body in (BARE, bare(arguments={}), bare(_meta={}), bare(_meta={"progressToken": 1}), bare(_meta=None)):
+        assert agreement.holds(parse(body))
+    for body in (
+        bare(name="delete"),
+        text(params={"arguments": {}}),
+        text(method="prompts/get", params={"name": "echo"}),
+        bare(_meta={META_VERSION: "2025-11-25"}),
+        bare(_meta={META_VERSION: None}),
+        BODY,
+        json.dumps({"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "echo"}}).encode(),
+        b'{"jsonrpc":"2.0","id":1,"result":{"name":"echo"}}',
+    ):
+        assert not agreement.holds(parse(body)), body
+    assert reader_of(before, Agreement.of(parse(bare(name="delete")), LEGACY), max_depth=DEPTH) is None

@@ -3,7 +3,7 @@
 A step is a callable: ``step(exchange)`` returns None to let the request pass, a ``Refusal`` to end it, an ``Answer``
 when nothing more is to be done, or an awaitable of one of these when it has to wait for something.
 
-Most requests repeat one:the same known head, from a connection of the same client, with a body that differs in the
+Most requests repeat one: the same known head, from a connection of the same client, with a body that differs in the
 call's id and arguments alone. ``Step.again(exchange)``, where a step has it, is asked once a request has passed all
 steps, and says what the step has left to do for those that repeat it: a callable, or None when all of it depends on
 what is the same in them; or ``CHANGED`` when nothing tells which ones would. A callable that finds changed what it
