@@ -97,7 +97,8 @@ class OwnCertificate:
         crl = None if self._crl is None else load_crl(self._crl)
         if crl is not None and crl.due(now):
             ends = f"{crl.next_update:{_TIME}}"
-            return f"the revocation list ends on {ends} and then refuses every client; sign it again: mcpsec certs crl"
+            means = f"ended on {ends} and refuses" if crl.expired(now) else f"ends on {ends} and then refuses"
+            return f"the revocation list {means} every client; sign it again: mcpsec certs crl"
         return ""
 
 

@@ -167,3 +167,15 @@ def test_a_file_that_is_broken_for_a_while_is_no_fault_of_the_upkeep(
     path.write_bytes(whole)
     asyncio.run(own.maintain(late))
     assert len(said) == 1 and "no client can connect" in said[0]
+
+
+@pytest.mark.anyio
+async def test_it_says_whether_the_revocation_list_ends_or_has_ended(made: Any) -> None:
+    said: list[str] = []
+    own = OwnCertificate(load(made.config).server.tls, say=said.append)
+    own._settled = True
+    for days in (20, 31):
+        await own.maintain(datetime.now(UTC) + timedelta(days=days))
+    soon, late = (text.partition(" on ")[0] for text in said)
+    assert (soon, late) == ("the revocation list ends", "the revocation list ended")
+    assert "and then refuses every client" in said[0] and "and refuses every client" in said[1]

@@ -95,7 +95,7 @@ def renew(
             ]
         show_issued(pki, renewed, as_json=format == "json", verb="renewed", failed=failures)
         if all_due and not renewed and not failures:
-            out.note("nothing is due")
+            out.note("no certificate is due")
     if _run_hooks(words, renewed) or failures:
         raise typer.Exit(ExitCode.NO)
 
