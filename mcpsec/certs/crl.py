@@ -43,6 +43,7 @@ _NUMBER_BITS = 160
 """RFC 5280 section 5.2.3."""
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+_ComparableName = tuple[tuple[tuple[str, str | bytes], ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,8 @@ class CrlFile:
     this_update: datetime
     next_update: datetime
     numbers: tuple[int, ...]
-    revoked: frozenset[tuple[bytes, str]]
-    """(DER form of the issuer's name, serial number in upper-case hexadecimal)."""
+    revoked: frozenset[tuple[_ComparableName, str]]
+    """(The issuer's name as names are compared, serial number in upper-case hexadecimal)."""
     verified: Mapping[str, int] = field(default_factory=dict)
     """The highest number among the lists of each CA that was there to verify them with; a CA is its public key."""
     unverified: Mapping[str, int] = field(default_factory=dict)
@@ -61,7 +62,7 @@ class CrlFile:
 
     def covers(self, certificate: x509.Certificate) -> bool:
         """Tell whether ``certificate`` is on the list."""
-        return (certificate.issuer.public_bytes(), serial_text(certificate.serial_number)) in self.revoked
+        return (_comparable(certificate.issuer), serial_text(certificate.serial_number)) in self.revoked
 
     def due(self, now: datetime | None = None) -> bool:
         """Tell whether the list should be signed again by now; see ``crl_is_due``."""
@@ -120,7 +121,9 @@ def load_crl(path: Path, *, signers: Iterable[x509.Certificate] = ()) -> CrlFile
     unverified: dict[str, int] = {}
     try:
         revoked = frozenset(
-            (one.issuer.public_bytes(), serial_text(entry.serial_number)) for one in lists for entry in one
+            (issuer, serial_text(entry.serial_number))
+            for one, issuer in [(one, _comparable(one.issuer)) for one in lists]
+            for entry in one
         )
         for one in lists:
             signer, number = _signer_of(one, known, path), _number(one, path)
@@ -155,19 +158,21 @@ def _signer_of(crl: x509.CertificateRevocationList, signers: Iterable[x509.Certi
     return None
 
 
-def _comparable(name: x509.Name) -> list[list[tuple[str, str | bytes]]]:
-    """A name as OpenSSL compares it: without regard to case, spaces and how the text is encoded."""
-    return [
-        sorted(
-            (
-                (each.oid.dotted_string, " ".join(each.value.lower().split()))
-                if isinstance(each.value, str)
-                else (each.oid.dotted_string, each.value)
+def _comparable(name: x509.Name) -> _ComparableName:
+    """A name as OpenSSL compares it: without regard to case, spaces and how the text is encoded (RFC 5280, 7.1)."""
+    return tuple(
+        tuple(
+            sorted(
+                (
+                    (each.oid.dotted_string, " ".join(each.value.lower().split()))
+                    if isinstance(each.value, str)
+                    else (each.oid.dotted_string, each.value)
+                )
+                for each in part
             )
-            for each in part
         )
         for part in name.rdns
-    ]
+    )
 
 
 def _said_issuer(crl: x509.CertificateRevocationList) -> str:
