@@ -127,7 +127,7 @@ def _read(file: Path) -> dict[str, int]:
         return {str(each["issuer"]): int(each["number"]) for each in document["newest"]}
     except Error:
         raise
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise ConfigurationError(
             "the numbers of the revocation lists that were in use can't be read from this file",
             path=file,

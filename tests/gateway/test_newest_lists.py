@@ -233,3 +233,11 @@ def test_a_trouble_is_told_once_and_tried_again(tmp_path: Path) -> None:
     with pytest.raises(OlderListError):
         NewestLists(tmp_path / "log" / "numbers").refuse_older(list_of("one", 6), tmp_path)
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "null", "[]", '"x"', "9" * 5000])
+def test_a_number_that_is_none_is_said_to_be(tmp_path: Path, number: str) -> None:
+    file = tmp_path / "numbers"
+    file.write_text('{"schema": "mcpsec.crl-numbers/1", "newest": [{"issuer": "one", "number": ' + number + "}]}")
+    with pytest.raises(ConfigurationError, match="can't be read from this file"):
+        NewestLists(file)
