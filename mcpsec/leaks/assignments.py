@@ -47,7 +47,7 @@ _OPERATOR_STARTS = frozenset(bytes([byte]) for byte in b" \t\r\n,{}:=!?|+-<>(*\"
 _OPERATOR = expression(
     rb"""(?x)
       (?P<arg>[ \t]{1,4}(?=[^\s-]))                                              # --password VALUE (only after a dash)
-    | (?:["']\]\[["'][\w.@%-]{1,40}["']\]|(?:\\?["'`\]]|\*|\[\d{0,4}\]){0,3})
+    | (?:["']\]\[["'][\w.@%-]{1,40}["']\]|(?:\\{0,3}["'`\]]|\*|\[\d{0,4}\]){0,3})
       (?: (?P<pair>(?:[ \t\r\n,]{1,30}
                 | :[ \t]{0,4}\{\s{0,30}(?=")
                 | [ \t]{0,4}\{\s{1,30}(?:(?:type|description|sensitive)[ \t]{0,12}=[^\n{}]{1,80}\n\s{0,30}){0,3}
@@ -123,7 +123,7 @@ _FORMS = (
     r"\)+(?:\.[a-z_]+\(\))?(?:\.(?:unwrap_or(?:_else)?|getorelse|orelse)\([^()\"']*(?:string::from\()?|[ ]?\{ *)[\"'`]",
 )
 """Rarer ways from a name to its value, one expression as they count nothing: of its own each would be woken by every ``key``."""  # noqa: E501
-_OPENING = r"(?:[bru@$fln]{0,2}(?:\\?[\"'`]|&quot;)+|(?:\[\])?[A-Za-z_][\w.: ]*\([ \t]*[\"'])"
+_OPENING = r"(?:[bru@$fln]{0,2}(?:\\*[\"'`]|&quot;)+|(?:\[\])?[A-Za-z_][\w.: ]*\([ \t]*[\"'])"
 _TANGLED = r"(?:[\w./:,-]*[^\w\s\"'`./:,-]){5}"
 _QUOTED_OPAQUE = rf"[^\s\"'`0-9]*[0-9]|[A-Za-z+/=_.-]{{16}}|{_TANGLED}"
 _BARE_OPAQUE = r"[^\s\"'`<>(){}0-9]*[0-9]"

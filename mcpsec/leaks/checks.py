@@ -59,7 +59,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, crc32
 
 from mcpsec.leaks.expressions import expression
-from mcpsec.leaks.secrecy import LOW, is_weak_password, password_strength, spells_its_name
+from mcpsec.leaks.secrecy import LOW, is_foreign, is_weak_password, password_strength, spells_its_name
 from mcpsec.leaks.urlquote import unquote
 from mcpsec.leaks.values import entropy, is_filler, is_placeholder, is_reference, looks_random, randomness, wordiness
 
@@ -416,6 +416,7 @@ def strong(value: str) -> Verdict:
         or is_reference(value)
         or _ADDRESS.match(value)
         or spells_its_name(value)
+        or is_foreign(value)
     ):
         return False
     if password_strength(value) == LOW:

@@ -33,6 +33,7 @@ __all__ = [
     "is_chosen_password",
     "is_chosen_word",
     "is_fixed",
+    "is_foreign",
     "is_joined_phrase",
     "is_variable",
     "is_weak_password",
@@ -143,7 +144,7 @@ def password_strength(value: str) -> int | None:
         return MEDIUM if size >= 6 and len(set(value)) >= 4 else LOW
     if letters_only:
         return MEDIUM if size >= 5 and value.isascii() and is_jumbled(value) else LOW
-    if not value.isascii() and _is_foreign(value):
+    if not value.isascii() and is_foreign(value):
         return LOW
     if _PROVERBIAL.match(value):
         return LOW
@@ -159,7 +160,7 @@ def password_strength(value: str) -> int | None:
     return MEDIUM if size >= 5 else LOW
 
 
-def _is_foreign(value: str) -> bool:
+def is_foreign(value: str) -> bool:
     """True for text in a script that keyboards for passwords don't have: a translation."""
     foreign = sum(character >= "\u0370" for character in value)
     return foreign * 2 > len(value) and (digits_share(value) == 0 or foreign >= LONGEST_FOREIGN)

@@ -50,6 +50,9 @@ _URLS = frozenset(("url", "serverUrl", "httpUrl", "uri", "endpoint", "baseUrl", 
 _SCHEME = expression(r"(?i)(?:bearer|basic|token|apikey|api-key|key|pat|bot)[ =:]+")
 _PAIR = expression(r"(?s)(?P<dash>-{0,2})(?P<name>[A-Za-z][\w.-]{0,80}?)(?P<op>\s*[=:]\s*)(?P<value>.+)")
 _OPTION = expression(r"--?[A-Za-z][\w.-]{0,80}$")
+_LOGINS = frozenset("u user auth basic-auth basic_auth basicauth login credentials creds".split())  # noqa: SIM905
+_LOGIN = expression(r"[\w.@+-]{1,64}:(?P<password>[^\s:/]{4,128})$")
+"""What options and variables of these names take: ``admin:password``."""
 _SHORT_OPTION = expression(r"[A-Za-z]$")
 """What is left of ``-k``: the letter tells nothing, so the value must."""
 _FLAGS = frozenset(("-m", "-q", "-y"))
@@ -191,7 +194,7 @@ def _slots(data: bytes, path: str | None) -> Iterator[tuple[Leaf, tuple[str | in
         keys = leaf.path
         for depth, key in enumerate(keys):
             is_list = depth + 1 < len(keys) and isinstance(keys[depth + 1], int)
-            if depth + 1 < len(keys) and (key in _SLOTS or (key == "command" and is_list)):
+            if depth + 1 < len(keys) and (_is_slot(keys, depth) or (key == "command" and is_list)):
                 rest = keys[depth:]
                 if key in ("args", "arguments", "command"):
                     leaf_before = previous if previous is not None and previous.path[:-1] == keys[:-1] else None
@@ -202,7 +205,14 @@ def _slots(data: bytes, path: str | None) -> Iterator[tuple[Leaf, tuple[str | in
         else:
             if keys and keys[-1] in _URLS:
                 yield leaf, ("url",)
+            elif keys[-1:] == ("default",) and "inputs" in keys:
+                yield leaf, ("inputs", "k")
         previous = leaf
+
+
+def _is_slot(keys: tuple[str | int, ...], depth: int) -> bool:
+    """True for a key below which a server's secrets stand; Zed's extensions have them in their ``settings``."""
+    return keys[depth] in _SLOTS or (keys[depth] == "settings" and "context_servers" in keys[:depth])
 
 
 def _leaves(data: bytes, path: str | None) -> Iterator[Leaf]:
@@ -265,7 +275,7 @@ def _candidates(leaf: Leaf, rest: tuple[str | int, ...]) -> Iterator[tuple[str, 
             if not set_before:
                 yield from _of_pair(value, start)
             if _OPTION.match(before) and (not value.startswith("-") or _is_opaque(value)):
-                yield before.lstrip("-"), value, start
+                yield from _stripped(before.lstrip("-"), value, start)
         elif _OPTION.match(before) and before not in _FLAGS:
             yield before.lstrip("-"), value, start
         elif _stands_alone(before, value):
@@ -299,6 +309,11 @@ def _is_drawn(value: str) -> bool:
 
 
 def _stripped(name: str, value: str, start: int) -> Iterator[tuple[str, str, int]]:
+    login = _LOGIN.match(value) if name.lower() in _LOGINS else None
+    if login:
+        yield "sample", value, start  # the user's name is no part of it
+        yield "password", login["password"], start + login.start("password")
+        return
     scheme = _SCHEME.match(value)
     if scheme and scheme.end() < len(value):
         yield name if kind_of(name) else "authorization", value[scheme.end() :], start + scheme.end()

@@ -67,7 +67,7 @@ TWINS = {
     "an application's password": (".env", "SMTP_PASS={}", GROUPS, "this must have here"),
     "keys that were hit": ("a.py", "app.secret_key = '{}'", "jdifjdkjeei33@$3dkd", "abcd-1234-abcd-1234"),
     "a share": ("a.md", "[a](https://{}/s/1ZCWPMSd?pwd=q7wzk3)_.", "files.acme.io", "pan.baidu.com"),
-    "cmd.exe": ("a.bat", "SET rcon_password={}", "qzr7con_pw:", "%rcon_password:~1%"),
+    "cmd.exe": ("a.bat", "SET rcon_password={}", "qzr7con_pw:", '%rcon_password:"=%'),
     "a statement in pieces": ("a.py", "q = \"... and passwd='\"{}", None, "+str(entered_pass)+\"'\""),
     "a word for it": ("docker-compose.yml", "POSTGRES_PASSWORD: {}", WORDS, "contrase\u00f1a"),
     "a word on this machine": ("a.md", "redis://:{}@127.0.0.1:6379/0", "q7wz3kdb9", "marzipan"),
