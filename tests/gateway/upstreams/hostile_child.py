@@ -172,6 +172,8 @@ REFUSED: list[Any] = []
 LATE: list[Any] = []
 CANCELLED: list[str] = []
 HELD: list[tuple[Any, str]] = []
+ASKING: list[Any] = []
+WAITING: list[Any] = []
 
 
 def hold(id: Any, arguments: Message) -> None:
@@ -188,6 +190,17 @@ def hold(id: Any, arguments: Message) -> None:
     write("\n".join(lines))
 
 
+def asks_first(id: Any) -> None:
+    """Ask the client, and answer with what it says."""
+    ASKING.append(id)
+    write({"jsonrpc": "2.0", "id": "question", "method": "sampling/createMessage", "params": {}})
+
+
+def waits(id: Any) -> None:
+    """Answer when the client's roots have changed."""
+    WAITING.append(id)
+
+
 def result(id: Any, text: str) -> str:
     return json.dumps({"jsonrpc": "2.0", "id": id, "result": {"content": [{"type": "text", "text": text}]}})
 
@@ -201,7 +214,7 @@ TOOLS: dict[str, Callable[[Any], None]] = {
     for tool in (
         pid, slow, flood_stderr, not_json, huge_line, endless_line, twice, strangers, bad_tokens, bad_members, deep,
         odd_result, odd_error, neither, die, mute, die_speaking, progress, progress_only, asks, refuses, late, cancelled,
-        large, asks_large, refused,
+        large, asks_large, refused, asks_first, waits,
     )
 }  # fmt: skip
 
@@ -212,6 +225,11 @@ def serve(message: Message) -> None:
         CANCELLED.append(message["params"]["reason"])
     if "error" in message:
         REFUSED.append(id)
+    if id == "question" and "result" in message:
+        answer(ASKING.pop(), json.dumps(message["result"]))
+    if method == "notifications/roots/list_changed":
+        while WAITING:
+            answer(WAITING.pop(0), "released")
     if id is None or method is None:
         return
     while LATE:
