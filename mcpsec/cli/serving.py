@@ -281,13 +281,14 @@ async def _supervise(deployment: Deployment, workers: int, ready_file: Path | No
     supervisor = Supervisor(deployment, workers, say=out.event)
     supervisor.watch_signals()
     await supervisor.start()
-    if ready_file is not None:
-        _write_ready(ready_file, supervisor)
-    out.note(f"ready {supervisor.url}")
-    out.note(
-        f"{workers} workers share the state store; each keeps for itself: its audit log (log/worker-N), alerts and "
-        "their baselines, circuit breakers, numbers of connections; there is no dashboard page"
-    )
+    if supervisor.served:
+        if ready_file is not None:
+            _write_ready(ready_file, supervisor)
+        out.note(f"ready {supervisor.url}")
+        out.note(
+            f"{workers} workers share the state store; each keeps for itself: its audit log (log/worker-N), alerts and "
+            "their baselines, circuit breakers, numbers of connections"
+        )
     await supervisor.run()
 
 

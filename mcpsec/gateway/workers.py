@@ -157,7 +157,7 @@ class Supervisor:
         self._deployment = deployment
         self._say = say
         self._stopping = Stopping()
-        self._served = False
+        self.served = False
         """Whether all workers have served at once: the deployment was good, and good enough for those that still do."""
         self._unfit = 0
         """The number of a worker that says so itself."""
@@ -170,7 +170,10 @@ class Supervisor:
         self.admin_url: str | None = None
 
     async def start(self) -> None:
-        """Bind and start; returns when every worker accepts requests. Raises Error; nothing is left running then."""
+        """Bind and start; returns when every worker accepts requests, or it was stopped before (``served`` is false).
+
+        Raises Error; nothing is left running then.
+        """
         server = self._deployment.server
         self._socket = systemd.inherited_sockets().get("public") or bind(server.listen)
         self.url = f"https://{Address(*self._socket.getsockname()[:2])}/mcp"
@@ -201,7 +204,7 @@ class Supervisor:
                     path=self._deployment.path,
                     hint="its own words, above, say why",
                 )
-            self._served = not self._stopping.is_set()
+            self.served = not self._stopping.is_set()
         except BaseException:
             await self.close()
             raise
@@ -215,7 +218,8 @@ class Supervisor:
 
     async def run(self) -> None:
         """Keep the workers until SIGTERM or SIGINT, then let them drain."""
-        systemd.notify("READY=1", f"STATUS=serving {self.url} with {len(self._workers)} workers")
+        if self.served:
+            systemd.notify("READY=1", f"STATUS=serving {self.url} with {len(self._workers)} workers")
         watchdog = systemd.watchdog_seconds()
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
@@ -299,7 +303,7 @@ class Supervisor:
             worker.admin = worker.exposition = ""
             if self._stopping.is_set():
                 return
-            if code == 2 and not self._served:  # a configuration that can't work gets no better by trying
+            if code == 2 and not self.served:  # a configuration that can't work gets no better by trying
                 self._unfit = worker.number
                 self._stopping.set()
                 return
@@ -334,7 +338,7 @@ class Supervisor:
                 self._admin.refresh(self._say)
             if self._picture is not None:
                 self._picture.look()
-            if self._served:  # the workers have made the log's directory
+            if self.served:  # the workers have made the log's directory
                 await self._newest.maintain(self._say)
             await asyncio.gather(*(self._fetch(worker) for worker in self._workers))
             self._end_hung(loop.time())

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 
 from mcpsec.gateway.workers import WorkerPlace
 from tests.fixtures.gateway import Gateway
-from tests.fixtures.processes import PATIENCE, wait_until
+from tests.fixtures.processes import PATIENCE, spawn, wait_until
 from tests.fixtures.raw import RawClient, call
 from tests.fixtures.stores import Store
 from tests.system.test_workers import DEMO, SAID, workers
@@ -136,3 +137,34 @@ async def test_the_supervisors_word_is_heard_once_by_every_worker(word: bytes, *
         for _ in range(100):
             await asyncio.sleep(0)
         assert heard == ["hurried" if word else "gone"] * 3
+
+
+SLOW = """
+import pathlib, time
+
+here = pathlib.Path(__file__).parent
+(here / "begun").touch()
+while True:
+    time.sleep(0.02)
+"""
+
+
+def test_who_is_stopped_before_all_workers_serve_says_no_ready(deployment: Any, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "slow_import.py").write_text(SLOW)
+    made = deployment(
+        {"web": {"app": "slow_import:app", "app_dir": str(tmp_path)}}, state={"url": store.url, "timeout": "20s"}
+    )
+    ready, told = tmp_path / "ready.json", tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(told))
+        manager.settimeout(PATIENCE)
+        process = spawn(
+            [sys.executable, "-m", "mcpsec", "serve", "-c", str(made.config), "--listen", "127.0.0.1:0",
+             "--workers", "2", "--ready-file", str(ready)],
+            stderr=subprocess.PIPE, env={**os.environ, "NOTIFY_SOCKET": str(told)},
+        )  # fmt: skip
+        wait_until((tmp_path / "begun").exists, "a worker that begins")
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0 and not ready.exists() and "ready" not in said
+        assert b"READY" not in manager.recv(4096), "the first word to the service manager"
