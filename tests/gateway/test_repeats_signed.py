@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -76,7 +77,9 @@ class Site:
         self.chain = Chain(steps, InFlight(10), self.recorder, lambda error, _: self.errors.append(error))  # type: ignore[arg-type]
 
     async def send(self, headers: Headers, body: bytes = HELLO) -> int:
-        data = request_bytes(HOST, body, dict(headers))
+        return await self.take(request_bytes(HOST, body, dict(headers)), body)
+
+    async def take(self, data: bytes, body: bytes) -> int:
         request = self.heads.request(data)
         if request is None:
             request = Request(None, body)
@@ -264,3 +267,44 @@ async def test_only_the_scheme_that_covers_the_whole_request_is_shortened() -> N
         assert await site.send({"X-Key-Id": "key-a", "X-Timestamp": stamp, "X-Signature": mac}) == 200
     (head,) = site.heads._heads.values()
     assert site.signature in [part for _, part in head.ways["a", b""].parts]
+
+
+LEGACY_HEAD = {"MCP-Protocol-Version": "2025-11-25"}
+
+
+def legacy(name: str, **arguments: Any) -> bytes:
+    """A call whose body seems to name the tool that is granted, whatever it names."""
+    params = {"arguments": {"name": "echo", **arguments}, "name": name}
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
+
+
+def legacy_request(body: bytes, covered: bytes | None = None) -> bytes:
+    """Signed as what ``covered`` is, if not as what it is."""
+    lines = request_bytes(HOST, covered or body, dict(LEGACY_HEAD)).partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
+    pairs = [(name.lower(), value) for name, value in (line.split(b": ", 1) for line in lines)]
+    message = SignedMessage("POST", HOST, "/mcp", "", pairs, covered or body)
+    made = Signer(SigningKey(id="key-a", secret=SECRETS["key-a"]), "hmac-sha256").sign(message)
+    fields = {name.title(): value for name, value in {"x-key-id": "key-a", **made}.items()}
+    return request_bytes(HOST, body, {**LEGACY_HEAD, **fields})
+
+
+async def test_signed_calls_of_the_2025_era_are_each_verified_and_judged_by_their_own_bytes() -> None:
+    """Their heads name no tool: the body alone says which it is, and the signature covers the body."""
+    site, mine, theirs = Site(), legacy("echo"), legacy("digest")
+    for _ in range(3):
+        assert await site.take(legacy_request(mine), mine) == 200
+    (head,) = site.heads._heads.values()
+    assert site.signature not in [part for way in head.ways.values() for _, part in way.parts], "a shortened one"
+    for number in range(5):
+        other = legacy("echo", number=number)
+        assert await site.take(legacy_request(other), other) == 200
+        used = legacy_request(mine)
+        assert await site.take(used, mine) == 200
+        for data, body, status, rule in (
+            (used, mine, 401, "nonce-replayed"),
+            (legacy_request(other, mine), other, 401, "signature-invalid"),
+            (legacy_request(theirs, mine), theirs, 401, "signature-invalid"),
+            (request_bytes(HOST, mine, dict(LEGACY_HEAD)), mine, 401, "signature-missing"),
+            (legacy_request(theirs), theirs, 403, "resource-not-granted"),
+        ):
+            assert (await site.take(data, body), site.recorder.records[-1][1]) == (status, rule)
