@@ -214,6 +214,27 @@ def test_each_session_is_named_to_the_server_by_the_id_that_it_has_there(
                     assert stranger.post(echo(), speaker.head).status == 404
 
 
+FIGURES = {"seq", "prev", "crc", "time", "request_id", "duration_ms", "upstream_ms"}
+
+
+@SESSIONS
+def test_the_log_says_the_same_of_a_repeated_call_as_of_the_first(
+    start: Callable[..., Gateway], server: JsonServer, session: bytes
+) -> None:
+    running = start(session)
+    with Speaker(running) as one, Speaker(running) as two:
+        for speaker in (one, two):
+            for name in ("echo", "other", "echo", "other", "echo", "other"):
+                assert speaker.say(rpc("tools/call", {"name": name, "arguments": {"a": 1}})).status == 200
+    wait_until(lambda: len(calls(running)) == 12, "the events")
+    told = [{name: each for name, each in event.items() if name not in FIGURES} for event in calls(running)]
+    for begin in (0, 6):
+        for number in range(6):
+            assert told[begin + number] == told[begin + number % 2]
+    assert told[0] != told[1]
+    assert (told[0] != told[6]) == bool(session), "of two sessions"
+
+
 # --- the official SDK ------------------------------------------------------------------------------------------------
 
 

@@ -250,6 +250,19 @@ def test_a_client_cancels_its_own_repeated_call_and_no_other(roomy: Gateway) -> 
         mine.repeat()
 
 
+def test_a_call_can_be_cancelled_when_its_own_client_has_left_it(deployment: Any, gateway: Any) -> None:
+    """That is how this era says that nobody wants it any more; its place is free at once."""
+    running = narrow(deployment, gateway)
+    session = leave(running, do("waits", id="left"))
+    with Speaker(running, session) as again:
+        assert again.say(do("pid")).status == 429
+        again.notify("notifications/cancelled", requestId="left", reason="nobody waits")
+        assert again.told() == ["nobody waits"]
+        again.repeat()
+        again.notify("notifications/roots/list_changed")  # the child answers all the same
+        again.repeat()
+
+
 ANSWER = {"role": "assistant", "content": {"type": "text", "text": "four"}, "model": "m"}
 
 
