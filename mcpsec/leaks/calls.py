@@ -24,6 +24,8 @@ _PAYLOAD = r"\(\s{0,20}(?:[a-z_$&*][\w.$ ]{0,60}(?:\([^()\n]{0,60}\))?|\{[^{}]{0
 _OPTIONS = r"\s{0,8}\{[^{}\[\]]{0,200}?"
 """The options of Express' sessions before the one that is meant: its keys stand in a list, the newest first."""
 _LISTED = rf"['\"]?\s{{0,4}}:\s{{0,4}}\[\s{{0,24}}{QUOTED}"
+_GIVEN = rf"(?:{_LISTED}|['\"]?\s{{0,4}}:\s{{0,4}}['\"](?P<bare>(?-i:[a-z]{{8,40}}))['\"])"
+"""In a list, or one word: other secrets are found by their name."""
 _END = r"\s{0,8}[,)]"
 _PASSWORD, _SECRET = "generic-password", "generic-secret"
 
@@ -58,8 +60,8 @@ IDIOMS = (
     ("newcookiestore(", rf"newcookiestore\([ \t]*\[\]byte\([ \t]*{QUOTED}", _SECRET),
     ("newstore(", rf"newstore\([ \t]*\[\]byte\([ \t]*{QUOTED}", _SECRET),
     ("cookiesession(", rf"cookiesession\({_OPTIONS}\bkeys{_LISTED}", _SECRET),
-    ("session({", rf"session\({_OPTIONS}\bsecret{_LISTED}", _SECRET),
-    ("express-session", rf"express-session['\"]\)\({_OPTIONS}\bsecret{_LISTED}", _SECRET),
+    ("session({", rf"session\({_OPTIONS}\bsecret{_GIVEN}", _SECRET),
+    ("express-session", rf"express-session['\"]\)\({_OPTIONS}\bsecret{_GIVEN}", _SECRET),
     ("keygrip(", rf"keygrip\(\s{{0,8}}\[\s{{0,24}}{QUOTED}", _SECRET),
     ("app.keys", rf"\bapp\.keys[ \t]{{0,2}}=[ \t]{{0,2}}\[\s{{0,24}}{QUOTED}", _SECRET),
     ("cookieparser(", rf"cookieparser\([ \t]*\[?[ \t]*{QUOTED}", _SECRET),

@@ -14,6 +14,7 @@ from mcpsec.leaks.programs import is_code
 from mcpsec.leaks.secrecy import (
     LOW,
     MEDIUM,
+    WORDY,
     ends_lines,
     is_app_password,
     is_chosen_word,
@@ -21,7 +22,7 @@ from mcpsec.leaks.secrecy import (
     is_joined_phrase,
     password_strength,
 )
-from mcpsec.leaks.values import is_filler, is_placeholder, is_reference
+from mcpsec.leaks.values import is_filler, is_placeholder, is_reference, wordiness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ SHORTEST_SIGNING = 8
 """Characters of what signs or enciphers: shorter ones are words of a test."""
 _PORTS = expression(r"^(?:\d{1,5}(?:[:/-]\w{1,5})*|https?|ssh|tcp|udp)$")
 """What `-p` also takes: ``-p 8080:80``, ``-p 53/udp``, ``gh auth login -p ssh``."""
+_SESSIONS = (b"session({", b"express-session", b"cookiesession(")
 _MAILBOX = expression(
     rb"(?i)[\"'](?P<who>[\w.+-]{1,64})@(?:(?:gmail|googlemail|outlook|hotmail|live|msn|yahoo|ymail|aol|icloud|proton(?:mail)?"
     rb"|zoho|gmx|mail|yandex|rambler|naver|daum|163|126|qq|sina|foxmail|orange|libero)\.[a-z]{2,3}(?:\.[a-z]{2})?)[\"']"
@@ -215,7 +217,10 @@ def _at(book: Rulebook, data: bytes, word: bytes, found: re.Match[bytes] | None,
     group = "quoted" if "bare" not in found.re.groupindex or found["bare"] is None else "bare"
     value = found[group].decode("utf-8", "replace")
     confidence = _judge(name, value, bare=group == "bare")
-    if confidence in (None, LOW) and name == _SQL and _opens_mailbox(found.group(), value):
+    if confidence in (None, LOW) and (
+        (name == _SQL and _opens_mailbox(found.group(), value))
+        or (word in _SESSIONS and is_chosen_word(value))  # be it a word, it signs what the program believes
+    ):
         confidence = MEDIUM
     rule = book.named(name) if confidence is not None else None
     if rule is not None and confidence is not None:
@@ -234,7 +239,17 @@ def _judge(rule: str, value: str, *, bare: bool) -> int | None:
     strength = password_strength(value)
     if strength == LOW and rule == _OPTION and (is_chosen_word(value) or is_joined_phrase(value)):
         return MEDIUM  # where a program takes its password there is no other word
+    if strength == LOW and rule == _SQL and not bare and _is_of_no_language(value):
+        return MEDIUM
     return None if strength is None else min(strength, MEDIUM)
+
+
+FEWEST_LETTERS = 7
+
+
+def _is_of_no_language(value: str) -> bool:
+    """True for letters that make no word, pronounceable as some generators draw them: ``jaeqoiex``."""
+    return value.isalpha() and len(value) >= FEWEST_LETTERS and wordiness(value) < WORDY
 
 
 def _opens_mailbox(call: bytes, value: str) -> bool:

@@ -13,6 +13,7 @@ from mcpsec.leaks.secrecy import (
     HIGH,
     LOW,
     MEDIUM,
+    WORDY,
     hides_sample,
     is_chosen_password,
     is_weak_password,
@@ -60,6 +61,8 @@ HOSTS_OF_EXAMPLES = expression(
 )
 _LOCAL = expression(r"(?i)^(?:localhost|127\.0\.0\.1|db|\[::1\])$")
 """Hosts of examples and of developers alike: there a password that is no word may be somebody's."""
+_NUMBERED = expression(r"[A-Za-z]{3,24}[@#._-]?\d{4,8}[!.]?$")
+"""A word with somebody's year or day behind it; those of documentation count to three."""
 
 URL_GATE = r"://[^\s:/?#\"'<>@\\`,()|]{0,128}:[^\s\"'<>`]{1,256}@"
 _SEPARATORS = r"(?:[ \t]{1,3}|\\?[\"'] ?[+.,&] ?\\?[\"']|%20|\+)"
@@ -127,7 +130,8 @@ def _url(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
     elif plain.lower() == user.lower():
         return
     if HOSTS_OF_EXAMPLES.match(host):
-        made_up = strength < HIGH and not (_LOCAL.match(host) and wordiness(plain) < 0.3)
+        own = _LOCAL.match(host) and (wordiness(plain) < WORDY or _NUMBERED.match(plain))
+        made_up = strength < HIGH and not own
         strength = LOW if made_up else MEDIUM
     elif strength == MEDIUM and user and "." in host and is_chosen_password(plain):
         strength = HIGH

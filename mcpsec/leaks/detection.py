@@ -15,7 +15,7 @@ from mcpsec.leaks.findings import FINGERPRINT_KEY, Finding, Match, fingerprint, 
 from mcpsec.leaks.rulebook import SHORT_GAP, SHORTEST_LONG, SLOT_BEFORE_GAP, SLOT_GAP, SLOT_WORDS, is_common, packaged
 from mcpsec.leaks.secrecy import password_strength
 from mcpsec.leaks.surroundings import surroundings
-from mcpsec.leaks.values import entropy, is_counted, is_jumbled, kinds, randomness
+from mcpsec.leaks.values import entropy, is_counted, is_jumbled, kinds, randomness, wordiness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,6 +110,9 @@ def _shown(match: Match, data: bytes) -> Match:
     return match
 
 
+SURELY_WORD = 0.5
+
+
 def _is_sample_login(match: Match, data: bytes, named_alike: bool) -> bool:
     """True for the user's name as password, unless at somebody's own host, and for a word at the host of an example."""
     from mcpsec.leaks.hosting import host_behind, is_hosted
@@ -117,7 +120,7 @@ def _is_sample_login(match: Match, data: bytes, named_alike: bool) -> bool:
     host = host_behind(data, match.end)
     if named_alike:
         return not is_hosted(host)
-    word = match.value.isalpha() and match.value.islower()
+    word = match.value.isalpha() and match.value.islower() and wordiness(match.value) > SURELY_WORD
     return word and password_strength(match.value) == LOW and connections.HOSTS_OF_EXAMPLES.match(host) is not None
 
 

@@ -28,13 +28,33 @@ def is_hosted(host: str) -> bool:
     """True for ``cluster0.k3v9x2p.mongodb.net``, not for ``cluster0.abcde.mongodb.net`` of the documentation."""
     found = _HOSTED.match(host)
     if found is None:
-        return False
+        return _is_routed(host)
     drawn = next(part for part in found.groups() if part)
     if drawn.isalpha():
         return not _EXAMPLES.match(drawn) and not is_placeholder(drawn) and wordiness(drawn) < 0.5
     return not _EXAMPLES.match(drawn) and (len(drawn) < 6 or not is_placeholder(drawn))
 
 
+_ADDRESS = expression(
+    r"(?!(?:0|10|127|22[4-9]|2[3-5]\d|192\.168|169\.254|172\.(?:1[6-9]|2\d|3[01])|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])"
+    r"|192\.0\.2|198\.51\.100|203\.0\.113|198\.1[89])\.)(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$"
+)
+"""An address of the Internet: not private, not local, not for documentation (RFC 6890, RFC 5737)."""
+FEWEST_DIGITS = 9
+
+
+def _is_routed(host: str) -> bool:
+    """True for an address that somebody was given; those that people make up are short, counted or repeat a number."""
+    found = _ADDRESS.match(host)
+    if found is None:
+        return False
+    numbers = [int(number) for number in found.groups()]
+    steps = {numbers[place + 1] - numbers[place] for place in range(3)}
+    digits = sum(map(len, found.groups()))
+    return max(numbers) <= LAST and len(set(numbers)) == len(numbers) and len(steps) > 1 and digits >= FEWEST_DIGITS
+
+
+LAST = 255
 _HOST = expression(rb"@([A-Za-z0-9.-]{1,253})")
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "LOW",
     "OPAQUE_BARE",
     "OPAQUE_QUOTED",
+    "WORDY",
     "ends_lines",
     "hides_sample",
     "is_app_password",
@@ -262,6 +263,7 @@ def is_chosen_password(value: str) -> bool:
 
 
 WORDY = 0.3
+"""From here on letters make words; see :func:`mcpsec.leaks.values.wordiness`."""
 
 
 def _own_words_only(value: str, fewest: int = 0) -> bool:
