@@ -61,6 +61,8 @@ HOSTS_OF_EXAMPLES = expression(
 )
 _LOCAL = expression(r"(?i)^(?:localhost|127\.0\.0\.1|db|\[::1\])$")
 """Hosts of examples and of developers alike: there a password that is no word may be somebody's."""
+_ADMINISTERS = expression(r"(?i)(?:admin|root)(?:admin|root|\d{1,6})?[!@#.]?$")
+"""Words that say who logs in: at somebody's own server that is the password, where documentation says ``password``."""
 _NUMBERED = expression(r"[A-Za-z]{3,24}[@#._-]?\d{4,8}[!.]?$")
 """A word with somebody's year or day behind it; those of documentation count to three."""
 
@@ -125,7 +127,7 @@ def _url(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
     strength = password_strength(plain)
     if strength is None or _PORT.match(plain):
         return
-    if is_hosted(host) and not spells_its_name(plain):
+    if is_hosted(host) and (not spells_its_name(plain) or _ADMINISTERS.match(plain)):
         strength = max(strength, MEDIUM)  # somebody's own server, whose password is its user's name or a word
     elif plain.lower() == user.lower():
         return

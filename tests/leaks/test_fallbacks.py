@@ -66,6 +66,13 @@ TWINS = {
     "a year on this machine": ("a.py", "'mysql+pymysql://root:{}@localhost/x'", "KELE0514", "kele123"),
     "the user again, on the Internet": ("a.py", "'amqp://niceguy:niceguy@{}:5672'", "35.227.175.4", "192.168.175.4"),
     "an address of documentation": ("a.py", "'amqp://niceguy:niceguy@{}:5672'", "35.227.175.4", "203.0.113.77"),
+    "an administrator at somebody's server": (
+        "a.js",
+        "connect('mongodb+srv://admin:{}@shop.k8q2x.mongodb.net/x')",
+        "admin123",
+        "password123",
+    ),
+    "a server of the documentation": ("a.js", "connect('mongodb+srv://admin:{}.mongodb.net')", "admin@shop.k8q2x", "admin@c0.abcde"),
     "a counted address": ("a.py", "'amqp://niceguy:niceguy@{}:5672'", "35.227.175.4", "11.22.33.44"),
     "keys of an application": ("a.js", "app.keys = ['{}'];", "tundra9dk2", "key1"),
     "keys that rotate": ("a.js", "new Keygrip(['{}'])", "tundra9dk2", "key1"),
