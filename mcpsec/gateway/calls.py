@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from mcpsec.gateway.upstreams.sending import Sender
 
 __all__ = ["Call"]
+
+_ENDS_SOON = 0.02
+"""Seconds in which a stream of events may end by itself, before anything of it is passed on."""
 
 
 class Response(Protocol):
@@ -85,14 +89,47 @@ class Call:
 
     def set_result(self, response: Response) -> None:
         """The answer has come; it is still in the hands of the parser, so it gets its turn later."""
-        if isinstance(response, UpstreamResponse) and response.stream is None:
+        loop = asyncio.get_running_loop()
+        if isinstance(response, UpstreamResponse):
+            stream = response.stream
+            if stream is not None:  # mostly it brings the answer, and ends
+                timer = loop.call_later(_ENDS_SOON, self._goes_on, response)
+                stream.at_end = partial(loop.call_soon, self._stream_over, response, timer)
+                return
             response.source, self.connection = self.connection, None  # it is others' again
-        asyncio.get_running_loop().call_soon(self._end, response)
+        loop.call_soon(self._end, response)
 
     def set_exception(self, fault: UpstreamFault) -> None:
         """No answer will come; what still does belongs to nobody."""
         self._abort()
         asyncio.get_running_loop().call_soon(self._end, fault)
+
+    # --- an answer in a stream of events ---------------------------------------------------------------------------
+
+    def _goes_on(self, response: UpstreamResponse) -> None:
+        """It is no short one: its events are passed on as they come."""
+        if response.stream is not None:
+            response.stream.at_end = None
+        self._end(response)
+
+    def _stream_over(self, response: UpstreamResponse, timer: asyncio.TimerHandle) -> None:
+        """It has ended before anything of it was passed on. If it brought an answer alone, that needs no stream."""
+        timer.cancel()
+        sender, exchange, answer = self.sender, self._exchange, None
+        if self._over or sender is None:
+            return
+        exchange.upstream_ms = (perf_counter() - self.started) * 1000
+        try:
+            answer = sender.alone(exchange, response)
+            if answer is not None:
+                sender.ended_well(self.term)
+        except Exception:
+            answer = None  # the long way meets it again, and says so
+        if answer is None:
+            self._end(response)
+            return
+        self._over, self.connection = True, None
+        self._answered(self._chain.finished(exchange, answer))
 
     # --- how it ends -----------------------------------------------------------------------------------------------
 

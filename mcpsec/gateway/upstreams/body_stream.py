@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from mcpsec.gateway.upstreams.http_client import UpstreamFault
 
@@ -39,6 +39,8 @@ class BodyStream:
         self._ready: asyncio.Future[None] | None = None
         self._ended = False
         self._fault: UpstreamFault | None = None
+        self.at_end: Callable[[], object] | None = None
+        """Called once when it ends, or breaks off."""
 
     def feed(self, data: bytes) -> None:
         """A piece of the body has come."""
@@ -53,6 +55,14 @@ class BodyStream:
         self._ended = True
         self._fault = fault
         self._wake()
+        told, self.at_end = self.at_end, None
+        if told is not None:
+            told()
+
+    @property
+    def whole(self) -> bytes | None:
+        """All of it, of which nobody has read anything, once it is complete. It is still to be read."""
+        return b"".join(self._chunks) if self._ended and self._fault is None else None
 
     def _wake(self) -> None:
         ready, self._ready = self._ready, None

@@ -7,6 +7,7 @@ call goes that way.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from time import perf_counter
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.upstreams.breaker import Pass
 from mcpsec.gateway.upstreams.http_client import UpstreamFault
+from mcpsec.gateway.upstreams.passing import RETURNED
 
 if TYPE_CHECKING:
     from mcpsec.gateway.answers import AnswerGuard
@@ -22,12 +24,15 @@ if TYPE_CHECKING:
     from mcpsec.gateway.message import Exchange
     from mcpsec.gateway.upstreams.breaker import Term
     from mcpsec.gateway.upstreams.http import HttpUpstream
+    from mcpsec.gateway.upstreams.http_client import UpstreamResponse
     from mcpsec.gateway.upstreams.lanes import Lane
     from mcpsec.gateway.upstreams.protected import ProtectedUpstream
 
 __all__ = ["HttpSender", "Outcome", "Sender"]
 
 Outcome = Answer | StreamAnswer | Refusal
+_LONE_EVENT = re.compile(rb"(?:event: message\r?\n)?data: ([^\r\n]*)\r?\n\r?\n")
+"""One event with nothing but a message in it, as the SDKs' servers write it."""
 
 
 class Sender(ABC):
@@ -48,6 +53,10 @@ class Sender(ABC):
     @abstractmethod
     def send(self, exchange: Exchange, call: Call) -> bool:
         """Send it. False when it has to go the long way: then nothing was done."""
+
+    def alone(self, exchange: Exchange, response: UpstreamResponse) -> Answer | None:
+        """What a call gets for a stream of events that has ended, if its answer was all that it brought."""
+        return None
 
     @abstractmethod
     def outcome(self, exchange: Exchange, got: Any) -> Outcome | Coroutine[Any, Any, Outcome]:
@@ -99,6 +108,17 @@ class HttpSender(Sender):
         body = message.raw
         connection.request(b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(body), body), self._timeout, call)
         return True
+
+    def alone(self, exchange: Exchange, response: UpstreamResponse) -> Answer | None:
+        """The event as it came, where there is nothing to it but an answer in which nothing has to change."""
+        body = None if response.stream is None else response.stream.whole
+        event = None if body is None else _LONE_EVENT.fullmatch(body)
+        message = exchange.message
+        if body is None or event is None or message is None or response.status != 200:
+            return None
+        if b"content-encoding" in response.fields or not self.is_ordinary(event[1], message.id):
+            return None
+        return Answer(200, [(name, value) for name, value in response.fields.items() if name in RETURNED], body)
 
     def outcome(self, exchange: Exchange, got: Any) -> Outcome:
         """As ``HttpUpstream`` has it."""
