@@ -94,7 +94,7 @@ class Call:
             stream = response.stream
             if stream is not None:  # mostly it brings the answer, and ends
                 timer = loop.call_later(_ENDS_SOON, self._goes_on, response)
-                stream.at_end = partial(loop.call_soon, self._stream_over, response, timer)
+                stream.at_end = partial(self._has_ended, response, timer)
                 return
             response.source, self.connection = self.connection, None  # it is others' again
         loop.call_soon(self._end, response)
@@ -108,15 +108,22 @@ class Call:
 
     def _goes_on(self, response: UpstreamResponse) -> None:
         """It is no short one: its events are passed on as they come."""
-        if response.stream is not None:
-            response.stream.at_end = None
+        stream = response.stream
+        if stream is None or stream.at_end is None:
+            return  # it has ended in this very turn of the loop
+        stream.at_end = None
         self._end(response)
 
-    def _stream_over(self, response: UpstreamResponse, timer: asyncio.TimerHandle) -> None:
-        """It has ended before anything of it was passed on. If it brought an answer alone, that needs no stream."""
+    def _has_ended(self, response: UpstreamResponse, timer: asyncio.TimerHandle) -> None:
+        """It was a short one; it is still in the hands of the parser, so it gets its turn later."""
         timer.cancel()
+        self.connection = None  # it is others' again
+        asyncio.get_running_loop().call_soon(self._stream_over, response)
+
+    def _stream_over(self, response: UpstreamResponse) -> None:
+        """It has ended before anything of it was passed on. If it brought an answer alone, that needs no stream."""
         sender, exchange, answer = self.sender, self._exchange, None
-        if self._over or sender is None:
+        if self._over or self.awaited or sender is None:
             return
         exchange.upstream_ms = (perf_counter() - self.started) * 1000
         try:
@@ -128,7 +135,7 @@ class Call:
         if answer is None:
             self._end(response)
             return
-        self._over, self.connection = True, None
+        self._over = True
         self._answered(self._chain.finished(exchange, answer))
 
     # --- how it ends -----------------------------------------------------------------------------------------------

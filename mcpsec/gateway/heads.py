@@ -24,7 +24,10 @@ _HEADS = 512
 _LONGEST = 4096
 """Bytes of a head worth remembering."""
 _FIELDS = 48
-"""Lines of a head worth remembering: as objects they take many times their bytes, all heads some 20 MiB at most."""
+"""Lines of a head worth remembering: as objects they take many times their bytes, all heads some 20 MiB at most.
+
+Their ways (``repeats``) come on top, some kilobytes each.
+"""
 _PROVING = (
     b"authorization", b"dpop", b"signature", b"signature-input", b"x-nonce", b"x-signature", b"x-timestamp",
 )  # fmt: skip

@@ -29,7 +29,7 @@ class TooManySessionsError(Exception):
 class Session:
     """One session: who owns it, which upstream it leads to, and what that upstream keeps for it (``state``)."""
 
-    __slots__ = ("client_id", "id", "last_used", "state", "upstream", "version")
+    __slots__ = ("__weakref__", "client_id", "id", "last_used", "state", "upstream", "version")
 
     def __init__(self, client_id: str, upstream: str, state: Any, id: str = "") -> None:
         self.id = id or secrets.token_urlsafe(24)

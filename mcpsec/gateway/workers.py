@@ -81,8 +81,13 @@ class WorkerPlace:
         lifeline.setblocking(False)
 
         def told() -> None:
-            word = lifeline.recv(1, socket.MSG_PEEK)  # it stays there for all workers, and would be told without end
-            loop.remove_reader(lifeline)
+            try:
+                word = lifeline.recv(1, socket.MSG_PEEK)  # it stays there for all workers
+            except BlockingIOError:
+                return
+            except OSError:  # reset: something here has written to it, and it was never read
+                word = b""
+            loop.remove_reader(lifeline)  # else it would be told without end
             lifeline.close()
             (hurried if word else gone)()
 

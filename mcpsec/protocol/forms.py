@@ -31,13 +31,13 @@ def reader_of(first: Message, agreement: Agreement, *, max_depth: int) -> Callab
     if member is None or not agreement.holds(first) or type(named) is not str:
         return None
     method, version, request = first.method, agreement.version, Kind.REQUEST
-    names, meta_of_first = first.params.keys(), first.params.get("_meta")
+    names, meta_of_first = frozenset(first.params), first.params.get("_meta")  # no view: it would keep the whole call
     new = tuple.__new__  # as Message(…) does it, without the call in between
     if agreement.era is Era.LEGACY:
         return _legacy_reader(first, member, named, max_depth)
     if type(meta_of_first) is not dict or META_CLIENT_CAPABILITIES not in meta_of_first:
         return None
-    meta_names = meta_of_first.keys()
+    meta_names = frozenset(meta_of_first)
 
     def read(body: bytes) -> Message | None:
         try:
@@ -65,10 +65,15 @@ def reader_of(first: Message, agreement: Agreement, *, max_depth: int) -> Callab
 
 def _legacy_reader(first: Message, member: str, named: str, max_depth: int) -> Callable[[bytes], Message | None] | None:
     """The same for the 2025 era, where a body need not have ``_meta``; one that names its revision is of no form."""
-    method, request, names, meta_of_first = first.method, Kind.REQUEST, first.params.keys(), first.params.get("_meta")
+    method, request, names, meta_of_first = (
+        first.method,
+        Kind.REQUEST,
+        frozenset(first.params),
+        first.params.get("_meta"),
+    )
     if "_meta" in names and type(meta_of_first) is not dict:
         return None
-    meta_names = None if meta_of_first is None else meta_of_first.keys()
+    meta_names = None if meta_of_first is None else frozenset(meta_of_first)
     new = tuple.__new__
 
     def read(body: bytes) -> Message | None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from mcpsec.gateway.calls import Call
+from mcpsec.gateway.message import Answer, StreamAnswer
+from mcpsec.gateway.upstreams.body_stream import BodyStream
+from mcpsec.gateway.upstreams.http_client import UpstreamResponse
 from tests.fixtures.gateway import Gateway
 from tests.fixtures.processes import wait_until
 from tests.fixtures.raw import RawClient, Response, call, request_bytes
@@ -66,7 +72,7 @@ def running(server: EventServer, deployment: Any, gateway: Any) -> Gateway:
     """One call at a time: a place that is not given back would refuse all that come."""
     web = {"url": server.url, "timeout": "2s", "in_flight": 1, "breaker": {"enabled": False}}
     made = deployment({"web": web})
-    made.document["server"]["limits"] = {"in_flight_per_client": 1}
+    made.document["server"]["limits"] = {"in_flight_per_client": 1, "response_bytes": 50_000}
     made.write()
     started: Gateway = gateway(made)
     return started
@@ -183,6 +189,83 @@ def test_a_stream_that_breaks_off_is_an_error(running: Gateway, server: EventSer
         server.recover()
         assert response.code == 50301
         repeated(client, server, at_once)
+
+
+def test_an_event_is_no_larger_than_an_answer_may_be(running: Gateway, server: EventServer) -> None:
+    with RawClient(running) as client:
+        for size, fine in ((40_000, True), (60_000, False)):
+            for response in repeated(
+                client, server, lambda id, size=size: [STREAM + chunk(event(id, "x" * size)) + END]
+            ):  # type: ignore[misc]
+                assert (b"xxxx" in response.body) is fine
+                assert ("error" in response.json) is not fine
+        repeated(client, server, at_once)
+
+
+# --- one ending, whatever comes first --------------------------------------------------------------------------------
+
+
+class Fakes:
+    """All that is around a call, and what it says."""
+
+    def __init__(self) -> None:
+        self.said: list[Answer | None] = []
+        self.given_back = 0
+        self.call = Call(self, SimpleNamespace(unshared=""), self.said.append)  # type: ignore[arg-type]
+        self.call.sender, self.call.connection, self.call.started = self, self, 0.0  # type: ignore[assignment]
+        self.call.term = None  # type: ignore[assignment]
+        self.response = UpstreamResponse()
+        self.response.status, self.response.stream = 200, BodyStream(self)
+
+    def alone(self, _exchange: object, response: UpstreamResponse) -> Answer | None:
+        body = None if response.stream is None else response.stream.whole
+        return None if body is None else Answer(200, [], body)
+
+    def ended_well(self, _term: object) -> None:
+        self.given_back += 1
+
+    def outcome(self, _exchange: object, _got: object) -> StreamAnswer:
+        return StreamAnswer(200, [], None)  # type: ignore[arg-type]
+
+    async def later(self, _exchange: object, outcome: StreamAnswer, *_: object) -> StreamAnswer:
+        self.given_back += 1
+        return outcome
+
+    def finished(self, _exchange: object, answer: Answer) -> Answer:
+        return answer
+
+    async def complete(self, _exchange: object, outcome: Any) -> Any:
+        return await outcome
+
+    def abort(self) -> None:
+        raise AssertionError("the connection is others' by now")
+
+    pause = resume = abort
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("first", ["the end", "the end of patience", "both in one turn"])
+async def test_a_call_is_answered_once_whatever_comes_first(first: str) -> None:
+    made = Fakes()
+    made.call.set_result(made.response)
+    stream = made.response.stream
+    assert stream is not None
+    stream.feed(b"data: {}\n\n")
+    if first == "the end of patience":
+        made.call._goes_on(made.response)
+        stream.finish()
+    else:
+        stream.finish()
+        if first == "both in one turn":
+            made.call._goes_on(made.response)  # as the loop calls it whose timers come before what is due soon
+    await asyncio.sleep(0.05)
+    if first == "the end of patience":
+        assert made.said == [None]
+        await made.call.wait()
+    else:
+        assert made.said == [Answer(200, [], b"data: {}\n\n")]
+        made.call.cancel()
+    assert made.given_back == 1
 
 
 def test_a_secret_in_the_event_is_taken_out(running: Gateway, server: EventServer) -> None:

@@ -284,10 +284,14 @@ async def test_a_way_is_shorter_and_made_anew_only_so_often() -> None:
         assert (await site.post(forms[number % 2])).status == 200
     (head,) = site.heads._heads.values()
     way = head.ways["a", b""]
-    assert len(way.parts) == len(site.steps()), "nothing is shortened where nothing repeats"
-    for _ in range(3):
-        await site.post(HELLO)
-    assert head.ways["a", b""] is way
+    assert way.changes == 16
+    for number in range(6):
+        await site.post(forms[number % 2])
+    assert head.ways["a", b""] is way, "it was made anew once more"
+    way.since -= 3600.0
+    for number in range(6):
+        await site.post(forms[number % 2])
+    assert head.ways["a", b""] is not way, "what changed in another hour still counts"
     steady = Site()
     for _ in range(3):
         await steady.post(HELLO)

@@ -6,8 +6,10 @@ Their heads name no tool, so a way is chosen by what a body seems to name; nothi
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 
 from mcpsec.deployment.model import Limits, Rate
 from mcpsec.gateway import chain as chain_module
+from mcpsec.gateway.calls import Call
 from mcpsec.gateway.chain import Chain
 from mcpsec.gateway.heads import KnownHeads
 from mcpsec.gateway.limits import InFlight
@@ -25,8 +28,8 @@ from mcpsec.gateway.state import SessionRecord
 from mcpsec.gateway.steps import Step
 from mcpsec.gateway.steps.hygiene import Hygiene
 from mcpsec.gateway.steps.session import FindSession
-from tests.fixtures.raw import call
-from tests.gateway.test_repeats import GRANT, OTHER_GRANT, TOOLS, Recorder, Site, Upstream, site_policy
+from tests.fixtures.raw import call, request_bytes
+from tests.gateway.test_repeats import GRANT, HOST, OTHER_GRANT, TOOLS, Recorder, Site, Upstream, site_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -365,13 +368,71 @@ async def test_a_head_remembers_only_so_many_guesses() -> None:
     assert {each.resource for each in site.recorder.records[-500:]} == {"demo/tool-1"}
 
 
-async def test_forms_that_take_turns_under_one_guess_end_in_the_whole_way() -> None:
+async def test_forms_that_take_turns_under_one_guess_make_their_way_anew_only_so_often() -> None:
     site, headers, forms = LegacySite(), head(), (HELLO, echo(_meta={"progressToken": 1}))
     for number in range(60):
         assert (await site.post(forms[number % 2], headers=headers)).status == 200
-    assert site.parts() == [len(site.steps())]
+    ways = site.ways()
+    assert max(site.parts()) <= SHORT
+    for number in range(6):
+        assert (await site.post(forms[number % 2], headers=headers)).status == 200
+    assert site.ways() == ways
     other = message({"name": "digest", "arguments": {}})
     assert (await site.post(other, headers=headers)).status == 403
+
+
+class ShortSender:
+    """Notes what it is given of what it was not made for; then the call goes the long way."""
+
+    def __init__(self, exchange: Exchange, wrong: list[str]) -> None:
+        self.made_for, self.wrong = exchange.resource, wrong
+
+    def send(self, exchange: Exchange, _call: object) -> bool:
+        if exchange.message is None or (exchange.resource, exchange.message.method) != (self.made_for, "tools/call"):
+            self.wrong.append(f"{exchange.resource} {exchange.message} by the sender of {self.made_for}")
+        return False
+
+
+async def test_a_way_that_wore_out_leads_nothing_else_to_its_upstream() -> None:
+    """A server that lists its tools anew again and again, and bodies that seem to name one thing alike."""
+    site, headers, wrong = LegacySite(), head(), list[str]()
+    site.upstream.sender = lambda exchange: ShortSender(exchange, wrong)  # type: ignore[attr-defined]
+    site.use(site_policy({"allow_resources": ["demo/*"], "allow_methods": ["read"]}))
+
+    def named(tool: str) -> bytes:
+        return message({"arguments": {"name": "x"}, "name": tool})
+
+    for number in range(60):
+        site.relist(*(dict(tool) for tool in TOOLS))
+        assert (await site.post(named("digest" if number % 7 == 6 else "echo"), headers=headers)).status == 200
+    others = [
+        named("digest"),
+        message({"requestId": 7, "name": "x"}, "notifications/cancelled", id=None).replace(b', "id": null', b"").replace(b'"id": null, ', b""),
+        message({"clientInfo": {"name": "x"}, "protocolVersion": "2025-11-25", "capabilities": {}}, "initialize"),
+        message({"name": "x", "arguments": {}}, "prompts/get"),
+        message({"arguments": {"name": "x"}}, "tools/list"),
+    ]  # fmt: skip
+    for _ in range(3):
+        for body in (named("echo"), *others):
+            request = site.heads.request(request_bytes(HOST, body, headers))
+            assert request is not None
+            begun = site.chain.begin(request, site.peers["a"], lambda _answer: None)
+            if isinstance(begun, Call):
+                await begun.wait()
+    assert not wrong
+    assert not site.errors
+
+
+async def test_a_session_that_is_over_is_kept_by_no_way() -> None:
+    site, headers = LegacySite(), head(Mcp_Session_Id=SESSION)
+    for _ in range(3):
+        assert (await site.post(HELLO, headers=headers)).status == 200
+    assert max(site.parts()) <= SHORT
+    over = weakref.ref(site.session)
+    site.sessions.close(site.session)
+    del site.session, site.upstream.seen[:]
+    gc.collect()
+    assert over() is None
 
 
 # --- what changes ----------------------------------------------------------------------------------------------------

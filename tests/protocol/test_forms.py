@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -259,3 +260,15 @@ def test_what_a_legacy_head_and_body_have_agreed_on() -> None:
     ):
         assert not agreement.holds(parse(body)), body
     assert reader_of(before, Agreement.of(parse(bare(name="delete")), LEGACY), max_depth=DEPTH) is None
+
+
+@pytest.mark.parametrize("era", list(Era))
+def test_a_reader_keeps_nothing_of_the_call_that_it_was_made_of(era: Era) -> None:
+    """What it keeps lies there for each way of each head, and a call may be large."""
+    own = PARAMS if era is Era.MODERN else {name: each for name, each in PARAMS.items() if name != "_meta"}
+    message = parse(text(params=own))
+    before = sys.getrefcount(message.params), sys.getrefcount(message.params["arguments"])
+    found = MODERN if era is Era.MODERN else Route(Era.LEGACY, "2025-11-25")
+    reader = reader_of(message, Agreement.of(message, found), max_depth=DEPTH)
+    assert reader is not None
+    assert (sys.getrefcount(message.params), sys.getrefcount(message.params["arguments"])) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspect import isawaitable
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from mcpsec.gateway.message import Answer, Exchange, Refusal
 from mcpsec.gateway.sessions import TooManySessionsError
@@ -53,11 +54,11 @@ class FindSession:
         if session is None or client is None:
             return None  # of what is part of none, responses alone are looked at
         find, id, client_id, upstream = self._sessions.find, session.id, client.id, exchange.upstream
-        version = session.version
+        version, kept = session.version, ref(session)  # what is over, and all that it holds, is not kept by this
 
         def repeated(exchange: Exchange) -> Changed | None:
             found = find(id, client_id, upstream)
-            if found is None or found is not session or found.version != version:
+            if found is None or found.version != version or found is not kept():
                 return CHANGED
             exchange.session = found
             return None

@@ -92,7 +92,7 @@ class HttpUpstream:
         self.timeout = config.timeout
         self.timeouts = Timeouts(config)
         self.catalogue = Catalogue()
-        self._limits = limits
+        self._limits, self.response_bytes = limits, limits.response_bytes
         self._sessions = sessions
         self.guard = guard
         self._origin = origin_of(config, limits)

@@ -22,7 +22,7 @@ _HEADS = 256
 _LONGEST = 2048
 """Bytes of a head worth remembering: all of them are at most half a MiB."""
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([1-9]\d{0,8})(?=\r\n)")
-_NEVER = frozenset({b"connection", b"content-encoding", b"set-cookie", b"transfer-encoding"})
+_NEVER = frozenset({b"connection", b"content-encoding", b"mcp-session-id", b"set-cookie", b"transfer-encoding"})
 
 
 class AnswerHead:

@@ -116,6 +116,8 @@ class HttpSender(Sender):
         message = exchange.message
         if body is None or event is None or message is None or response.status != 200:
             return None
+        if len(body) > self._upstream.response_bytes:
+            return None
         if b"content-encoding" in response.fields or not self.is_ordinary(event[1], message.id):
             return None
         return Answer(200, [(name, value) for name, value in response.fields.items() if name in RETURNED], body)
