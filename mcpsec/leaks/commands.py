@@ -6,7 +6,7 @@ so each idiom is one expression with the value as its group. The judgement of th
 
 from __future__ import annotations
 
-from mcpsec.leaks import calls, devices
+from mcpsec.leaks import calls, devices, logins
 from mcpsec.leaks.calls import CHARACTERS, QUOTED, USER
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
@@ -14,15 +14,13 @@ from mcpsec.leaks.programs import is_code
 from mcpsec.leaks.secrecy import (
     LOW,
     MEDIUM,
-    WORDY,
     ends_lines,
-    is_app_password,
     is_chosen_word,
     is_fixed,
     is_joined_phrase,
     password_strength,
 )
-from mcpsec.leaks.values import is_filler, is_placeholder, is_reference, wordiness
+from mcpsec.leaks.values import is_placeholder, is_reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -188,12 +186,6 @@ SHORTEST_SIGNING = 8
 """Characters of what signs or enciphers: shorter ones are words of a test."""
 _PORTS = expression(r"^(?:\d{1,5}(?:[:/-]\w{1,5})*|https?|ssh|tcp|udp)$")
 """What `-p` also takes: ``-p 8080:80``, ``-p 53/udp``, ``gh auth login -p ssh``."""
-_SESSIONS = (b"session({", b"express-session", b"cookiesession(")
-_MAILBOX = expression(
-    rb"(?i)[\"'](?P<who>[\w.+-]{1,64})@(?:(?:gmail|googlemail|outlook|hotmail|live|msn|yahoo|ymail|aol|icloud|proton(?:mail)?"
-    rb"|zoho|gmx|mail|yandex|rambler|naver|daum|163|126|qq|sina|foxmail|orange|libero)\.[a-z]{2,3}(?:\.[a-z]{2})?)[\"']"
-)
-"""Somebody's mailbox at a service that gives them to everybody; what stands behind it in a call is its password."""
 _FORM = expression(rb"(?i)<input\b[^<>]{0,200}type=[\"']$")
 
 
@@ -216,11 +208,10 @@ def _at(book: Rulebook, data: bytes, word: bytes, found: re.Match[bytes] | None,
         return
     group = "quoted" if "bare" not in found.re.groupindex or found["bare"] is None else "bare"
     value = found[group].decode("utf-8", "replace")
+    if name == _SQL and logins.is_name(found, group, value):
+        return
     confidence = _judge(name, value, bare=group == "bare")
-    if confidence in (None, LOW) and (
-        (name == _SQL and _opens_mailbox(found.group(), value))
-        or (word in _SESSIONS and is_chosen_word(value))  # be it a word, it signs what the program believes
-    ):
+    if confidence in (None, LOW) and logins.is_weak_but_somebodys(found, group, value, signs=name == _SECRET):
         confidence = MEDIUM
     rule = book.named(name) if confidence is not None else None
     if rule is not None and confidence is not None:
@@ -239,22 +230,4 @@ def _judge(rule: str, value: str, *, bare: bool) -> int | None:
     strength = password_strength(value)
     if strength == LOW and rule == _OPTION and (is_chosen_word(value) or is_joined_phrase(value)):
         return MEDIUM  # where a program takes its password there is no other word
-    if strength == LOW and rule == _SQL and not bare and _is_of_no_language(value):
-        return MEDIUM
     return None if strength is None else min(strength, MEDIUM)
-
-
-FEWEST_LETTERS = 7
-
-
-def _is_of_no_language(value: str) -> bool:
-    """True for letters that make no word, pronounceable as some generators draw them: ``jaeqoiex``."""
-    return value.isalpha() and len(value) >= FEWEST_LETTERS and wordiness(value) < WORDY
-
-
-def _opens_mailbox(call: bytes, value: str) -> bool:
-    """True for a word, or a password for one application, that stands behind somebody's mailbox in a call."""
-    mailbox = _MAILBOX.search(call)
-    if mailbox is None or is_filler(mailbox["who"].decode("latin-1")) or is_placeholder(value):
-        return False
-    return is_app_password(value) or is_chosen_word(value) or is_joined_phrase(value)

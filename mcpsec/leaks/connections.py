@@ -20,7 +20,7 @@ from mcpsec.leaks.secrecy import (
     password_strength,
     spells_its_name,
 )
-from mcpsec.leaks.values import is_placeholder, is_reference, looks_random, wordiness
+from mcpsec.leaks.values import is_counted, is_placeholder, is_reference, looks_random, wordiness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ _LOCAL = expression(r"(?i)^(?:localhost|127\.0\.0\.1|db|\[::1\])$")
 """Hosts of examples and of developers alike: there a password that is no word may be somebody's."""
 _ADMINISTERS = expression(r"(?i)(?:admin|root)(?:admin|root|\d{1,6})?[!@#.]?$")
 """Words that say who logs in: at somebody's own server that is the password, where documentation says ``password``."""
-_NUMBERED = expression(r"[A-Za-z]{3,24}[@#._-]?\d{4,8}[!.]?$")
-"""A word with somebody's year or day behind it; those of documentation count to three."""
+_NUMBERED = expression(r"[A-Za-z]{3,24}[@#._-]?(?P<number>\d{4,8})[!.]?$")
+"""A word with somebody's year or day behind it."""
 
 URL_GATE = r"://[^\s:/?#\"'<>@\\`,()|]{0,128}:[^\s\"'<>`]{1,256}@"
 _SEPARATORS = r"(?:[ \t]{1,3}|\\?[\"'] ?[+.,&] ?\\?[\"']|%20|\+)"
@@ -73,7 +73,10 @@ AUTHORIZATION_GATE = (
     rf"(?is)authorization(?:.{{0,{NAMED}}}(?:token|key|digest|bot|pat|oauth|geniekey){_SEPARATORS}[A-Za-z0-9_.~+/:=|!@$%*-]{{8}}"
     r"|[\"'`\]\\]{0,4}[ \t]{0,4}(?:=>|:=|[:=,(])[ \t]{0,4}\\?[\"'`]?(?:[a-z][\w-]{1,20}[ \t])?[A-Za-z0-9_.~+/=-]{16})"
 )
-CURL_GATE = r"(?:^|[\s\"'=])(?:-u|--user|--proxy-user|-U)[ \t=\"'a-zA-Z]{1,4}[^\s]{0,80}:[^\s\"'`]{3}"
+CURL_GATE = (
+    r"(?:^|[\s\"'=])(?:-u|--user|--proxy-user|-U)(?:[ \t=\"'a-zA-Z]{1,4}|\\?[\"'],\s{0,8}\\?[\"'])"
+    r"[^\s]{0,80}:[^\s\"'`]{3}"
+)
 
 
 def detect(
@@ -132,12 +135,18 @@ def _url(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
     elif plain.lower() == user.lower():
         return
     if HOSTS_OF_EXAMPLES.match(host):
-        own = _LOCAL.match(host) and (wordiness(plain) < WORDY or _NUMBERED.match(plain))
+        own = _LOCAL.match(host) and (wordiness(plain) < WORDY or (strength > LOW and _is_numbered(plain)))
         made_up = strength < HIGH and not own
         strength = LOW if made_up else MEDIUM
     elif strength == MEDIUM and user and "." in host and is_chosen_password(plain):
         strength = HIGH
     yield from _match(book, "url-credentials", *found.span("password"), password, strength)
+
+
+def _is_numbered(plain: str) -> bool:
+    """True for ``Lena1987``, not for ``docker1234`` and ``user0000``: documentation counts, or repeats a digit."""
+    found = _NUMBERED.match(plain)
+    return found is not None and not is_weak_password(plain) and not is_counted(found["number"])
 
 
 def _dollar_is_literal(plain: str) -> bool:

@@ -131,15 +131,20 @@ def test_tiers_nest():
         scan_bytes(b"", confidence="certain")
 
 
+CURL_OF_PYTHON = 'subprocess.run(["curl","-u","ops:q7wz3kdb9x"])'
+CURL_OF_NODE = 'spawn("curl", ["-u", "ops:q7wz3kdb9x"])'
+
+
 @pytest.mark.skipif(not available(), reason="no Hyperscan for this platform; install with: pip install hyperscan")
 def test_both_engines_find_the_same():
     from mcpsec.leaks.examples import examples
 
     texts = [text for _, wanted, unwanted in examples() for text in (*wanted, *unwanted)]
     texts += [ENV, f"postgres://app:{PASSWORD}@db.acme.io/x", f'{{"args": ["--access-token", "{HEX}"]}}']
+    texts += [CURL_OF_PYTHON, CURL_OF_NODE]
     hidden = [ENV.encode().hex(), b64encode(ENV.encode()).decode(), f"api_key%3D%22{OPAQUE}%22", ESCAPED]
     texts += [before + text for text in hidden for before in ("", "x = ")]
-    assert all(find(text.encode(), path="a.txt", floor=0) for text in texts[-2 * len(hidden) :])
+    assert all(find(text.encode(), path="a.txt", floor=0) for text in texts[-2 * len(hidden) - 2 :])
     whole = "\n\n----\n\n".join(texts).encode()
     bulk = Bulk(packaged())
 
