@@ -128,6 +128,8 @@ class Call:
         exchange.upstream_ms = (perf_counter() - self.started) * 1000
         try:
             answer = sender.alone(exchange, response)
+            if answer is not None and len(answer.body) > self._chain.stream_bytes:
+                answer = None
             if answer is not None:
                 sender.ended_well(self.term)
         except Exception:

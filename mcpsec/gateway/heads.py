@@ -58,6 +58,11 @@ class KnownHeads:
         self._limits = limits
         self._heads: dict[tuple[bytes, ...], Head] = {}
 
+    def forget_ways(self) -> None:
+        """No way that was found holds any longer: keep nothing of what they led along."""
+        for head in self._heads.values():
+            head.ways.clear()
+
     def request(self, data: bytes, last: Head | None = None) -> Request | None:
         """The request that ``data`` is, when it is exactly one with a known head; else None.
 

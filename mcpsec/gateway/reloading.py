@@ -131,6 +131,8 @@ async def _use(gateway: Gateway, wanted: Deployment) -> None:
         await asyncio.gather(*(upstream.close() for upstream in fresh.values()), return_exceptions=True)
         raise
     gateway._chain.use(steps)
+    for registry in gateway._registries:
+        registry.heads.forget_ways()
     gateway._cleaners.clear()
     gateway._cleaners.update(cleaners)
     renew_shared(gateway)

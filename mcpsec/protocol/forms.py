@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["reader_of"]
 
+_MOST_NAMES, _LONGEST_NAMES = 32, 2048
+
 
 def reader_of(first: Message, agreement: Agreement, *, max_depth: int) -> Callable[[bytes], Message | None] | None:
     """Reads bodies of the form of ``first``, a message for which ``agreement`` holds; None where it names no target.
@@ -31,7 +33,10 @@ def reader_of(first: Message, agreement: Agreement, *, max_depth: int) -> Callab
     if member is None or not agreement.holds(first) or type(named) is not str:
         return None
     method, version, request = first.method, agreement.version, Kind.REQUEST
-    names, meta_of_first = frozenset(first.params), first.params.get("_meta")  # no view: it would keep the whole call
+    meta_of_first = first.params.get("_meta")
+    if _is_wordy(first.params) or (type(meta_of_first) is dict and _is_wordy(meta_of_first)):
+        return None
+    names = frozenset(first.params)  # no view: it would keep the whole call
     new = tuple.__new__  # as Message(…) does it, without the call in between
     if agreement.era is Era.LEGACY:
         return _legacy_reader(first, member, named, max_depth)
@@ -61,6 +66,11 @@ def reader_of(first: Message, agreement: Agreement, *, max_depth: int) -> Callab
         return new(Message, (request, ident, method, params, body, None, None))
 
     return read
+
+
+def _is_wordy(members: dict[str, object]) -> bool:
+    """Whether an object has more names of members than any call, and than is worth keeping for each form."""
+    return len(members) > _MOST_NAMES or sum(map(len, members)) > _LONGEST_NAMES
 
 
 def _legacy_reader(first: Message, member: str, named: str, max_depth: int) -> Callable[[bytes], Message | None] | None:

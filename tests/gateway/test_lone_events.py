@@ -208,6 +208,8 @@ def test_an_event_is_no_larger_than_an_answer_may_be(running: Gateway, server: E
 class Fakes:
     """All that is around a call, and what it says."""
 
+    stream_bytes = 100
+
     def __init__(self) -> None:
         self.said: list[Answer | None] = []
         self.given_back = 0
@@ -265,6 +267,20 @@ async def test_a_call_is_answered_once_whatever_comes_first(first: str) -> None:
     else:
         assert made.said == [Answer(200, [], b"data: {}\n\n")]
         made.call.cancel()
+    assert made.given_back == 1
+
+
+@pytest.mark.anyio
+async def test_a_stream_that_is_too_large_is_no_short_one() -> None:
+    made = Fakes()
+    made.call.set_result(made.response)
+    stream = made.response.stream
+    assert stream is not None
+    stream.feed(b"data: " + b"x" * 200 + b"\n\n")
+    stream.finish()
+    await asyncio.sleep(0.05)
+    assert made.said == [None]
+    await made.call.wait()
     assert made.given_back == 1
 
 

@@ -11,6 +11,7 @@ import json
 import re
 import weakref
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from mcpsec.gateway.state import SessionRecord
 from mcpsec.gateway.steps import Step
 from mcpsec.gateway.steps.hygiene import Hygiene
 from mcpsec.gateway.steps.session import FindSession
+from mcpsec.gateway.upstreams.sending import HttpSender
 from tests.fixtures.raw import call, request_bytes
 from tests.gateway.test_repeats import GRANT, HOST, OTHER_GRANT, TOOLS, Recorder, Site, Upstream, site_policy
 
@@ -421,6 +423,46 @@ async def test_a_way_that_wore_out_leads_nothing_else_to_its_upstream() -> None:
                 await begun.wait()
     assert not wrong
     assert not site.errors
+
+
+@pytest.mark.parametrize("name", ["x" * 2000, ["x"] * 2000, {"x": "y"}])
+async def test_what_a_client_names_is_not_kept_unless_it_may_be_a_name(name: object) -> None:
+    site, headers = LegacySite(), head()
+    await site.post(HELLO, headers=headers)
+    (known,) = site.heads._heads.values()
+    for _ in range(3):
+        assert (await site.post(message({"name": name, "arguments": {}}), headers=headers)).status >= 400
+        assert known.agreement is None or known.agreement.named == "echo"
+    for _ in range(3):
+        assert (await site.post(HELLO, headers=headers)).status == 200
+    assert max(site.parts()) <= SHORT
+
+
+def test_a_sender_goes_on_under_the_credentials_of_the_moment() -> None:
+    """Else no call would go the short way any more once a secret was renewed."""
+    sent: list[bytes] = []
+
+    def lane(name: str) -> Any:
+        connection = SimpleNamespace(request=lambda data, _timeout, _call: sent.append(data))
+        pool = SimpleNamespace(take_idle=lambda: connection)
+        return SimpleNamespace(pool=pool, former=False, name=name.encode())
+
+    before, now = lane("before"), lane("now")
+    upstream = SimpleNamespace(
+        guard=SimpleNamespace(ordinary=lambda _name: None), timeouts=SimpleNamespace(of=lambda _exchange: 1.0),
+        head_of=lambda _exchange, lane: b"POST /mcp HTTP/1.1\r\nauthorization: %b\r\n" % lane.name, lane_of=lambda _exchange: now,
+    )  # fmt: skip
+    own = SimpleNamespace(passing=True, term=None)
+    breakers = SimpleNamespace(of={"a": own})
+    protected = SimpleNamespace(breakers=breakers, name="demo", ended_well=None, running=0, bound=9)
+    exchange = SimpleNamespace(
+        client=SimpleNamespace(id="a"), request=SimpleNamespace(known=None), message=SimpleNamespace(raw=b"{}")
+    )
+    sender = HttpSender(protected, upstream, exchange, before)  # type: ignore[arg-type]
+    for _ in range(2):
+        assert sender.send(exchange, SimpleNamespace())  # type: ignore[arg-type]
+        before.former = True
+    assert [b"before" in each for each in sent] == [True, False]
 
 
 async def test_a_session_that_is_over_is_kept_by_no_way() -> None:

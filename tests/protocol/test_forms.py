@@ -272,3 +272,17 @@ def test_a_reader_keeps_nothing_of_the_call_that_it_was_made_of(era: Era) -> Non
     reader = reader_of(message, Agreement.of(message, found), max_depth=DEPTH)
     assert reader is not None
     assert (sys.getrefcount(message.params), sys.getrefcount(message.params["arguments"])) == before
+
+
+@pytest.mark.parametrize("era", list(Era))
+@pytest.mark.parametrize("where", ["params", "_meta"])
+@pytest.mark.parametrize("names", [{f"n{number}": 0 for number in range(40)}, {"n" * 3000: 0}], ids=["many", "long"])
+def test_no_reader_keeps_more_names_than_a_call_has(era: Era, where: str, names: dict[str, int]) -> None:
+    meta: dict[str, Any] = META if era is Era.MODERN else {"progressToken": 1}
+    own = {"name": "echo", "arguments": {}, "_meta": meta}
+    found = MODERN if era is Era.MODERN else Route(Era.LEGACY, "2025-11-25")
+    few = parse(text(params=own))
+    assert reader_of(few, Agreement.of(few, found), max_depth=DEPTH) is not None
+    large = own | names if where == "params" else own | {"_meta": meta | names}
+    message = parse(text(params=large))
+    assert reader_of(message, Agreement.of(message, found), max_depth=DEPTH) is None

@@ -32,6 +32,9 @@ _ANY_LEGACY_REQUEST = frozenset().union(*(_REQUESTS[version] for version in LEGA
 _ANY_LEGACY_NOTIFICATION = frozenset().union(*(CLIENT_NOTIFICATIONS[version] for version in LEGACY_VERSIONS))
 
 
+_LONGEST_NAME = 1024
+
+
 class ParseMessage:
     """From here on everything is decided on the parsed message, never on headers."""
 
@@ -60,7 +63,10 @@ class ParseMessage:
         exchange.era = found.era
         refusal = self._check_method(exchange, found.era, found.version)
         if known is not None and refusal is None and message.kind is Kind.REQUEST:
-            known.agreement = Agreement.of(message, found)
+            agreement = Agreement.of(message, found)
+            named = agreement.named  # it is kept with the head: a client may name anything
+            if named is None or (type(named) is str and len(named) <= _LONGEST_NAME):
+                known.agreement = agreement
         return refusal
 
     def again(self, exchange: Exchange) -> Repeated | Changed:

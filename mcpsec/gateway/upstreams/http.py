@@ -140,7 +140,7 @@ class HttpUpstream:
                 return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
         started = time.perf_counter()
         try:
-            lane = self._lanes.of(None if exchange.client is None else exchange.client.id)
+            lane = self.lane_of(exchange)
             response = await lane.pool.send(
                 self._request_bytes(exchange, lane),
                 timeout=self.timeouts.of(exchange),
@@ -159,9 +159,11 @@ class HttpUpstream:
         """What sends calls that repeat this one, which has passed all steps; ``protected`` stands before this."""
         if exchange.last_event_id:
             return None
-        return HttpSender(
-            protected, self, exchange, self._lanes.of(None if exchange.client is None else exchange.client.id)
-        )
+        return HttpSender(protected, self, exchange, self.lane_of(exchange))
+
+    def lane_of(self, exchange: Exchange) -> Lane:
+        """Where its client's requests go now."""
+        return self._lanes.of(None if exchange.client is None else exchange.client.id)
 
     def failed(self, exchange: Exchange, fault: UpstreamFault) -> Refusal:
         """What a call gets that got no answer."""

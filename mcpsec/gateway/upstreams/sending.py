@@ -89,17 +89,22 @@ class HttpSender(Sender):
     def __init__(self, protected: ProtectedUpstream, upstream: HttpUpstream, exchange: Exchange, lane: Lane) -> None:
         super().__init__(protected, upstream.guard, exchange)
         self._upstream = upstream
-        self._lane, self._pool = lane, lane.pool
-        self._head = upstream.head_of(exchange, lane)
+        self._use(lane, exchange)
         self._timeout = upstream.timeouts.of(exchange)
+
+    def _use(self, lane: Lane, exchange: Exchange) -> None:
+        self._lane, self._pool = lane, lane.pool
+        self._head = self._upstream.head_of(exchange, lane)
 
     def send(self, exchange: Exchange, call: Call) -> bool:
         """Send it on a connection that is free."""
         protected, own, message = self._protected, self._breakers.of.get(self._client_id), exchange.message
         if message is None or exchange.request.known is not self._known:
             return False
-        if own is None or not own.passing or protected.running >= protected.bound or self._lane.former:
+        if own is None or not own.passing or protected.running >= protected.bound:
             return False
+        if self._lane.former:  # the upstream has other credentials now
+            self._use(self._upstream.lane_of(exchange), exchange)
         connection = self._pool.take_idle()
         if connection is None:
             return False
