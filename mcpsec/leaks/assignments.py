@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
-from mcpsec.leaks.literals import value_at
+from mcpsec.leaks.literals import in_comment, value_at
 from mcpsec.leaks.names import KEYWORDS, kind_of
 from mcpsec.leaks.secrecy import MEDIUM, is_variable, judge
 
@@ -239,7 +239,7 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int, kind: str
     before = data[max(0, head - 4) : head]
     operator = None
     if data[tail : tail + 1] in _OPERATOR_STARTS or before[-1:] in (b"<", b":"):
-        option = name.startswith(b"-") or before[-2:] in (b" +", b"\n+", b'"+')
+        option = name.startswith(b"-") or (b"_password" in name and before[-2:] in (b" +", b'"+'))
         operator = (_OPERATOR if option else _NO_ARGUMENT).match(data, tail)
     if operator is None or before.rstrip()[-2:] in (b"==", b"!="):
         return _compared(book, data, kind, name, head) if b"=" in before else None
@@ -262,7 +262,7 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int, kind: str
     if verdict is None or rule is None:
         return None
     confidence = verdict[1]
-    if confidence > MEDIUM and where == "code" and _is_shown(data, head):
+    if confidence > MEDIUM and where == "code" and (_is_shown(data, head) or (not quoted and in_comment(data, head))):
         confidence = MEDIUM
     return Match(rule, begin, stop, value, confidence)
 

@@ -63,6 +63,8 @@ _LOCAL = expression(r"(?i)^(?:localhost|127\.0\.0\.1|db|\[::1\])$")
 """Hosts of examples and of developers alike: there a password that is no word may be somebody's."""
 _ADMINISTERS = expression(r"(?i)(?:admin|root)(?:admin|root|\d{1,6})?[!@#.]?$")
 """Words that say who logs in: at somebody's own server that is the password, where documentation says ``password``."""
+_OF_RABBITMQ = "guest"
+"""The user whom RabbitMQ comes with, and whom it lets in from its own machine only."""
 _NUMBERED = expression(r"[A-Za-z]{3,24}[@#._-]?(?P<number>\d{4,8})[!.]?$")
 """A word with somebody's year or day behind it."""
 
@@ -129,6 +131,8 @@ def _url(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
         return
     strength = password_strength(plain)
     if strength is None or _PORT.match(plain):
+        return
+    if plain == user == _OF_RABBITMQ:
         return
     if is_hosted(host) and (not spells_its_name(plain) or _ADMINISTERS.match(plain)):
         strength = max(strength, MEDIUM)  # somebody's own server, whose password is its user's name or a word

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mcpsec.leaks.expressions import expression
-from mcpsec.leaks.values import is_placeholder, wordiness
+from mcpsec.leaks.values import is_counted, is_placeholder, wordiness
 
 __all__ = ["host_behind", "is_hosted"]
 
@@ -44,9 +44,11 @@ FEWEST_DIGITS = 9
 
 
 def _is_routed(host: str) -> bool:
-    """True for an address that somebody was given; those that people make up are short, counted or repeat a number."""
+    """True for an address that somebody was given; those that people make up are short, counted or repeat something."""
     found = _ADDRESS.match(host)
     if found is None:
+        return False
+    if is_counted("".join(found.groups())) or sum(_is_repeated(number) for number in found.groups()) > MOST_REPEATED:
         return False
     numbers = [int(number) for number in found.groups()]
     steps = {numbers[place + 1] - numbers[place] for place in range(3)}
@@ -54,7 +56,13 @@ def _is_routed(host: str) -> bool:
     return max(numbers) <= LAST and len(set(numbers)) == len(numbers) and len(steps) > 1 and digits >= FEWEST_DIGITS
 
 
+def _is_repeated(number: str) -> bool:
+    return len(number) > 1 and len(set(number)) == 1
+
+
 LAST = 255
+MOST_REPEATED = 2
+"""Numbers of one digit again and again: 88.99 is where a hoster has its servers, three are made up."""
 _HOST = expression(rb"@([A-Za-z0-9.-]{1,253})")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.secrecy import is_app_password
 
-__all__ = ["value_at"]
+__all__ = ["in_comment", "value_at"]
 
 VALUE_BYTES = 2048
 _QUOTED = expression(
@@ -83,17 +83,10 @@ def _unwrapped(data: bytes, begin: int, stop: int) -> tuple[int, int]:
 
 def _bare_value(data: bytes, where: str, head: int, begin: int, stop: int) -> tuple[int, int, bool] | None:
     """What of the characters between two offsets is the value: the rest of a URL's query or a closing mark is not."""
-    before = data[head - 1 : head]
-    if before in (b"?", b"&", b";") or data.rfind(b"://", max(0, head - 200), head) > data.rfind(
-        b"\n", max(0, head - 200), head
-    ):
-        if _PUBLISHED.search(data, max(0, head - 120), head):
-            return None
-        ends = before == b";" and data[head - 5 : head] != b"&amp;"  # of a connection string, where only that ends one
-        for mark in (b";",) if ends else (b"&", b";", b"#", b")"):
-            cut = data.find(mark, begin, stop)
-            if cut > begin:
-                stop = cut
+    end = _address_end(data, head, begin, stop)
+    if end is None:
+        return None
+    stop = end
     grouped = _GROUPS.match(data, begin)
     if grouped and is_app_password(grouped.group().decode()):
         return begin, grouped.end(), True
@@ -108,9 +101,49 @@ def _bare_value(data: bytes, where: str, head: int, begin: int, stop: int) -> tu
     if data[begin - 2 : begin] == b":-" and data.find(b"}", begin, stop) > begin:  # ${PASSWORD:-default}
         stop = data.find(b"}", begin, stop)
     trimmed = _trim(data, begin, stop)
-    if trimmed is not None and where == "code" and _CODE_MARKS.search(data, trimmed[0], trimmed[1]):
-        return None
+    if trimmed is not None and where == "code":
+        if _CODE_MARKS.search(data, trimmed[0], trimmed[1]):
+            return None
+        if _NAMES.match(data, trimmed[0], trimmed[1]) and in_comment(data, head):
+            return None
     return trimmed
+
+
+_NAMES = expression(
+    rb"(?:[A-Za-z_]\w{0,40}(?:\.[A-Za-z_]\w{0,40}){1,6}|[A-Za-z]{1,20}(?:_[A-Za-z]{1,20}){1,6}\d|[a-z]{1,20}(?:[A-Z][a-z]{1,20}){1,6}\d)\Z"
+)
+"""Statements that somebody took out, as people name things in programs: ``txtPwd1.Text``, ``shadow_map2``."""
+_CLOSED = expression(rb"\)(?:[\s._,;*\]]|\Z)")
+_IN_PARENTHESES = expression(rb"\([A-Za-z][A-Za-z0-9+.-]{1,30}\Z")
+
+
+def _address_end(data: bytes, head: int, begin: int, stop: int) -> int | None:
+    """Where a value ends in an address or a connection string, which may go on; None where it is published."""
+    before = data[head - 1 : head]
+    if before in (b"?", b"&", b";") or data.rfind(b"://", max(0, head - 200), head) > data.rfind(
+        b"\n", max(0, head - 200), head
+    ):
+        if _PUBLISHED.search(data, max(0, head - 120), head):
+            return None
+        ends = before == b";" and data[head - 5 : head] != b"&amp;"  # of a connection string, where only that ends one
+        for mark in (b";",) if ends else (b"&", b";", b"#"):
+            cut = data.find(mark, begin, stop)
+            if cut > begin:
+                stop = cut
+        if not ends:
+            return _closed(data, head, begin, stop)
+    return stop
+
+
+def _closed(data: bytes, head: int, begin: int, stop: int) -> int:
+    """Where the parenthesis ends that an address stands in; one that more of a password follows belongs to that."""
+    address = data.rfind(b"://", max(0, head - 200), head)
+    if address >= 0 and _IN_PARENTHESES.search(data, max(0, address - 32), address):
+        cut = data.find(b")", begin, stop)
+    else:
+        closed = _CLOSED.search(data, begin, stop + 1)
+        cut = closed.start() if closed else -1
+    return cut if begin < cut < stop else stop
 
 
 def _is_part_of_connection(data: bytes, head: int) -> bool:
@@ -135,16 +168,19 @@ def _inside_string(data: bytes, head: int, tail: int) -> bool:
     line = data[max(data.rfind(b"\n", max(0, head - 400), head) + 1, head - 400) : head]
     if len(line) >= 400:
         return False  # generated code
-    if b"//" in line or line.lstrip()[:1] in (b"#", b"*") or (not line.strip() and _in_comment(data, head)):
+    if b"//" in line or line.lstrip()[:1] in (b"#", b"*") or in_comment(data, head):
         return True
     return line.count(b'"') % 2 == 1 or line.count(b"'") % 2 == 1 or line.count(b"`") % 2 == 1
 
 
 LONGEST_COMMENT = 2048
+LONGEST_INDENT = 80
 
 
-def _in_comment(data: bytes, head: int) -> bool:
-    """True in a block of comment that begins a line of its own, with settings as they stand elsewhere below that."""
+def in_comment(data: bytes, head: int) -> bool:
+    """True for a line's first word in a comment that began a line above, with settings as they stand elsewhere."""
+    if data[max(data.rfind(b"\n", max(0, head - LONGEST_INDENT), head), head - LONGEST_INDENT, 0) : head].strip():
+        return False
     opened = data.rfind(b"/*", max(0, head - LONGEST_COMMENT), head)
     if opened < 0 or data.find(b"*/", opened, head) >= 0:
         return False

@@ -53,6 +53,10 @@ _OPTION = expression(r"--?[A-Za-z][\w.-]{0,80}$")
 _LOGINS = frozenset("u user auth basic-auth basic_auth basicauth login credentials creds".split())  # noqa: SIM905
 _LOGIN = expression(r"[\w.@+-]{1,64}:(?P<password>[^\s:/]{4,128})$")
 """What options and variables of these names take: ``admin:password``."""
+_USERS = frozenset(("user", "login"))
+"""Names for somebody alone, be there a colon in it."""
+_NO_LOGIN = expression(r"\d+:\d+$|(?i:oauth2?|oidc|saml|sso|jwt):")
+"""The numbers of a container's user and group, and a way to log in."""
 _SHORT_OPTION = expression(r"[A-Za-z]$")
 """What is left of ``-k``: the letter tells nothing, so the value must."""
 _FLAGS = frozenset(("-m", "-q", "-y"))
@@ -190,7 +194,12 @@ def _text(value: str) -> str:
 def _slots(data: bytes, path: str | None) -> Iterator[tuple[Leaf, tuple[str | int, ...]]]:
     """Every scalar in a slot, with the part of its path that begins with the slot's name. Offsets are bytes."""
     previous: Leaf | None = None
-    for leaf in _leaves(data, path):
+    found = list(_leaves(data, path))
+    inputs: dict[tuple[str | int, ...], dict[str | int, str]] = {}
+    for leaf in found:
+        if leaf.path[-1:] in (("id",), ("password",)) and "inputs" in leaf.path:
+            inputs.setdefault(leaf.path[:-1], {})[leaf.path[-1]] = leaf.value
+    for leaf in found:
         keys = leaf.path
         for depth, key in enumerate(keys):
             is_list = depth + 1 < len(keys) and isinstance(keys[depth + 1], int)
@@ -206,8 +215,17 @@ def _slots(data: bytes, path: str | None) -> Iterator[tuple[Leaf, tuple[str | in
             if keys and keys[-1] in _URLS:
                 yield leaf, ("url",)
             elif keys[-1:] == ("default",) and "inputs" in keys:
-                yield leaf, ("inputs", "k")
+                yield leaf, ("inputs", _input_name(inputs.get(keys[:-1], {})))
         previous = leaf
+
+
+def _input_name(members: dict[str | int, str]) -> str:
+    """The id of what VS Code asks for, or ``password`` where it says that what is typed is to be hidden.
+
+    https://code.visualstudio.com/docs/copilot/reference/mcp-configuration
+    """
+    name = members.get("id", "k")
+    return "password" if members.get("password") == "true" and not kind_of(name) else name
 
 
 def _is_slot(keys: tuple[str | int, ...], depth: int) -> bool:
@@ -268,6 +286,8 @@ def _candidates(leaf: Leaf, rest: tuple[str | int, ...]) -> Iterator[tuple[str, 
         before = str(rest[1])
         if before in _HEADER_OPTIONS or before in _ENV_OPTIONS:
             yield from _with_nameless(_of_pair(value, start))
+        elif before.lstrip("-").lower() in _LOGINS and _NO_LOGIN.match(value):
+            yield "sample", value, start
         elif value.startswith("-") or _PAIR.match(value) or _SET_BEFORE.search(value):
             set_before = [] if value.startswith("-") else [*_SET_BEFORE.finditer(value)]
             for pair in set_before:
@@ -310,6 +330,9 @@ def _is_drawn(value: str) -> bool:
 
 def _stripped(name: str, value: str, start: int) -> Iterator[tuple[str, str, int]]:
     login = _LOGIN.match(value) if name.lower() in _LOGINS else None
+    if login and (_NO_LOGIN.match(value) or (name.lower() in _USERS and not _is_strong(login["password"]))):
+        yield "sample", value, start
+        return
     if login:
         yield "sample", value, start  # the user's name is no part of it
         yield "password", login["password"], start + login.start("password")
@@ -319,6 +342,10 @@ def _stripped(name: str, value: str, start: int) -> Iterator[tuple[str, str, int
         yield name if kind_of(name) else "authorization", value[scheme.end() :], start + scheme.end()
     else:
         yield name, value, start
+
+
+def _is_strong(password: str) -> bool:
+    return is_chosen_password(password) or password_strength(password) == HIGH
 
 
 def _of_pair(value: str, start: int) -> Iterator[tuple[str, str, int]]:

@@ -90,7 +90,7 @@ _REFERENCE = expression(
     | (?:\$\{?[A-Za-z_]\w*\}?[^\w$]*){2,}$    # "$VAR|$OTHER"
     | \.\s?\$[A-Za-z_].*                     # 'password=' . $value in PHP
     | \{\{.*\}\}.* | <%.* | %[({].* | \#\{\w.* | \{%.*     # Jinja, ERB, Python, Hiera, Ruby
-    | %[A-Za-z_][A-Za-z0-9_]*(?:%$|:)        # cmd.exe: %NAME%, %NAME:old=new%
+    | %[A-Za-z_][A-Za-z0-9_]*(?:%$|:(?:$|~|[^=%]{0,40}=)) | ~-?\d+(?:,-?\d+)?%   # cmd.exe: %NAME%, %NAME:old=new%, %NAME:~0,8%
     | %-?\d{0,3}[sdqvr]$ | \{\d{0,2}\}$ | \{[A-Za-z_][\w.]*(?:![rs])?(?::[^}]*)?\}$
     | (?:env|environ|process\.env|os\.environ|os\.getenv|getenv|secrets?|vars?|var|local|data|module|params?|config
         |settings|options|self|this|args|input|inputs|steps|needs|github|vault|request|req|props|state|ctx|context)[.:\[(]

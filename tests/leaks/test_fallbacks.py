@@ -85,6 +85,19 @@ TWINS = {
     "a mailbox' application": ("a.cs", 'new NetworkCredential("mira.k@gmail.com", "{}")', GROUPS, "abcd efgh ijkl mnop"),
     "an application's password": (".env", "SMTP_PASS={}", GROUPS, "this must have here"),
     "keys that were hit": ("a.py", "app.secret_key = '{}'", "jdifjdkjeei33@$3dkd", "abcd-1234-abcd-1234"),
+    "an option of another name": ("Dockerfile", "CMD ./hlds_run +map de_dust2 {} zkvmq12w", "+rcon_password", "+password"),
+    "a line that a patch adds": ("a.patch", "@@ -1 +1 @@\n{}", "+password = zkvmq12w", "+passwd files1 nis2"),
+    "a column that a patch adds": ("a.patch", "@@ -1 +1 @@\n+password {}", None, "varchar255"),
+    "a field that a patch adds": ("a.diff", "@@ -1 +1 @@\n+Password   {}", None, "v1.SecretKeySelector"),
+    "a member in a comment": ("a.cs", "/*\n  pwd = {}\n*/", SECRET, "txtPwd1.Text"),
+    "a variable in a comment": ("a.js", "/*\n  password: {}\n*/", "zkvmQ12w", "hashedPassword2"),
+    "an argument in a comment": ("a.go", "/*\n  pw := {}\n*/", SECRET, "os.Args2"),
+    "a name of parts in a comment": ("a.c", "/*\n  pass: {}\n*/", "zkvmq_12w", "shadow_map2"),
+    "a parenthesis in a password": ("a.md", "https://x.acme.io/a?password={}", "zk7)vmq12w9x", "${{PW}})1"),
+    "a percent sign before a colon": (".env", "PASSWORD={}", "%a:k3v9x2pQw8Lm", "%PW1%"),
+    "a quoted percent sign": (".env", 'PASSWORD="{}"', "%Rt:9xK2pQw8Lm", "%Rt:~0,8%"),
+    "a part of a variable": ("a.bat", "set PASSWORD={}", "zkvmq12w", "%PASSWORD:~0,8%"),
+    "a part that is compared": ("a.bat", 'if "%PASSWORD:{}"=="x" exit', None, "~0,1%"),
     "a share": ("a.md", "[a](https://{}/s/1ZCWPMSd?pwd=q7wzk3)_.", "files.acme.io", "pan.baidu.com"),
     "cmd.exe": ("a.bat", "SET rcon_password={}", "qzr7con_pw:", '%rcon_password:"=%'),
     "a statement in pieces": ("a.py", "q = \"... and passwd='\"{}", None, "+str(entered_pass)+\"'\""),
@@ -93,6 +106,24 @@ TWINS = {
     "a joke": ("a.js", "'redis://:{}@cache.corp:6379'", "q7wz3kdb9", "hunter2"),
     "the user again": ("a.md", "Authorization: Basic {}", b64("tje0:q7wz3kdb9"), b64("tje0:Tje0")),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "password"),
+    [
+        ("https://x.acme.io/a?password=zk7)vmq12w9x", "zk7)vmq12w9x"),
+        ("GET https://x.acme.io/a password=zk)vmq12w9x", "zk)vmq12w9x"),
+        ("[a](https://x.acme.io/a?password=zk7vmq12w9x)next", "zk7vmq12w9x"),
+        ("*a (see https://x.acme.io/a?password=zk7vmq12w9x)*", "zk7vmq12w9x"),
+    ],
+)
+def test_where_a_parenthesis_ends_a_password(text, password):
+    assert [text[finding.start : finding.end] for finding in found("a.md", text)] == [password]
+
+
+def test_what_stands_in_a_block_of_comment_is_never_of_high_confidence():
+    assert [finding.confidence for finding in found("a.cs", "/*\n  password: Zk7!vmq12wPx\n*/")] == ["medium"]
+    assert [finding.confidence for finding in found("a.cs", '  password: "Zk7!vmq12wPx"')] == ["high"]
 
 
 @pytest.mark.parametrize("grammar", [name for name, twin in TWINS.items() if twin[2]])

@@ -43,6 +43,20 @@ def test_and_not_on_an_examples(host):
     assert not scan_bytes(f'url = "mongodb+srv://harbour77:harbour77@{host}/shop"'.encode())
 
 
+MADE_UP = ["123.45.67.89", "111.222.33.44", "12.34.56.178", "123.56.78.90", "45.67.89.123"]
+
+
+@pytest.mark.parametrize("host", ["35.227.175.4", "88.99.141.207", *MADE_UP])
+def test_an_address_that_people_make_up_is_nobodys_server(host):
+    assert is_hosted(host) == (host not in MADE_UP)
+    for user in ("admin", "harbour77"):
+        assert bool(scan_bytes(f"amqp://{user}:{user}@{host}:5672".encode())) == (host not in MADE_UP)
+
+
+def test_whom_rabbitmq_comes_with_is_nobody():
+    assert not scan_bytes(b"amqp://guest:guest@35.227.175.4:5672")
+
+
 @pytest.mark.parametrize(
     "text",
     [

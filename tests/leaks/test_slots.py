@@ -58,6 +58,39 @@ def test_references_and_placeholders_are_quiet(server):
     assert values(server) == []
 
 
+def of_input(**members):
+    text = json.dumps({"mcpServers": {"a": {"command": "npx", "env": {"A": "b"}}}, "inputs": [members]})
+    return [text.encode()[f.start : f.end].decode() for f in scan_bytes(text.encode(), path="mcp.json")]
+
+
+LETTERS = "ZY6G3g6znqNrknCgCyhbETAAK1u3aqGM"
+
+
+@pytest.mark.parametrize("name", ["ops", "api_key", "workspaceId", "sheet", "google_sheet_id"])
+def test_the_default_of_an_input_is_judged_by_its_id(name):
+    assert bool(of_input(id=name, type="promptString", default=LETTERS)) == (name in ("ops", "api_key"))
+
+
+def test_what_an_input_hides_is_a_password():
+    assert of_input(default="Zk7!vmq12wPx", id="pin1", password=True) == ["Zk7!vmq12wPx"]
+    assert of_input(default="Zk7!vmq12wPx", id="pin1", password=False) == []
+
+
+@pytest.mark.parametrize(
+    ("server", "value"),
+    [
+        ({"args": ["--user=1000830001:1000840000"]}, ""),
+        ({"args": ["--user=ops:q7wz3kdb9x"]}, "q7wz3kdb9x"),
+        ({"args": ["--auth", "oauth:google2"]}, ""),
+        ({"args": ["--auth", "ops:q7wz3kdb9x"]}, "q7wz3kdb9x"),
+        ({"env": {"USER": "acme:mira_k2"}}, ""),
+        ({"env": {"CREDENTIALS": "acme:mira_k2"}}, "mira_k2"),
+    ],
+)
+def test_what_a_user_is_beside_a_colon(server, value):
+    assert values(server) == ([value] if value else [])
+
+
 def test_jsonc_fragment_toml_yaml_and_readme():
     texts = {
         "settings.jsonc": f'// mine\n"mcpServers": {{ "a": {{ /* x */ "args": ["--token", "{OPAQUE}",], }}, }}',
