@@ -70,10 +70,10 @@ _OPERATOR = expression(
             [ \t]{0,12} (?:(?:\\|\(|>-?|\|-?)?\r?\n[ \t]{1,24})?)
         | (?P<tag>[^<>\n]{0,40}>(?:\s{0,30}<[Vv]alue>)?)
         | (?P<call>\([ \t]{0,4}(?=["'`]|[\w.]{1,40}\(["']))
-        | (?P<fallback>(?:["'`][)\]]{1,2}(?:\.\w{2,12}\(\))?|\})                           # getenv("PASSWORD") ?: "..."
-            (?: \s{1,24}(?:\?\?|\?:|\|\||//|or)[ \t]{1,4}
-              | \.(?:unwrap_or(?:_else)?|getOrElse|orElse)\([ \t]{0,4}(?:\|_?\|[ ])?
-              | [ ]?\{[ ]{0,2} ) (?=["'`]|String::from\("))
+        | (?P<fallback>(?:(?:["'`](?:,[ ]?EnvironmentVariableTarget\.\w{4,8})?[)\]]{1,2}(?:\.\w{2,12}\(\))?|\})
+            (?: \s{1,24}(?:\?\?|\?:|\|\||or)[ \t]{1,4}                                 # getenv("PASSWORD") ?: "..."
+              | \s{0,24}\.(?:unwrap_or(?:_else)?|getOrElse|orElse)\([ \t]{0,4}(?:\|\w{0,12}\|[ ]?(?:\{[ ]{0,8})?)?
+              | [ ]?\{[ ]{0,2} ) | \}\s{1,24}//[ \t]{1,4} | "\),[ ]?) (?=["'`]|String::from\("))
         | (?P<next>[ \t]{0,4},[ \t]{0,4}(?:\r?\n[ \t]{1,24})?(?=\\?["'`]))
         | (?P<ticked>[ \t]{1,3}(?:is[ ]|was[ ])?(?=`[^\s`]{6,64}`))                          # password `value`
         | (?P<space>[ \t]{1,8}(?=@?["']))
@@ -118,9 +118,10 @@ _FORMS = (
     r"[ \t](?:for|of|on|to|at|in)[ \t][\w.'` \t-]*[ \t](?:is|was|are|=)[ \t]*:?[ \t]+[^\s]",
     r"[ \t]+\((?:convertto-securestring|new|\[)[^\n()\"']*[\"']",
     r"[\"']?>\s*<value>",
-    r"[)\]}]+(?:\.[a-z_]+\(\))?\s+(?:\?\?|\?:|\|\||//|or)[ \t]+[\"'`]",
-    r"[ \t]*:[ \t]*z\.string\(\)[\w.(), ]*\.default\([\"'`]",
-    r"\)+(?:\.[a-z_]+\(\))?(?:\.(?:unwrap_or(?:_else)?|getorelse|orelse)\([^()\"']*(?:string::from\()?|[ ]?\{ *)[\"'`]",
+    r"(?:,[ ]?environmentvariabletarget\.\w+)?[)\]}]+(?:\.[a-z_]+\(\))?\s+(?:\?\?|\?:|\|\||//|or)[ \t]+[\"'`]",
+    r"[ \t]*:[ \t]*(?:z(?:\.coerce)?|joi)\.string\(\)[\w.(), ]*\.default\([\"'`]",
+    r"\)+(?:\.[a-z_]+\(\))?\s*\.(?:unwrap_or(?:_else)?|getorelse|orelse)\([^()\"']*(?:string::from\()?[\"'`]",
+    r"\)+(?:\.[a-z_]+\(\))?[ ]?\{ *[\"'`]",
 )
 """Rarer ways from a name to its value, one expression as they count nothing: of its own each would be woken by every ``key``."""  # noqa: E501
 _OPENING = r"(?:[bru@$fln]{0,2}(?:\\*[\"'`]|&quot;)+|(?:\[\])?[A-Za-z_][\w.: ]*\([ \t]*[\"'])"
@@ -134,6 +135,7 @@ GATES = (
     rf"(?i)env[ \t]+[\w.$-]{{0,64}}(?:{_PLAIN}|{_PASSWORDS})[\w.-]*[ \t]+[^\s=:|]\S{{3}}",
     rf"(?i)(?:{_PLAIN}|{_PASSWORDS})[\w.-]*[\\\"'`\]*]*(?:{'|'.join(_FORMS)})",
     rf"(?:{_FOREIGN})",
+    rf"(?i)or\(os\.getenv\(\"[\w.-]{{0,64}}(?:{_PLAIN}|{_PASSWORDS})[\w.-]{{0,64}}\"\),[ ]?[\"`]",
     rf"(?i)[\"'`][ \t]{{0,2}}[!=]={{1,2}}[ \t]{{0,2}}[\w.$]{{0,40}}(?:{_PASSWORDS}|secret|token|key)",
 )
 """The same walk as expressions, for engines that look for all rules at once; they may find more than it does, not less.
@@ -341,6 +343,8 @@ def _way(operator: re.Match[bytes], before: bytes, where: str, kind: str, name: 
     if how == "next" and before.endswith(_DEFINES):
         return "assign"
     if how == "fallback":
+        if operator.group().startswith(b'"),'):
+            return "assign" if before.endswith(b'Or(os.Getenv("') else ""
         return "assign" if operator.group()[:1] != b"}" or before.endswith(b"ENV{") else ""
     if how == "ticked":
         return "prose" if where != "code" and kind in ("password", "secret", "token", "apikey") else ""

@@ -168,7 +168,7 @@ def _header(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
         verdict = checks.run("basic", value)
         if verdict is not False:
             user, _, password = (checks.unbase64(value) or b"").decode().partition(":")
-            weak = is_weak_password(password) or password.lower() == user.lower()
+            weak = is_weak_password(password) or (password.lower() == user.lower() and not looks_random(password))
             confidence = LOW if weak else HIGH if verdict else MEDIUM
             yield from _match(book, "authorization-header", start, end, value, confidence)
         return

@@ -18,7 +18,7 @@ _QUOTED = expression(
 _BARE = expression(rb"[^\s\"'`<>]{1,2048}")
 _CODE_MARKS = expression(rb"[,:][A-Za-z_$\"'{(\[!]|[(){}\[\]]|=>|&&|\|\|")
 _WRAPPER = expression(
-    rb"\(?(?:z\.string\(\)[\w.(), ]{0,60}\.default\("  # Zod: what a variable is when it is not set
+    rb"\(?(?:(?:z(?:\.coerce)?|[Jj]oi)\.string\(\)[\w.(), ]{0,60}\.default\("  # Zod, Joi
     rb"|(?:new )?(?:\[\])?[A-Za-z_][\w.:]{0,40}\([ \t]{0,2}|ConvertTo-SecureString (?:-String )?)(?=[\"'])"
 )
 _SAFE_WRAPPERS = expression(
@@ -27,7 +27,9 @@ _SAFE_WRAPPERS = expression(
 
 _GROUPS = expression(rb"[a-z]{4}(?: [a-z]{4}){3}(?=\s|\Z)")
 """The one bare value that has blanks in it: a password for an application, as Google shows it."""
-_PUBLISHED = expression(rb"badge|//pan\.baidu\.com/")
+_PUBLISHED = expression(
+    rb"badge|//(?:pan\.baidu\.com|share\.weiyun\.com|www\.(?:aliyundrive|alipan)\.com|(?:[\w-]{1,20}\.)?zoom\.us)/"
+)
 """A badge's token only shows a number; a share's code is given to whoever may follow the link. Both are published."""
 _FOLLOWING = expression(rb",[A-Za-z_][\w.-]{0,40}=|\\[rn](?=[A-Za-z_\\]|$)")
 """The next of several pairs, or an escaped end of line: neither belongs to a bare value."""
