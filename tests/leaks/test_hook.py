@@ -38,7 +38,7 @@ def test_one_file_imports_nothing_heavy(tmp_path):
     assert {name for name in loaded if name.startswith("mcpsec")} == {
         "mcpsec", "mcpsec.leaks", "mcpsec.leaks.assignments", "mcpsec.leaks.calls", "mcpsec.leaks.checks", "mcpsec.leaks.columns", "mcpsec.leaks.command", "mcpsec.leaks.commands", "mcpsec.leaks.configuration",
         "mcpsec.leaks.connections", "mcpsec.leaks.console", "mcpsec.leaks.decoding", "mcpsec.leaks.detection", "mcpsec.leaks.devices",
-        "mcpsec.leaks.expressions", "mcpsec.leaks.files", "mcpsec.leaks.findings", "mcpsec.leaks.hook", "mcpsec.leaks.keyblocks", "mcpsec.leaks.literals", "mcpsec.leaks.manifests",
+        "mcpsec.leaks.expressions", "mcpsec.leaks.files", "mcpsec.leaks.findings", "mcpsec.leaks.hook", "mcpsec.leaks.keyblocks", "mcpsec.leaks.literals", "mcpsec.leaks.logins", "mcpsec.leaks.manifests",
         "mcpsec.leaks.names",
         "mcpsec.leaks.options", "mcpsec.leaks.programs", "mcpsec.leaks.rulebook", "mcpsec.leaks.runner", "mcpsec.leaks.secrecy",
         "mcpsec.leaks.slots", "mcpsec.leaks.surroundings", "mcpsec.leaks.urlquote", "mcpsec.leaks.values", "mcpsec.terminal",
