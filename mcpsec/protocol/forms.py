@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcpsec.protocol.eras import Era
-from mcpsec.protocol.headers import META_CLIENT_CAPABILITIES, META_VERSION
+from mcpsec.protocol.headers import META_VERSION
 from mcpsec.protocol.jsonrpc import Kind, Message, ProtocolError, checked_id, strict_value
 
 if TYPE_CHECKING:
@@ -25,40 +25,40 @@ _MOST_NAMES, _LONGEST_NAMES = 32, 2048
 
 
 def reader_of(first: Message, agreement: Agreement, *, max_depth: int) -> Callable[[bytes], Message | None] | None:
-    """Reads bodies of the form of ``first``, a message for which ``agreement`` holds; None where it names no target.
+    """Reads bodies of the form of ``first``, a message for which ``agreement`` holds.
+
+    None where it names no target, or has more names of members than any call.
 
     The reader gives None for a body that is of any other form, or no message at all.
     """
     member, named = agreement.member, agreement.named
     if member is None or not agreement.holds(first) or type(named) is not str:
         return None
-    method, version, request = first.method, agreement.version, Kind.REQUEST
-    meta_of_first = first.params.get("_meta")
-    if _is_wordy(first.params) or (type(meta_of_first) is dict and _is_wordy(meta_of_first)):
+    meta = first.params.get("_meta")
+    if ("_meta" in first.params and type(meta) is not dict) or _is_wordy(first.params) or _is_wordy(meta or {}):
         return None
-    names = frozenset(first.params)  # no view: it would keep the whole call
+    method, request, names = first.method, Kind.REQUEST, frozenset(first.params)  # no view: it would keep the call
+    meta_names = None if meta is None else frozenset(meta)
+    # A legacy body need not name its revision, and one that does is of no form: the agreement does not hold for it.
+    version = agreement.version if agreement.era is Era.MODERN else None
     new = tuple.__new__  # as Message(…) does it, without the call in between
-    if agreement.era is Era.LEGACY:
-        return _legacy_reader(first, member, named, max_depth)
-    if type(meta_of_first) is not dict or META_CLIENT_CAPABILITIES not in meta_of_first:
-        return None
-    meta_names = frozenset(meta_of_first)
 
     def read(body: bytes) -> Message | None:
         try:
             value = strict_value(body, max_depth)
             params, ident = value["params"], value["id"]
-            meta = params["_meta"]
             if (
                 len(value) != 4
                 or value["jsonrpc"] != "2.0"
                 or value["method"] != method
                 or params.keys() != names
                 or params[member] != named
-                or meta.keys() != meta_names
-                or meta[META_VERSION] != version
             ):
                 return None
+            if meta_names is not None:
+                meta = params["_meta"]
+                if meta.keys() != meta_names or (version is not None and meta[META_VERSION] != version):
+                    return None
             if type(ident) is not int:
                 checked_id(ident)
         except (ProtocolError, KeyError, TypeError, AttributeError, IndexError):
@@ -71,38 +71,3 @@ def reader_of(first: Message, agreement: Agreement, *, max_depth: int) -> Callab
 def _is_wordy(members: dict[str, object]) -> bool:
     """Whether an object has more names of members than any call, and than is worth keeping for each form."""
     return len(members) > _MOST_NAMES or sum(map(len, members)) > _LONGEST_NAMES
-
-
-def _legacy_reader(first: Message, member: str, named: str, max_depth: int) -> Callable[[bytes], Message | None] | None:
-    """The same for the 2025 era, where a body need not have ``_meta``; one that names its revision is of no form."""
-    method, request, names, meta_of_first = (
-        first.method,
-        Kind.REQUEST,
-        frozenset(first.params),
-        first.params.get("_meta"),
-    )
-    if "_meta" in names and type(meta_of_first) is not dict:
-        return None
-    meta_names = None if meta_of_first is None else frozenset(meta_of_first)
-    new = tuple.__new__
-
-    def read(body: bytes) -> Message | None:
-        try:
-            value = strict_value(body, max_depth)
-            params, ident = value["params"], value["id"]
-            if (
-                len(value) != 4
-                or value["jsonrpc"] != "2.0"
-                or value["method"] != method
-                or params.keys() != names
-                or params[member] != named
-                or (meta_names is not None and params["_meta"].keys() != meta_names)
-            ):
-                return None
-            if type(ident) is not int:
-                checked_id(ident)
-        except (ProtocolError, KeyError, TypeError, AttributeError, IndexError):
-            return None
-        return new(Message, (request, ident, method, params, body, None, None))
-
-    return read
