@@ -76,16 +76,19 @@ class Call:
         message = exchange.message
         exchange.upstream_ms = (perf_counter() - self.started) * 1000
         try:
-            if sender is not None and message is not None and sender.is_ordinary(body, message.id):
-                sender.ended_well(self.term)
-                ordinary = True
+            if sender is not None and message is not None:
+                is_ordinary, ended_well = sender.is_ordinary, sender.ended_well  # no methods: called as such they cost
+                if is_ordinary(body, message.id):
+                    ended_well(self.term)
+                    ordinary = True
         except Exception:
             ordinary = False  # the long way meets it again, and says so
         if not ordinary:
             self._end(UpstreamResponse(head, body, connection))
             return
         self._over = True
-        self._answered(self._chain.finished(exchange, Answer(head.status, [], body, head.lines)))
+        answered = self._answered
+        answered(self._chain.finished(exchange, Answer(head.status, [], body, head.lines)))
 
     def set_result(self, response: Response) -> None:
         """The answer has come; it is still in the hands of the parser, so it gets its turn later."""

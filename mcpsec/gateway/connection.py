@@ -54,9 +54,9 @@ class Connection(Reading):
     """One client's connection. Requests are served one after the other, pipelined ones wait their turn."""
 
     __slots__ = (
-        "_body", "_body_bytes", "_call", "_continue", "_deadline", "_drained", "_endless", "_head_bytes", "_identify",
-        "_known", "_loop", "_lost", "_parser", "_part", "_paused", "_queue", "_registry", "_request", "_state", "_task",
-        "_transport", "_url", "_waiter", "fault", "made", "peer", "turned_away",
+        "_body", "_body_bytes", "_call", "_continue", "_deadline", "_drained", "_endless", "_head_bytes", "_hear",
+        "_identify", "_known", "_loop", "_lost", "_parser", "_part", "_paused", "_queue", "_registry", "_request",
+        "_state", "_task", "_transport", "_url", "_waiter", "fault", "made", "peer", "turned_away",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +77,7 @@ class Connection(Reading):
         self._queue: deque[Request | Refusal | tuple[Request, Answer | Call | None]] = deque()
         """What ``_serve`` has to do; of the first request more may be known: its answer, or the call that waits."""
         self._call: Call | None = None
+        self._hear = self._answered  # made once: every call is told of it
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._endless = False
@@ -117,7 +118,7 @@ class Connection(Reading):
 
     def _release(self, _task: asyncio.Task[None]) -> None:
         """Nothing is done with it any more: a cycle would keep what TLS had buffered until the next collection."""
-        del self._parser, self._transport, self._task
+        del self._parser, self._transport, self._task, self._hear
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; after a refusal the rest is thrown away."""
@@ -296,7 +297,7 @@ class Connection(Reading):
     def _begin(self, request: Request) -> None:
         """Answer a request that repeats one, while nothing else is due: mostly that needs no task."""
         begin = self._registry.begin
-        begun = None if begin is None else begin(request, self.peer, self._answered)
+        begun = None if begin is None else begin(request, self.peer, self._hear)
         if begun is None:
             self._enqueue(request)
             return

@@ -99,9 +99,10 @@ class KnownHeads:
         if layout is None:
             return None
         parts = layout.unpack_from(data)
-        if parts[::2] != head.pieces or _VALUES.fullmatch(b" ".join(parts[1::2])) is None:
+        values = parts[1::2]
+        if parts[::2] != head.pieces or _VALUES.fullmatch(b" ".join(values)) is None:
             return None
-        proofs = list(parts[1::2])
+        proofs = list(values)
         if proofs.pop(head.place) != b"%d" % (len(data) - layout.size):
             return None
         return Request(head, data[layout.size :], proofs)

@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import orjson
 
@@ -138,7 +138,28 @@ class Head:
 
 
 _LINES = frozenset({"fields", "headers"})
-_OF_HEAD = _LINES | {"method", "path", "query"}
+_Kept = TypeVar("_Kept")
+
+
+class _OfHead(Generic[_Kept]):
+    """What a known head says, taken over when it is first asked for: most of it never is.
+
+    A descriptor for each, not ``__getattr__`` for all: a class with that has no attribute that is quick to read.
+    """
+
+    def __set_name__(self, owner: type[Request], name: str) -> None:
+        self._name, self._slot = name, f"_{name}"
+
+    def __get__(self, request: Request, owner: type[Request]) -> _Kept:
+        try:
+            kept: _Kept = getattr(request, self._slot)
+        except AttributeError:
+            request.take_over(self._name)
+            kept = getattr(request, self._slot)
+        return kept
+
+    def __set__(self, request: Request, value: _Kept) -> None:
+        setattr(request, self._slot, value)
 
 
 class Request:
@@ -148,7 +169,14 @@ class Request:
     ``proofs`` are its values of those fields of that head that prove.
     """
 
-    __slots__ = ("body", "fields", "headers", "keep_alive", "known", "method", "path", "proofs", "query", "started")
+    __slots__ = (
+        "_fields", "_headers", "_method", "_path", "_query", "body", "keep_alive", "known", "proofs", "started",
+    )  # fmt: skip
+    method = _OfHead[bytes]()
+    path = _OfHead[bytes]()
+    query = _OfHead[bytes]()
+    headers = _OfHead[Headers]()
+    fields = _OfHead[dict[bytes, bytes]]()
 
     def __init__(self, known: Head | None = None, body: bytes = b"", proofs: Sequence[bytes] = ()) -> None:
         self.started = time.perf_counter()
@@ -158,19 +186,18 @@ class Request:
         self.keep_alive = True
         if known is None:
             self.method = self.path = self.query = b""
-            self.headers: Headers = []
-            self.fields: dict[bytes, bytes] = {}
+            self.headers = []
+            self.fields = {}
 
-    def __getattr__(self, name: str) -> Any:
-        """What a known head says, taken over when it is first asked for: most of it never is."""
-        known = self.known if name in _OF_HEAD else None
+    def take_over(self, name: str) -> None:
+        """Have what the known head says under this name, with the values that prove this request."""
+        known = self.known
         if known is None:
             raise AttributeError(name)
         if self.proofs and name in _LINES:
             self.headers, self.fields = known.proven_by(self.proofs, len(self.body))
         else:
             setattr(self, name, getattr(known, name))
-        return getattr(self, name)
 
     def head(self, proving: Collection[bytes] = ()) -> Head:
         """What may be remembered of it: not the values of the fields in ``proving``."""
@@ -190,8 +217,7 @@ class Request:
 
     def replace_headers(self, headers: Headers) -> None:
         """Hand on other header lines; what is known of the head that came holds no longer."""
-        for name in _OF_HEAD:
-            getattr(self, name)
+        self.method, self.path, self.query, self.fields = self.method, self.path, self.query, self.fields
         self.headers = headers
         self.known = None
 
@@ -256,53 +282,58 @@ _NOTHING: Mapping[tuple[str, str], int] = MappingProxyType({})
 class Exchange:
     """A request, what the steps have learned about it, and what became of it (the audit event is made from this)."""
 
-    # What nobody has found out yet. These stand in the class, so that a new exchange has few values to set: those that
-    # every request has, and those that are asked for in every request, since what stands in the class is slow to find.
-    alike: dict[tuple[Any, ...], tuple[Likeness, Series]] | None = None
-    """What the recorder knows of others that took the same shortened way."""
-    answer_bytes: int = 0
-    arguments: Any = None
-    claimed: str = ""
-    endpoint: Any = None
-    era: Era | None = None
-    held: Place | None = None
-    """The place among the running requests."""
-    identified_by: str = ""
-    kind: str = ""
-    last_event_id: bytes = b""
-    message: Message | None = None
-    method_class: MethodClass | Literal[""] = ""
-    redactions: int = 0
-    resource: str = ""
-    resumed: Any = None
-    """The id of the call whose stream is gone on with, None for one that answers no call."""
-    rule: str = ""
-    sender: Sender | None = None
-    """What sends it to its upstream, when it repeats one."""
-    session: Any = None
-    status: int = 0
-    token: AccessToken | None = None
-    token_end: float = math.inf
-    """Until when that is accepted."""
-    tools: tuple[str, ...] = ()
-    """Those behind the tasks that the message names."""
-    unshared: str = ""
-    """The id of a task that the other gateways have yet to hear of."""
-    upstream: str = ""
-    upstream_ms: float = 0.0
+    __slots__ = (
+        "alike", "answer_bytes", "arguments", "claimed", "client", "decision", "detail", "endpoint", "era", "guarded",
+        "held", "id", "identified_by", "kind", "last_event_id", "message", "method_class", "peer", "quotas",
+        "redactions", "request", "resource", "resumed", "rule", "sender", "session", "status", "token", "token_end",
+        "tools", "trace", "unshared", "upstream", "upstream_ms",
+    )  # fmt: skip
 
     def __init__(self, request: Request, peer: Peer, id: str) -> None:
         self.request = request
         self.peer = peer
         self.id = id
         self.client: Client | None = peer.client
+        # What nobody has found out yet.
+        self.alike: dict[tuple[Any, ...], tuple[Likeness, Series]] | None = None
+        """What the recorder knows of others that took the same shortened way."""
+        self.answer_bytes = 0
+        self.arguments: Any = None
+        self.claimed = ""
         self.decision: Decision = "allowed"
         self.detail = ""
+        self.endpoint: Any = None
+        self.era: Era | None = None
         self.guarded = _NOTHING
         """What the guard took out of the answer: reason and rule, how often."""
+        self.held: Place | None = None
+        """The place among the running requests."""
+        self.identified_by = ""
+        self.kind = ""
+        self.last_event_id = b""
+        self.message: Message | None = None
+        self.method_class: MethodClass | Literal[""] = ""
         self.quotas: tuple[tuple[bytes, bytes], ...] = ()
         """What the answer tells of the limits that counted it."""
+        self.redactions = 0
+        self.resource = ""
+        self.resumed: Any = None
+        """The id of the call whose stream is gone on with, None for one that answers no call."""
+        self.rule = ""
+        self.sender: Sender | None = None
+        """What sends it to its upstream, when it repeats one."""
+        self.session: Any = None
+        self.status = 0
+        self.token: AccessToken | None = None
+        self.token_end = math.inf
+        """Until when that is accepted."""
+        self.tools: tuple[str, ...] = ()
+        """Those behind the tasks that the message names."""
         self.trace: TraceContext | None = None
+        self.unshared = ""
+        """The id of a task that the other gateways have yet to hear of."""
+        self.upstream = ""
+        self.upstream_ms = 0.0
 
     def let_go(self) -> None:
         """Give back the place among the running requests, once."""

@@ -42,7 +42,7 @@ _KINDS: dict[int, Any] = {
 _LIKENESSES = 1024
 _ALIKE = 64
 """Of the requests of one shortened way."""
-_WAITING = 24
+_WAITING = 48
 """Finished requests that are written together: each costs a third of what it costs alone. None is above 1 KiB."""
 _LARGE_BYTES = 16 * 1024
 """A request's body above which its arguments are not kept waiting."""
@@ -110,15 +110,16 @@ class Recorder:
         """Write out what differs in requests that repeat others: many at a time, since the first costs the most."""
         repeats, self._repeats = self._repeats, []
         waiting, keyed, clock = self._waiting, self._log.digest, time() - perf_counter()
+        dumps, new = orjson.dumps, tuple.__new__  # as Finished(…) does it, without the call in between
         for likeness, ended, started, id, arguments, size, answer_bytes, upstream_ms in repeats:
-            duration, digest = (ended - started) * 1000, keyed(orjson.dumps(arguments, None, _SORTED))
+            duration, digest = (ended - started) * 1000, keyed(dumps(arguments, None, _SORTED))
             if upstream_ms:
                 known: float | None = upstream_ms
                 text = likeness.usual % (id.encode(), duration, size, answer_bytes, upstream_ms, digest.encode())
             else:  # it took none: a server of the gateway's own
                 known = None
                 text = likeness.own % (id.encode(), duration, size, answer_bytes, digest.encode())
-            waiting.append(tuple.__new__(Finished, (likeness, clock + ended, duration, known, text)))  # as Finished(…)
+            waiting.append(new(Finished, (likeness, clock + ended, duration, known, text)))
 
     def _unusual(self, exchange: Exchange, ended: float) -> None:
         """The same for a request of which not all is known yet, or that must not wait."""

@@ -64,7 +64,7 @@ async def watched(
     holds = True
     if answer.endless:
         holds = False
-        upstream.leave(permit, failed=False, answered_at=answered_at)
+        upstream.bulkhead.leave(permit, failed=False, answered_at=answered_at)
     complete = False
     try:
         async for part in answer.parts:
@@ -76,4 +76,4 @@ async def watched(
         await answer.parts.aclose()
         if holds:
             failed = exchange.decision == "failed" if complete else None
-            upstream.leave(permit, failed=failed, answered_at=answered_at)
+            upstream.bulkhead.leave(permit, failed=failed, answered_at=answered_at)

@@ -200,7 +200,10 @@ class Bulk:
 
     def is_quiet(self, data: bytes) -> bool:
         """Whether nothing in a text leads anywhere, so that ``find`` without a path has nothing to tell."""
-        return not self._scan(data) and not data[:1].isalnum()
+        hits: list[tuple[int, int]] = []
+        with self._lock:  # as ``_scan`` does it: every answer of a gateway comes here
+            self._db.scan(data, _collect, 0, hits)
+        return not hits and not data[:1].isalnum()
 
     def hits(self, data: bytes | memoryview) -> list[tuple[int, int]]:
         """What the expressions find in a text, for :meth:`find`."""

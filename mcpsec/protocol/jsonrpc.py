@@ -50,6 +50,7 @@ MAX_ID_LENGTH = 256
 MAX_METHOD_LENGTH = 128
 """Characters of a method name."""
 
+_ARRAY = ord("[")
 _WRITER_DEPTH = 250  # orjson writes 254 levels; a bound above that could not be proved
 
 
@@ -147,7 +148,7 @@ def parse(body: bytes, *, max_depth: int = MAX_DEPTH) -> Message:
 
 def strict_value(body: bytes, max_depth: int) -> Any:
     """The JSON value that every reader finds in ``body``; raises ``ProtocolError`` as ``parse`` does."""
-    openings = body.count(b"{") + body.count(b"[")
+    openings = body.count(b"{") + (body.count(b"[") if _ARRAY in body else 0)  # to look takes a tenth of counting
     if openings > MAX_CONTAINERS and len(_brackets(body)) > 2 * MAX_CONTAINERS:
         raise _refused(INVALID_REQUEST, "the message holds too many objects and arrays")
     try:

@@ -7,15 +7,17 @@ compared in constant time, and each nonce must be claimed. Whatever is not good,
 
 from __future__ import annotations
 
-import hmac
 from hashlib import sha256
+from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 from mcpsec.signing import hmac_sha256
 from mcpsec.signing.fields import NONCE_CHARACTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+
+    from cryptography.hazmat.primitives.hmac import HMAC
 
     from mcpsec.signing.keys import VerificationKey
     from mcpsec.signing.message import SignedMessage
@@ -32,21 +34,25 @@ def again(
     message: SignedMessage,
     covered: Sequence[tuple[bytes, bytes]],
     key: VerificationKey,
-    keyed: hmac.HMAC,
+    keyed: HMAC,
+    names: Sequence[bytes],
     *,
     max_age: float,
     future_skew: float,
-) -> Callable[[Mapping[bytes, bytes], bytes, float], float | None]:
+) -> Callable[[Sequence[bytes], bytes, float], tuple[str, float] | None]:
     """Verifies requests with the head of ``message``, which was verified under ``key`` by ``hmac-sha256``.
 
-    What it makes takes the proving fields of a request (those of ``FIELDS`` but the key's, once each), its body and the
-    Unix time, and gives the time until which the nonce must be remembered; None for a request that is not good.
+    What it makes takes the values of a request's fields of these ``names`` (those of ``FIELDS`` but the key's are among
+    them, once each), its body and the Unix time. It gives the nonce and the time until which that must be remembered;
+    None for a request that is not good.
     """
     before, behind = hmac_sha256.surroundings(message, key.id.encode("ascii"), covered)
-    begun, same, allowed = keyed.copy, hmac.compare_digest, NONCE_CHARACTERS
+    place_of_time, place_of_nonce, place_of_mac = map(names.index, (b"x-timestamp", b"x-nonce", b"x-signature"))
+    begun, same, allowed = keyed.copy, compare_digest, NONCE_CHARACTERS
+    form = b"%b%%b\n%%b%b%%b" % (before.replace(b"%", b"%%"), behind.replace(b"%", b"%%"))
 
-    def verify(fields: Mapping[bytes, bytes], body: bytes, now: float) -> float | None:
-        timestamp, nonce = fields[b"x-timestamp"], fields[b"x-nonce"]
+    def verify(proofs: Sequence[bytes], body: bytes, now: float) -> tuple[str, float] | None:
+        timestamp, nonce = proofs[place_of_time], proofs[place_of_nonce]
         if len(timestamp) != 13 or not timestamp.isdigit():
             return None
         created = int(timestamp) / 1000
@@ -55,9 +61,9 @@ def again(
         if not 0 < len(nonce) <= _MOST_BYTES or nonce.translate(None, allowed):
             return None
         mac = begun()
-        mac.update(b"%b%b\n%b%b%b" % (before, timestamp, nonce, behind, sha256(body).hexdigest().encode()))
-        if not same(mac.hexdigest().encode(), fields[b"x-signature"]):
+        mac.update(form % (timestamp, nonce, sha256(body).hexdigest().encode()))
+        if not same(mac.finalize().hex().encode(), proofs[place_of_mac]):
             return None
-        return created + max_age + 1.0  # as the verifier's claim has it
+        return nonce.decode(), created + max_age + 1.0  # as the verifier's claim has it
 
     return verify

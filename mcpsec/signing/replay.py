@@ -82,8 +82,9 @@ class MemoryReplayStore:
         """
         mark = hash(f"{key_id}\n{nonce}")
         second = int(expires_at) + 1
+        clock = self._clock
         with self._lock:
-            if self._looked < int(self._clock()):
+            if self._looked < int(clock()):
                 self._forget()
             seen = self._seen
             if mark in seen:

@@ -14,7 +14,8 @@ from mcpsec.signing.replay import ReplayStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-    from hmac import HMAC
+
+    from cryptography.hazmat.primitives.hmac import HMAC
 
     from mcpsec.signing.fields import Collected
     from mcpsec.signing.keys import VerificationKey
@@ -139,8 +140,8 @@ class Verifier:
             return Refusal("message-malformed", f"the request can't be read: {type(error).__name__}")
 
     def again(
-        self, message: SignedMessage, owner: str, collected: Collected
-    ) -> Callable[[Mapping[bytes, bytes], bytes, float], float | None] | None:
+        self, message: SignedMessage, owner: str, collected: Collected, names: Sequence[bytes]
+    ) -> Callable[[Sequence[bytes], bytes, float], tuple[str, float] | None] | None:
         """What ``repeats.again`` makes for requests with the head of ``message``, which ``check`` has let pass.
 
         None where each has to be checked in full: another scheme than ``hmac-sha256``, or a key that ends.
@@ -151,7 +152,7 @@ class Verifier:
         found = self._hmac_keys.get(own[b"x-key-id"].decode("ascii", "replace"))
         if found is None or found[0].owner != owner or found[0].not_after is not None:
             return None
-        return repeats.again(message, covered, *found, max_age=self._max_age, future_skew=self._future_skew)
+        return repeats.again(message, covered, *found, names, max_age=self._max_age, future_skew=self._future_skew)
 
     def _check(
         self,

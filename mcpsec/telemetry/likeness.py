@@ -9,7 +9,7 @@ texts are looked at each time, and never remembered.
 from __future__ import annotations
 
 import time
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from zlib import crc32
@@ -143,6 +143,7 @@ def chained(requests: Iterable[Finished], seq: int, head: str) -> tuple[bytes, s
     return b"\n".join(lines), hashed.decode()
 
 
+@lru_cache(maxsize=8)
 def _second(whole: int) -> bytes:
     """A second as a line's time begins, up to its microseconds."""
     return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(whole)).encode()

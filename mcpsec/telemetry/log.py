@@ -2,7 +2,7 @@
 
 ``write`` is called for every request and does no I/O of its own but for a full buffer. What a crash (kill -9) can lose
 is what the buffer holds: the events since the last ``maintain`` (the gateway calls it every 200 ms), at most
-40 KiB while the disk takes them and ``buffer_bytes`` while it does not; nothing with ``fsync="event"``. A power cut can
+16 KiB while the disk takes them and ``buffer_bytes`` while it does not; nothing with ``fsync="event"``. A power cut can
 also lose what the operating system had not written yet: the events since the last checkpoint with
 ``fsync="checkpoint"``.
 """
@@ -39,7 +39,7 @@ __all__ = ["AuditLog", "LogUnavailable"]
 Subscriber = Callable[[Mapping[str, Any]], None]
 Observer = Callable[[Sequence[Row]], None]
 
-_DRAIN_AT = 40 * 1024
+_DRAIN_AT = 16 * 1024
 _PATIENT = 256 * 1024
 _LOOK_SECONDS = 1.0
 """How often the writer makes sure that its file is still the one at its path."""
@@ -217,14 +217,18 @@ class AuditLog:
         Raises:
             LogUnavailable: as ``write`` does; the events from there on are lost.
         """
-        count, spool = len(requests), self._spool
-        ample = spool.buffered < _DRAIN_AT and self._seq + count - self._signed_seq < self._checkpoint_every
-        if ample and self._patient and count <= _TOGETHER:
-            self._append_requests(requests)
-            return
-        for each in requests:
+        spool, done = self._spool, 0
+        while done < len(requests):
+            some = requests[done : done + self._at_once()]
+            done += len(some)
             if spool.buffered < self._options.buffer_bytes or self._make_room():
-                self._append_requests([each])
+                self._append_requests(some)
+
+    def _at_once(self) -> int:
+        """How many requests may be appended before it is looked again whether something is due."""
+        if not self._patient or self._spool.buffered >= _DRAIN_AT:
+            return 1
+        return min(_TOGETHER, max(1, self._checkpoint_every - (self._seq - self._signed_seq)))
 
     def _append_requests(self, requests: list[Finished]) -> None:
         lines, self._head = chained(requests, self._seq, self._head)

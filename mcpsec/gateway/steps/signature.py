@@ -92,13 +92,11 @@ class SignatureCheck:
         current, verifier = _current(self._verifier), self._verifier
         if claim is None or collected is None or client is None or exchange.identified_by != "mtls+signature":
             return self
-        verify = current.again(message, client.id, collected)
+        known = request.known
+        verify = None if known is None else current.again(message, client.id, collected, known.proving)
         if verify is None:
             return self
-        name, key_id, known = certified(client.id), collected[0][b"x-key-id"].decode("ascii"), request.known
-        if known is None:
-            return self
-        names = known.proving
+        name, key_id = certified(client.id), collected[0][b"x-key-id"].decode("ascii")
         is_proven, clock = self._failures.is_proven, time.time
 
         def repeated(exchange: Exchange) -> Changed | None:
@@ -110,12 +108,11 @@ class SignatureCheck:
                 or not is_proven(exchange.peer.address, name)
             ):
                 return CHANGED
-            proofs = dict(zip(names, request.proofs, strict=True))
-            expires = verify(proofs, request.body, clock())
-            if expires is None:
+            verified = verify(request.proofs, request.body, clock())
+            if verified is None:
                 return CHANGED
             try:
-                if not claim(key_id, proofs[b"x-nonce"].decode("ascii"), expires):
+                if not claim(key_id, *verified):
                     return CHANGED  # the whole step says so: a nonce that was claimed stays claimed
             except ReplayStoreError:
                 return CHANGED

@@ -284,7 +284,8 @@ class UpstreamConnection(Reading):
         """
         self._complete, self._untouched, self._answer = False, True, waiting
         pool = self._pool
-        self.deadline = deadline = pool.now() + timeout
+        now = pool.now
+        self.deadline = deadline = now() + timeout
         if deadline < pool.deadlines.rings_at:
             pool.deadlines.ring_at(deadline)
         pool.outbox.put(self._transport, data)
@@ -370,10 +371,10 @@ class HttpPool:
 
     def take_idle(self) -> UpstreamConnection | None:
         """A kept connection, which is the taker's now; None when there is none."""
-        idle = self._idle
+        idle, now = self._idle, self.now
         while idle:
             connection = idle.pop()
-            if connection.idle_since + _IDLE_SECONDS >= self.now() and not connection.closed:
+            if connection.idle_since + _IDLE_SECONDS >= now() and not connection.closed:
                 return connection
             connection.abort()
         return None
@@ -403,7 +404,8 @@ class HttpPool:
         if len(self._idle) >= _IDLE_CONNECTIONS:
             connection.abort()
             return
-        connection.idle_since = self.now()
+        now = self.now
+        connection.idle_since = now()
         self._idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:

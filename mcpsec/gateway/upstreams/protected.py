@@ -12,6 +12,7 @@ from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.streams import watched
 from mcpsec.gateway.upstreams.base import RpcError
 from mcpsec.gateway.upstreams.breaker import Breakers, Pass
+from mcpsec.gateway.upstreams.bulkhead import Bulkhead
 from mcpsec.gateway.upstreams.http_client import NoRoomFault, UpstreamFault
 from mcpsec.protocol import codes
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from mcpsec.gateway.message import Exchange
     from mcpsec.gateway.sessions import Session
     from mcpsec.gateway.upstreams.base import Upstream
-    from mcpsec.gateway.upstreams.breaker import Term
     from mcpsec.gateway.upstreams.sending import Sender
 
 __all__ = ["ProtectedUpstream"]
@@ -58,11 +58,8 @@ class ProtectedUpstream:
         self.name = inner.name
         self.catalogue = inner.catalogue
         self.breakers = Breakers(config.breaker, changed=lambda *what: changed(config.name, *what))
-        self.bound = config.in_flight
-        self.running = 0
-        self._answers = answers
+        self.bulkhead = Bulkhead(inner.name, self.breakers, config.in_flight, answers)
         self.share = share
-        self._up: bool | None = None
 
     def __getattr__(self, name: str) -> Any:
         """Whatever else the upstream offers (sessions, streams)."""
@@ -118,7 +115,7 @@ class ProtectedUpstream:
             return answer
         finally:
             if not streams:
-                self.leave(permit, failed=failed)
+                self.bulkhead.leave(permit, failed=failed)
 
     async def ask(
         self, client: Client, method: str, params: dict[str, Any], session: Session | None = None
@@ -140,10 +137,11 @@ class ProtectedUpstream:
             failed = False
             return result
         finally:
-            self.leave(permit, failed=failed)
+            self.bulkhead.leave(permit, failed=failed)
 
     def _enter(self, client: Client | None) -> Pass | Refusal:
-        if self.running >= self.bound:
+        bulkhead = self.bulkhead
+        if bulkhead.running >= bulkhead.bound:
             return Refusal(
                 429, codes.BUSY, "too many requests at once", "in-flight-upstream", headers=[(b"retry-after", b"1")]
             )
@@ -155,32 +153,8 @@ class ProtectedUpstream:
                 "breaker-open", f"it is left alone {permit.whose}", data={"retryAfter": seconds},
                 headers=[(b"retry-after", b"%d" % seconds)],
             )  # fmt: skip
-        self.running += 1
+        bulkhead.running += 1
         return permit
-
-    def leave(self, permit: Pass, *, failed: bool | None, answered_at: float | None = None) -> None:
-        """Give a place back, and say what became of the call (None: nothing that speaks of the upstream)."""
-        self.running -= 1
-        permit.settle(failed=failed, answered_at=answered_at)
-        if failed is not None and self._up is not (not failed):
-            self._up = not failed
-            self._answers(self.name, self._up)
-
-    def ended_well(self, term: Term) -> None:
-        """``leave`` for a call of that term which got an answer.
-
-        The place is given back at the very end: whoever meets an exception here still has it, and ``leave``s.
-        """
-        breakers, own = self.breakers, term.own
-        if term is own.term and breakers.clock() < own.fresh_until:
-            own.slot[1] += 1
-            own.common_slot[1] += 1
-        else:
-            breakers.well(term)
-        if not self._up:
-            self._up = True
-            self._answers(self.name, True)
-        self.running -= 1
 
     @staticmethod
     def verdict(answer: Answer | Refusal) -> bool | None:

@@ -38,15 +38,16 @@ _LONE_EVENT = re.compile(rb"(?:event: message\r?\n)?data: ([^\r\n]*)\r?\n\r?\n")
 class Sender(ABC):
     """Sends tools' calls of one client that have one known head, to an upstream behind ``protected``."""
 
-    __slots__ = ("_breakers", "_client_id", "_known", "_protected", "ended_well", "is_ordinary")
+    __slots__ = ("_breakers", "_bulkhead", "_client_id", "_known", "_protected", "ended_well", "is_ordinary")
 
     def __init__(self, protected: ProtectedUpstream, guard: AnswerGuard, exchange: Exchange) -> None:
         self._protected = protected
+        self._bulkhead = protected.bulkhead
         self._breakers = protected.breakers
         self._client_id = "" if exchange.client is None else exchange.client.id
         self.is_ordinary = guard.ordinary(protected.name)
         """Whether a message answers the call of an id and may be passed on as it is, with nothing more to look at."""
-        self.ended_well = protected.ended_well
+        self.ended_well = protected.bulkhead.ended_well
         """Gives a place back after an answer that shows nothing wrong; takes its breaker's term."""
         self._known = exchange.request.known
 
@@ -75,7 +76,7 @@ class Sender(ABC):
 
     def settle(self, term: Term, started: float, *, failed: bool | None) -> None:
         """Give a place back."""
-        self._protected.leave(self._permit(term, started), failed=failed)
+        self._bulkhead.leave(self._permit(term, started), failed=failed)
 
     def _permit(self, term: Term, started: float) -> Pass:
         return Pass(self._breakers, term, started)
@@ -98,17 +99,17 @@ class HttpSender(Sender):
 
     def send(self, exchange: Exchange, call: Call) -> bool:
         """Send it on a connection that is free."""
-        protected, own, message = self._protected, self._breakers.of.get(self._client_id), exchange.message
+        bulkhead, own, message = self._bulkhead, self._breakers.of.get(self._client_id), exchange.message
         if message is None or exchange.request.known is not self._known:
             return False
-        if own is None or not own.passing or protected.running >= protected.bound:
+        if own is None or not own.passing or bulkhead.running >= bulkhead.bound:
             return False
         if self._lane.former:  # the upstream has other credentials now
             self._use(self._upstream.lane_of(exchange), exchange)
         connection = self._pool.take_idle()
         if connection is None:
             return False
-        protected.running += 1
+        bulkhead.running += 1
         call.sender, call.connection, call.term, call.started = self, connection, own.term, perf_counter()
         body = message.raw
         connection.request(b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(body), body), self._timeout, call)

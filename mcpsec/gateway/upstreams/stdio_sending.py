@@ -35,10 +35,10 @@ class StdioSender(Sender):
 
     def send(self, exchange: Exchange, call: Call) -> bool:
         """Write it to the child."""
-        protected, own, message = self._protected, self._breakers.of.get(self._client_id), exchange.message
+        bulkhead, own, message = self._bulkhead, self._breakers.of.get(self._client_id), exchange.message
         if message is None or exchange.request.known is not self._known:
             return False
-        if own is None or not own.passing or protected.running >= protected.bound:
+        if own is None or not own.passing or bulkhead.running >= bulkhead.bound:
             return False
         session = exchange.session
         channel = self._upstream.ready(self._client_id, session)
@@ -50,7 +50,7 @@ class StdioSender(Sender):
             )
         except UpstreamFault:  # its end has not been noticed yet, or it does not read
             return False
-        protected.running += 1
+        bulkhead.running += 1
         call.sender, call.connection, call.term, call.started = self, direct, own.term, perf_counter()
         return True
 
