@@ -76,10 +76,9 @@ class Chain:
         self._count += 1
         exchange = Exchange(request, peer, f"{self._prefix}{self._count:08x}")
         outcome = self._admit(exchange, way)
-        if isinstance(outcome, _WHOLE):
+        if outcome is not None and isinstance(outcome, _WHOLE):
             return self.finished(exchange, outcome)
-        call = Call(self, exchange, answered)
-        sender = exchange.sender
+        call, sender = Call(self, exchange, answered), exchange.sender
         if outcome is not None or sender is None or not sender.send(exchange, call):
             call.later(outcome)
         return call

@@ -34,6 +34,8 @@ _PROVING = (
 _DIGITS = 9
 _PLAIN_TEXT = rb"[!-~]++(?: ++[!-~]++)*"
 _VALUE = re.compile(_PLAIN_TEXT)
+_VISIBLE = bytes(range(0x21, 0x7F))
+"""What values are made of; only tokens with a scheme before them have blanks, and no value is empty."""
 _VALUES = re.compile(rb"[!-~]++(?: [!-~]++)*")
 """Several, with a blank between: none of them begins or ends with one, or has two."""
 _VARYING = re.compile(
@@ -100,7 +102,9 @@ class KnownHeads:
             return None
         parts = layout.unpack_from(data)
         values = parts[1::2]
-        if parts[::2] != head.pieces or _VALUES.fullmatch(b" ".join(values)) is None:
+        if parts[::2] != head.pieces:
+            return None
+        if b"".join(values).translate(None, _VISIBLE) and _VALUES.fullmatch(b" ".join(values)) is None:
             return None
         proofs = list(values)
         if proofs.pop(head.place) != b"%d" % (len(data) - layout.size):

@@ -58,7 +58,7 @@ def again(
         created = int(timestamp) / 1000
         if not -future_skew <= now - created <= max_age:
             return None
-        if not 0 < len(nonce) <= _MOST_BYTES or nonce.translate(None, allowed):
+        if not 0 < len(nonce) <= _MOST_BYTES or nonce.strip(allowed):
             return None
         mac = begun()
         mac.update(form % (timestamp, nonce, sha256(body).hexdigest().encode()))

@@ -300,9 +300,9 @@ def test_a_place_is_given_back_once_whatever_happens_on_the_way_out(listener_fai
     protected = ProtectedUpstream(inner, config, changed=lambda *_: None, answers=answers, share=share)
     others = protected._enter(None)
     own = protected._enter(None)
-    assert isinstance(others, Pass) and isinstance(own, Pass) and protected.running == 2
+    assert isinstance(others, Pass) and isinstance(own, Pass) and protected.bulkhead.running == 2
     try:
-        protected.ended_well(own.term)
+        protected.bulkhead.ended_well(own.term)
     except RuntimeError:
-        protected.leave(own, failed=None)  # as ``Call`` does
-    assert heard == [True] and protected.running == 1
+        protected.bulkhead.leave(own, failed=None)  # as ``Call`` does
+    assert heard == [True] and protected.bulkhead.running == 1
