@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mcpsec.gateway.upstreams.base import UpstreamStartError
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mcpsec.deployment.model import Deployment
     from mcpsec.gateway.sessions import Session
     from mcpsec.gateway.upstreams.base import Upstream
+    from mcpsec.gateway.upstreams.protected import ProtectedUpstream
 
 __all__ = ["retire", "start_upstreams", "tell_of_sandboxes"]
 
@@ -71,14 +72,14 @@ async def _later(task: asyncio.Task[None], name: str, failed: Callable[[str, Ups
         raise
 
 
-async def retire(protected: Any, upstream: Upstream, sessions: list[Session], patience: float) -> None:
+async def retire(protected: ProtectedUpstream, upstream: Upstream, sessions: list[Session], patience: float) -> None:
     """Let the calls that an upstream has under way end, for at most ``patience`` seconds, then stop it.
 
     ``protected`` counts them; ``sessions`` are those that end with it.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + patience
-    while getattr(protected, "running", 0) and loop.time() < end:  # noqa: ASYNC110
+    while protected.bulkhead.running and loop.time() < end:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     end_session = getattr(upstream, "end_session", None)
     if end_session is not None:

@@ -22,11 +22,8 @@ first line keeps it apart from the ``article`` string of the same secret, which 
 from __future__ import annotations
 
 import hashlib
-from hmac import compare_digest
+import hmac
 from typing import TYPE_CHECKING
-
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.hmac import HMAC
 
 from mcpsec.signing.outcome import RefusedSignature
 
@@ -73,18 +70,18 @@ def article_string(message: SignedMessage, timestamp: bytes) -> bytes:
     return b"%b:%b" % (timestamp, message.body)
 
 
-def keyed(secret: bytes) -> HMAC:
+def keyed(secret: bytes) -> hmac.HMAC:
     """What ``mac`` begins with, for whoever keeps a secret and uses it again: taking a key in costs most of a MAC."""
-    return HMAC(secret, SHA256())
+    return hmac.new(secret, digestmod="sha256")
 
 
-def mac(key: HMAC, text: bytes) -> bytes:
+def mac(key: hmac.HMAC, text: bytes) -> bytes:
     """HMAC-SHA-256 as 64 lower-case hexadecimal digits, under the key of ``keyed``, which stays as it is."""
     begun = key.copy()
     begun.update(text)
-    return begun.finalize().hex().encode()
+    return begun.hexdigest().encode()
 
 
-def matches(key: HMAC, text: bytes, signature: bytes) -> bool:
+def matches(key: hmac.HMAC, text: bytes, signature: bytes) -> bool:
     """Whether ``signature`` is the MAC of ``text``, compared in constant time."""
-    return compare_digest(mac(key, text), signature)
+    return hmac.compare_digest(mac(key, text), signature)

@@ -14,8 +14,7 @@ from mcpsec.signing.replay import ReplayStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-
-    from cryptography.hazmat.primitives.hmac import HMAC
+    from hmac import HMAC
 
     from mcpsec.signing.fields import Collected
     from mcpsec.signing.keys import VerificationKey
@@ -152,7 +151,7 @@ class Verifier:
         found = self._hmac_keys.get(own[b"x-key-id"].decode("ascii", "replace"))
         if found is None or found[0].owner != owner or found[0].not_after is not None:
             return None
-        return repeats.again(message, covered, *found, names, max_age=self._max_age, future_skew=self._future_skew)
+        return repeats.again(message, covered, found[0], names, max_age=self._max_age, future_skew=self._future_skew)
 
     def _check(
         self,

@@ -454,7 +454,8 @@ def test_a_sender_goes_on_under_the_credentials_of_the_moment() -> None:
     )  # fmt: skip
     own = SimpleNamespace(passing=True, term=None)
     breakers = SimpleNamespace(of={"a": own})
-    protected = SimpleNamespace(breakers=breakers, name="demo", ended_well=None, running=0, bound=9)
+    places = SimpleNamespace(running=0, bound=9, ended_well=None)
+    protected = SimpleNamespace(breakers=breakers, name="demo", bulkhead=places)
     exchange = SimpleNamespace(
         client=SimpleNamespace(id="a"), request=SimpleNamespace(known=None), message=SimpleNamespace(raw=b"{}")
     )
