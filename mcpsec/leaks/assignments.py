@@ -11,6 +11,7 @@ from mcpsec.leaks.findings import Match
 from mcpsec.leaks.literals import in_comment, value_at
 from mcpsec.leaks.names import KEYWORDS, kind_of
 from mcpsec.leaks.secrecy import MEDIUM, is_variable, judge
+from mcpsec.leaks.values import looks_random
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -257,6 +258,8 @@ def _at(book: Rulebook, data: bytes, where: str, head: int, tail: int, kind: str
     if found is None:
         return None
     begin, stop, quoted = found
+    if how == "next" and data[stop + 1 : stop + 4].strip()[:1] == b"+":
+        return None  # what only begins the next argument
     value = data[begin:stop].decode("utf-8", "replace")
     kind = "apikey" if kind == "key" and _is_raw(data, begin, stop) else kind
     verdict = _judged(kind, value, quoted or _is_literal(kind, how, where, name), how, where, name, floor)
@@ -308,6 +311,10 @@ def _is_part(data: bytes, head: int, tail: int) -> bool:
     """True for a piece of something longer: a type's name, groups between colons, a path, a digest's name."""
     if data[head:tail] == b"$PWD":  # the working directory
         return True
+    if data[tail : tail + 2] == b"::" and _SCOPED.match(data, tail):
+        return True
+    if data[tail : tail + 2] == b"]:" and data.endswith(b"[type=", 0, head):  # a selector of style sheets
+        return True
     if data[head - 1 : head] not in _INSIDE:
         return False
     before, after = data[max(0, head - 10) : head], data[tail : tail + 2]
@@ -326,6 +333,8 @@ def _is_part(data: bytes, head: int, tail: int) -> bool:
     return before[-1:] in b"/%\\#" and after[:1] in _QUOTES and data[tail + 1 : tail + 2] in b",\n\r"  # "/etc/passwd",
 
 
+_SCOPED = expression(rb"::~?[A-Za-z]\w{0,80}(?:\(|\\28)")
+"""``RenderPass::draw(``, in symbols ``RenderPass::draw\\28``: a member of a class."""
 _SET = expression(rb"[ \t]{0,4}=[ \t]{0,4}[\"']")
 _INSIDE = frozenset(bytes([byte]) for byte in b":/\\%#{$\"'=,")
 _QUOTES = (b'"', b"'", b"`")
@@ -340,8 +349,10 @@ def _way(operator: re.Match[bytes], before: bytes, where: str, kind: str, name: 
         return "prose"
     if how in ("space", "ticked") and name.lower() in (b"pass", b"key", b"auth"):
         return ""  # words of a sentence
-    if how == "next" and before.endswith(_DEFINES):
-        return "assign"
+    if how == "next":
+        return "assign" if _DEFINES.search(before) else "" if _is_listed(before, name) else how
+    if how == "call" and name in _TEST_CALLS:
+        return ""
     if how == "fallback":
         if operator.group().startswith(b'"),'):
             return "assign" if before.endswith(b'Or(os.Getenv("') else ""
@@ -408,11 +419,18 @@ def _compared(book: Rulebook, data: bytes, kind: str, name: bytes, head: int) ->
     return Match(rule, *found.span("value"), value, verdict[1]) if verdict and rule is not None else None
 
 
-_DEFINES = tuple(
-    (call + quote).encode()
-    for call in ("define(", ".put(", ".set(", "etProperty(", "etOption(", ".option(", ".setParameter(", "putenv(")
-    for quote in "'\""
-)
+def _is_listed(before: bytes, name: bytes) -> bool:
+    """True for one entry of many: an action of a service (``iam:PassRole``), a domain, or what a generator drew."""
+    if before[-1:] == b":" and before[-2:-1].isalnum():
+        return True
+    return name.endswith(b".pw") or (len(name) >= SHORTEST_DRAWN and looks_random(name.decode("latin-1")))
+
+
+SHORTEST_DRAWN = 16
+"""Characters of an entry that tell drawn ones from names with a number."""
+_TEST_CALLS = (b"t.pass", b"test.pass", b"assert.pass")
+"""What tells a test's runner that all is well takes a message."""
+_DEFINES = expression(rb"(?:define|\.put|\.set|etProperty|etOption|\.option|\.setParameter|putenv)\([ \t]?[\"']$")
 """Calls that set what is named first to what comes next: a constant of PHP, an entry, a property."""
 LONGEST_COMPARED = 140
 _DOCUMENTS = expression(rb"[ \t]*(?:r|@(?:module|type)?doc[ \t]*(?:~[sS])?)?$")
@@ -424,9 +442,9 @@ _TEST_PASSED = expression(rb":[ \t][^\s\"'`/]{1,128}[ \t/][^\s#]")
 _QUALIFIED = expression(rb"(?i)(?<![a-z])(?:api|access|secret|auth|authentication|encryption|signing|license) $")
 """Words that make a key of whatever kind a credential."""
 _LOOKED_UP = expression(
-    rb"(?i)(?<![a-z])(?:cache|primary|foreign|public|host|partition|sort|object|row|index|map|lookup) $"
+    rb"(?i)(?<![a-z])(?:cache|primary|foreign|public|host|partition|sort|object|row|index|map|lookup|pgp|gpg) $"
 )
-"""Words that make a key something to look up, or something that everybody may have."""
+"""Words that make a key something to look up, or something that everybody may have, as its fingerprint is."""
 _NAMED_ELEMENT = expression(
     rb"<(?:entry|property|prop|param|parameter|setting|string|item|option|variable|secret|field|[a-z]{1,8}:(?:entry|property)|stringProp)"
     rb"\b[^<>]{0,80}=[\"'][\w.-]{0,60}\Z"

@@ -10,13 +10,12 @@ from mcpsec.leaks import calls, devices, logins
 from mcpsec.leaks.calls import CHARACTERS, QUOTED, USER
 from mcpsec.leaks.expressions import expression
 from mcpsec.leaks.findings import Match
-from mcpsec.leaks.programs import is_code
+from mcpsec.leaks.programs import is_code, is_fixed
 from mcpsec.leaks.secrecy import (
     LOW,
     MEDIUM,
     ends_lines,
     is_chosen_word,
-    is_fixed,
     is_joined_phrase,
     password_strength,
 )

@@ -174,6 +174,8 @@ def _header(book: Rulebook, data: bytes, at: int) -> Iterator[Match]:
         return
     if scheme == b"bearer":
         value = value.partition("%")[0]  # RFC 6750: no such sign in one, so it begins an escape that follows
+    if value.endswith("...") or _PARAMETER.match(value):
+        return
     value = value.rstrip(".,:;")
     end = start + len(value)
     if len(value) < 16 and (scheme != b"bearer" or not any(map(str.isdigit, value))):

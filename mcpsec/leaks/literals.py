@@ -13,7 +13,7 @@ _QUOTED = expression(
     (?: \"\"\"(?P<q3>[^"\r\n]{0,2048})\"\"\" | '''(?P<a3>[^'\r\n]{0,2048})'''
       | \\{1,3}"(?P<eq>[^"\\\r\n]{0,2048})\\{1,3}" | \\'(?P<ea>[^'\\\r\n]{0,2048})\\'
       | "(?P<q>(?:[^"\\\r\n]|\\.){0,2048})" | '(?P<a>(?:[^'\\\r\n]|\\.){0,2048})' | `(?P<b>[^`\r\n]{0,2048})`
-      | &quot;(?P<h>[^&\r\n]{0,2048})&quot; )"""
+      | &quot;(?P<h>[^&\r\n]{0,2048})&quot; | &\#39;(?P<ha>[^&\r\n]{0,2048})&\#39; )"""
 )
 _BARE = expression(rb"[^\s\"'`<>]{1,2048}")
 _CODE_MARKS = expression(rb"[,:][A-Za-z_$\"'{(\[!]|[(){}\[\]]|=>|&&|\|\|")
@@ -31,7 +31,7 @@ _PUBLISHED = expression(
     rb"badge|//(?:pan\.baidu\.com|share\.weiyun\.com|www\.(?:aliyundrive|alipan)\.com|(?:[\w-]{1,20}\.)?zoom\.us)/"
 )
 """A badge's token only shows a number; a share's code is given to whoever may follow the link. Both are published."""
-_FOLLOWING = expression(rb",[A-Za-z_][\w.-]{0,40}=|\\[rn](?=[A-Za-z_\\]|$)")
+_FOLLOWING = expression(rb",[A-Za-z_][\w.-]{0,40}=|\\[rn](?=[A-Za-z_\\}<&]|$)")
 """The next of several pairs, or an escaped end of line: neither belongs to a bare value."""
 _SENTENCE = expression(rb"[ \t][^\s=:#;\\]{1,40}(?:[ \t][^\s=:]|[.!?]?\r?(?:\n|\Z))")
 """More words in a line of settings: a message, as catalogues of translations hold them."""
@@ -86,7 +86,7 @@ def _unwrapped(data: bytes, begin: int, stop: int) -> tuple[int, int]:
 def _bare_value(data: bytes, where: str, head: int, begin: int, stop: int) -> tuple[int, int, bool] | None:
     """What of the characters between two offsets is the value: the rest of a URL's query or a closing mark is not."""
     end = _address_end(data, head, begin, stop)
-    if end is None:
+    if end is None or data[begin : begin + 1] == b",":
         return None
     stop = end
     grouped = _GROUPS.match(data, begin)

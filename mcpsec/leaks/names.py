@@ -89,8 +89,9 @@ _NOT_AFTER = frozenset(
     duration date time timestamp created updated accessor getter setter property properties constant display
     tooltip prompt question character chars char digest fingerprint thumbprint grant flow code uses used last since
     encryption encrypted hashed cipher plugin node tag extension sock socket existing
-    startswith endswith replace split strip trim join equals compare
-    match find contains includes exec push call apply then catch filter append
+    startswith endswith replace split strip trim join equals compare encode decode
+    match find contains includes exec push call apply then catch filter append number element role
+    print println printf gif png jpg jpeg svg ico webp css html js mjs jsx tsx woff ttf
     """.split()  # noqa: SIM905
 )
 _NOT_BEFORE_KEY = frozenset(
@@ -109,7 +110,7 @@ _NOT_BEFORE_TOKEN = frozenset(
     csrf xsrf page next previous continuation cancel cancellation pad eos bos unk mask sep cls start end max min
     num total count parser syntax lexer stop special input output prompt completion design concurrency sync ct
     current peek skip pagination resume lookahead request change lifecycle action upload idempotency badge
-    first last antiforgery antiforgerytoken requestverification authenticity
+    first last antiforgery antiforgerytoken requestverification authenticity csrfmiddleware
     """.split()  # noqa: SIM905
 )
 _NOT_BEFORE_APIKEY = frozenset(("public", "publishable", "pub", "encrypted", "wrapped", "sealed"))

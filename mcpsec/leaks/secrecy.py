@@ -6,7 +6,7 @@ from binascii import a2b_base64
 from unicodedata import normalize
 
 from mcpsec.leaks.expressions import expression
-from mcpsec.leaks.programs import is_code, is_tangled
+from mcpsec.leaks.programs import is_code, is_fixed, is_tangled
 from mcpsec.leaks.values import (
     PLACEHOLDER_WORDS,
     digits_share,
@@ -33,7 +33,6 @@ __all__ = [
     "is_app_password",
     "is_chosen_password",
     "is_chosen_word",
-    "is_fixed",
     "is_foreign",
     "is_joined_phrase",
     "is_variable",
@@ -76,33 +75,17 @@ _OF_EXPRESSION = expression(r"\(\?|\[\^|\\")
 _OPAQUE = {True: expression(_OPAQUE_QUOTED), False: expression(OPAQUE_BARE)}
 
 _COMMON = expression(
-    r"(?i)^(?:(?:my|the|your|new|old|super|some|top|db|database|user|admin|root|test|default|pg|postgres|mysql|secure)?[-_. ]?"  # noqa: E501
+    r"(?i)^(?:(?:my|the|your|new|old|super|some|top|wrong|invalid|incorrect|bad|db|database|user|admin|root|test|default|pg|postgres|mysql|secure)?[-_. ]?"  # noqa: E501
     r"(?:pass(?:wor[dt]|wd|phrase)?|pa(?:\$\$|ss)w(?:0|o)rd|pwd|secret|admin(?:istrator)?|root|user(?:name)?|test(?:ing|er)?|guest"
     r"|default|changeit|welcome|letmein|login|hello|demo|token|key|credential|postgres|mysql|mongo(?:db)?|redis|rabbitmq|oracle"
     r"|sa|toor|abc|value|string|none|example|temp|sample|private|public|server|client|auth|minio(?:admin)?|elastic|grafana))"
     r"(?:[-_. ]?(?:pass(?:word)?|pwd|secret|key|token|value|user|admin|test))?[-_.]?(?:\d{0,4}|123456)[!@#$.]{0,3}$"
 )
-_SEPARATORS = expression(r"[-_. /:]")
+_SEPARATORS = expression(r"[-_. /:+]")
 _TIME = expression(
     r"^\d{4}-\d\d-\d\d|^\d\d?[:/.]\d\d[:/.]\d\d|^v?\d+(?:\.\d+){1,4}(?:[-+][\w.]+)?$|^\d+(?:ms|s|m|h|d|px|em|rem|%|kb|mb|gb)?$"
 )
 _VERSION = expression(r"^[~^<>=v]{0,3}\d+(?:\.(?:\d+|[x*]))+(?:[-+][\w.]+)?$")
-_FIXED = expression(
-    r"(?i)^\d{4}-\d\d-\d\dT\d\d"
-    r"|^(?:scram[-_])?(?:hmac[-_]?)?(?:sha|md|aes|rsa|ecdsa|dsa|ed|rs|hs|es|ps|blake)[-_]?\d{1,5}"
-    r"(?:[-_][a-z]{2,8}\d{0,4}){0,3}$"
-    r"|^@\{|\{\{|\{\w+\}$|^(?:\\u[0-9a-f]{4}){1,8}$|^@?(?-i:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)$"
-    r"|^[^$]{0,40}\$(?:2[abxy]?|apr1|argon2\w*)\$|^(?:pass(?:word)?|key|token)_?\d?$"
-    r"|^--?[A-Za-z][\w-]*=?$|^(?:required|nullable|sometimes|filled|confirmed|string|bail)\|"
-    r"|--[a-z][\w-]{1,40}=|sha3[-_]\d{3}$|argon2[id]{1,2}$|bcrypt;|[a-z]{2}[-_](?:\d{3}|(?-i:[A-Z]{2}))$|\d{0,3}\*\d{0,3}(?-i:[A-Z][A-Za-z-]{1,20})$"
-    r"|(?-i:P(?=[\dT])(?:\d+(?:\.\d+)?[YMWD]){0,4}(?:T(?:\d+(?:\.\d+)?[HMS]){1,3})?)$"
-    r"|(?:18446744073709551615|9223372036854775807|4294967295|2147483647)$"
-    r"|\\{0,2}(?-i:[A-Z][A-Za-z0-9]+(?:\\{1,2}[A-Z][A-Za-z0-9]+){2,})$|[a-z_]\w*(?:\.\w+)+#[a-z_]\w*$|#[a-z_]+$"
-    r"|[^@]{1,200}@sha256:[0-9a-f]{64}$|[a-z0-9@._-]{2,60}[-_]sha-?(?:1|256|384|512)$|^\\[0-9a-f]{2,6}$|^[a-z-]{2,24}\{[a-z-]{2,32}:|^\*?u?int(?:8|16|32|64|ptr)(?:_t)?$"
-    r"|^(?:u[ft]f-?(?:8|16|32)(?:-?[bl]e)?|iso-?8859-\d{1,2}|base-?(?:16|32|36|58|62|64|85)-?(?:url)?|(?:win|mac|linux|darwin|windows|osx)-?(?:x?(?:64|86|32)|arm64))$"
-)
-"""Dates, durations, digests, pinned images, style sheets, options, names of algorithms, encodings, platforms, regions,
-classes and their methods, and variables, and the largest numbers: never what a person keeps secret."""
 _PUBLIC_KEY = expression(
     r"^(?:LS0tLS1CRUdJTi(?:BDRVJU|BQVUJM|[\w+/=]{0,90}$)|MIG[a-f]MA0GCSqGSIb3DQEB|MIIB[\w+/]{2}ANBgkqhkiG9w0B|MIIC[\w+/]{2}ANBgkqhkiG9w0B|MIGfMA0GCSqGSIb3DQEB|MFkwEwYHKoZIzj0C|MHYwEAYHKoZIzj0C"
     r"|MCowBQYDK2V|MIGbMBAGByqGSM49|AAAA[BCE]3NzaC1|AAAAE2VjZHNh"
@@ -116,11 +99,6 @@ _NUMBER_AT_END = expression(r"[A-Za-z_]{6}\d{3,6}$")
 _DIGEST_NAME = expression(r"(?i)(?:hash|hashed|digest|md5|sha\d{0,3})$")
 _DIGEST = expression(r"^(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64}|[0-9a-fA-F]{128})$")
 _UUID = expression(r"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$")
-
-
-def is_fixed(value: str) -> bool:
-    """True for what a standard, a platform or a program fixes: dates, algorithms, encodings, names of constants."""
-    return _FIXED.match(value) is not None
 
 
 def is_weak_password(value: str) -> bool:
@@ -190,6 +168,8 @@ _SPEECH = frozenset(
     password passwords passphrase passcode passwort pin your you please enter must invalid required forgot forgotten
     confirm repeat wrong incorrect change changed reset login log sign user username email new old not the this is are
     was if for from when show hide set use type empty missing match here secret token key
+    wachtwoord kennwort contrasena clave senha parola haslo heslo geslo lozinka salasana losenord adgangskode passord
+    sandi kunci khau
     """.split()  # noqa: SIM905
 )
 """Words of labels and messages about secrets; people seldom choose them for the secret itself."""
@@ -219,7 +199,7 @@ def is_passphrase(value: str, where: str) -> bool:
         return False
     if where == "settings":
         return len(value) >= 10
-    return len(words) >= 4 and all(len(w) >= 3 and w.isalpha() and w.islower() for w in words)
+    return len(words) >= 4 and value.isascii() and all(len(w) >= 3 and w.isalpha() and w.islower() for w in words)
 
 
 _GROUPS = expression(r"[a-z]{4}(?: [a-z]{4}){3}$")
@@ -298,7 +278,7 @@ def judge(  # noqa: PLR0912
             if kind == "password" and quoted and how == "assign" and is_passphrase(value, where)
             else None
         )
-    if not any(map(str.isalnum, value)) or _VERSION.match(value) or _FIXED.match(value) or _PUBLIC_KEY.match(value):
+    if not any(map(str.isalnum, value)) or _VERSION.match(value) or is_fixed(value) or _PUBLIC_KEY.match(value):
         return None
     lowered = value.lower()
     named = name.lower().strip("-_.")
@@ -319,7 +299,7 @@ def judge(  # noqa: PLR0912
             return None  # the next of several settings: "a.password=x", "a.user=y"
         if how == "next" and value.count("-") >= MOST_HYPHENS and _is_slug(value):
             return rule, LOW
-        if strength > LOW and hides_sample(value):
+        if (strength > LOW and hides_sample(value)) or _ESCAPED.search(value):
             return rule, LOW
         if is_tangled(value) and len(value) >= LONG_TANGLE and quoted and how == "assign":
             return rule, HIGH
@@ -403,7 +383,14 @@ def _may_be_sure(kind: str, value: str) -> bool:
 
 def _is_chosen_secret(value: str) -> bool:
     """True for what a person would choose as a password, where a program wants something to sign with."""
-    return value.isalnum() and len(value) <= 16 and password_strength(value) == MEDIUM and value[-2:].isdigit()
+    if len(value) > LONGEST_CHOSEN or (password_strength(value) or LOW) == LOW:
+        return False
+    return (value.isalnum() and value[-2:].isdigit()) or _ADORNED.match(value) is not None
+
+
+LONGEST_CHOSEN = 24
+_ADORNED = expression(r"(?=[^A-Z]*[A-Z])(?=\D*\d)[A-Za-z0-9]{3,}[!@#$%&*?][A-Za-z0-9]*[!@#$%&*?]{0,2}$")
+"""``Marble#30bianca``: a capital, a number and a sign, as rules for passwords want them and names do not have."""
 
 
 def _is_mashed(value: str) -> bool:
@@ -455,6 +442,8 @@ def hides_sample(value: str) -> bool:
     text = _SCHEME.sub("", text)
     if " " in text:
         return _WORDS.match(text) is not None and (is_filler(text) or is_weak_password(text) or wordiness(text) > 0.5)
+    if len(_SEPARATORS.split(text)) >= FEWEST_JOINED and wordiness(text) > 0.5:
+        return True
     _, colon, password = text.partition(":")
     return (password_strength(password if colon and password else text) or LOW) == LOW
 
@@ -472,6 +461,8 @@ def ends_lines(value: str) -> bool:
 MOST_KINDS = 4
 _DRAWN_LINE = expression(r"[^\s\\]{2,40}\\[nr][^\s\\]{2,40}$")
 SHORTEST_HIDDEN = 5
+FEWEST_JOINED = 5
+"""Joined words that make a sentence: ``my-secret-key-which-should-be-changed``."""
 _SCHEME = expression(r"(?i)^(?:bearer|basic|token|apikey)[ :]+")
 _WORDS = expression(r"^[A-Za-z][A-Za-z _.!?-]{5,160}$")
 _BASE64 = expression(r"^(?:[A-Za-z0-9+/]{4}){1,80}(?:[A-Za-z0-9+/]{2,3}={0,2})?$")
@@ -484,15 +475,21 @@ _SLUG = expression(
 )
 
 
+_ESCAPED = expression(r"\\u(?!00[0-7])[0-9A-Fa-f]{4}")
+"""A letter as catalogues of translations for Java write it; JSON writes signs of ASCII so, which passwords have."""
 MOST_HYPHENS = 6
 """From so many on, words in a row are the name of something generated, not what somebody chose."""
 
 
 def _is_slug(value: str) -> bool:
     """True for words and numbers in a row, ``gemini-pro-2-20251001`` or the key of a cache that ends in a digest."""
-    return _SLUG.match(value) is not None and not is_gibberish(_NO_LETTERS.sub("", value))
+    if _SLUG.match(value) is None:
+        return False
+    return _VERSIONED.search(value) is not None or not is_gibberish(_NO_LETTERS.sub("", value))
 
 
+_VERSIONED = expression(r"[-_./]v?\d{1,3}(?:\.\d{1,4}){1,3}(?:[-_./]|$)|[-_](?:19|20)\d\d(?:[-_]|$)")
+"""A version or a year as a part of its own, as ``cc-by-sa-3.0`` has it: a generator's hyphens part no such numbers."""
 _NO_LETTERS = expression(r"(?:-[0-9a-f]{32,64})?$|[^A-Za-z]+")
 
 

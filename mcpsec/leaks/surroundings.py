@@ -8,7 +8,7 @@ CODE = frozenset(
     """
     py pyi js mjs cjs ts tsx jsx java kt kts scala groovy go rs c h cc cpp cxx hpp hh m mm cs fs vb swift rb erb
     php pl pm lua dart ex exs erl hs ml clj cljs elm r jl nim zig v sol proto d pas coffee vue svelte gradle as
-    hx cls trigger ps1 psm1 bas tsv svh rake gemspec podspec ru rakefile gemfile vagrantfile podfile fastfile
+    hx vim cls trigger ps1 psm1 bas tsv svh rake gemspec podspec ru rakefile gemfile vagrantfile podfile fastfile
     """.split()  # noqa: SIM905
 )
 CONFIG = frozenset(

@@ -97,7 +97,7 @@ _REFERENCE = expression(
     | (?:op|1password|vault|ssm|awssm|gcpsm|akv|secretsmanager|azurekeyvault|doppler|infisical|bws|keyring|pass|lpass|bw|sops
         |file|env|cmd|command|exec|secret|ref|aws-ssm|parameterstore|keychain)(?:\+[a-z]+)?:(?://)?\S
     | ref\+\w+:// | arn:aws | projects/[^/]+/secrets/ | @Microsoft\.KeyVault | ENC\[ | \{cipher\} | !(?:vault|Ref|Sub|env)
-    | enc:v\d: | AQIC[A-Za-z0-9+/] | \$ANSIBLE_VAULT | \{(?:AES|SSHA\d*|SHA\d*|noop|bcrypt|MD5|CRYPT)\}
+    | enc:v\d: | AQIC[A-Za-z0-9+/] | \$ANSIBLE_VAULT | \{(?:AES|SSHA\d*|SHA-?\d*|noop|bcrypt|scrypt|pbkdf2|argon2|MD[45]|CRYPT)(?:@\w{1,40})?\}
     | U2FsdGVkX1 | Ag[A-D][A-Za-z0-9+/]{100} | SCRAM-SHA- | \*[0-9A-F]{40}$ | 0x[0-9a-f]{32,}$ | NACL\[ | ENC\(   # cipher texts and hashes
     | \$2[abxy]?\$\d\d\$ | \$(?:\d\d?|y)\$ | \$argon2 | \$pbkdf2 | pbkdf2[:_] | scrypt: | sha256: | sha512: | sha1: | md5:
     | sha(?:256|384|512)-                    # subresource integrity, hashes
