@@ -653,6 +653,7 @@ endor-labs-api-key
 envoy
 eraser
 ethereum-private-key
+ethereum-signing-key
 etherscan-api-key
 ethplorer
 etsy-keystring
