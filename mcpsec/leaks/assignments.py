@@ -63,7 +63,8 @@ _OPERATOR = expression(
                 | ,[ \t]{0,4}(?:with:|with[ \t]?=>)[ \t]{0,4}(?=["'`]))
         | (?P<cell>[ \t]{0,24}\|[ \t]{1,24}`?(?=[^\s|]{4,128}[ \t]{0,60}\|))                 # a row of a table
         | (?P<assign>[ \t]{0,24}
-            (?: :[ \t]{0,4}(?:&(?:'[a-z]{1,10}[ ])?)?[A-Za-z_][\w.<>\[\]|?&'*]{0,40}[ \t]{0,4}=(?!=)  # name: str =
+            (?: :[ \t]{0,4}(?:&(?:'[a-z]{1,10}[ ])?)?(?:\[u8(?:;[ ]?\d{1,4})?\]|[A-Za-z_][\w.<>\[\]|?&'*]{0,40})
+                [ \t]{0,4}=(?!=)                                                            # name: str =
               | string[ \t]{1,4}=(?!=)
               | [Aa]s[ \t]{1,3}[A-Za-z.]{3,20}[ \t]{0,3}=(?!=) | \{[^{}\n]{0,30}\}[ \t]{0,2}=(?!=)
               | :?\*{1,2}:? | \xef\xbc\x9a
@@ -99,7 +100,7 @@ _TO_VALUE = (
 """Unbounded, unlike the walk: an automaton that need not count is a fraction of the size, and as much the quicker."""
 _FORMS = (
     r"[ \t]+string[ \t]+=",  # Go: Password   string = "..."
-    r"[ \t]*:[ \t]*&(?:'[a-z]+ )?str[ \t]*=",  # Rust
+    r"[ \t]*:[ \t]*&(?:'[a-z]+ )?(?:str|\[u8(?:; ?\d+)?\])[ \t]*=",  # Rust
     r"[ \t]*(?:\|\||\?\?)[ \t]*[\"'`]",
     r"[ \t]*:::?=",
     r"[\"'`]\)+\.(?:val|type|fill|send_?keys|setvalue)\(",
@@ -326,6 +327,8 @@ def _is_part(data: bytes, head: int, tail: int) -> bool:
         return True
     if before[-1:] in b"\"'=," and tight and data[head:tail] == b"pw":  # "pw:browser": a namespace
         return True
+    if tight and data.startswith(_GROUPS, head):  # a library of Maven by its group
+        return True
     if before[-1:] == b"\\" and before[-2:-1].isalpha() and data[head : head + 1].isupper():  # Acme\\Auth\\Password
         return True
     if before.endswith(b"${") and (data[head:tail] == b"PWD" or after in (b":+", b":?")):  # ${NAME:?what is then said}
@@ -333,6 +336,7 @@ def _is_part(data: bytes, head: int, tail: int) -> bool:
     return before[-1:] in b"/%\\#" and after[:1] in _QUOTES and data[tail + 1 : tail + 2] in b",\n\r"  # "/etc/passwd",
 
 
+_GROUPS = (b"com.", b"org.", b"io.", b"net.")
 _SCOPED = expression(rb"::~?[A-Za-z]\w{0,80}(?:\(|\\28)")
 """``RenderPass::draw(``, in symbols ``RenderPass::draw\\28``: a member of a class."""
 _SET = expression(rb"[ \t]{0,4}=[ \t]{0,4}[\"']")

@@ -85,7 +85,9 @@ def _kinds(fields: Iterable[bytes]) -> list[tuple[str, str]]:
 
 def _judged(book: Rulebook, column: tuple[str, str], start: int, raw: bytes) -> Iterator[Match]:
     name, kind = column
-    value = raw.strip(b" \t\"'`*")
+    value = raw.strip(b" \t\"'`")
+    if value[:1] == b"*":  # emphasis
+        value = value.strip(b"*")
     if not kind or kind in ("key", "auth", "weak") or not value:
         return
     begin = start + raw.find(value)

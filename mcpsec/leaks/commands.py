@@ -42,6 +42,9 @@ _ACCOUNTS = (
     r"chpasswd:[ \t]*\r?\n(?:[ \t]+expire:[^\n]{1,12}\n)?[ \t]+list:[ \t]*(?:\|-?)?[ \t]*\r?\n[ \t]+(?:-[ \t]+)?"
 )
 """cloud-init's list of accounts."""
+_FLAGS = r"(?:-[a-z0-9]{1,6}[ \t]+){0,3}"
+_BATCH = rf"{_FLAGS}-[a-z]{{0,6}}b[a-z]{{0,6}}[ \t]+{_FLAGS}"
+"""Options of htpasswd, among them the one to take the password from the command line."""
 _WORD = r"(?P<bare>[A-Za-z][\w$#]{3,127})"
 _CERTAIN = r"[\"']?[^\s\"'-][^\s\"']{0,80}[\"']?[ \t]+"
 _NAME = r"\w{0,40}(?:pass|secret|token|key|auth|cred)\w{0,24}"
@@ -84,7 +87,7 @@ IDIOMS = (
     ("/u:", rf"/u:\S{{1,64}}[ \t]+(?:/d:\S{{1,64}}[ \t]+)?/p:{_VALUE}", _OPTION),
     ("/ru ", rf"/ru[ \t]+{_CERTAIN}/rp[ \t]+{_VALUE}", _OPTION),
     ("exec.py", rf"exec\.py[^\n]{{0,80}}?[ \t][\"']?[\w.-]{{1,40}}/[^\s:@\"']{{1,64}}:{_BARE}@[\w.-]{{2}}", _OPTION),
-    ("htpasswd", rf"htpasswd[ \t]+-[a-z]{{0,6}}b[a-z]{{0,6}}[ \t]+(?:[^\s-]\S{{0,80}}[ \t]+){{1,2}}{_VALUE}", _OPTION),
+    ("htpasswd", rf"htpasswd[ \t]+{_BATCH}(?:[^\s-]\S{{0,80}}[ \t]+){{1,2}}{_VALUE}", _OPTION),
     ("redis-cli", rf"redis-cli\b[^\n|;]{{0,120}}?[ \t](?:-a|--pass)[ \t]+{_VALUE}", _OPTION),
     ("openssl", rf"openssl[ \t]+(?:enc|aes)[^\n|;]{{0,160}}?[ \t]-k[ \t]+{_VALUE}", _OPTION),
     ("openssl", rf"openssl[ \t]+passwd(?:[ \t]+-(?:[156]|apr1|crypt))?[ \t]+{_VALUE}", _OPTION),

@@ -79,6 +79,7 @@ TWINS = {
     "a writer of Java": ("a.java", 'pw.println("code=1q" + x)', f'pw = "{SECRET}"; println(x)'),
     "an algorithm of Java": ("a.java", 'newSecretKey("PBKDF2WithHmacSHA256", x)', f'newSecretKey("{HEX}9q7w", x)'),
     "a library of Maven": ("a.toml", 'x-oauth2 = "com.nimbusds:oauth2-oidc-sdk:11.38.2"', 'x-auth = "nimbusds:zQ7oidcw12k38vm2"'),
+    "a library by its group": ("a.toml", 'jwt = "com.auth0:java-jwt:4.4.0"', f'jwt = "com.auth0: {HEX}Zk"'),
     "an image by its digest": ("a.json", f'"/swagger-auth.gif": "{HEX}12345678",', f'"/swagger-auth": "{HEX}12345678",'),
     "a test of a flag": ("a.map", "viewPass: !!(flags & 8)", f"firstPasswd: '{SECRET}'"),
     "rules for a field": ("a.php", "'password' => 'min:6|required_with:p2|same:p2',", "'password' => 'min6|Requ9with|p2',"),
@@ -102,6 +103,23 @@ def test_it_is_left_alone(form):
 def test_and_its_twin_is_found(form):
     path, _, secret = TWINS[form]
     assert found(path, secret)
+
+
+WRITTEN = {
+    "a signer of Go": ("a.go", 'token.SignedString([]byte("{}"))', HEX, "your-256-bit-secret"),
+    "bytes of Rust": ("a.rs", 'const JWT_SECRET: &[u8] = b"{}";', "2fRPDo7EymVAMoCOexAvsLCQ", "secret"),
+    "an array of Rust": ("a.rs", 'const JWT_SECRET: &[u8; 24] = b"{}";', "2fRPDo7EymVAMoCOexAvsLCQ", "secret"),
+    "a method of Lua": ("a.lua", 'local ok, err = red:auth("{}")', SECRET, "password"),
+    "options of htpasswd one by one": ("a.sh", "htpasswd -b -c /etc/nginx/.htpasswd ops {}", SECRET, "$PASSWORD"),
+    "a star that ends a cell": ("a.md", "| host | password |\n|---|---|\n| db1 | {} |", "STEr72qw*", "*password*"),
+}
+
+
+@pytest.mark.parametrize("way", WRITTEN)
+def test_more_ways_to_write_a_secret(way):
+    path, text, secret, harmless = WRITTEN[way]
+    assert [text.format(secret)[f.start : f.end] for f in found(path, text.format(secret))] == [secret]
+    assert not found(path, text.format(harmless))
 
 
 KEY = HEX + "9f1c3b7ad2e84f60b5a1c9de73f04826"
