@@ -36,6 +36,7 @@ from mcpsec.gateway.registry import ConnectionRegistry
 from mcpsec.gateway.reload import FileWatch, ReloadMetrics
 from mcpsec.gateway.reloading import reload
 from mcpsec.gateway.rotation import OwnCertificate
+from mcpsec.gateway.sandbox.private import private_paths
 from mcpsec.gateway.secrets import SecretKeeper
 from mcpsec.gateway.sessions import SessionTable
 from mcpsec.gateway.startup import start_upstreams, tell_of_sandboxes
@@ -178,6 +179,7 @@ class Gateway:
             self._cleaners,
             client_credentials(deployment, config, self._secrets.reveal),
             self._secrets.reveal,
+            private_paths(deployment) if config.sandbox is not None else (),
         )
         if config.builtin is None:
             upstream.catalogue.pins = self._pins.watch(config.name)

@@ -13,6 +13,7 @@ from mcpsec.gateway.pins.collect import collect
 from mcpsec.gateway.pins.definitions import Change, changes
 from mcpsec.gateway.pins.suspicious import Flag, examine
 from mcpsec.gateway.policy import Policy
+from mcpsec.gateway.sandbox.private import private_paths
 from mcpsec.gateway.sessions import SessionTable
 from mcpsec.gateway.upstreams.base import UpstreamStartError
 from mcpsec.gateway.upstreams.factory import make_upstream
@@ -58,7 +59,8 @@ async def _ask(
     deployment: Deployment, config: UpstreamConfig, client: Client, sessions: SessionTable, policy: Policy
 ) -> UpstreamPins:
     guard = AnswerGuard(lambda: policy, HandleSeal(60))
-    upstream = make_upstream(config, deployment.server.limits, sessions, guard, lambda: policy)
+    private = private_paths(deployment)
+    upstream = make_upstream(config, deployment.server.limits, sessions, guard, lambda: policy, private=private)
     try:
         await upstream.start()
         return await collect(upstream, client)

@@ -13,7 +13,7 @@ from mcpsec.gateway.sandbox.paths import program_paths
 
 if TYPE_CHECKING:
     import pwd
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 __all__ = ["child_account", "child_environment", "launch_command"]
 
@@ -29,12 +29,14 @@ def child_environment(named: Mapping[str, str]) -> dict[str, str]:
     return {name: os.environ[name] for name in _INHERITED if name in os.environ} | dict(named)
 
 
-def launch_command(command: Sequence[str], sandbox: Sandbox | None, cwd: Path | None = None) -> list[str]:
+def launch_command(
+    command: Sequence[str], sandbox: Sandbox | None, cwd: Path | None = None, private: Collection[Path] = ()
+) -> list[str]:
     """The command line that starts ``command`` with its privileges taken away.
 
     Without a sandbox: no new privileges, resource limits, an end with the gateway, and another user when the gateway is
     root. With one, in addition: only the program's own files, the system's, and the named paths can be read; only the
-    named ones written.
+    named ones written. What is ``private`` is not the program's own, even where it lies among that.
     """
     bounds = sandbox or Sandbox()
     spec: dict[str, Any] = {
@@ -54,9 +56,10 @@ def launch_command(command: Sequence[str], sandbox: Sandbox | None, cwd: Path | 
         # What the account runs besides counts as well, so this is a bound on disasters, not on one child.
         spec["limits"]["RLIMIT_NPROC"] = max(_MOST_OF_ACCOUNT, bounds.processes)
     if sandbox is not None:
-        read = [*program_paths(command, cwd), *sandbox.read]
+        own, listed = program_paths(command, cwd, private)
         spec["sandbox"] = {
-            "read": sorted({str(path) for path in read}),
+            "read": sorted({str(path) for path in (*own, *sandbox.read)}),
+            "list": sorted({str(path) for path in listed}),
             "write": sorted({str(path) for path in sandbox.write}),
             "network": sandbox.network,
         }

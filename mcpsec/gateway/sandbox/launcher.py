@@ -98,7 +98,7 @@ def _limit_resources(limits: dict[str, int]) -> None:
             resource.setrlimit(kind, (limit, limit))
 
 
-def _restrict_files(read: list[str], write: list[str], *, network: bool) -> None:
+def _restrict_files(read: list[str], names: list[str], write: list[str], *, network: bool) -> None:
     """Landlock: what no rule names is refused; without Landlock the program is not started."""
     libc = ctypes.CDLL(None, use_errno=True)
     abi = libc.syscall(_SYS_LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
@@ -112,7 +112,8 @@ def _restrict_files(read: list[str], write: list[str], *, network: bool) -> None
     ruleset = _check(
         libc.syscall(_SYS_LANDLOCK_CREATE, attributes, ctypes.c_size_t(size), ctypes.c_uint32(0)), "landlock"
     )
-    for path, wanted in [*((p, _READ) for p in read), *((p, rights) for p in write)]:
+    wants = ((read, _READ), (names, _READ_DIR), (write, rights))
+    for path, wanted in ((path, wanted) for paths, wanted in wants for path in paths):
         try:
             descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
@@ -153,7 +154,8 @@ def _filter_calls(*, network: bool) -> None:
 
 def _enter_sandbox(spec: dict[str, Any], *, own_proc: bool) -> None:
     proc = ("/proc",) if own_proc else _PROC
-    _restrict_files([*_SYSTEM, *proc, *spec["read"]], [*spec["write"], *_DEVICES], network=spec["network"])
+    read, write = [*_SYSTEM, *proc, *spec["read"]], [*spec["write"], *_DEVICES]
+    _restrict_files(read, spec["list"], write, network=spec["network"])
     _filter_calls(network=spec["network"])
     _spare_git_what_is_closed()
 

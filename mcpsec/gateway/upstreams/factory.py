@@ -11,7 +11,8 @@ from mcpsec.gateway.upstreams.http import HttpUpstream
 from mcpsec.gateway.upstreams.stdio import StdioUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
+    from pathlib import Path
 
     from mcpsec.deployment.model import Deployment, Limits
     from mcpsec.deployment.model import Upstream as UpstreamConfig
@@ -34,10 +35,12 @@ def make_upstream(
     cleaners: Mapping[str, AnswerCleaner] | None = None,
     of_clients: Mapping[str, dict[str, str]] | None = None,
     reveal: Callable[[SecretRef], bytes] = lambda reference: reference.resolve(),
+    private: Collection[Path] = (),
 ) -> Upstream:
     """The upstream, not started yet, its secrets resolved by ``reveal``. Raises SecretError.
 
-    ``of_clients`` are the headers, or the variables, of clients that have a credential of their own.
+    ``of_clients`` are the headers, or the variables, of clients that have a credential of their own. ``private`` is
+    kept from a sandboxed program, even where it lies among its own files.
     """
     if config.builtin is not None:
         return BuiltinServer(
@@ -47,7 +50,7 @@ def make_upstream(
         headers = resolve(config.headers, f"upstreams.{config.name}.headers", reveal)
         return HttpUpstream(config, headers, limits, sessions, guard, of_clients)
     environment = resolve(config.environment, f"upstreams.{config.name}.environment", reveal)
-    return StdioUpstream(config, environment, limits, sessions, guard, of_clients)
+    return StdioUpstream(config, environment, limits, sessions, guard, of_clients, private)
 
 
 def renew_secrets(

@@ -38,7 +38,8 @@ from mcpsec.protocol.eras import LATEST_LEGACY, LATEST_MODERN, LEGACY_VERSIONS, 
 from mcpsec.protocol.jsonrpc import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
 
     from mcpsec.deployment.model import Client, Limits
     from mcpsec.deployment.model import Upstream as UpstreamConfig
@@ -68,6 +69,7 @@ class StdioUpstream:
         sessions: SessionTable,
         guard: AnswerGuard,
         client_environment: Mapping[str, dict[str, str]] | None = None,
+        private: Collection[Path] = (),
     ) -> None:
         if config.command is None:
             raise ValueError("a stdio upstream needs a command")
@@ -75,7 +77,7 @@ class StdioUpstream:
         self.timeout = config.timeout
         self._timeouts = Timeouts(config)
         self.catalogue = Catalogue()
-        self._config, self._command = config, config.command
+        self._config, self._command, self._private = config, config.command, private
         self.environment = child_environment(environment)  # of every child that starts from now on
         self.of_clients = {name: child_environment(values) for name, values in (client_environment or {}).items()}
         self._limits = limits
@@ -181,7 +183,7 @@ class StdioUpstream:
             channel.fail_all(UpstreamFault("the server's process ended"))
 
         child = await Child.start(
-            launch_command(self._command, self._config.sandbox, self._config.cwd),
+            launch_command(self._command, self._config.sandbox, self._config.cwd, self._private),
             environment=conversation.environment,
             cwd=self._config.cwd,
             line_bytes=self._limits.response_bytes,
