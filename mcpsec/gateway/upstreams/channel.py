@@ -18,7 +18,7 @@ from mcpsec.gateway.upstreams.deadlines import Deadlines
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.known_answers import AnswerHead
 from mcpsec.protocol.exact import exact_bytes, exact_value
-from mcpsec.protocol.jsonrpc import encode_notification, request_error, same_id
+from mcpsec.protocol.jsonrpc import encode_notification, encode_request, request_error, same_id
 from mcpsec.protocol.stdio import Oversize
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
     from mcpsec.gateway.upstreams.child import Child
 
-__all__ = ["Call", "Channel", "DirectCall", "Frame", "Unfinished"]
+__all__ = ["TIMED_OUT", "Call", "Channel", "DirectCall", "Frame", "Unfinished"]
 
 _JSON = AnswerHead(200, b"application/json", {b"content-type": b"application/json"})
 _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 _METHOD_NOT_FOUND = -32601
+TIMED_OUT = "timeout"
+"""The reason that a child is told when a call was too slow."""
 _WRITER_DEPTH = 250  # orjson reads 1024 levels of nesting and writes 254
 _CANCELLED = {"code": -32800, "message": "Request cancelled"}  # as the official SDK's servers say it over HTTP
 # What belongs to no call in particular even while one runs.
@@ -162,7 +164,7 @@ class DirectCall(Call):
 
     def expire(self) -> None:
         """Nothing has come in time."""
-        self.channel.cancel(self, "timeout")
+        self.channel.cancel(self, TIMED_OUT)
         self.fail(UpstreamTimeout("no answer within the deadline"))
 
     def abort(self) -> None:
@@ -180,8 +182,12 @@ class DirectCall(Call):
 class Channel:
     """The gateway's side of one child."""
 
-    def __init__(self, *, takes_server_requests: bool, in_flight: int) -> None:
+    def __init__(self, *, takes_server_requests: bool, in_flight: int, patience: float = 30.0) -> None:
         self._child: Child | None = None
+        self._patience = patience
+        """Seconds that a child which has let a call time out gets to show that it still answers anything."""
+        self._lines = 0
+        self._probe: asyncio.TimerHandle | None = None
         self._calls: dict[int, Call] = {}
         self._progress: dict[int, Call] = {}
         self._next_key = 0
@@ -301,6 +307,25 @@ class Channel:
         self.asked.carrier_over(call)
         with contextlib.suppress(UpstreamFault):
             self._send(encode_notification("notifications/cancelled", {"requestId": call.key, "reason": reason}))
+        if reason == TIMED_OUT and self._probe is None:
+            self._look_for_life()
+
+    def _look_for_life(self) -> None:
+        """Ask a child that was too slow for anything at all: one that hangs would keep its client out for good."""
+        self._next_key += 1
+        loop, asked = asyncio.get_running_loop(), (self._next_key, self._lines)
+        self._probe = loop.call_later(self._patience, self._end_if_dumb, *asked)
+        with contextlib.suppress(UpstreamFault):
+            self._send(encode_request(self._next_key, "ping", {}))  # who doesn't know it says so
+
+    def _end_if_dumb(self, key: int, lines: int) -> None:
+        self._probe = None
+        # A call from before may have longer to go: a program that does one thing at a time is busy with it.
+        if self._lines != lines or any(call.key < key and not call.long_lived for call in self._calls.values()):
+            return
+        self.fail_all(UpstreamFault("the server's process did not answer any more: it is ended"))
+        if self._child is not None:
+            self._child.end()
 
     def abandon(self, call: Call, seconds: float) -> None:
         """Its caller has gone, which cancels nothing in the 2025 era; it still counts until it ends or is too old."""
@@ -309,12 +334,13 @@ class Channel:
         call.abandoned = True
         call.frames.clear()
         self.asked.carrier_over(call)
-        call.timer = asyncio.get_running_loop().call_later(seconds, self.cancel, call, "timeout")
+        call.timer = asyncio.get_running_loop().call_later(seconds, self.cancel, call, TIMED_OUT)
 
     # --- from the child --------------------------------------------------------------------------------------------
 
     def received(self, line: bytes | Oversize) -> None:
         """One line of the child's output. What is not a message is dropped (servers print to standard output too)."""
+        self._lines += 1
         if isinstance(line, Oversize):
             self.fail_all(UpstreamFault("the server sent a message larger than the limit"))
             return
@@ -417,6 +443,9 @@ class Channel:
 
     def fail_all(self, fault: UpstreamFault) -> None:
         """The child is gone: every waiting call hears of it."""
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
         for call in tuple(self._calls.values()):
             self.end(call)
             call.fail(fault)

@@ -96,6 +96,11 @@ class Child(asyncio.SubprocessProtocol):
             self._stderr += data[-_STDERR_TAIL:]
             del self._stderr[:-_STDERR_TAIL]
 
+    def end(self) -> None:
+        """End it at once and all that it started, unless it is gone."""
+        if self.alive:
+            self._end_all()
+
     def process_exited(self) -> None:
         """The child is gone; whatever it started goes with it."""
         self._kill_group(signal.SIGKILL)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer, json_answer
 from mcpsec.gateway.upstreams.base import unavailable, upstream_timeout
+from mcpsec.gateway.upstreams.channel import TIMED_OUT
 from mcpsec.gateway.upstreams.http_client import UpstreamFault
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import Era
@@ -67,7 +68,7 @@ class Replies:
             parts = self._stream(exchange, channel, call, frame)
             return StreamAnswer(200, list(_SSE_HEADERS), parts, call.long_lived)
         except TimeoutError:
-            channel.cancel(call, "timeout")
+            channel.cancel(call, TIMED_OUT)
             settled = True
             return upstream_timeout()
         except UpstreamFault as fault:
@@ -123,7 +124,7 @@ class Replies:
             channel.end(call)
             settled = True
         except TimeoutError:
-            channel.cancel(call, "timeout")
+            channel.cancel(call, TIMED_OUT)
             settled, fault = True, upstream_timeout()
         except UpstreamFault as broken:
             channel.end(call)

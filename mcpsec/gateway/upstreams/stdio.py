@@ -159,7 +159,9 @@ class StdioUpstream:
     # --- children --------------------------------------------------------------------------------------------------
 
     def _new_conversation(self, client_id: str | None, *, takes_server_requests: bool) -> Conversation:
-        channel = Channel(takes_server_requests=takes_server_requests, in_flight=self._config.in_flight)
+        channel = Channel(
+            takes_server_requests=takes_server_requests, in_flight=self._config.in_flight, patience=self.timeout
+        )
         environment = self.of_clients.get(client_id or "", self.environment)
         failures = Failures() if client_id is None else self._failures.setdefault(client_id, Failures())
         return Conversation(channel, environment, failures)
