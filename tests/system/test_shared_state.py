@@ -168,7 +168,7 @@ def test_without_the_store_signed_requests_are_refused_in_time_and_then_served_a
     wait_until(lambda: ask().status == 200, "a served request")
     store.pause() if failure == "paused" else store.kill()
     answer = ask()
-    assert answer.status == 503
+    assert (answer.status, answer.code) == (503, 50301)  # its signature may be as good as any
     assert answer.headers["retry-after"] == "1"
     store.resume() if failure == "paused" else store.start()
     wait_until(lambda: ask().status == 200, "a served request")

@@ -163,7 +163,7 @@ class BearerCheck:
 
 def _store_unavailable(error: Exception) -> Refusal:
     return Refusal(
-        503, codes.NOT_AUTHENTICATED, "not authenticated", "store-unavailable", type(error).__name__,
+        503, codes.UPSTREAM_UNAVAILABLE, "the service is not available", "store-unavailable", type(error).__name__,
         headers=[(b"retry-after", b"1")],
     )  # fmt: skip
 

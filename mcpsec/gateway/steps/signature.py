@@ -135,8 +135,9 @@ class SignatureCheck:
         if isinstance(outcome, Refusal):
             if outcome.rule == "store-unavailable":
                 retry = [(b"retry-after", b"1")]
+                words = "the service is not available"  # its credentials may be as good as any
                 return GatewayRefusal(
-                    503, codes.NOT_AUTHENTICATED, "not authenticated", outcome.rule, outcome.detail, headers=retry
+                    503, codes.UPSTREAM_UNAVAILABLE, words, outcome.rule, outcome.detail, headers=retry
                 )
             self._failures.failed_on(peer, claimed)
             exchange.claimed = claimed
