@@ -130,7 +130,8 @@ class AnswerGuard:
                 data = orjson.dumps(frame)
             except orjson.JSONEncodeError:  # it reads four times the depth that it writes
                 return Inspected(None, server_request=request, rule="answer-too-deep")
-        return Inspected(data, not has_method, request, withdrawn=withdrawn_by(frame) if has_method else None)
+        answers = not has_method and ("result" in frame or "error" in frame)
+        return Inspected(data, answers, request, withdrawn=withdrawn_by(frame) if has_method else None)
 
     def check(self, exchange: Exchange, frame: dict[str, Any], data: bytes | None = None) -> tuple[bool, bool]:
         """Whether a message may pass, and whether it was changed in place. ``data`` is its text, if it is at hand."""

@@ -29,7 +29,7 @@ from mcpsec.gateway.upstreams.timeouts import Timeouts
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import LATEST_LEGACY, LATEST_MODERN, Era, era_of
 from mcpsec.protocol.headers import encode_value
-from mcpsec.protocol.jsonrpc import ProtocolError, encode_notification, encode_request, request_error
+from mcpsec.protocol.jsonrpc import Kind, ProtocolError, encode_notification, encode_request, request_error
 from mcpsec.protocol.sse import SseParser
 
 if TYPE_CHECKING:
@@ -235,7 +235,8 @@ class HttpUpstream:
         session: Session | None = exchange.session
         if session is not None and (response.status == 404 or (exchange.request.method == b"DELETE" and _ok(response))):
             self._sessions.close(session)
-        if response.status in {401, 403, 407} or response.status >= 500 or b"content-encoding" in response.fields:
+        status = response.status
+        if status in {401, 403, 407} or status >= 500 or 300 <= status < 400 or b"content-encoding" in response.fields:
             _drop(response)
             return unavailable("upstream-status", f"the upstream answered {response.status}")
         if response.known is None:
@@ -255,9 +256,14 @@ class HttpUpstream:
             endless = exchange.message is None or exchange.message.method in LONG_LIVED
             parts = self._relay.events(exchange, session or self._without_session(exchange), response.stream)
             return StreamAnswer(response.status, headers, parts, endless)
-        if not response.body:
+        return self._alone(exchange, response, headers)
+
+    def _alone(self, exchange: Exchange, response: UpstreamResponse, headers: Headers) -> Answer | Refusal:
+        """What a request gets for an answer that is no stream."""
+        waits = exchange.message is not None and exchange.message.kind is Kind.REQUEST
+        if not response.body and not waits:
             return Answer(response.status, headers)
-        if response.content_type != b"application/json":
+        if not response.body or response.content_type != b"application/json":
             return self._not_json(exchange, response)
         # Errors of HTTP itself have ids of all sorts (the SDK's servers say "server-error").
         inspected = self.guard.inspect(exchange, response.body, alone=response.status == 200)
@@ -265,6 +271,8 @@ class HttpUpstream:
             if inspected.rule == ANSWERS_ANOTHER:
                 response.distrust()
             return self.unusable(inspected)
+        if waits and not inspected.answers:  # its client would wait for ever
+            return self._not_json(exchange, response)
         return Answer(response.status, headers, inspected.data)
 
     @staticmethod
@@ -275,9 +283,12 @@ class HttpUpstream:
     def _not_json(self, exchange: Exchange, response: UpstreamResponse) -> Answer | Refusal:
         """An answer in no form that MCP knows: its status is kept, its words are not."""
         if response.status < 400:
+            if response.content_type == b"application/json" or not response.body:
+                return unavailable("upstream-no-answer", f"the upstream answered {response.status} with no response")
             return unavailable("upstream-content-type", "the upstream answered with another content type")
         error = request_error(exchange.rpc_id, codes.INVALID_REQUEST, "the server refused the request")
-        return Answer(response.status, [(b"content-type", b"application/json")], error)
+        kept = [(name, value) for name, value in response.fields.items() if name in {b"retry-after", b"allow"}]
+        return Answer(response.status, [(b"content-type", b"application/json"), *kept], error)
 
     def _open_session(self, exchange: Exchange, response: UpstreamResponse) -> Session | None:
         upstream_id = response.fields.get(b"mcp-session-id")

@@ -32,7 +32,7 @@ __all__ = ["ProtectedUpstream"]
 _FAULTS = frozenset(
     {
         "timeout", "upstream-unavailable", "upstream-stream-broken", "upstream-status", "upstream-content-type",
-        "answer-not-json", "answer-not-a-message",
+        "upstream-no-answer", "answer-not-json", "answer-not-a-message",
     }
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.upstreams.base import unavailable, upstream_timeout
 from mcpsec.gateway.upstreams.http_client import UpstreamFault
 from mcpsec.protocol import codes
+from mcpsec.protocol.eras import Era
 from mcpsec.protocol.jsonrpc import Kind, ProtocolError, request_error
 from mcpsec.protocol.sse import SseEvent, SseParser, encode_event, replaced, without_remarks
 
@@ -43,6 +44,11 @@ def _fault_of(exchange: Exchange, stream: BodyStream, broken: Exception) -> Refu
     return unavailable("upstream-stream-broken", "the stream broke off")
 
 
+def _waits(exchange: Exchange) -> bool:
+    message = exchange.message
+    return message is not None and message.kind is Kind.REQUEST and message.method not in LONG_LIVED
+
+
 class EventRelay:
     """Relays streams of one upstream.
 
@@ -72,12 +78,11 @@ class EventRelay:
     ) -> AsyncGenerator[bytes, None]:
         """Pass events on as they come; a call's deadline starts anew with each message, up to the hard maximum."""
         loop = asyncio.get_running_loop()
-        message = exchange.message
-        waits = message is not None and message.kind is Kind.REQUEST and message.method not in LONG_LIVED
+        waits = _waits(exchange)
         hard_end = loop.time() + self._limits.stream_lifetime
         patience = self._timeouts.of(exchange)
         parser = SseParser(max_event_bytes=self._limits.response_bytes)
-        answered = False
+        answered = resumable = False
         fault: Refusal | None = None
         if session is not None:
             session.state.streams += 1
@@ -86,6 +91,7 @@ class EventRelay:
             async with asyncio.timeout_at(end) as deadline:
                 async for piece in stream.pieces():
                     for event in self._sealed(exchange, parser.feed(piece)):
+                        resumable = resumable or (bool(event.id) and exchange.era is not Era.MODERN)
                         if not event.data:
                             yield event.raw
                             continue
@@ -97,6 +103,8 @@ class EventRelay:
                             out = await self._expect_elsewhere(session, out)
                         if out:
                             yield out
+            # In the 2025 era a server may close a stream to which its client comes back (transports, SEP-1699).
+            fault = None if resumable or not waits else unavailable("upstream-stream-broken", "it ended unanswered")
         except TimeoutError:
             fault = upstream_timeout("no message within the deadline") if waits else None
             self._cancel(exchange)
