@@ -273,6 +273,11 @@ class Gateway:
                 path=self._deployment.path,
                 hint=fault.hint,
             ) from None
+        for name, upstream in self._upstreams.items():
+            # It may be in the server's own words.
+            if silence := "".join(filter(str.isprintable, redact(getattr(upstream, "silence", "")[:400]))):
+                self._say(f"the upstream {name!r} does not answer, it is tried again with each request: {silence}")
+                self._recorder.event("upstream", upstream=name, state="down", detail=silence)
 
     def _upstream_failed(self, name: str, fault: UpstreamStartError) -> None:
         self._say(f"the upstream {name!r} can't be started, the others serve without it: {fault}")

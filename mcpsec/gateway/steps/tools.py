@@ -96,7 +96,10 @@ class KnownTool:
                 upstream.catalogue.listed_at = now
             except UpstreamFault as fault:
                 return unavailable("upstream-unavailable", fault.reason)
-        if name not in upstream.catalogue.tools:
+        catalogue = upstream.catalogue
+        if name not in catalogue.tools:
+            if not catalogue.tools and not catalogue.greeting:  # it only refuses: another path, another credential
+                return unavailable("upstream-unavailable", "the upstream has not answered as an MCP server yet")
             return denied("tool-unlisted", "the upstream lists no such tool")
         return self._check_call(exchange, upstream, name)
 

@@ -98,6 +98,8 @@ class HttpUpstream:
         self._origin = origin_of(config, limits)
         self._lanes = self._origin.lanes(headers, client_headers or {})
         self._target = self._origin.target
+        self.silence = ""
+        """Why it did not answer when it was tried at the start."""
         self._eras: frozenset[Era] = frozenset()
         self._own_sessions: dict[str, bytes] = {}
         self._sessionless: dict[str, Session] = {}
@@ -119,8 +121,12 @@ class HttpUpstream:
         Raises UpstreamStartError for an application of this process that can't be started.
         """
         await self._origin.start()
-        with contextlib.suppress(UpstreamFault, RpcError):
+        try:
             await self._find_eras(self._lanes.own)
+        except UpstreamFault as fault:
+            self.silence = fault.reason
+        except RpcError as error:
+            self.silence = f"it refused the handshake: {error.message}"
 
     async def call(self, exchange: Exchange) -> Answer | StreamAnswer | Refusal:
         """Relay one authorised request."""

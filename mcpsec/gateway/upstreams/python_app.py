@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import inspect
 import sys
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -65,10 +66,23 @@ def load_app(reference: str, directory: Path | None) -> App:
                 return app
     except Exception as error:
         raise UpstreamFault(f"making an application of {reference} raised {said_by(error)}") from None
-    if isinstance(found, type) or not callable(found):
+    if isinstance(found, type) or not _takes_asgi(found):
         raise UpstreamFault(f"{reference} is neither a server of the MCP SDK or of fastmcp nor an ASGI application")
     called: App = found
     return called
+
+
+def _takes_asgi(found: Any) -> bool:
+    """Whether it can be called with scope, receive and send; a function that makes an application can't."""
+    if not callable(found):
+        return False
+    try:
+        inspect.signature(found).bind(None, None, None)
+    except TypeError:
+        return False
+    except ValueError:  # written in C, it doesn't say
+        return True
+    return True
 
 
 def _with_state(app: App, state: dict[str, Any]) -> App:
