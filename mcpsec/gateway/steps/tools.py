@@ -93,12 +93,12 @@ class KnownTool:
             try:
                 await all_tools(upstream, exchange.client, session)
             except RpcError:
-                upstream.catalogue.listed_at = now
+                upstream.catalogue.listed_at, upstream.catalogue.refused = now, True
             except UpstreamFault as fault:
                 return unavailable("upstream-unavailable", fault.reason)
         catalogue = upstream.catalogue
         if name not in catalogue.tools:
-            if not catalogue.tools and not catalogue.greeting:  # it only refuses: another path, another credential
+            if catalogue.refused and not catalogue.greeting:  # it only refuses: another path, another credential
                 return unavailable("upstream-unavailable", "the upstream has not answered as an MCP server yet")
             return denied("tool-unlisted", "the upstream lists no such tool")
         return self._check_call(exchange, upstream, name)

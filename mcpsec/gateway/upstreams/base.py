@@ -50,13 +50,14 @@ class RpcError(Exception):
 class Catalogue:
     """The tools that an upstream has listed, name → definition; it only grows, by what the upstream itself said.
 
-    ``pins`` watches what it says, if it is pinned. ``greeting`` is its answer to the gateway's own ``initialize`` or
-    ``server/discover``.
+    ``refused`` is true while it has only refused to list any. ``pins`` watches what it says, if it is pinned.
+    ``greeting`` is its answer to the gateway's own ``initialize`` or ``server/discover``.
     """
 
     tools: dict[str, dict[str, Any]] = field(default_factory=dict)
     declared: dict[str, tuple[ParamHeader, ...]] = field(default_factory=dict)
     listed_at: float = 0.0
+    refused: bool = False
     pins: PinWatch | None = None
     greeting: dict[str, Any] = field(default_factory=dict)
 
@@ -70,7 +71,7 @@ class Catalogue:
 
     def learn(self, tools: list[Any], now: float) -> None:
         """Remember what a ``tools/list`` answer named (the loop's time in ``now``)."""
-        self.listed_at = now
+        self.listed_at, self.refused = now, False
         for tool in tools:
             if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
                 continue

@@ -33,14 +33,16 @@ def running(faulty: FaultyServer, deployment: Any, gateway: Any) -> Gateway:
     return started
 
 
+# Each closes its connection: the next call is not sent into the server's end.
 def body(status: str, text: bytes = b"", more: bytes = b"") -> bytes:
-    head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\n%bcontent-length: %d\r\n\r\n"
+    head = b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-type: application/json\r\n%bcontent-length: %d\r\n\r\n"
     return head % (status.encode(), more, len(text)) + text
 
 
 def stream(*events: bytes) -> bytes:
     pieces = b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in (*events, b""))
-    return b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n" + pieces
+    head = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked"
+    return head + b"\r\n\r\n" + pieces
 
 
 def asked(running: Gateway, faulty: FaultyServer, answer: bytes, *, legacy: bool = False) -> Any:
@@ -64,8 +66,8 @@ def asked(running: Gateway, faulty: FaultyServer, answer: bytes, *, legacy: bool
     [
         body("200 OK"),
         body("202 Accepted"),
-        b"HTTP/1.1 204 No Content\r\n\r\n",
-        b"HTTP/1.1 304 Not Modified\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\nconnection: close\r\n\r\n",
         body("301 Moved Permanently", RESULT, b"location: http://other.example/\r\n"),
         body("200 OK", QUESTION),
         body("200 OK", NEWS),
