@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.pins import PinWatch
     from mcpsec.gateway.policy import Policy
 
-__all__ = ["ANSWERS_ANOTHER", "AnswerGuard", "Inspected"]
+__all__ = ["ANSWERS_ANOTHER", "AnswerGuard", "Inspected", "Ordinary"]
 
 _LISTS = {
     "tools": ("tool", "name"),
@@ -62,6 +62,35 @@ class Inspected(NamedTuple):
     withdrawn: Any = None
 
 
+class Ordinary:
+    """Tells whether a message answers the call of an id and may be passed on as it is, with nothing more to look at.
+
+    Nearly all answers to a tool's call are so; of any other ``AnswerGuard.inspect`` has to say what becomes of it.
+    ``cleaner`` is that of its upstream.
+    """
+
+    __slots__ = ("cleaner",)
+
+    def __init__(self, cleaner: AnswerCleaner | None) -> None:
+        self.cleaner = cleaner
+
+    def __call__(self, data: bytes, id: Any) -> bool:
+        """Whether it is one, and clean."""
+        frame = self.result(data, id)
+        return frame is not None and (self.cleaner is None or self.cleaner.is_clean(frame, data))
+
+    @staticmethod
+    def result(data: bytes, id: Any) -> dict[str, Any] | None:
+        """The message, if there is nothing to it but perhaps something to take out of its text."""
+        try:
+            frame = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return None
+        if not _is_ordinary(frame) or (named := frame.get("id")) != id or type(named) is not type(id):
+            return None
+        return frame  # type: ignore[no-any-return] # an object, as ``_is_ordinary`` has seen
+
+
 class AnswerGuard:
     """Inspects messages on their way to a client.
 
@@ -81,24 +110,9 @@ class AnswerGuard:
         self._cleaners = cleaners or {}
         self._tasks = tasks or TaskTable()
 
-    def ordinary(self, upstream: str) -> Callable[[bytes, Any], bool]:
-        """What tells whether a message of that upstream is a clean result of a tool, in which nothing has to change.
-
-        It gets the message and the id of the call. Nearly all answers to a tool's call are; of any other ``inspect``
-        has to say what becomes of it.
-        """
-        cleaner, loads = self._cleaners.get(upstream), orjson.loads
-
-        def is_ordinary(data: bytes, id: Any) -> bool:
-            try:
-                frame = loads(data)
-            except orjson.JSONDecodeError:
-                return False
-            if not _is_ordinary(frame) or (named := frame.get("id")) != id or type(named) is not type(id):
-                return False
-            return cleaner is None or cleaner.is_clean(frame, data)
-
-        return is_ordinary
+    def ordinary(self, upstream: str) -> Ordinary:
+        """What tells whether a message of that upstream is a clean result of a tool, in which nothing has to change."""
+        return Ordinary(self._cleaners.get(upstream))
 
     def inspect(self, exchange: Exchange, data: bytes, *, alone: bool = False) -> Inspected:
         """Inspect one message as bytes; when nothing had to change, ``data`` of the result is the very same object.

@@ -18,16 +18,18 @@ from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.upstreams.http_client import Cut, UpstreamResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from mcpsec.gateway.chain import Chain
+    from mcpsec.gateway.cleaning import AnswerCleaner
     from mcpsec.gateway.message import Exchange
+    from mcpsec.gateway.turns import Come
     from mcpsec.gateway.upstreams.breaker import Term
     from mcpsec.gateway.upstreams.http_client import UpstreamFault
     from mcpsec.gateway.upstreams.known_answers import AnswerHead
     from mcpsec.gateway.upstreams.sending import Sender
 
-__all__ = ["Call"]
+__all__ = ["Call", "answer_calls"]
 
 _ENDS_SOON = 0.02
 """Seconds in which a stream of events may end by itself, before anything of it is passed on."""
@@ -70,25 +72,10 @@ class Call:
         return self._over
 
     def set_known(self, head: AnswerHead, body: bytes) -> None:
-        """The answer has come, with a head that came before. Nearly always there is nothing to it."""
-        connection, self.connection = self.connection, None  # it is others' again
-        sender, exchange, ordinary = self.sender, self._exchange, False
-        message = exchange.message
-        exchange.upstream_ms = (perf_counter() - self.started) * 1000
-        try:
-            if sender is not None and message is not None:
-                is_ordinary, ended_well = sender.is_ordinary, sender.ended_well  # no methods: called as such they cost
-                if is_ordinary(body, message.id):
-                    ended_well(self.term)
-                    ordinary = True
-        except Exception:
-            ordinary = False  # the long way meets it again, and says so
-        if not ordinary:
-            self._end(UpstreamResponse(head, body, connection))
-            return
-        self._over = True
-        answered = self._answered
-        answered(self._chain.finished(exchange, Answer(head.status, [], body, head.lines)))
+        """The answer has come, with a head that came before: it gets its turn with the others of this moment."""
+        source, self.connection = self.connection, None  # it is others' again
+        self._exchange.upstream_ms = (perf_counter() - self.started) * 1000
+        self._chain.turn.answered(self, head, body, source)
 
     def set_result(self, response: Response) -> None:
         """The answer has come; it is still in the hands of the parser, so it gets its turn later."""
@@ -201,6 +188,66 @@ class Call:
         sender, self.sender = self.sender, None
         if sender is not None:
             sender.settle(self.term, self.started, failed=failed)
+
+
+def answer_calls(come: Sequence[Come]) -> None:
+    """Answer calls whose answers have come: what nearly all of them need is done for all before the next of it is."""
+    results: dict[AnswerCleaner | None, list[tuple[Come, Any]]] = {}
+    for each in come:
+        call, head, body, source = each
+        sender, message = call.sender, call._exchange.message
+        if call._over or sender is None:
+            continue  # its client has left
+        ordinary = sender.ordinary
+        try:
+            frame = None if message is None else ordinary.result(body, message.id)
+        except Exception:
+            frame = None  # the long way meets it again, and says so
+        if frame is None:
+            call._end(UpstreamResponse(head, body, source))
+        else:
+            results.setdefault(ordinary.cleaner, []).append((each, frame))
+    for cleaner, found in results.items():
+        clean = _clean(cleaner, found)
+        _answer_well([each for each, _ in clean])
+        if len(clean) < len(found):
+            ended = {id(each[0]) for each, _ in clean}
+            for (call, head, body, source), _ in found:
+                if id(call) not in ended:
+                    call._end(UpstreamResponse(head, body, source))
+
+
+def _answer_well(come: Sequence[Come]) -> None:
+    """Answer calls with answers to which there is nothing."""
+    answers: list[tuple[Callable[[Answer | None], None], Answer]] = []
+    for call, head, body, source in come:
+        sender = call.sender
+        if sender is None or call._over:
+            continue
+        ended_well = sender.ended_well  # no method: called as one it costs more
+        try:
+            ended_well(call.term)
+        except Exception:  # the long way meets it again, and says so
+            call._end(UpstreamResponse(head, body, source))
+            continue
+        call._over = True
+        answers.append(
+            (call._answered, call._chain.finished(call._exchange, Answer(head.status, [], body, head.lines)))
+        )
+    for answered, answer in answers:
+        answered(answer)
+
+
+def _clean(cleaner: AnswerCleaner | None, found: list[tuple[Come, Any]]) -> list[tuple[Come, Any]]:
+    """Those of the answers in which nothing has to change."""
+    if cleaner is None:
+        return found
+    try:
+        if cleaner.are_clean([(frame, each[2]) for each, frame in found]):
+            return found
+        return [(each, frame) for each, frame in found if cleaner.is_clean(frame, each[2])] if len(found) > 1 else []
+    except Exception:
+        return []  # the long way meets it again, and says so
 
 
 _ending: set[asyncio.Task[Any]] = set()

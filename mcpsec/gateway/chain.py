@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from mcpsec.gateway.calls import Call
+from mcpsec.gateway.calls import Call, answer_calls
 from mcpsec.gateway.connection import refusal_answer
 from mcpsec.gateway.message import Answer, Exchange, Refusal, StreamAnswer
 from mcpsec.gateway.open_streams import OpenStreams
@@ -16,6 +16,7 @@ from mcpsec.gateway.quota import quota_headers, quota_lines
 from mcpsec.gateway.repeats import Way, remember_way, remembered, way_of
 from mcpsec.gateway.steps import Changed
 from mcpsec.gateway.streams import recorded
+from mcpsec.gateway.turns import Turn
 from mcpsec.protocol import codes
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
     from mcpsec.gateway.limits import InFlight
     from mcpsec.gateway.message import Peer, Request
+    from mcpsec.gateway.outbox import Outbox
     from mcpsec.gateway.record import Recorder
     from mcpsec.gateway.steps import Outcome, Step
+    from mcpsec.gateway.turns import Arrival
 
 __all__ = ["Chain"]
 
@@ -50,6 +53,7 @@ class Chain:
         self._failed = failed
         self._prefix = secrets.token_hex(4)
         self._count = 0
+        self.turn = Turn(self.begin, answer_calls)
 
     def use(self, steps: Sequence[Step]) -> None:
         """Take every request that comes from now on along these steps; what is under way goes on along its own."""
@@ -63,25 +67,73 @@ class Chain:
         outcome = self._admit(exchange, way if known is None else way_of(exchange, known, way))
         return await self.complete(exchange, outcome)
 
-    def begin(self, request: Request, peer: Peer, answered: Callable[[Answer | None], None]) -> Answer | Call | None:
-        """``handle`` without waiting, for a request that repeats one: its answer, or the call that will have it.
+    def begin(self, arrivals: Sequence[Arrival]) -> list[Answer | Call | None]:
+        """``handle`` without waiting, for requests that repeat others.
 
-        None for any other request: nothing was done. ``answered`` hears of the answer as ``Call`` says, and never
-        before this has returned.
+        Of each the answer, or the call that will have it; None for any other request: nothing was done. Who hears of an
+        answer does as ``Call`` says, and never before this has returned. Each step is taken by all that go one way
+        before the next one is.
         """
-        known, client = request.known, peer.client
-        way = None if known is None or client is None else remembered(known, client, request.body)
-        if way is None or way.sender is None or way.whole is not self._way or way.client is not client:
-            return None
-        self._count += 1
-        exchange = Exchange(request, peer, f"{self._prefix}{self._count:08x}")
-        outcome = self._admit(exchange, way)
+        begun: list[Answer | Call | None] = [None] * len(arrivals)
+        ways: dict[Way, list[tuple[int, Exchange]]] = {}
+        for number, (request, peer, _) in enumerate(arrivals):
+            known, client = request.known, peer.client
+            way = None if known is None or client is None else remembered(known, client, request.body)
+            if way is not None and way.sender is not None and way.whole is self._way and way.client is client:
+                self._count += 1
+                exchange = Exchange(request, peer, f"{self._prefix}{self._count:08x}")
+                ways.setdefault(way, []).append((number, exchange))
+        held: list[Outbox] = []
+        try:
+            for way, members in ways.items():
+                outbox = None if way.sender is None else way.sender.outbox
+                if outbox is not None:
+                    outbox.hold()
+                    held.append(outbox)
+                outcomes = self._admit_together([exchange for _, exchange in members], way)
+                for (number, exchange), outcome in zip(members, outcomes, strict=True):
+                    begun[number] = self._send(exchange, outcome, arrivals[number][2])
+        finally:
+            for outbox in held:
+                outbox.flush()
+        return begun
+
+    def _send(
+        self, exchange: Exchange, outcome: Outcome | Awaitable[Outcome], answered: Callable[[Answer | None], None]
+    ) -> Answer | Call:
+        """Send a request to its upstream, unless its steps have come to something else."""
         if outcome is not None and isinstance(outcome, _WHOLE):
             return self.finished(exchange, outcome)
         call, sender = Call(self, exchange, answered), exchange.sender
         if outcome is not None or sender is None or not sender.send(exchange, call):
             call.later(outcome)
         return call
+
+    def _admit_together(self, exchanges: list[Exchange], way: Way) -> list[Outcome | Awaitable[Outcome]]:
+        """``_admit`` for several that go the same way."""
+        if len(exchanges) == 1 or not self._recorder.healthy:
+            return [self._admit(exchange, way) for exchange in exchanges]
+        outcomes: list[Outcome | Awaitable[Outcome]] = [None] * len(exchanges)
+        going = list(enumerate(exchanges))
+        for place, part in way.parts:
+            ended: list[int] = []
+            for number, exchange in going:
+                try:
+                    outcome = part(exchange)
+                    if outcome is not None:
+                        outcomes[number] = self._held_up(exchange, way, place, outcome)
+                        ended.append(number)
+                except Exception as error:
+                    outcomes[number] = self.broken(exchange, error)
+                    ended.append(number)
+            if ended:
+                going = [each for each in going if each[0] not in ended]
+        for number, exchange in going:
+            try:
+                outcomes[number] = self._enter(exchange, way)
+            except Exception as error:
+                outcomes[number] = self.broken(exchange, error)
+        return outcomes
 
     def _admit(self, exchange: Exchange, way: Way) -> Outcome | Awaitable[Outcome]:
         """Take the steps of a way, for as long as nothing has to be waited for; None when the upstream may be asked."""

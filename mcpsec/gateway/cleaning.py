@@ -21,7 +21,7 @@ from mcpsec.protocol.exact import exact_bytes
 from mcpsec.protocol.jsonrpc import has_doubled_members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mcpsec.deployment.model import ErrorDetails, OnSecret
     from mcpsec.gateway.message import Exchange
@@ -32,6 +32,9 @@ _ENVELOPE = frozenset({"jsonrpc", "id"})
 _BINARY = frozenset({"image", "audio"})
 _MOST_DETAIL = 400
 _MOST_DEPTH = 200
+_SHORT = 16 * 1024
+"""Bytes of a message that is looked at together with others."""
+_OPENS, _CLOSES = b"{}"
 _B, _M, _BACKSLASH = b"BM\\"  # numbers: to look for a text of bytes, Python raises an exception and drops it first
 _TOO_DEEP = "nested-too-deeply"
 _BLOCK = "certificate-or-key"
@@ -80,6 +83,26 @@ class AnswerCleaner:
         if self._secrets == "pass":
             return True
         return not _is_suspicious(data) and (_BACKSLASH not in data or not _hides_secret(frame))
+
+    def are_clean(self, found: Sequence[tuple[dict[str, Any], bytes]]) -> bool:
+        """Whether none of several such messages does; False where that can't be told of all together.
+
+        What the engine finds in one of them it finds in a text that holds them all: they begin and end with a brace,
+        with which nothing that is looked for at a text's beginning or end begins or ends.
+        """
+        if self._secrets == "pass":
+            return True
+        texts = [data for _, data in found]
+        if len(texts) == 1:
+            return self.is_clean(*found[0])
+        if not all(data[0] == _OPENS and data[-1] == _CLOSES and len(data) <= _SHORT for data in texts):
+            return False
+        together = b"\n".join(texts)
+        if _is_suspicious(together):
+            return False
+        return _BACKSLASH not in together or not any(
+            _BACKSLASH in data and _hides_secret(frame) for frame, data in found
+        )
 
     def clean(self, exchange: Exchange, frame: dict[str, Any], data: bytes | None = None) -> bool:
         """Clean one message; True when it was changed. ``data`` is its text, if it is at hand unchanged."""

@@ -54,9 +54,9 @@ class Connection(Reading):
     """One client's connection. Requests are served one after the other, pipelined ones wait their turn."""
 
     __slots__ = (
-        "_body", "_body_bytes", "_call", "_continue", "_deadline", "_drained", "_endless", "_head_bytes", "_hear",
+        "_body", "_body_bytes", "_call", "_continue", "_deadline", "_drained", "_endless", "_head_bytes",
         "_identify", "_known", "_loop", "_lost", "_parser", "_part", "_paused", "_queue", "_registry", "_request",
-        "_state", "_task", "_transport", "_url", "_waiter", "fault", "made", "peer", "turned_away",
+        "_state", "_task", "_transport", "_url", "_waiter", "fault", "hear", "made", "peer", "turned_away",
     )  # fmt: skip
 
     def __init__(
@@ -77,12 +77,12 @@ class Connection(Reading):
         self._queue: deque[Request | Refusal | tuple[Request, Answer | Call | None]] = deque()
         """What ``_serve`` has to do; of the first request more may be known: its answer, or the call that waits."""
         self._call: Call | None = None
-        self._hear = self._answered  # made once: every call is told of it
+        self.hear = self._answered  # made once: every call is told of it
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._endless = False
         self._known: Head | None = None
-        self._state = "idle"  # idle → head → body → busy → idle; or linger / closing at the end
+        self._state = "idle"  # idle → (arrived →) head → body → busy → idle; or linger / closing at the end
         self._part = ""  # "head" or "body" of the message being read: while busy, that is the next request already
         self._head_bytes = 0
         self._paused = False
@@ -109,6 +109,7 @@ class Connection(Reading):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller is gone: whatever still works for it is cancelled."""
+        self._settle()
         self._registry.connections.discard(self)
         self._lost()
         self._state = "closed"
@@ -118,22 +119,41 @@ class Connection(Reading):
 
     def _release(self, _task: asyncio.Task[None]) -> None:
         """Nothing is done with it any more: a cycle would keep what TLS had buffered until the next collection."""
-        del self._parser, self._transport, self._task, self._hear
+        del self._parser, self._transport, self._task, self.hear
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; after a refusal the rest is thrown away."""
-        state = self._state
-        idle = state == "idle"
-        if idle:
-            request = self._registry.heads.request(data, self._known)
-            if request is not None:
-                self._known = request.known
-                self._begin(request)
+        if self._state == "arrived":
+            self._settle()
+        state, turn = self._state, self._registry.turn
+        if state == "idle":
+            if turn is not None:
+                self._state, self._deadline = "arrived", 0.0
+                turn.arrived(self, data)
                 return
-            self._state = "head"
-            self._deadline = self._loop.time() + self._registry.limits.header_timeout
+            self._state, self._deadline = "head", self._loop.time() + self._registry.limits.header_timeout
         elif state in {"linger", "closing", "closed"}:
             return
+        self._parse(data, idle=state == "idle")
+
+    def _settle(self) -> None:
+        """Have what arrived in this turn worked on before anything else happens to the connection."""
+        if self._state == "arrived" and self._registry.turn is not None:
+            self._registry.turn.run()
+
+    def take(self, data: bytes) -> Request | None:
+        """The request that has arrived, if it is one with a known head; anything else is parsed, and gets its turn."""
+        if self._state != "arrived":
+            return None  # it was cut meanwhile
+        request = self._registry.heads.request(data, self._known)
+        if request is not None:
+            self._known, self._state = request.known, "busy"
+            return request
+        self._state, self._deadline = "head", self._loop.time() + self._registry.limits.header_timeout
+        self._parse(data, idle=True)
+        return None
+
+    def _parse(self, data: bytes, *, idle: bool) -> None:
         before = self._progress()
         try:
             self._parser.feed_data(data)
@@ -158,6 +178,7 @@ class Connection(Reading):
 
         What was written is still sent; what is due would be written to nobody, so it isn't worked on any longer.
         """
+        self._settle()
         self._registry.outbox.flush()
         if self._state not in {"closing", "closed"}:
             self._queue.clear()
@@ -294,14 +315,12 @@ class Connection(Reading):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _begin(self, request: Request) -> None:
-        """Answer a request that repeats one, while nothing else is due: mostly that needs no task."""
-        begin = self._registry.begin
-        begun = None if begin is None else begin(request, self.peer, self._hear)
+    def begun(self, request: Request, begun: Answer | Call | None) -> None:
+        """A request that was taken has its answer, or a call that will; None: it was not begun, and needs a task."""
         if begun is None:
             self._enqueue(request)
             return
-        self._state, self._deadline, self._request = "busy", 0.0, request
+        self._request = request
         if isinstance(begun, Answer):
             self._answered(begun)
             return

@@ -25,17 +25,18 @@ class Outbox:
     Whoever writes to one of them past it calls ``flush`` before, so that nothing overtakes what waits.
     """
 
-    __slots__ = ("_call_soon", "_waiting")
+    __slots__ = ("_call_soon", "_held", "_waiting")
 
     def __init__(self) -> None:
         self._waiting: list[tuple[asyncio.Transport, bytes]] = []
+        self._held = False
         self._call_soon: Callable[[Callable[[], None]], object] | None = None
 
     def put(self, transport: asyncio.Transport, data: bytes) -> None:
         """Send ``data`` by the end of this turn of the event loop, unless the transport is closed by then."""
         waiting = self._waiting
         waiting.append((transport, data))
-        if len(waiting) == 1:
+        if len(waiting) == 1 and not self._held:
             call_soon = self._call_soon
             if call_soon is None:
                 call_soon = self._call_soon = asyncio.get_running_loop().call_soon
@@ -43,8 +44,13 @@ class Outbox:
         elif len(waiting) >= _MOST:
             self.flush()
 
+    def hold(self) -> None:
+        """Let whatever is put here wait for ``flush``, which whoever calls this is sure to call."""
+        self._held = True
+
     def flush(self) -> None:
         """Send what waits, now. A transport that fails at it ends alone."""
+        self._held = False
         waiting, self._waiting = self._waiting, []
         for transport, data in waiting:
             try:

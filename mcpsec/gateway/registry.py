@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from mcpsec.deployment.model import Limits
-    from mcpsec.gateway.calls import Call
     from mcpsec.gateway.connection import Connection
     from mcpsec.gateway.message import Answer, Peer, Refusal, Request, StreamAnswer
+    from mcpsec.gateway.turns import Turn
 
     Handler = Callable[[Request, Peer], Awaitable[Answer | StreamAnswer]]
-    Begin = Callable[[Request, Peer, Callable[[Answer | None], None]], Answer | Call | None]
 
 __all__ = ["ConnectionRegistry"]
 
@@ -27,12 +26,12 @@ __all__ = ["ConnectionRegistry"]
 class ConnectionRegistry:
     """Every live connection, the deadlines that a sweep enforces, and what all of them share.
 
-    ``handler`` answers requests; ``begin``, where there is one, does it for those with a known head as ``Chain`` says.
+    ``handler`` answers requests; where there is a ``turn``, what arrives is begun there, if that can be.
     """
 
-    def __init__(self, handler: Handler, limits: Limits, *, begin: Begin | None = None) -> None:
+    def __init__(self, handler: Handler, limits: Limits, *, turn: Turn | None = None) -> None:
         self.handler = handler
-        self.begin = begin
+        self.turn = turn
         self.use(limits)
         self.connections: set[Connection] = set()
         self._arriving: dict[Connection, list[Callable[[Peer], bool]]] = {}
@@ -41,6 +40,8 @@ class ConnectionRegistry:
         self.stamp()
         self.buffer = read_buffer()
         self.outbox = Outbox()
+        if turn is not None:
+            turn.outboxes.append(self.outbox)
         self.refused: Callable[[Refusal, Peer], None] = lambda _refusal, _peer: None
 
     @contextmanager

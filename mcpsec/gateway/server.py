@@ -291,7 +291,7 @@ class Gateway:
         in_flight = self._in_flight = InFlight(server.limits.in_flight_per_client)
         chain = self._chain = Chain(way_of_requests(self), in_flight, self._recorder, self._report)
         chain.stream_bytes = server.limits.stream_bytes
-        registry = ConnectionRegistry(chain.handle, server.limits, begin=chain.begin)
+        registry = ConnectionRegistry(chain.handle, server.limits, turn=chain.turn)
         registry.refused = self._recorder.refused_bytes
         self._registries.append(registry)
         self._listener = Listener(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from mcpsec.deployment.model import Limits
+from mcpsec.gateway.calls import Call
 from mcpsec.gateway.connection import Connection
 from mcpsec.gateway.message import Answer, Peer, Request, StreamAnswer
 from mcpsec.gateway.outbox import Outbox
 from mcpsec.gateway.registry import ConnectionRegistry
+from mcpsec.gateway.turns import Turn
 from tests.fixtures.raw import call, request_bytes
 
 pytestmark = pytest.mark.anyio
@@ -103,7 +106,8 @@ class Served:
 
     def __init__(self, *answers: Answer | StreamAnswer, room: int = 10**9, limits: Limits | None = None) -> None:
         self.answers = list(answers)
-        self.registry = ConnectionRegistry(self.handle, limits or Limits(), begin=self.begin)
+        self.turn = Turn(self.begin, lambda _come: None)
+        self.registry = ConnectionRegistry(self.handle, limits or Limits(), turn=self.turn)
         self.connection, self.wire = Connection(self.registry, "192.0.2.1"), Wire(room=room)
         self.wire.protocol = self.connection
         self.connection.connection_made(self.wire)
@@ -111,9 +115,8 @@ class Served:
     async def handle(self, _request: Request, _peer: Peer) -> Answer | StreamAnswer:
         return self.answers.pop(0)
 
-    def begin(self, _request: Request, _peer: Peer, _answered: object) -> Answer | None:
-        answer = self.answers[0]
-        return None if isinstance(answer, StreamAnswer) else self.answers.pop(0) and answer
+    def begin(self, arrivals: Sequence[Any]) -> list[Answer | Call | None]:
+        return [None if isinstance(self.answers[0], StreamAnswer) else self.answers.pop(0) for _ in arrivals]
 
     @property
     def said(self) -> bytes:
@@ -181,6 +184,7 @@ async def test_what_was_answered_is_sent_before_the_connection_ends() -> None:
     served = await known(plain(b'{"first":1}'))
     served.connection.data_received(GOOD)
     served.registry.drain()
+    await turn(20)
     assert served.said.endswith(b'{"first":1}')
     assert served.wire.closed
 

@@ -418,7 +418,7 @@ async def test_a_way_that_wore_out_leads_nothing_else_to_its_upstream() -> None:
         for body in (named("echo"), *others):
             request = site.heads.request(request_bytes(HOST, body, headers))
             assert request is not None
-            begun = site.chain.begin(request, site.peers["a"], lambda _answer: None)
+            (begun,) = site.chain.begin([(request, site.peers["a"], lambda _answer: None)])
             if isinstance(begun, Call):
                 await begun.wait()
     assert not wrong

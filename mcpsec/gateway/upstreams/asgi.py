@@ -53,6 +53,8 @@ def said_by(error: BaseException) -> str:
 class AppPool:
     """Requests to one application; ``app`` gives it, started, or raises UpstreamFault."""
 
+    outbox: None = None
+
     def __init__(self, app: Callable[[], Awaitable[App]], *, response_bytes: int) -> None:
         self._app = app
         self._response_bytes = response_bytes
@@ -120,6 +122,8 @@ class AppPool:
 
 class ClientPool:
     """The requests of one client to an application."""
+
+    outbox: None = None
 
     def __init__(self, pool: AppPool, client_id: str) -> None:
         self._pool, self._client_id = pool, client_id

@@ -13,6 +13,7 @@ from mcpsec import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from mcpsec.gateway.outbox import Outbox
     from mcpsec.gateway.upstreams.http_client import UpstreamConnection, UpstreamResponse
 
 __all__ = ["ClientLanes", "Lane", "Lanes", "Pool"]
@@ -24,6 +25,10 @@ _MOST_BEFORE = 16
 
 class Pool(Protocol):
     """Takes whole requests to one origin."""
+
+    @property
+    def outbox(self) -> Outbox | None:
+        """Where what its connections are sent is put, if it has any."""
 
     async def send(self, data: bytes, *, timeout: float, repeatable: bool) -> UpstreamResponse:
         """The answer to one request. Raises UpstreamFault or UpstreamTimeout."""

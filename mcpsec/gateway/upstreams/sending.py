@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mcpsec.gateway.answers import AnswerGuard
     from mcpsec.gateway.calls import Call
     from mcpsec.gateway.message import Exchange
+    from mcpsec.gateway.outbox import Outbox
     from mcpsec.gateway.upstreams.breaker import Term
     from mcpsec.gateway.upstreams.http import HttpUpstream
     from mcpsec.gateway.upstreams.http_client import UpstreamResponse
@@ -38,18 +39,22 @@ _LONE_EVENT = re.compile(rb"(?:event: message\r?\n)?data: ([^\r\n]*)\r?\n\r?\n")
 class Sender(ABC):
     """Sends tools' calls of one client that have one known head, to an upstream behind ``protected``."""
 
-    __slots__ = ("_breakers", "_bulkhead", "_client_id", "_known", "_protected", "ended_well", "is_ordinary")
+    __slots__ = ("_breakers", "_bulkhead", "_client_id", "_known", "_protected", "ended_well", "ordinary")
 
     def __init__(self, protected: ProtectedUpstream, guard: AnswerGuard, exchange: Exchange) -> None:
         self._protected = protected
         self._bulkhead = protected.bulkhead
         self._breakers = protected.breakers
         self._client_id = "" if exchange.client is None else exchange.client.id
-        self.is_ordinary = guard.ordinary(protected.name)
-        """Whether a message answers the call of an id and may be passed on as it is, with nothing more to look at."""
+        self.ordinary = guard.ordinary(protected.name)
         self.ended_well = protected.bulkhead.ended_well
         """Gives a place back after an answer that shows nothing wrong; takes its breaker's term."""
         self._known = exchange.request.known
+
+    @property
+    def outbox(self) -> Outbox | None:
+        """Where what it sends is put, if it is put anywhere."""
+        return None
 
     @abstractmethod
     def send(self, exchange: Exchange, call: Call) -> bool:
@@ -97,6 +102,11 @@ class HttpSender(Sender):
         self._lane, self._pool = lane, lane.pool
         self._head = self._upstream.head_of(exchange, lane)
 
+    @property
+    def outbox(self) -> Outbox | None:
+        """Where what it sends is put."""
+        return self._pool.outbox
+
     def send(self, exchange: Exchange, call: Call) -> bool:
         """Send it on a connection that is free."""
         bulkhead, own, message = self._bulkhead, self._breakers.of.get(self._client_id), exchange.message
@@ -124,7 +134,7 @@ class HttpSender(Sender):
             return None
         if len(body) > self._upstream.response_bytes:
             return None
-        if b"content-encoding" in response.fields or not self.is_ordinary(event[1], message.id):
+        if b"content-encoding" in response.fields or not self.ordinary(event[1], message.id):
             return None
         return Answer(200, [(name, value) for name, value in response.fields.items() if name in RETURNED], body)
 
