@@ -14,6 +14,7 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mcpsec.gateway.connection import refusal_answer
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.upstreams.http_client import Cut, UpstreamResponse
 
@@ -231,11 +232,17 @@ def _answer_well(come: Sequence[Come]) -> None:
             call._end(UpstreamResponse(head, body, source))
             continue
         call._over = True
-        answers.append(
-            (call._answered, call._chain.finished(call._exchange, Answer(head.status, [], body, head.lines)))
-        )
+        chain, exchange = call._chain, call._exchange
+        try:
+            answer = chain.finished(exchange, Answer(head.status, [], body, head.lines))
+        except Exception as error:
+            answer = refusal_answer(chain.broken(exchange, error), exchange.rpc_id)
+        answers.append((call._answered, answer))
     for answered, answer in answers:
-        answered(answer)
+        try:
+            answered(answer)
+        except Exception as error:  # of one connection, and none of the others' doing
+            asyncio.get_running_loop().call_exception_handler({"message": "an answer was not told", "exception": error})
 
 
 def _clean(cleaner: AnswerCleaner | None, found: list[tuple[Come, Any]]) -> list[tuple[Come, Any]]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from mcpsec.gateway.upstreams.http_client import UpstreamFault
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -71,12 +73,21 @@ class Turn:
             outbox.hold()
         try:
             for begin in range(0, len(answers), _TOGETHER):
-                self._answer(answers[begin : begin + _TOGETHER])
+                self._tell(answers[begin : begin + _TOGETHER])
             for begin in range(0, len(arrived), _TOGETHER):
                 self._take(arrived[begin : begin + _TOGETHER])
         finally:
             for outbox in self.outboxes:
                 outbox.flush()
+
+    def _tell(self, answers: Sequence[Come]) -> None:
+        try:
+            self._answer(answers)
+        except Exception as error:
+            _report("answers could not be told", error)
+            for call, *_ in answers:
+                if not call.done():
+                    call.set_exception(UpstreamFault("its answer could not be told"))
 
     def _take(self, arrived: Sequence[tuple[Connection, bytes]]) -> None:
         taken: list[tuple[Connection, Request]] = []
@@ -88,7 +99,12 @@ class Turn:
                 continue
             if request is not None:
                 taken.append((connection, request))
-        begun = self._begin([(request, connection.peer, connection.hear) for connection, request in taken])
+        try:
+            begun = self._begin([(request, connection.peer, connection.hear) for connection, request in taken])
+        except Exception as error:
+            for connection, _ in taken:
+                _failed(connection, error)
+            return
         for (connection, request), outcome in zip(taken, begun, strict=True):
             try:
                 connection.begun(request, outcome)
@@ -99,5 +115,8 @@ class Turn:
 def _failed(connection: Connection, error: Exception) -> None:
     """What nobody foresaw ends one connection, as it does in a callback of the event loop, and no other."""
     connection.abort()
-    told = {"message": "a request could not be taken", "exception": error, "protocol": connection}
-    asyncio.get_running_loop().call_exception_handler(told)
+    _report("a request could not be taken", error)
+
+
+def _report(what: str, error: Exception) -> None:
+    asyncio.get_running_loop().call_exception_handler({"message": what, "exception": error})

@@ -386,6 +386,8 @@ async def test_forms_that_take_turns_under_one_guess_make_their_way_anew_only_so
 class ShortSender:
     """Notes what it is given of what it was not made for; then the call goes the long way."""
 
+    outbox = None
+
     def __init__(self, exchange: Exchange, wrong: list[str]) -> None:
         self.made_for, self.wrong = exchange.resource, wrong
 

@@ -289,6 +289,56 @@ async def test_an_answer_to_another_call_among_good_ones_goes_the_long_way() -> 
     made.end()
 
 
+async def test_a_defect_in_one_answer_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await turned(4)
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(str(context["exception"])))
+    for number in range(4):
+        made.send(number)
+    await turn()
+    record, tell = made.site.recorder.request, made.held.sent[2][1]._answered
+
+    def broken(exchange: Exchange) -> None:
+        if exchange.rpc_id == 1:
+            raise RuntimeError("the record")
+        record(exchange)
+
+    def untold(answer: Answer | None) -> None:
+        tell(answer)
+        raise RuntimeError("the client")
+
+    monkeypatch.setattr(made.site.recorder, "request", broken)
+    made.held.sent[2][1]._answered = untold
+    for exchange, begun in made.held.sent:
+        begun.set_known(HEAD, said(exchange.rpc_id, "text"))
+    await turn()
+    assert [answer == said(number, "text") for number, answer in enumerate(made.answers())] == [True, False, True, True]
+    assert b'"code":-32603' in made.answers()[1]
+    assert ([str(error) for error in made.site.errors], told) == (["the record"], ["the client"])
+    made.end()
+
+
+async def test_what_breaks_a_whole_turn_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await turned(3)
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+
+    def broken(_what: object) -> None:
+        raise RuntimeError("a defect")
+
+    made.send(0)
+    await turn()
+    monkeypatch.setattr(made.site.chain.turn, "_answer", broken)
+    made.held.sent[0][1].set_known(HEAD, said(0, "text"))
+    await turn()
+    assert made.answers()[0] == LONG.body
+    monkeypatch.setattr(made.site.chain.turn, "_begin", broken)
+    made.send(1)
+    made.send(2)
+    await turn()
+    assert [wire.closed for _, wire in made.lines] == [False, True, True]
+    made.end()
+
+
 def test_what_is_found_in_an_answer_is_found_among_others() -> None:
     """For each example of each rule, and at the edges of texts: together they are clean only if each is."""
     prepare()
