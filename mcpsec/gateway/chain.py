@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mcpsec.gateway.calls import Call, answer_calls
 from mcpsec.gateway.connection import refusal_answer
+from mcpsec.gateway.limits import has_room
 from mcpsec.gateway.message import Answer, Exchange, Refusal, StreamAnswer
 from mcpsec.gateway.open_streams import OpenStreams
 from mcpsec.gateway.quota import quota_headers, quota_lines
@@ -238,7 +239,7 @@ class Chain:
             exchange.alike, exchange.sender = way.alike, way.sender
             if place is None:
                 place = way.place = in_flight.place("" if way.client is None else way.client.id)
-        if place.running >= in_flight.bound:
+        if place.running >= in_flight.bound and not has_room(exchange, place.running, in_flight.bound):
             return Refusal(
                 429, codes.BUSY, "too many requests at once", "in-flight-client", headers=[(b"retry-after", b"1")]
             )

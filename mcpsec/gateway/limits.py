@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from mcpsec.protocol.jsonrpc import Kind
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcpsec.deployment.model import Rate
+    from mcpsec.gateway.message import Exchange
 
-__all__ = ["BucketTable", "Buckets", "InFlight", "Place", "Taken"]
+__all__ = ["BucketTable", "Buckets", "InFlight", "Place", "Taken", "has_room"]
 
 _ROUNDING = 1e-6  # of a token: what adding up fractions of seconds may lose
 
@@ -90,6 +93,17 @@ class BucketTable:
     def take(self, key: str) -> float:
         """Take a token: 0 when there was one, else the seconds until there is (and nothing is taken)."""
         return self._buckets.take(key, self._rate).wait
+
+
+def has_room(exchange: Exchange, running: int, bound: int) -> bool:
+    """Whether a message of a client may go on where so many run.
+
+    A notification, or an answer to what a server has asked, has as much room again: it may be what ends the others
+    (``notifications/cancelled``) or what they wait for.
+    """
+    message = exchange.message
+    extra = 0 if message is None or message.kind is Kind.REQUEST else bound
+    return running < bound + extra
 
 
 class Place:

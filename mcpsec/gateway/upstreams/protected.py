@@ -1,6 +1,7 @@
 """What stands before every upstream: its circuit breakers, and a bulkhead so that one upstream can't starve another.
 
-The bulkhead is ``in_flight``: so many calls of all clients at once; the next is refused at once, not queued.
+The bulkhead is ``in_flight``: so many calls of all clients at once; the next is refused at once, not queued. Beside
+them there may be as many notifications and answers of clients (``has_room``).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from mcpsec.gateway.limits import has_room
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.streams import watched
 from mcpsec.gateway.upstreams.base import RpcError
@@ -84,7 +86,7 @@ class ProtectedUpstream:
 
     async def call(self, exchange: Exchange) -> Answer | StreamAnswer | Refusal:
         """Answer one authorised message, if there is room and the upstream is well."""
-        permit = self._enter(exchange.client)
+        permit = self._enter(exchange.client, exchange)
         if isinstance(permit, Refusal):
             return permit
         return await self.pass_on(exchange, permit, self.inner.call(exchange))
@@ -139,9 +141,10 @@ class ProtectedUpstream:
         finally:
             self.bulkhead.leave(permit, failed=failed)
 
-    def _enter(self, client: Client | None) -> Pass | Refusal:
+    def _enter(self, client: Client | None, exchange: Exchange | None = None) -> Pass | Refusal:
         bulkhead = self.bulkhead
-        if bulkhead.running >= bulkhead.bound:
+        running, bound = bulkhead.running, bulkhead.bound
+        if running >= bound and (exchange is None or not has_room(exchange, running, bound)):
             return Refusal(
                 429, codes.BUSY, "too many requests at once", "in-flight-upstream", headers=[(b"retry-after", b"1")]
             )
