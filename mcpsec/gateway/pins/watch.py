@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["PinWatch"]
 
 _MOST_REMEMBERED = 10_000
-"""Changes remembered, so that each is told once. An upstream that makes up more names than this is told of no more."""
+"""Changes remembered, so that each is told once: as many of what is pinned as of what is not. No more are told."""
+_LONGEST_NAME = 512
+"""Characters of a name that tell two changes apart, beside what they are."""
 
 
 class PinWatch:
@@ -29,7 +31,8 @@ class PinWatch:
     def __init__(self, pins: UpstreamPins, settings: Pins, changed: Callable[[Change], None]) -> None:
         self._settings = settings
         self._changed = changed
-        self._told: set[tuple[str, str, str]] = set()
+        self._told_of_pinned: set[tuple[str, str, str]] = set()
+        self._told_of_others: set[tuple[str, str, str]] = set()
         self.renew(pins)
 
     def renew(self, pins: UpstreamPins) -> None:
@@ -40,7 +43,8 @@ class PinWatch:
         }
         self._schemas: dict[str, ArgumentSchema | None] = {}
         self._deviating: set[tuple[str, str]] = set()
-        self._told.clear()
+        self._told_of_pinned.clear()
+        self._told_of_others.clear()
         self.blocked = False
 
     # --- what it hears ----------------------------------------------------------------------------------------------
@@ -50,22 +54,31 @@ class PinWatch:
         key = KINDS.get(kind)
         if key is None:
             return items
-        passed = [item for item in items if self._is_pinned(kind, key, item)]
+        pinned, changed = list[Any](), set[str]()
+        for item in items:
+            name = item.get(key) if isinstance(item, dict) else None
+            if not isinstance(name, str):
+                continue
+            if self._is_pinned(kind, name, item):
+                pinned.append(item)
+            else:
+                changed.add(name)
+        passed = [
+            item for item in pinned if item[key] not in changed
+        ]  # of a name that comes twice neither can be meant
+        self._deviating.difference_update((kind, item[key]) for item in passed)
         if self._settings.on_change == "report":
             return items
         return [] if self.blocked else passed
 
-    def _is_pinned(self, kind: str, key: str, item: Any) -> bool:
-        name = item.get(key) if isinstance(item, dict) else None
-        if not isinstance(name, str):
-            return False
+    def _is_pinned(self, kind: str, name: str, item: Any) -> bool:
+        """Whether a definition is the pinned one; tells of one that is not."""
         pinned = self._digests.get(kind, {}).get(name)
         try:
             now = digest(item)
         except ValueError:
             now = "(too deep)"
         if now == pinned:
-            self._deviating.discard((kind, name))
             return True
         state: Any = "added" if pinned is None else "changed"
         self._deviates(Change(kind, name, state, self._pins.definitions.get(kind, {}).get(name), item), now)
@@ -86,16 +99,17 @@ class PinWatch:
         return text if self._settings.on_change == "report" else pinned
 
     def _deviates(self, change: Change, content: str) -> None:
-        if len(self._deviating) < _MOST_REMEMBERED:
+        if change.state != "added":  # what is not pinned is refused as such
             self._deviating.add((change.kind, change.name))
         if self._settings.on_change == "block":
             self.blocked = True
         self._tell(change, content)
 
     def _tell(self, change: Change, content: str) -> None:
-        seen = (change.kind, change.name, content)
-        if seen not in self._told and len(self._told) < _MOST_REMEMBERED:
-            self._told.add(seen)
+        seen = (change.kind, change.name[:_LONGEST_NAME], content)
+        told = self._told_of_others if change.state == "added" else self._told_of_pinned
+        if seen not in told and len(told) < _MOST_REMEMBERED:
+            told.add(seen)
             self._changed(change)
 
     # --- what it decides --------------------------------------------------------------------------------------------

@@ -50,6 +50,17 @@ def test_every_part_of_a_definition_counts(changed: dict[str, Any]) -> None:
     assert (judge.refusal("tools", "echo"), judge.refusal("tools", "other")) == ("pin-changed", "")
 
 
+def test_however_many_names_are_made_up_what_changed_is_refused_and_told() -> None:
+    told: list[Change] = []
+    judge, changed = watch(told), tool("echo", "Poisoned.")
+    assert judge.admit("tools", [*({"name": f"made-up-{each}"} for each in range(12_000)), changed]) == []
+    assert (judge.refusal("tools", "echo"), judge.refusal("tools", "made-up-1")) == ("pin-changed", "pin-missing")
+    assert told[-1] == Change("tools", "echo", "changed", tool("echo"), changed)
+    assert len(told) == 10_001
+    assert judge.admit("tools", [tool("echo"), tool("other")]) == [tool("echo"), tool("other")]
+    assert judge.refusal("tools", "echo") == ""
+
+
 def test_the_order_of_members_does_not_count() -> None:
     told: list[Change] = []
     turned = dict(reversed(tool("echo").items()))
@@ -89,9 +100,9 @@ def test_each_content_is_told_once_and_the_number_is_bounded() -> None:
         for number in range(4000):
             judge.admit("tools", [tool(f"new-{number}"), tool("echo", str(number))])
     assert len(told) == 8000
-    for number in range(4000, 9000):
+    for number in range(4000, 12_000):
         judge.admit("tools", [tool(f"new-{number}")])
-    assert len(told) == 10_000
+    assert len(told) == 4000 + 10_000
 
 
 def test_a_schema_that_cannot_be_enforced_refuses_every_call() -> None:
