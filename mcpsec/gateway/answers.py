@@ -162,7 +162,7 @@ class AnswerGuard:
     def _judge(self, exchange: Exchange, frame: dict[str, Any]) -> tuple[bool, bool]:
         if "method" in frame:
             if frame["method"] == "notifications/tools/list_changed":
-                exchange.endpoint.catalogue.listed_at = 0.0
+                _list_changed(exchange)
             if "id" in frame:
                 return self._server_request_passes(exchange, frame), False
             return self._notification_passes(exchange, frame), False
@@ -186,19 +186,18 @@ class AnswerGuard:
         # client that used one id twice may get the answer to its other request here.
         if result.keys().isdisjoint(_LISTS) or (exchange.kind == "tool" and "content" in result):
             return True, changed
-        self._cut_down(exchange, result)
+        self._cut_down(exchange, frame, result)
         return True, True
 
-    def _cut_down(self, exchange: Exchange, result: dict[str, Any]) -> None:
+    def _cut_down(self, exchange: Exchange, frame: dict[str, Any], result: dict[str, Any]) -> None:
         for member, (kind, key) in _LISTS.items():
             if isinstance(result.get(member), list):
+                if member == "tools":
+                    _tools_listed(exchange, frame, result)
                 result[member] = self._visible(exchange, member, result[member], kind, key)
 
     def _visible(self, exchange: Exchange, member: str, items: list[Any], kind: str, key: str) -> list[Any]:
-        catalogue = exchange.endpoint.catalogue
-        if member == "tools":
-            catalogue.learn(items, asyncio.get_running_loop().time())
-        items = catalogue.admit(member, items)
+        items = exchange.endpoint.catalogue.admit(member, items)
         if exchange.client is None:
             return []
         visible, client, upstream = self._policy().visible, exchange.client.id, exchange.upstream
@@ -284,6 +283,20 @@ def _answers_another(exchange: Exchange, frame: dict[str, Any]) -> bool:
     if "method" in frame or id == due or (due is not None and str(id) == str(due)):
         return False
     return "result" in frame or ("error" in frame and id is not None)
+
+
+def _tools_listed(exchange: Exchange, frame: dict[str, Any], result: dict[str, Any]) -> None:
+    """Whether it is all that the server has, only the answer to a request for its list can say."""
+    message = exchange.message
+    asked = message is not None and message.method == "tools/list" and not _answers_another(exchange, frame)
+    tools, more, now = result["tools"], result.get("nextCursor"), asyncio.get_running_loop().time()
+    exchange.endpoint.catalogue.heard(exchange, tools, more, asked=asked, now=now)
+
+
+def _list_changed(exchange: Exchange) -> None:
+    if exchange.client is not None:
+        catalogue = exchange.endpoint.catalogue
+        catalogue.doubt(catalogue.listing(exchange.client.id, exchange.session))
 
 
 def _greeting(pins: PinWatch, result: dict[str, Any]) -> bool:

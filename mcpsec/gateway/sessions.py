@@ -11,6 +11,7 @@ import asyncio
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from mcpsec.gateway.catalogue import Listing
 from mcpsec.gateway.state import SessionRecord
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ class TooManySessionsError(Exception):
 
 
 class Session:
-    """One session: who owns it, which upstream it leads to, and what that upstream keeps for it (``state``)."""
+    """One session: who owns it, which upstream it leads to, what that upstream keeps for it (``state``) and listed."""
 
-    __slots__ = ("__weakref__", "client_id", "id", "last_used", "state", "upstream", "version")
+    __slots__ = ("__weakref__", "client_id", "id", "last_used", "listing", "state", "upstream", "version")
 
     def __init__(self, client_id: str, upstream: str, state: Any, id: str = "") -> None:
         self.id = id or secrets.token_urlsafe(24)
@@ -37,6 +38,7 @@ class Session:
         self.upstream = upstream
         self.state = state
         self.version = ""
+        self.listing = Listing()
         self.last_used = 0.0
 
 

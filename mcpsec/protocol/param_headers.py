@@ -9,16 +9,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import orjson
+
 from mcpsec.protocol.codes import HEADER_MISMATCH, http_status
 from mcpsec.protocol.headers import decode_value
 from mcpsec.protocol.jsonrpc import ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = ["ParamHeader", "check_param_headers", "invalid_annotation", "param_headers"]
 
 ANNOTATION = "x-mcp-header"
+_QUOTED = b'"%b"' % ANNOTATION.encode()
 _PREFIX = "Mcp-Param-"
 _TYPES = ("string", "integer", "boolean")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
@@ -41,6 +44,8 @@ _ONE = (
 _LIST = ("allOf", "anyOf", "oneOf", "prefixItems")
 _MAP = ("$defs", "definitions", "dependentSchemas", "patternProperties")
 
+_KEYWORDS = frozenset(("properties", *_ONE, *_LIST, *_MAP))
+
 Path = tuple[str, ...]
 
 
@@ -59,21 +64,32 @@ def param_headers(schema: object) -> tuple[ParamHeader, ...]:
     A schema with a wrong annotation declares none: conforming clients drop such a tool (``invalid_annotation`` says
     what is wrong with it).
     """
-    if invalid_annotation(schema) is not None:
+    annotated = list(_annotated(schema)) if _may_annotate(schema) else []
+    if _fault(annotated) is not None:
         return ()
     return tuple(
         ParamHeader(path, _PREFIX + node[ANNOTATION], (_PREFIX + node[ANNOTATION]).lower(), node["type"])
-        for path, node in _schemas(schema)
-        if path and ANNOTATION in node
+        for path, node in annotated
+        if path
     )
+
+
+def _may_annotate(schema: object) -> bool:
+    """Whether the annotation occurs at all: to write a schema is much quicker than to walk through it."""
+    try:
+        return _QUOTED in orjson.dumps(schema)
+    except orjson.JSONEncodeError:  # too deep, or with larger numbers than it writes
+        return True
 
 
 def invalid_annotation(schema: object) -> str | None:
     """Why the ``x-mcp-header`` annotations of a schema are not valid, None when they are."""
+    return _fault(_annotated(schema))
+
+
+def _fault(annotated: Iterable[tuple[Path | None, dict[str, Any]]]) -> str | None:
     taken: set[str] = set()
-    for path, node in _schemas(schema):
-        if ANNOTATION not in node:
-            continue
+    for path, node in annotated:
         name = node[ANNOTATION]
         if not path:
             return f"{ANNOTATION} stands where no chain of properties leads"
@@ -132,22 +148,29 @@ def _at(arguments: object, path: Path) -> object:
     return arguments
 
 
-def _schemas(root: object) -> Iterator[tuple[Path | None, dict[str, Any]]]:
-    """Every schema inside ``root`` with its chain of ``properties``, None once any other keyword was crossed."""
+def _annotated(root: object) -> Iterator[tuple[Path | None, dict[str, Any]]]:
+    """Every annotated schema in ``root`` with its chain of ``properties``, None once any other keyword was crossed.
+
+    A hostile server's schema may have a million parts: of each only the members that it has are looked at.
+    """
     waiting: list[tuple[Path | None, object]] = [((), root)]
     while waiting:
         path, node = waiting.pop()
         if not isinstance(node, dict):
             continue
-        yield path, node
-        for name, inner in _items(node.get("properties")):
-            waiting.append((None if path is None else (*path, name), inner))
-        waiting += [(None, node[keyword]) for keyword in _ONE if keyword in node]
-        for keyword in _LIST:
-            inners = node.get(keyword)
-            waiting += [(None, inner) for inner in inners] if isinstance(inners, list) else []
-        for keyword in _MAP:
-            waiting += [(None, inner) for _, inner in _items(node.get(keyword))]
+        if ANNOTATION in node:
+            yield path, node
+        for keyword, inner in node.items():
+            if keyword not in _KEYWORDS:
+                continue
+            if keyword == "properties":
+                waiting += [(None if path is None else (*path, name), each) for name, each in _items(inner)]
+            elif keyword in _ONE:
+                waiting.append((None, inner))
+            elif keyword in _LIST:
+                waiting += [(None, each) for each in inner] if isinstance(inner, list) else []
+            else:
+                waiting += [(None, each) for _, each in _items(inner)]
 
 
 def _items(value: object) -> Iterator[tuple[str, object]]:

@@ -9,10 +9,10 @@ import pytest
 
 from mcpsec.deployment.model import Client
 from mcpsec.gateway.answers import AnswerGuard
+from mcpsec.gateway.catalogue import Catalogue
 from mcpsec.gateway.cleaning import AnswerCleaner
 from mcpsec.gateway.handles import HandleSeal
 from mcpsec.gateway.message import Exchange, Peer, Request
-from mcpsec.gateway.upstreams.base import Catalogue
 from mcpsec.protocol.jsonrpc import parse
 
 pytestmark = pytest.mark.anyio

@@ -13,6 +13,7 @@ import pytest
 
 from mcpsec.deployment.model import Auth, Client, Limits, Rate
 from mcpsec.gateway import chain as chain_module
+from mcpsec.gateway.catalogue import Catalogue
 from mcpsec.gateway.chain import Chain
 from mcpsec.gateway.failures import AuthenticationFailures, certified
 from mcpsec.gateway.handles import HandleSeal
@@ -37,7 +38,6 @@ from mcpsec.gateway.steps.tasks import FindTask
 from mcpsec.gateway.steps.tools import KnownTool
 from mcpsec.gateway.steps.trace import Trace
 from mcpsec.gateway.tasks import TaskTable
-from mcpsec.gateway.upstreams.base import Catalogue
 from tests.fixtures.raw import call, request_bytes
 from tests.gateway.policy.build import deployment
 
@@ -58,8 +58,13 @@ class Upstream:
 
     def __init__(self) -> None:
         self.catalogue = Catalogue()
-        self.catalogue.learn(TOOLS, 1.0)
+        self.catalogue.learn(TOOLS)
+        self.listed = list(TOOLS)
         self.bodies: list[bytes] = []
+
+    async def ask(self, client: Client, method: str, params: dict[str, Any], session: Any = None) -> dict[str, Any]:
+        assert method == "tools/list"
+        return {"tools": self.listed}
 
     async def call(self, exchange: Exchange) -> Answer:
         self.bodies.append(exchange.request.body)
@@ -154,7 +159,7 @@ class Site:
         return answer
 
     def relist(self, *tools: dict[str, Any]) -> None:
-        self.upstream.catalogue.learn(list(tools), asyncio.get_running_loop().time())
+        self.upstream.catalogue.learn(tools)
 
     def end_certificate(self) -> None:
         self.peers["a"] = replace(self.peers["a"], not_after=time.time() - 1)
@@ -163,8 +168,10 @@ class Site:
         self.policy = policy
 
     def forget_tools(self) -> None:
-        self.upstream.catalogue.tools.clear()
-        self.upstream.catalogue.listed_at = asyncio.get_running_loop().time()
+        """As another client's list shows it."""
+        self.upstream.listed = []
+        catalogue = self.upstream.catalogue
+        catalogue.replace(catalogue.listing("b", None), [], asyncio.get_running_loop().time())
 
     def drop_client(self) -> None:
         """As a reload does it whose file no longer has the certificate's client."""

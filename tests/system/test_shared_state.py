@@ -86,6 +86,25 @@ def test_a_session_goes_on_at_another_gateway(
         assert post(gateway_, rpc("tools/list"), session).status == 404
 
 
+@pytest.mark.parametrize("name", ["t", "\x7f", 'a\\\x7f\x1f"\N{SNOWMAN}\x85\u2028'])
+def test_a_programs_session_goes_on_at_another_gateway_whatever_the_handshake_says(
+    deployment: Any, gateway: Any, store: Store, name: str
+) -> None:
+    made = deployment({"fixture": {"command": fixture_command()}}, state={"url": store.url, "timeout": "20s"})
+    one, other = pair(made, gateway)
+    info = {"name": name, "version": "1", name: name}
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": info}
+    opened = post(one, rpc("initialize", hello))
+    assert opened.status == 200
+    session: dict[str, str | None] = {
+        "Mcp-Session-Id": opened.headers["mcp-session-id"],
+        "MCP-Protocol-Version": "2025-11-25",
+    }
+    for gateway_ in (one, other):
+        answer = post(gateway_, rpc("tools/call", {"name": "echo", "arguments": {"text": "there"}}), session)
+        assert answer.status == 200 and b"there" in answer.body
+
+
 def test_a_session_of_one_client_is_nobody_elses_at_another_gateway(
     deployment: Any, gateway: Any, http_server: HttpServer, store: Store
 ) -> None:

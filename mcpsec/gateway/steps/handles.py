@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from mcpsec.gateway.message import Exchange, Refusal
 from mcpsec.gateway.policy import Call, Context
 from mcpsec.gateway.steps.authorise import denied
-from mcpsec.gateway.steps.tools import differs_from_pin
+from mcpsec.gateway.steps.tools import Listed, differs_from_pin
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import Era
 from mcpsec.protocol.jsonrpc import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from mcpsec.gateway.handles import HandleSeal
     from mcpsec.gateway.policy import Policy
@@ -39,7 +39,7 @@ class OpenHandles:
         self._policy = policy
         self._scopes = scopes
 
-    def __call__(self, exchange: Exchange) -> Refusal | None:
+    def __call__(self, exchange: Exchange) -> Refusal | Awaitable[Refusal | None] | None:
         """Put the upstream's handle in the place of the client's."""
         message = exchange.message
         if message is None:
@@ -58,7 +58,7 @@ class OpenHandles:
         """Nothing for the form of a call without a state."""
         return self if exchange.message is None or "requestState" in exchange.message.params else None
 
-    def _open_event(self, exchange: Exchange) -> Refusal | None:
+    def _open_event(self, exchange: Exchange) -> Refusal | Awaitable[Refusal | None] | None:
         request = exchange.request
         sealed = request.fields.get(b"last-event-id")
         if sealed is None or request.method != b"GET":
@@ -70,7 +70,7 @@ class OpenHandles:
         exchange.kind, exchange.resource, exchange.tools = opened.kind, opened.resource, tuple(opened.tools)
         return None if opened.kind in _SHOWS_NOTHING else self._judge_again(exchange)
 
-    def _judge_again(self, exchange: Exchange) -> Refusal | None:
+    def _judge_again(self, exchange: Exchange) -> Refusal | Awaitable[Refusal | None] | None:
         """What is resent is what the call would show: it needs the right to that still, as the request that asks now.
 
         Only the call's arguments, and that it was confirmed, were judged once for all.
@@ -88,7 +88,17 @@ class OpenHandles:
             exchange.method_class = decision.method_class or ""
             if (refusal := next(filter(None, (check(exchange) for check in self._scopes)), None)) is not None:
                 return refusal
-        return differs_from_pin(exchange, kind, names)
+        if (refusal := differs_from_pin(exchange, kind, names)) is not None or kind != "tool":
+            return refusal
+        listed = Listed(exchange, client, exchange.endpoint, names[0])
+        return None if listed.is_known() else _if_listed(listed)
+
+
+async def _if_listed(listed: Listed) -> Refusal | None:
+    refusal = await listed.look()
+    if refusal is None or refusal.rule != "tool-unlisted":
+        return refusal
+    return denied("resumed-not-granted", refusal.detail)
 
 
 def _named(exchange: Exchange) -> tuple[str, tuple[str, ...]]:

@@ -19,17 +19,16 @@ from mcpsec.gateway.upstreams.http_client import UpstreamFault
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import Era
 from mcpsec.protocol.jsonrpc import ProtocolError
-from mcpsec.protocol.param_headers import check_param_headers, param_headers
+from mcpsec.protocol.param_headers import check_param_headers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
 
+    from mcpsec.deployment.model import Client
     from mcpsec.gateway.steps import Changed, Repeated
     from mcpsec.gateway.upstreams.base import Upstream
 
-__all__ = ["KnownTool", "differs_from_pin"]
-
-_REFRESH_SECONDS = 2.0
+__all__ = ["KnownTool", "Listed", "differs_from_pin"]
 
 
 def differs_from_pin(exchange: Exchange, kind: str, names: Iterable[str]) -> Refusal | None:
@@ -40,6 +39,47 @@ def differs_from_pin(exchange: Exchange, kind: str, names: Iterable[str]) -> Ref
     kind = {"tool": "tools", "task": "tools", "prompt": "prompts"}.get(kind, kind)
     rule = next(filter(None, (pins.refusal(kind, name) for name in names)), "")
     return denied(rule) if rule else None
+
+
+class Listed:
+    """One tool, and what its caller was told of it: in the session, or as the client, by which a call would go."""
+
+    def __init__(self, exchange: Exchange, client: Client, upstream: Upstream, name: str) -> None:
+        self._client, self._upstream, self._name = client, upstream, name
+        self._session = None if upstream is not exchange.endpoint else exchange.session
+        self._listing = upstream.catalogue.listing(client.id, self._session)
+
+    def is_known(self) -> bool:
+        """Whether it may be called without asking the upstream first."""
+        now, catalogue = asyncio.get_running_loop().time(), self._upstream.catalogue
+        return catalogue.has(self._listing, self._name, now) and not catalogue.is_stale(now)
+
+    async def look(self) -> Refusal | None:
+        """Ask the upstream, unless it has been asked lately, and refuse what it does not list."""
+        loop, catalogue, listing = asyncio.get_running_loop(), self._upstream.catalogue, self._listing
+        began = loop.time()
+        async with listing.looking:
+            if listing.failed_at <= began and catalogue.must_ask(listing, self._name, loop.time()):
+                await self._ask(loop)
+            failed = listing.failed_at >= began
+        known = catalogue.has(listing, self._name, loop.time())
+        if failed and (catalogue.pins is not None or not known):
+            return unavailable("upstream-unavailable", listing.fault)
+        if known:
+            return None
+        if catalogue.refused and not catalogue.greeting:  # it only refuses: another path, another credential
+            return unavailable("upstream-unavailable", "the upstream has not answered as an MCP server yet")
+        return denied("tool-unlisted", "the upstream lists no such tool")
+
+    async def _ask(self, loop: asyncio.AbstractEventLoop) -> None:
+        catalogue, listing = self._upstream.catalogue, self._listing
+        try:
+            await all_tools(self._upstream, self._client, self._session)
+        except RpcError:
+            catalogue.listed_at, catalogue.refused = loop.time(), True
+            listing.keep(loop.time())
+        except UpstreamFault as fault:
+            listing.fail(fault.reason, loop.time())
 
 
 class KnownTool:
@@ -55,29 +95,37 @@ class KnownTool:
         upstream, name = self._target(exchange.endpoint, message.params["name"])
         if upstream is None:
             return denied("tool-unlisted", "no upstream has this prefix")
-        catalogue = upstream.catalogue
-        if name in catalogue.tools and (
-            catalogue.pins is None or not catalogue.is_stale(asyncio.get_running_loop().time())
-        ):
+        listed = Listed(exchange, client, upstream, name)
+        if listed.is_known():
             return self._check_call(exchange, upstream, name)
-        return self._look_again(exchange, upstream, name)
+        return self._look_again(exchange, listed, upstream, name)
 
     def again(self, exchange: Exchange) -> Repeated:
-        """Whether the upstream lists the very same tool still, where there is no pin and no header to compare."""
-        if exchange.kind != "tool" or exchange.message is None:
+        """Whether the upstream lists the tool still, where there is no pin and no header to compare."""
+        if exchange.kind != "tool" or exchange.message is None or exchange.client is None:
             return self
         upstream, name = self._target(exchange.endpoint, exchange.message.params["name"])
         if upstream is None or name not in upstream.catalogue.tools:
             return self
         catalogue = upstream.catalogue
-        tool = catalogue.tools[name]
-        if catalogue.pins is not None or (exchange.era is Era.MODERN and catalogue.declared.get(name, True)):
+        tools, declared = catalogue.tools, catalogue.tools[name]
+        if catalogue.pins is not None or (exchange.era is Era.MODERN and declared):
             return self
+        in_session = upstream is exchange.endpoint and exchange.session is not None
+        listing = catalogue.listing(exchange.client.id, exchange.session if in_session else None)
+        if not listing.is_settled:
+            return self
+        version = listing.version
 
         def repeated(_exchange: Exchange) -> Changed | None:
-            return None if catalogue.tools.get(name) is tool and catalogue.pins is None else CHANGED
+            return None if listing.version == version and tools.get(name) is declared else CHANGED
 
-        return repeated
+        def repeated_in_session(exchange: Exchange) -> Changed | None:
+            # The session is the same still (``FindSession``); once it is over nothing keeps what it was told.
+            known = exchange.session.listing.version == version and tools.get(name) is declared
+            return None if known else CHANGED
+
+        return repeated_in_session if in_session else repeated
 
     @staticmethod
     def _target(endpoint: Upstream, name: str) -> tuple[Upstream | None, str]:
@@ -85,23 +133,8 @@ class KnownTool:
             return endpoint, name
         return endpoint.resolve(name) or (None, name)
 
-    async def _look_again(self, exchange: Exchange, upstream: Upstream, name: str) -> Refusal | None:
-        now = asyncio.get_running_loop().time()
-        listed = upstream.catalogue.listed_at
-        if exchange.client is not None and (listed == 0.0 or now - listed >= _REFRESH_SECONDS):
-            session = None if upstream is not exchange.endpoint else exchange.session
-            try:
-                await all_tools(upstream, exchange.client, session)
-            except RpcError:
-                upstream.catalogue.listed_at, upstream.catalogue.refused = now, True
-            except UpstreamFault as fault:
-                return unavailable("upstream-unavailable", fault.reason)
-        catalogue = upstream.catalogue
-        if name not in catalogue.tools:
-            if catalogue.refused and not catalogue.greeting:  # it only refuses: another path, another credential
-                return unavailable("upstream-unavailable", "the upstream has not answered as an MCP server yet")
-            return denied("tool-unlisted", "the upstream lists no such tool")
-        return self._check_call(exchange, upstream, name)
+    async def _look_again(self, exchange: Exchange, listed: Listed, upstream: Upstream, name: str) -> Refusal | None:
+        return await listed.look() or self._check_call(exchange, upstream, name)
 
     @staticmethod
     def _check_pin(exchange: Exchange) -> Refusal | None:
@@ -132,10 +165,7 @@ class KnownTool:
     def _check_headers(exchange: Exchange, upstream: Upstream, name: str) -> Refusal | None:
         if exchange.era is not Era.MODERN:
             return None
-        catalogue = upstream.catalogue
-        declared = catalogue.declared.get(name)
-        if declared is None:
-            declared = catalogue.declared[name] = param_headers(catalogue.tools[name].get("inputSchema"))
+        declared = upstream.catalogue.tools[name]
         if not declared:
             return None
         try:

@@ -9,10 +9,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
+from mcpsec.gateway.catalogue import MOST_TOOLS
 from mcpsec.gateway.upstreams.base import RpcError
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.local import LocalServer
 from mcpsec.protocol import codes
+from mcpsec.protocol.exact import exact_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,12 +24,15 @@ if TYPE_CHECKING:
     from mcpsec.deployment.model import Client
     from mcpsec.gateway.cleaning import AnswerCleaner
     from mcpsec.gateway.policy import Policy
+    from mcpsec.gateway.sessions import Session
     from mcpsec.gateway.upstreams.base import Upstream
 
 __all__ = ["SEPARATOR", "AggregateServer"]
 
 SEPARATOR = "_"
 _MAX_PAGES = 50
+_MOST_BYTES = 32 * 1024 * 1024
+"""Of a list of several pages."""
 _LISTING_SECONDS = 30.0
 _INSTRUCTIONS = "Tools of several MCP servers; the part of a tool's name before the first underscore names its server."
 
@@ -83,27 +90,43 @@ class AggregateServer(LocalServer):
         return result
 
 
-async def all_tools(upstream: Upstream, client: Client, session: Any = None) -> list[dict[str, Any]]:
+async def all_tools(upstream: Upstream, client: Client, session: Session | None = None) -> list[dict[str, Any]]:
     """The tools of every page that may be shown, all learned by the catalogue. Raises UpstreamFault or RpcError."""
-    tools: list[dict[str, Any]] = []
-    params: dict[str, Any] = {}
-    whole = False
     try:
         async with asyncio.timeout(_LISTING_SECONDS):
-            for _ in range(_MAX_PAGES):
-                page = await upstream.ask(client, "tools/list", params, session)
-                listed = page.get("tools")
-                listed = listed if isinstance(listed, list) else []
-                tools += [tool for tool in listed if isinstance(tool, dict) and isinstance(tool.get("name"), str)]
-                cursor = page.get("nextCursor")
-                if not isinstance(cursor, str):
-                    whole = True
-                    break
-                params = {"cursor": cursor}
+            tools, whole = await _pages(upstream, client, session)
     except TimeoutError:
         raise UpstreamTimeout("its tools could not be listed in time") from None
-    catalogue = upstream.catalogue
-    catalogue.learn(tools, asyncio.get_running_loop().time())
-    if catalogue.pins is not None and whole:
-        catalogue.pins.complete("tools", {tool["name"] for tool in tools})
+    catalogue, now = upstream.catalogue, asyncio.get_running_loop().time()
+    listing = catalogue.listing(client.id, session)
+    if whole:
+        catalogue.replace(listing, tools, now)
+        if catalogue.pins is not None:
+            catalogue.pins.complete("tools", {tool["name"] for tool in tools})
+    else:
+        catalogue.extend(listing, tools, now)
     return catalogue.admit("tools", tools)
+
+
+async def _pages(upstream: Upstream, client: Client, session: Session | None) -> tuple[list[dict[str, Any]], bool]:
+    """What the pages of a list have, up to a bound, and whether that is all of it."""
+    tools: list[dict[str, Any]] = []
+    params: dict[str, Any] = {}
+    seen, size = set[str](), 0
+    while True:
+        page = await upstream.ask(client, "tools/list", params, session)
+        listed = page.get("tools")
+        if not isinstance(listed, list):
+            return tools, False
+        tools += [tool for tool in listed if isinstance(tool, dict) and isinstance(tool.get("name"), str)]
+        cursor = page.get("nextCursor")
+        if not isinstance(cursor, str):
+            return tools, True
+        try:
+            size += len(exact_bytes(listed))  # each page has a bound of its own, which holds for a list of one page
+        except orjson.JSONEncodeError:
+            return tools, False
+        if cursor in seen or len(seen) >= _MAX_PAGES or len(tools) >= MOST_TOOLS or size >= _MOST_BYTES:
+            return tools, False
+        seen.add(cursor)
+        params = {"cursor": cursor}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mcpsec.gateway.message import Answer, Refusal
@@ -10,14 +9,11 @@ from mcpsec.protocol import codes
 
 if TYPE_CHECKING:
     from mcpsec.deployment.model import Client
+    from mcpsec.gateway.catalogue import Catalogue
     from mcpsec.gateway.message import Exchange, StreamAnswer
-    from mcpsec.gateway.pins import PinWatch
     from mcpsec.gateway.sessions import Session
-    from mcpsec.protocol.param_headers import ParamHeader
 
-_MOST_TOOLS = 10_000
-
-__all__ = ["Catalogue", "RpcError", "Upstream", "UpstreamStartError", "unavailable", "upstream_timeout"]
+__all__ = ["RpcError", "Upstream", "UpstreamStartError", "unavailable", "upstream_timeout"]
 
 
 class UpstreamStartError(Exception):
@@ -44,40 +40,6 @@ class RpcError(Exception):
         code = error.get("code")
         number = code if type(code) is int else codes.INTERNAL_ERROR
         return cls(number, str(error.get("message", "")), error.get("data"))
-
-
-@dataclass(slots=True)
-class Catalogue:
-    """The tools that an upstream has listed, name → definition; it only grows, by what the upstream itself said.
-
-    ``refused`` is true while it has only refused to list any. ``pins`` watches what it says, if it is pinned.
-    ``greeting`` is its answer to the gateway's own ``initialize`` or ``server/discover``.
-    """
-
-    tools: dict[str, dict[str, Any]] = field(default_factory=dict)
-    declared: dict[str, tuple[ParamHeader, ...]] = field(default_factory=dict)
-    listed_at: float = 0.0
-    refused: bool = False
-    pins: PinWatch | None = None
-    greeting: dict[str, Any] = field(default_factory=dict)
-
-    def admit(self, kind: str, items: list[Any]) -> list[Any]:
-        """What may pass of a list that the upstream gave."""
-        return items if self.pins is None else self.pins.admit(kind, items)
-
-    def is_stale(self, now: float) -> bool:
-        """True when a pinned upstream's list is too old to be relied on."""
-        return self.pins is not None and self.pins.is_stale(self.listed_at, now)
-
-    def learn(self, tools: list[Any], now: float) -> None:
-        """Remember what a ``tools/list`` answer named (the loop's time in ``now``)."""
-        self.listed_at, self.refused = now, False
-        for tool in tools:
-            if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
-                continue
-            if tool["name"] in self.tools or len(self.tools) < _MOST_TOOLS:
-                self.tools[tool["name"]] = tool
-                self.declared.pop(tool["name"], None)
 
 
 class Upstream(Protocol):

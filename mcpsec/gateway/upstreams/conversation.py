@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mcpsec import __version__
+from mcpsec.gateway.catalogue import Listing
 from mcpsec.protocol.eras import LATEST_MODERN
 
 if TYPE_CHECKING:
@@ -47,12 +48,13 @@ class Failures:
 
 
 class Conversation:
-    """A child, the channel to it, and what has to be said again to a new child should this one die."""
+    """A child, the channel to it, what it lists, and what a new child has to be told should this one die."""
 
     def __init__(self, channel: Channel, environment: dict[str, str], failures: Failures) -> None:
         self.channel = channel
         self.environment = environment
         self.failures = failures
+        self.listing = Listing()
         self.child: Child | None = None
         self.handshake: Frame | None = None
         self.over = False

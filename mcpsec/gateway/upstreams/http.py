@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mcpsec.gateway.answers import ANSWERS_ANOTHER
+from mcpsec.gateway.catalogue import Catalogue
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.sessions import Session, TooManySessionsError
 from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.upstreams.asked import Asked
-from mcpsec.gateway.upstreams.base import Catalogue, RpcError, unavailable, upstream_timeout
+from mcpsec.gateway.upstreams.base import RpcError, unavailable, upstream_timeout
 from mcpsec.gateway.upstreams.conversation import CLIENT_INFO, modern_meta
 from mcpsec.gateway.upstreams.http_client import NoRoomFault, UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.origin import origin_of

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mcpsec import __version__
+from mcpsec.gateway.catalogue import Catalogue
 from mcpsec.gateway.message import Answer, Refusal, json_answer
-from mcpsec.gateway.upstreams.base import Catalogue, RpcError, unavailable, upstream_timeout
+from mcpsec.gateway.upstreams.base import RpcError, unavailable, upstream_timeout
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import LATEST_LEGACY, LEGACY_VERSIONS, MODERN_VERSIONS, Era

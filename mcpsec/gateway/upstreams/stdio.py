@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mcpsec import __version__
+from mcpsec.gateway.catalogue import Catalogue
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.sandbox import child_environment, launch_command
 from mcpsec.gateway.sessions import TooManySessionsError
 from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.upstreams.base import (
-    Catalogue,
     RpcError,
     UpstreamStartError,
     unavailable,
@@ -142,9 +142,13 @@ class StdioUpstream:
             await asyncio.gather(discover, return_exceptions=True)
 
     def _learn(self, result: Frame) -> None:
+        """What no client has asked for: it may be called, and is held against the pins, until a list says otherwise."""
         tools = result.get("tools")
         if isinstance(tools, list):
-            self.catalogue.learn(tools, asyncio.get_running_loop().time())
+            self.catalogue.learn(tools)
+            self.catalogue.admit("tools", tools)
+            if not isinstance(result.get("nextCursor"), str):
+                self.catalogue.listed_at = asyncio.get_running_loop().time()
 
     def _start_fault(self, conversation: Conversation, fault: Exception) -> str:
         child = conversation.child
@@ -164,7 +168,9 @@ class StdioUpstream:
         )
         environment = self.of_clients.get(client_id or "", self.environment)
         failures = Failures() if client_id is None else self._failures.setdefault(client_id, Failures())
-        return Conversation(channel, environment, failures)
+        conversation = Conversation(channel, environment, failures)
+        channel.list_changed = lambda: self.catalogue.doubt(conversation.listing)
+        return conversation
 
     async def _spawn(self, conversation: Conversation) -> None:
         """Start a child for a conversation. Raises ChildStartError, or UpstreamFault while failures are backed off."""
@@ -319,7 +325,7 @@ class StdioUpstream:
         conversation = group.get(client_id)
         if conversation is None:
             conversation = group[client_id] = self._new_conversation(client_id, takes_server_requests=False)
-            conversation.channel.list_changed = lambda: setattr(self.catalogue, "listed_at", 0.0)
+            conversation.listing = self.catalogue.listing(client_id, None)
         conversation.channel.last_used = asyncio.get_running_loop().time()
         await self._ensure_alive(conversation)
         return conversation
@@ -356,7 +362,6 @@ class StdioUpstream:
         except TooManySessionsError:
             return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
         conversation = self._new_conversation(client.id, takes_server_requests=True)
-        conversation.channel.list_changed = lambda: setattr(self.catalogue, "listed_at", 0.0)
         kept = False
         try:
             await self._spawn(conversation)
@@ -366,10 +371,10 @@ class StdioUpstream:
             if isinstance(answer, Answer) and isinstance(result, dict):
                 conversation.handshake = message.params
                 session = self._sessions.open(client.id, self.name, conversation)
-                session.version = str(result.get("protocolVersion", ""))
+                session.version, session.listing = str(result.get("protocolVersion", "")), conversation.listing
                 exchange.session = session
                 answer.headers.append((b"mcp-session-id", session.id.encode()))
-                await self._sessions.publish(session, upstream_id=orjson.dumps(message.params).decode())
+                await self._sessions.publish(session, upstream_id=_as_kept(message.params))
                 kept = True
             return answer
         except StoreUnavailableError as error:
@@ -420,7 +425,10 @@ class StdioUpstream:
             return None
         conversation = self._new_conversation(record.client_id, takes_server_requests=True)
         conversation.handshake = handshake
-        return self._sessions.adopt(id, record, conversation)
+        session = self._sessions.adopt(id, record, conversation)
+        if session.state is conversation:
+            session.listing = conversation.listing
+        return session
 
     def is_busy(self, session: Session) -> bool:
         """True while something runs in a session."""
@@ -464,3 +472,8 @@ class StdioUpstream:
     async def close(self) -> None:
         """Stop every child."""
         await asyncio.gather(*(self._stop(child) for child in tuple(self._children)))
+
+
+def _as_kept(handshake: Frame) -> str:
+    """A handshake as the store keeps it: JSON, and as any value there without control characters."""
+    return orjson.dumps(handshake).decode().replace("\x7f", "\\u007f")

@@ -45,6 +45,31 @@ def test_a_changed_tool_is_refused_though_nobody_listed_it(site: Start) -> None:
     assert here.rules() == ["pin-changed"]
 
 
+def test_a_tool_that_was_changed_before_the_start_is_refused_though_nobody_listed_it(
+    unpinned: tuple[Any, Any], gateway: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said, made = unpinned
+    assert main(["pin", "-c", str(made.config)]) == 0, capsys.readouterr()
+    made.document["pins"] = {"file": "mcpsec.pins.toml"}
+    made.write()
+    Site(said, made, None).say(tools=[POISONED, tool("other")])  # type: ignore[arg-type]
+    here = Site(said, made, gateway(made, expected=(r".*pins.*",)))
+    assert (here.call("echo").status, here.call("other").status) == (403, 200)
+    assert here.rules() == ["pin-changed"]
+
+
+@pytest.mark.parametrize("names", [(POISONED, tool("echo")), (tool("echo"), POISONED)])
+def test_a_name_that_is_listed_twice_differs_if_one_of_the_two_does(site: Start, names: tuple[Any, Any]) -> None:
+    here = site()
+    here.say(tools=[*names, tool("other")])
+    assert POISONED not in here.post("tools/list").json["result"]["tools"]
+    assert (here.call("echo").status, here.call("other").status) == (403, 200)
+    here.say(tools=[tool("echo"), tool("other")])
+    assert here.tools() == ["echo", "other"]
+    assert here.call("echo").status == 200
+    assert here.rules() == ["pin-changed"]
+
+
 def test_a_new_tool_is_hidden_and_refused(site: Start) -> None:
     here = site()
     here.say(tools=[tool("echo"), tool("surprise")])

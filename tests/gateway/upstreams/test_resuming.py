@@ -165,6 +165,26 @@ def test_arguments_are_judged_once(running: Gateway, server: BreakingServer) -> 
     assert not broken.is_refused()
 
 
+def test_a_tool_that_its_server_lists_no_more_is_not_heard_to_the_end(running: Gateway, server: BreakingServer) -> None:
+    broken = Broken(running, server, "tools/call", {"name": "echo", "arguments": {}})
+
+    def listed(tools: list[dict[str, Any]]) -> None:
+        server.tools = tools
+        with RawClient(running) as client:
+            client.post(rpc("tools/list", {}), broken.headers)
+
+    all_of_them = server.tools
+    assert not broken.is_refused()
+    listed(all_of_them[1:])
+    assert broken.is_refused()
+    listed(all_of_them)
+    assert not broken.is_refused()
+    running.stop()
+    assert [event["rule"] for event in running.deployment.events() if event.get("decision") == "refused"] == [
+        "resumed-not-granted"
+    ]
+
+
 @pytest.mark.parametrize("method", ["tools/call", "tasks/result"])
 def test_a_tool_that_differs_from_its_pin_is_not_heard_to_the_end(
     server: BreakingServer, made: Any, gateway: Any, capsys: pytest.CaptureFixture[str], method: str

@@ -54,11 +54,15 @@ def test_a_wrong_path_is_told_and_is_no_denial(deployment: Any, gateway: Any, wr
             assert (answer.status, answer.code) == (503, 50301)
 
 
-def test_a_port_where_nobody_listens_is_told(deployment: Any, gateway: Any) -> None:
+def test_a_port_where_nobody_listens_is_told_and_is_no_denial(deployment: Any, gateway: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     running = serve(deployment, gateway, f"http://127.0.0.1:{port}/mcp")
     assert f"{SAID}the upstream can't be reached: Connection refused" in running.stderr()
+    with RawClient(running) as client:
+        for _ in range(2):
+            answer = client.post(call("echo"))
+            assert (answer.status, answer.code) == (503, 50301)
 
 
 def test_of_a_server_that_answers_nothing_is_said_and_what_it_lacks_is_denied(deployment: Any, gateway: Any) -> None:
