@@ -127,14 +127,13 @@ class Connection(Reading):
             self._settle()
         state, turn = self._state, self._registry.turn
         if state == "idle":
+            self._state, self._deadline = "arrived", 0.0
             if turn is not None:
-                self._state, self._deadline = "arrived", 0.0
                 turn.arrived(self, data)
-                return
-            self._state, self._deadline = "head", self._loop.time() + self._registry.limits.header_timeout
-        elif state in {"linger", "closing", "closed"}:
-            return
-        self._parse(data, idle=state == "idle")
+            elif (request := self.take(data)) is not None:
+                self.begun(request, None)
+        elif state not in {"linger", "closing", "closed"}:
+            self._parse(data, idle=False)
 
     def _settle(self) -> None:
         """Have what arrived in this turn worked on before anything else happens to the connection."""
