@@ -15,7 +15,7 @@ import orjson
 import re2
 
 from mcpsec.leaks import clean
-from mcpsec.leaks.redaction import holds_secret
+from mcpsec.leaks.redaction import holds_secret, is_quiet
 from mcpsec.protocol import codes
 from mcpsec.protocol.exact import exact_bytes
 from mcpsec.protocol.jsonrpc import has_doubled_members
@@ -87,8 +87,9 @@ class AnswerCleaner:
     def are_clean(self, found: Sequence[tuple[dict[str, Any], bytes]]) -> bool:
         """Whether none of several such messages does; False where that can't be told of all together.
 
-        What the engine finds in one of them it finds in a text that holds them all: they begin and end with a brace,
-        with which nothing that is looked for at a text's beginning or end begins or ends.
+        They can where nothing in a text that holds them all looks like anything: each begins and ends with a brace,
+        with which nothing that is looked for at a text's beginning or end begins or ends. What looks like something is
+        never judged beside another's words.
         """
         if self._secrets == "pass":
             return True
@@ -98,7 +99,7 @@ class AnswerCleaner:
         if not all(data[0] == _OPENS and data[-1] == _CLOSES and len(data) <= _SHORT for data in texts):
             return False
         together = b"\n".join(texts)
-        if _is_suspicious(together):
+        if not is_quiet(together) or _shows_block(together):
             return False
         return _BACKSLASH not in together or not any(
             _BACKSLASH in data and _hides_secret(frame) for frame, data in found
@@ -140,8 +141,11 @@ def _hides_secret(frame: dict[str, Any]) -> bool:
 
 
 def _is_suspicious(text: bytes) -> bool:
-    if holds_secret(text):
-        return True
+    return holds_secret(text) or _shows_block(text)
+
+
+def _shows_block(text: bytes) -> bool:
+    """Whether there is a key or certificate in it."""
     # One letter is looked for ten times as fast as three.
     if _B in text and b"-----BEGIN" in text:
         return True

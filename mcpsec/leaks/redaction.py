@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mcpsec.leaks.findings import Match
 
-__all__ = ["RedactingFilter", "clean", "holds_secret", "prepare", "redact", "redact_bytes"]
+__all__ = ["RedactingFilter", "clean", "holds_secret", "is_quiet", "prepare", "redact", "redact_bytes"]
 
 FAILED = b"[REDACTED: text could not be examined]"
 MEDIUM = 1
@@ -113,6 +113,19 @@ def holds_secret(data: bytes) -> bool:
         return bool(_engine.look(data))
     except Exception:  # noqa: BLE001,RUF100
         return True
+
+
+def is_quiet(data: bytes) -> bool:
+    """Whether nothing at all in ``data`` looks like the beginning of a secret, so that no part of it holds one.
+
+    More than that ``holds_secret`` is False, which may be so for what stands around. Never raises; False where the fast
+    engine is not there to tell.
+    """
+    try:
+        quiet = _engine.quiet
+        return quiet is not None and quiet(data)
+    except Exception:  # noqa: BLE001,RUF100
+        return False
 
 
 def redact_bytes(data: bytes) -> bytes:

@@ -17,7 +17,7 @@ from mcpsec.gateway.connection import Connection
 from mcpsec.gateway.message import Answer, Exchange
 from mcpsec.gateway.registry import ConnectionRegistry
 from mcpsec.gateway.upstreams.known_answers import AnswerHead
-from mcpsec.leaks import prepare
+from mcpsec.leaks import prepare, redaction
 from mcpsec.leaks.examples import examples
 from mcpsec.leaks.redaction import holds_secret
 from tests.fixtures.raw import call, request_bytes
@@ -339,6 +339,22 @@ async def test_what_breaks_a_whole_turn_leaves_nobody_waiting(monkeypatch: pytes
     made.end()
 
 
+def test_what_looks_like_a_secret_is_never_judged_beside_anothers_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the words of one answer could make those of another pass; so it is without the fast engine, too."""
+    prepare()
+    cleaner, body = AnswerCleaner("redact", "hide"), said(1, "nothing")
+    frame = json.loads(body)
+    assert cleaner.are_clean([(frame, body), (frame, body)])
+    looked: list[bytes] = []
+    monkeypatch.setattr(redaction._engine, "look", lambda data: looked.append(data) or [])
+    for quiet in (None, lambda _data: False):
+        monkeypatch.setattr(redaction._engine, "quiet", quiet)
+        assert not cleaner.are_clean([(frame, body), (frame, body)])
+        assert not looked
+        assert cleaner.are_clean([(frame, body)])
+        assert looked.pop() == body
+
+
 def test_what_is_found_in_an_answer_is_found_among_others() -> None:
     """For each example of each rule, and at the edges of texts: together they are clean only if each is."""
     prepare()
@@ -347,15 +363,20 @@ def test_what_is_found_in_an_answer_is_found_among_others() -> None:
     texts += ["-u alice:Tr0ub4dor&3xyz", "password\nTr0ub4dor&3xyz", "login admin / Tr0ub4dor&3", "key"]
     missed: list[str] = []
     suspicious = 0
+    others = [
+        said(2, "nothing"),
+        said(2, "for example: a placeholder, dummy, fake, sample, test; changeme, your-key-here"),
+    ]
+    assert cleaner.are_clean([(json.loads(others[0]), others[0])] * 2)
     for text in texts:
         for body in (said(1, text), said(1, text).replace(b'"text": "', b'"text":"\\n'), said(1, f"{text}\n")):
             frame: Any = json.loads(body)
             alone = cleaner.is_clean(frame, body)
             suspicious += not alone
-            other = said(2, "nothing")
-            together = cleaner.are_clean([(json.loads(other), other), (frame, body), (json.loads(other), other)])
-            if together and not alone:
-                missed.append(text)
+            for other in others:
+                beside = (json.loads(other), other)
+                if cleaner.are_clean([beside, (frame, body), beside]) and not alone:
+                    missed.append(text)
     assert suspicious > 1000
     assert not missed
     assert not holds_secret(said(2, "nothing"))
