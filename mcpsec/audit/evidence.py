@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mcpsec.audit.readers.deployment import DeploymentFile
 from mcpsec.clientfiles.positions import Malformed
 from mcpsec.errors import ConfigurationError
+from mcpsec.reading import is_file
 
 if TYPE_CHECKING:
     from mcpsec.audit.runner import Audit
@@ -108,7 +109,7 @@ def _key(deployments: list[Subject], directory: Path) -> LogKey:
 
     for each in deployments:
         log = each.model.table("log").get("file")
-        if isinstance(log, str) and key_paths(each.path.parent / log)[0].is_file():
+        if isinstance(log, str) and is_file(key_paths(each.path.parent / log)[0]):
             return LogKey.load_or_make(each.path.parent / log)
     return LogKey.load_or_make(directory / _KEY)
 

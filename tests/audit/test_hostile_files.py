@@ -52,3 +52,16 @@ def test_deployment_files(tmp_path: Path) -> None:
         assert found.exit_code in (0, 1, 3)
 
     judge()
+
+
+@pytest.mark.parametrize("setting", ["certificate", "client_ca", "secret"])
+def test_a_name_that_no_file_can_have_stops_no_audit(tmp_path: Path, setting: str) -> None:
+    """What else there is to say about the deployment is said."""
+    made = make_deployment(tmp_path, {"files": {"command": ["true"], "access": {"read_*": "read"}}})
+    text, long = made.config.read_text(), "a" * 300
+    old = {"certificate": '"pki/server-ca/', "client_ca": '"pki/client-ca/', "secret": '"tester.secret'}[setting]
+    assert old in text
+    found = of_text(tmp_path, "mcpsec.toml", text.replace(old, f'"{long}/{old[1:]}').encode())
+    twin = of_text(tmp_path, "mcpsec.toml", text.encode())
+    assert {each.check for each in twin.results} >= {each.check for each in found.results}
+    assert len({each.check for each in found.results}) > 20

@@ -16,6 +16,7 @@ from mcpsec.audit.readers.deployment import DeploymentFile, pki_of
 from mcpsec.audit.registry import across, examines
 from mcpsec.audit.subjects import Context, Subject
 from mcpsec.clientfiles.positions import Malformed
+from mcpsec.reading import is_file
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -88,7 +89,7 @@ def _key_fits(path: Path, leaf: x509.Certificate) -> bool | None:
     beside = [path.with_suffix(".key"), path.with_name("key.pem"), path.with_name(path.stem + "-key.pem")]
     names = {"cert", "chain", "fullchain", "tls", "server", "client", "certificate"}
     for key in beside:
-        if key == path or not key.is_file() or (key.name == "key.pem" and path.stem not in names):
+        if key == path or not is_file(key) or (key.name == "key.pem" and path.stem not in names):
             continue
         try:
             private = load_pem_private_key(key.read_bytes(), None)

@@ -12,6 +12,7 @@ from mcpsec.audit.model import Finding
 from mcpsec.audit.registry import across
 from mcpsec.audit.subjects import Context, Subject
 from mcpsec.clientfiles.positions import Malformed
+from mcpsec.reading import is_file
 
 __all__ = ["drills_of", "last_report"]
 
@@ -101,7 +102,7 @@ def _log_key(deployment: Subject) -> str:
 
 def _fingerprint(public: Path) -> str:
     """The fingerprint of a public key's file, empty when there is none."""
-    if not public.is_file():
+    if not is_file(public):
         return ""
     from mcpsec.errors import Error
     from mcpsec.telemetry.keys import PublicKey

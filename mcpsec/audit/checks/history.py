@@ -14,6 +14,7 @@ from mcpsec.audit.model import Finding
 from mcpsec.audit.readers.deployment import pki_of
 from mcpsec.audit.registry import examines
 from mcpsec.audit.subjects import Context, Subject
+from mcpsec.reading import is_file
 
 __all__: list[str] = []
 
@@ -44,7 +45,7 @@ def _issued(ledger: Path, name: str) -> list[datetime]:
 
     Opened without any write, so that an audit changes nothing of what it judges.
     """
-    if not ledger.is_file():
+    if not is_file(ledger):
         return []
     with (
         contextlib.suppress(sqlite3.Error),

@@ -25,6 +25,7 @@ from mcpsec.audit.registry import examines
 from mcpsec.audit.subjects import At, Context, Subject
 from mcpsec.clientfiles.positions import Document
 from mcpsec.leaks.detection import find
+from mcpsec.reading import is_file
 
 if TYPE_CHECKING:
     from mcpsec.clientfiles.toml import KeyPath
@@ -404,7 +405,7 @@ def _reference(subject: Subject, path: KeyPath, reference: dict[str, Any]) -> Fi
     target = file if file.is_absolute() else subject.path.parent / file
     if target.parts[:3] == ("/", "run", "secrets") or "CREDENTIALS_DIRECTORY" in str(file):
         return subject.ok("SEC005", path, f"{label} is mounted by the platform")
-    if not target.is_file():
+    if not is_file(target):
         return subject.fail("SEC005", path, f"{label}: the file is not there", key=label)
     ignored = git_ignores(target)
     mode = stat.S_IMODE(target.stat().st_mode)

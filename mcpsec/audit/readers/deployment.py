@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcpsec.clientfiles.positions import Document, toml_document
+from mcpsec.reading import is_file
 
 if TYPE_CHECKING:
     from mcpsec.audit.collection import Collected
@@ -52,7 +53,7 @@ def read(subject: Subject) -> DeploymentFile:
 def pki_of(certificate: Path) -> Path | None:
     """The directory of ``mcpsec certs`` that a file belongs to, None when it comes from elsewhere."""
     for folder in list(certificate.parents)[:4]:
-        if (folder / "pki.toml").is_file():
+        if is_file(folder / "pki.toml"):
             return folder
     return None
 
