@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -39,16 +40,18 @@ class Listing:
     """What one session, or one client outside of sessions, knows of an upstream's tools.
 
     ``names`` are those of the last whole list, None before there was one. ``version`` changes with whatever is known.
-    ``looking`` is held by whoever asks the upstream. ``fault`` is why it could not be asked at ``failed_at``: for those
-    who waited meanwhile, each of whom would wait as long again; who comes later asks anew.
+    ``changed_at`` is when a change was last heard of (``perf_counter``): a list that was asked for before that may be
+    the one before the change. ``looking`` is held by whoever asks the upstream. ``fault`` is why it could not be asked
+    at ``failed_at``: for those who waited meanwhile, each of whom would wait as long again; who comes later asks anew.
     """
 
-    __slots__ = ("_doubted_from", "asked_at", "failed_at", "fault", "looking", "names", "version")
+    __slots__ = ("_doubted_from", "asked_at", "changed_at", "failed_at", "fault", "looking", "names", "version")
 
     def __init__(self) -> None:
         self.names: frozenset[str] | None = None
         self.version = 0
         self.asked_at = -math.inf
+        self.changed_at = -math.inf
         self.failed_at = -math.inf
         self.fault = ""
         self.looking = asyncio.Lock()
@@ -65,7 +68,7 @@ class Listing:
 
     def doubt(self) -> None:
         """The upstream's list has changed, nobody knows how."""
-        self._doubted_from = -math.inf
+        self._doubted_from, self.changed_at = -math.inf, perf_counter()
         self.version += 1
 
     def keep(self, now: float) -> None:
@@ -82,11 +85,13 @@ class Listing:
         if self.is_doubted(now):
             self._doubted_from = now + _REFRESH_SECONDS
 
-    def replace(self, names: frozenset[str] | None, now: float) -> None:
-        """The upstream was asked, and this was its whole list; None when it has no end."""
+    def replace(self, names: frozenset[str] | None, now: float, asked_for_at: float) -> None:
+        """The upstream was asked at ``asked_for_at``, and this was its whole list; None when it has no end."""
         if names != self.names or not self.is_settled:
             self.version += 1
-        self.asked_at, self._doubted_from, self.names = now, math.inf, names
+        self.asked_at, self.names = now, names
+        if self.changed_at < asked_for_at:
+            self._doubted_from = math.inf
 
 
 class Catalogue:
@@ -103,6 +108,7 @@ class Catalogue:
         self.refused = False
         self.pins: PinWatch | None = None
         self.greeting: dict[str, Any] = {}
+        self._changed_at = -math.inf
         self._of_clients: dict[str, Listing] = {}
         self._lists: WeakValueDictionary[int, frozenset[str]] = WeakValueDictionary()
 
@@ -169,25 +175,29 @@ class Catalogue:
             self.learn(tools)
             listing.doubt()  # what stands on the other pages nobody knows until the gateway has read them
         else:
-            self.replace(listing, tools, now)
+            self.replace(listing, tools, now, exchange.request.started)
 
-    def replace(self, listing: Listing, tools: list[Any], now: float) -> None:
-        """A whole list has come: what it lacks is taken away."""
-        self.listed_at = now
+    def replace(self, listing: Listing, tools: list[Any], now: float, asked_for_at: float) -> None:
+        """A whole list has come, asked for at ``asked_for_at`` (``perf_counter``): what it lacks is taken away."""
+        self._read(now, asked_for_at)
         names = self.learn(tools)
         for name in (self.tools.keys() if listing.names is None else listing.names) - names:
             self.tools.pop(name, None)
-        listing.replace(self._kept(names), now)
+        listing.replace(self._kept(names), now, asked_for_at)
 
-    def extend(self, listing: Listing, tools: list[Any], now: float) -> None:
+    def extend(self, listing: Listing, tools: list[Any], now: float, asked_for_at: float) -> None:
         """A list has come that has no end within reason: it takes nothing away."""
-        self.listed_at = now
+        self._read(now, asked_for_at)
         self.learn(tools)
-        listing.replace(None, now)
+        listing.replace(None, now, asked_for_at)
+
+    def _read(self, now: float, asked_for_at: float) -> None:
+        if self._changed_at < asked_for_at:
+            self.listed_at = now
 
     def doubt(self, listing: Listing) -> None:
         """``notifications/tools/list_changed`` has come there."""
-        self.listed_at = 0.0
+        self.listed_at, self._changed_at = 0.0, perf_counter()
         listing.doubt()
 
     def _kept(self, names: frozenset[str]) -> frozenset[str] | None:

@@ -171,7 +171,7 @@ class Site:
         """As another client's list shows it."""
         self.upstream.listed = []
         catalogue = self.upstream.catalogue
-        catalogue.replace(catalogue.listing("b", None), [], asyncio.get_running_loop().time())
+        catalogue.replace(catalogue.listing("b", None), [], asyncio.get_running_loop().time(), time.perf_counter())
 
     def drop_client(self) -> None:
         """As a reload does it whose file no longer has the certificate's client."""

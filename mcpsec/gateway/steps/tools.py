@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["KnownTool", "Listed", "differs_from_pin"]
 
+_LOOKS = 2
+"""At a list that changes while it is read."""
+
 
 def differs_from_pin(exchange: Exchange, kind: str, names: Iterable[str]) -> Refusal | None:
     """The refusal of what differs from its pin, as its upstream listed it last; of a task by its tools."""
@@ -74,7 +77,13 @@ class Listed:
     async def _ask(self, loop: asyncio.AbstractEventLoop) -> None:
         catalogue, listing = self._upstream.catalogue, self._listing
         try:
-            await all_tools(self._upstream, self._client, self._session)
+            for _ in range(_LOOKS):
+                await all_tools(self._upstream, self._client, self._session)
+                if not listing.is_doubted(loop.time()):
+                    return
+            # It announces a change with each list that it gives: the last one is as good as any.
+            catalogue.listed_at = loop.time()
+            listing.keep(loop.time())
         except RpcError:
             catalogue.listed_at, catalogue.refused = loop.time(), True
             listing.keep(loop.time())

@@ -7,6 +7,7 @@ subscriptions) is offered at ``/mcp/NAME``. Every upstream is asked in the era t
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -92,6 +93,7 @@ class AggregateServer(LocalServer):
 
 async def all_tools(upstream: Upstream, client: Client, session: Session | None = None) -> list[dict[str, Any]]:
     """The tools of every page that may be shown, all learned by the catalogue. Raises UpstreamFault or RpcError."""
+    began = perf_counter()
     try:
         async with asyncio.timeout(_LISTING_SECONDS):
             tools, whole = await _pages(upstream, client, session)
@@ -100,11 +102,11 @@ async def all_tools(upstream: Upstream, client: Client, session: Session | None 
     catalogue, now = upstream.catalogue, asyncio.get_running_loop().time()
     listing = catalogue.listing(client.id, session)
     if whole:
-        catalogue.replace(listing, tools, now)
+        catalogue.replace(listing, tools, now, began)
         if catalogue.pins is not None:
             catalogue.pins.complete("tools", {tool["name"] for tool in tools})
     else:
-        catalogue.extend(listing, tools, now)
+        catalogue.extend(listing, tools, now, began)
     return catalogue.admit("tools", tools)
 
 

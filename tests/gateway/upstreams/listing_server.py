@@ -2,7 +2,8 @@
 
 ``pages`` are lists of names, ``loops`` gives the last page a cursor, ``says`` replaces the whole result of a list
 (``"error"``: there is an error instead). ``fresh`` puts a new tool of so many bytes on each page, and with ``endless``
-there is always another page. A call of ``grow`` adds the tool ``grown`` to this process alone, one of
+there is always another page. ``then`` is what it says from the next list on, and ``announced`` how often it tells of that in
+the same breath as a list. A call of ``grow`` adds the tool ``grown`` to this process alone, one of
 ``announce`` says that the list has changed. Each list that it is asked for is a line in the file's neighbour ``.asked``.
 """
 
@@ -33,9 +34,10 @@ def listed(said: dict[str, Any], cursor: str | None) -> dict[str, Any]:
     return {"tools": tools, **more}
 
 
-def say(**message: Any) -> None:
+def say(*, flush: bool = True, **message: Any) -> None:
     sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
-    sys.stdout.flush()
+    if flush:
+        sys.stdout.flush()
 
 
 for line in sys.stdin:
@@ -57,7 +59,12 @@ for line in sys.stdin:
         if said.get("says") == "error":
             say(id=id, error={"code": -32603, "message": "no list today"})
         else:
-            say(id=id, result={**modern, **said.get("says", listed(said, params.get("cursor")))})
+            announced = said.get("announced", 0)
+            say(id=id, result={**modern, **said.get("says", listed(said, params.get("cursor")))}, flush=not announced)
+            if "then" in said:
+                FILE.write_text(json.dumps(said["then"]))
+            if announced:
+                say(method="notifications/tools/list_changed")
     elif method == "tools/call":
         if params["name"] == "grow":
             GROWN.append("grown")

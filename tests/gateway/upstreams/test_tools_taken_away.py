@@ -113,6 +113,36 @@ def test_a_change_that_the_server_announces_is_looked_at_before_the_next_call(st
     assert here.asked() == before + 1
 
 
+@pytest.mark.parametrize("by_client", [True, False])
+def test_a_change_announced_in_one_breath_with_a_list_is_looked_at(start: Start, by_client: bool) -> None:
+    """The list that came before the news is not the one after it, however late it is read."""
+    here = start(pages=WHOLE)
+    assert (here.called("gone"), here.called("announce")) == (200, 200)
+    before = here.asked()
+    here.say(pages=WHOLE, announced=1, then={"pages": WITHOUT})
+    if by_client:
+        assert here.listed() == WHOLE[0]
+    assert [here.called("gone"), here.called("echo"), here.called("echo")] == [403, 200, 200]
+    assert here.asked() == before + 2
+
+
+def test_what_changes_unannounced_behind_a_list_is_not_looked_for(start: Start) -> None:
+    here = start(pages=WHOLE)
+    assert (here.called("gone"), here.called("announce")) == (200, 200)
+    before = here.asked()
+    here.say(pages=WHOLE, then={"pages": WITHOUT})
+    assert [here.called("gone"), here.called("echo"), here.called("gone")] == [200] * 3
+    assert here.asked() == before + 1
+
+
+def test_a_server_that_announces_a_change_with_each_list_can_be_called(start: Start) -> None:
+    here = start(pages=WHOLE, announced=1)
+    assert here.listed() == WHOLE[0]
+    before = here.asked()
+    assert [here.called(name) for name in ("echo", "gone", "echo", "gone")] == [200] * 4
+    assert here.asked() - before <= 4, "not for each call"
+
+
 def test_what_was_only_added_is_found(start: Start) -> None:
     here = start(pages=WITHOUT)
     assert here.listed() == WITHOUT[0]
