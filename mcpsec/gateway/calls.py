@@ -129,7 +129,7 @@ class Call:
             self._end(response)
             return
         self._over = True
-        self._answered(self._chain.finished(exchange, answer))
+        self._tell(self._finished(answer))
 
     # --- how it ends -----------------------------------------------------------------------------------------------
 
@@ -152,9 +152,28 @@ class Call:
             outcome = self._chain.broken(exchange, error)
         # How it goes on is told out here: what goes wrong then is not this call's, and ends it no second time.
         if self.awaited:
-            self._answered(None)
+            self._tell(None)
         elif isinstance(outcome, Answer | Refusal):
-            self._answered(self._chain.finished(exchange, outcome))
+            self._tell(self._finished(outcome))
+
+    def _finished(self, outcome: Answer | Refusal) -> Answer:
+        chain, exchange = self._chain, self._exchange
+        try:
+            return chain.finished(exchange, outcome)
+        except Exception as error:
+            return refusal_answer(chain.broken(exchange, error), exchange.rpc_id)
+
+    def _tell(self, answer: Answer | None) -> None:
+        try:
+            self._answered(answer)
+        except Exception as error:  # of one connection, and none of the doing of those whose answers came with it
+            asyncio.get_running_loop().call_exception_handler({"message": "an answer was not told", "exception": error})
+
+    def unsent(self, refusal: Refusal) -> None:
+        """It broke while it was sent; its place at the upstream is given back, if it has one."""
+        self._abort()
+        self._settle(failed=None)
+        self.later(refusal)
 
     def later(self, outcome: Awaitable[Answer | StreamAnswer | Refusal | None] | Answer | Refusal | None) -> None:
         """It has to be awaited: this is what became of it so far."""
@@ -220,7 +239,7 @@ def answer_calls(come: Sequence[Come]) -> None:
 
 def _answer_well(come: Sequence[Come]) -> None:
     """Answer calls with answers to which there is nothing."""
-    answers: list[tuple[Callable[[Answer | None], None], Answer]] = []
+    answers: list[tuple[Call, Answer]] = []
     for call, head, body, source in come:
         sender = call.sender
         if sender is None or call._over:
@@ -232,17 +251,9 @@ def _answer_well(come: Sequence[Come]) -> None:
             call._end(UpstreamResponse(head, body, source))
             continue
         call._over = True
-        chain, exchange = call._chain, call._exchange
-        try:
-            answer = chain.finished(exchange, Answer(head.status, [], body, head.lines))
-        except Exception as error:
-            answer = refusal_answer(chain.broken(exchange, error), exchange.rpc_id)
-        answers.append((call._answered, answer))
-    for answered, answer in answers:
-        try:
-            answered(answer)
-        except Exception as error:  # of one connection, and none of the others' doing
-            asyncio.get_running_loop().call_exception_handler({"message": "an answer was not told", "exception": error})
+        answers.append((call, call._finished(Answer(head.status, [], body, head.lines))))
+    for call, answer in answers:
+        call._tell(answer)
 
 
 def _clean(cleaner: AnswerCleaner | None, found: list[tuple[Come, Any]]) -> list[tuple[Come, Any]]:

@@ -93,7 +93,10 @@ class Chain:
                     held.append(outbox)
                 outcomes = self._admit_together([exchange for _, exchange in members], way)
                 for (number, exchange), outcome in zip(members, outcomes, strict=True):
-                    begun[number] = self._send(exchange, outcome, arrivals[number][2])
+                    try:
+                        begun[number] = self._send(exchange, outcome, arrivals[number][2])
+                    except Exception as error:
+                        begun[number] = refusal_answer(self.broken(exchange, error), exchange.rpc_id)
         finally:
             for outbox in held:
                 outbox.flush()
@@ -106,8 +109,11 @@ class Chain:
         if outcome is not None and isinstance(outcome, _WHOLE):
             return self.finished(exchange, outcome)
         call, sender = Call(self, exchange, answered), exchange.sender
-        if outcome is not None or sender is None or not sender.send(exchange, call):
-            call.later(outcome)
+        try:
+            if outcome is not None or sender is None or not sender.send(exchange, call):
+                call.later(outcome)
+        except Exception as error:
+            call.unsent(self.broken(exchange, error))
         return call
 
     def _admit_together(self, exchanges: list[Exchange], way: Way) -> list[Outcome | Awaitable[Outcome]]:

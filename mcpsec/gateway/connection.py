@@ -488,6 +488,7 @@ class Connection(Reading):
 
     def close_when_idle(self) -> None:
         """Close now if nothing is being served, or nothing that has an end; else after the running answer."""
+        self._settle()  # it may be half a request
         if self._state in {"idle", "head"} or self._endless:
             self._close()
 

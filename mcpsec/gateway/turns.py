@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from mcpsec.gateway.message import Answer
 from mcpsec.gateway.upstreams.http_client import UpstreamFault
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from mcpsec.gateway.calls import Call
     from mcpsec.gateway.connection import Connection
-    from mcpsec.gateway.message import Answer, Peer, Request
+    from mcpsec.gateway.message import Peer, Request
     from mcpsec.gateway.outbox import Outbox
     from mcpsec.gateway.upstreams.http_client import Cut
     from mcpsec.gateway.upstreams.known_answers import AnswerHead
@@ -109,6 +110,8 @@ class Turn:
             try:
                 connection.begun(request, outcome)
             except Exception as error:
+                if outcome is not None and not isinstance(outcome, Answer):
+                    outcome.cancel()  # it may not have come to know of it
                 _failed(connection, error)
 
 

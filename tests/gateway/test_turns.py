@@ -318,6 +318,130 @@ async def test_a_defect_in_one_answer_takes_no_other_with_it(monkeypatch: pytest
     made.end()
 
 
+async def test_a_request_that_breaks_while_it_is_sent_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await turned(4)
+    send = made.held.send
+
+    def broken(exchange: Exchange, call: Call) -> bool:
+        sent = send(exchange, call)
+        if exchange.rpc_id == 1:
+            made.held.sent.pop()
+            raise RuntimeError("a defect")
+        return sent
+
+    monkeypatch.setattr(made.held, "send", broken)
+    for number in range(4):
+        made.send(number)
+    await turn(12)
+    assert [exchange.rpc_id for exchange, _ in made.held.sent] == [0, 2, 3]
+    assert (made.held.cut, made.held.settled) == (1, 1), "its place at the upstream is given back"
+    for exchange, begun in made.held.sent:
+        begun.set_known(HEAD, said(exchange.rpc_id, "text"))
+    await turn()
+    assert [answer == said(number, "text") for number, answer in enumerate(made.answers())] == [True, False, True, True]
+    assert b'"code":-32603' in made.answers()[1]
+    assert made.site.chain._in_flight._places["a"].running == 0
+    assert sorted(each.status for each in made.site.recorder.records) == [200, 200, 200, 500]
+    assert [str(error) for error in made.site.errors] == ["a defect"]
+    made.end()
+
+
+async def test_a_refusal_that_can_not_be_recorded_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await turned(13)
+    record = made.site.recorder.request
+
+    def broken(exchange: Exchange) -> None:
+        if exchange.rpc_id == 11:
+            raise RuntimeError("the record")
+        record(exchange)
+
+    monkeypatch.setattr(made.site.recorder, "request", broken)
+    for number in range(13):
+        made.send(number)
+    await turn()
+    assert len(made.held.sent) == 10
+    assert b'"code":-32603' in made.answers()[11]
+    assert [each.rule for each in made.site.recorder.records] == ["in-flight-client"] * 2
+    for exchange, begun in made.held.sent:
+        begun.set_known(HEAD, said(exchange.rpc_id, "text"))
+    await turn()
+    assert made.answers()[:10] == [said(number, "text") for number in range(10)]
+    assert made.site.chain._in_flight._places["a"].running == 0
+    made.end()
+
+
+@pytest.mark.parametrize("where", ["the record", "the client"])
+async def test_a_defect_in_an_answer_of_the_long_way_takes_no_other_with_it(
+    monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    made = await turned(3)
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(str(context["exception"])))
+    for number in range(3):
+        made.send(number)
+    await turn()
+    record, tell = made.site.recorder.request, made.held.sent[1][1]._answered
+
+    def broken(exchange: Exchange) -> None:
+        if exchange.rpc_id == 1:
+            raise RuntimeError(where)
+        record(exchange)
+
+    def untold(answer: Answer | None) -> None:
+        tell(answer)
+        raise RuntimeError(where)
+
+    if where == "the record":
+        monkeypatch.setattr(made.site.recorder, "request", broken)
+    else:
+        made.held.sent[1][1]._answered = untold
+    for exchange, begun in made.held.sent:
+        begun.set_known(HEAD, said("another" if exchange.rpc_id == 1 else exchange.rpc_id, "text"))
+    await turn()
+    assert [made.answers()[number] for number in (0, 2)] == [said(0, "text"), said(2, "text")]
+    assert (b'"code":-32603' in made.answers()[1]) == (where == "the record")
+    assert (made.held.well, made.held.settled) == (2, 1)
+    assert ([str(error) for error in made.site.errors], told) in ((["the record"], []), ([], ["the client"]))
+    made.end()
+
+
+async def test_a_call_of_which_its_connection_could_not_be_told_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await turned(2)
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+    begun = Connection.begun
+
+    def broken(connection: Connection, request: Any, outcome: Any) -> None:
+        if connection is made.lines[0][0]:
+            raise RuntimeError("a defect")
+        begun(connection, request, outcome)
+
+    monkeypatch.setattr(Connection, "begun", broken)
+    made.send(0)
+    made.send(1)
+    await turn()
+    assert [wire.closed for _, wire in made.lines] == [True, False]
+    assert made.site.chain._in_flight._places["a"].running == 1
+    assert [each.rule for each in made.site.recorder.records] == ["client-gone"]
+    made.end()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_who_is_amid_a_request_when_the_gateway_ends_is_not_waited_for(whole: bool) -> None:
+    """As little as one whose half a request came a turn before; a whole one is answered, and then closed."""
+    made = await turned(2)
+    connection, wire = made.lines[0]
+    connection.data_received(asked(0) if whole else asked(0)[:40])
+    made.registry.drain()
+    await turn()
+    assert (wire.closed, len(made.held.sent)) == (not whole, whole)
+    for exchange, begun in made.held.sent:
+        begun.set_known(HEAD, said(exchange.rpc_id, "text"))
+    await turn(20)
+    assert wire.closed
+    assert made.answers()[0] == (said(0, "text") if whole else b"")
+    made.end()
+
+
 async def test_what_breaks_a_whole_turn_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     made = await turned(3)
     asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
