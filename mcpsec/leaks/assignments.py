@@ -133,6 +133,7 @@ _BARE_OPAQUE = r"[^\s\"'`<>(){}0-9]*[0-9]"
 GATES = (
     rf"(?i)(?:pass|secret|token|key|auth|cred|bearer|jwt|salt|pepper|clave|nonce|cookie|_pat){_TO_VALUE}(?:{_OPENING}(?:{_QUOTED_OPAQUE})|{_BARE_OPAQUE})",
     rf"(?i)(?:{_PASSWORDS}){_TO_VALUE}(?:{_OPENING}[^\s\"'`][^\"'`\r\n]{{3}}|[^\s\"'`<>(){{}}][^\s\"'`<>]{{3}})",
+    rf"(?i)secret{_TO_VALUE}(?:{_OPENING}|[^\"'`\r\n]{{0,1}})[A-Za-z_.+/-]{{8}}",
     rf"(?i)[-+][\w-]{{0,24}}(?:{_PLAIN})[\w-]{{0,24}}[ \t]{{1,4}}[^\s-]",
     rf"(?i)env[ \t]+[\w.$-]{{0,64}}(?:{_PLAIN}|{_PASSWORDS})[\w.-]*[ \t]+[^\s=:|]\S{{3}}",
     rf"(?i)(?:{_PLAIN}|{_PASSWORDS})[\w.-]*[\\\"'`\]*]*(?:{'|'.join(_FORMS)})",

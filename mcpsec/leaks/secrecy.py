@@ -22,6 +22,7 @@ from mcpsec.leaks.values import (
     looks_random,
     wordiness,
 )
+from mcpsec.leaks.weakness import LEET, is_proverbial, is_weak_password
 
 __all__ = [
     "LOW",
@@ -55,7 +56,6 @@ RULES = {
     "weak": "generic-salt-or-cookie",
 }
 """The generic rule for each kind of name."""
-
 KEPT = frozenset(("secret", "apikey"))
 """Names that say outright that the value is to be kept; parsers have tokens and keys, too."""
 SHORTEST = {"password": 4, "secret": 8, "token": 10, "apikey": 10, "key": 16, "auth": 10, "weak": 16}
@@ -74,13 +74,6 @@ _TANGLED = expression(TANGLED)
 _OF_EXPRESSION = expression(r"\(\?|\[\^|\\")
 _OPAQUE = {True: expression(_OPAQUE_QUOTED), False: expression(OPAQUE_BARE)}
 
-_COMMON = expression(
-    r"(?i)^(?:(?:my|the|your|new|old|super|some|top|wrong|invalid|incorrect|bad|db|database|user|admin|root|test|default|pg|postgres|mysql|secure)?[-_. ]?"  # noqa: E501
-    r"(?:pass(?:wor[dt]|wd|phrase)?|pa(?:\$\$|ss)w(?:0|o)rd|pwd|secret|admin(?:istrator)?|root|user(?:name)?|test(?:ing|er)?|guest"
-    r"|default|changeit|welcome|letmein|login|hello|demo|token|key|credential|postgres|mysql|mongo(?:db)?|redis|rabbitmq|oracle"
-    r"|sa|toor|abc|value|string|none|example|temp|sample|private|public|server|client|auth|minio(?:admin)?|elastic|grafana))"
-    r"(?:[-_. ]?(?:pass(?:word)?|pwd|secret|key|token|value|user|admin|test))?[-_.]?(?:\d{0,4}|123456)[!@#$.]{0,3}$"
-)
 _SEPARATORS = expression(r"[-_. /:+]")
 _TIME = expression(
     r"^\d{4}-\d\d-\d\d|^\d\d?[:/.]\d\d[:/.]\d\d|^v?\d+(?:\.\d+){1,4}(?:[-+][\w.]+)?$|^\d+(?:ms|s|m|h|d|px|em|rem|%|kb|mb|gb)?$"
@@ -98,16 +91,10 @@ _NUMBER_AT_END = expression(r"[A-Za-z_]{6}\d{3,6}$")
 """``lantern_willow2382``: names of variables are not numbered into the hundreds, passwords of people are."""
 _DIGEST_NAME = expression(r"(?i)(?:hash|hashed|digest|md5|sha\d{0,3})$")
 _DIGEST = expression(r"^(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64}|[0-9a-fA-F]{128})$")
+_DIGESTED_NAME = expression(r"(?i)(?:encoded|hashed|digested)[-_]?p")
+_HEXADECIMAL = expression(r"^(?:[0-9a-f]{2}){8,}$|^(?:[0-9A-F]{2}){8,}$")
+SHORTEST_DIGEST = 32
 _UUID = expression(r"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$")
-
-
-def is_weak_password(value: str) -> bool:
-    """A default or dictionary password, such as documentation uses."""
-    return bool(_COMMON.match(value) or _COMMON.match(value.translate(_LEET)) or _PROVERBIAL.match(value))
-
-
-_LEET = str.maketrans("013457@", "oleasta")
-"""Digits and symbols that stand for letters in ``s3cr3t`` and ``p@ssw0rd``."""
 
 
 def password_strength(value: str) -> int | None:
@@ -122,21 +109,28 @@ def password_strength(value: str) -> int | None:
     if value.isdigit():
         return MEDIUM if size >= 6 and len(set(value)) >= 4 else LOW
     if letters_only:
-        return MEDIUM if size >= 5 and value.isascii() and is_jumbled(value) else LOW
+        drawn = size >= 5 and value.isascii() and value.lower() not in _OWN_WORDS
+        return MEDIUM if drawn and (is_jumbled(value) or _is_unspoken(value)) else LOW
     if not value.isascii() and is_foreign(value):
         return LOW
-    if _PROVERBIAL.match(value):
+    if is_proverbial(value):
         return LOW
     words = wordiness(value)
     if digits_share(value) == 0:
         separated = _SEPARATORS.split(value)
         if all(part.isalpha() or not part for part in separated):
-            return MEDIUM if size >= 7 and is_gibberish(value) else LOW
+            return MEDIUM if size >= 7 and (is_gibberish(value) or _is_unspoken(value)) else LOW
     if spells_its_name(value):
         return LOW
     if variety >= 3 and size >= 8 and words < 0 and entropy(value) >= 2.9:
         return HIGH
     return MEDIUM if size >= 5 else LOW
+
+
+def _is_unspoken(value: str) -> bool:
+    from mcpsec.leaks.spelling import is_unspoken
+
+    return is_unspoken(value)
 
 
 def is_foreign(value: str) -> bool:
@@ -147,10 +141,6 @@ def is_foreign(value: str) -> bool:
 
 LONGEST_FOREIGN = 10
 """Letters of another script from which on the value is a sentence, be there a number in it."""
-_PROVERBIAL = expression(
-    r"(?i)^(?:hunter\d{1,4}|tr0ub4dor&\d|correct[-_ ]?horse[-_ ]?battery[-_ ]?staple|xyzzy|open[-_ ]?sesame)$"
-)
-"""Passwords that are known from jokes and comics, and stand in tests and documentation for that."""
 
 
 def is_chosen_word(value: str, name: str = "") -> bool:
@@ -187,6 +177,15 @@ def is_variable(name: str, where: str) -> bool:
     return where != "code" and "_" in name and name.isupper()
 
 
+def _is_digest(name: str, value: str, how: str) -> bool:
+    """True for the digest of a password, or what is hashed with it: ``encodedPassword``, ``matches("password", "5f4d…")``."""  # noqa: E501
+    if _DIGEST_NAME.search(name) and _DIGEST.match(value):
+        return True
+    if _HEXADECIMAL.match(value) is None:
+        return False
+    return how == "next" or (len(value) >= SHORTEST_DIGEST and _DIGESTED_NAME.search(name) is not None)
+
+
 def is_passphrase(value: str, where: str) -> bool:
     """True for words that somebody chose as a secret: quoted in a file of settings, or four small words anywhere.
 
@@ -218,7 +217,7 @@ _OWN_WORDS = frozenset(
     writer secure strong valid invalid complex short good bad wrong correct another weak safe super very some initial
     temp readonly your this is sample field input param name column
     contrasena clave segura seguro fuerte una tu mi su senha chave forte minha sua mot de passe mdp ihr mein sicheres
-    sicher geheim geheimes kennwort heslo haslo parola wachtwoord losenord
+    sicher geheim geheimes kennwort heslo haslo parola wachtwoord losenord wagwoord parool jelszo
     """.split()  # noqa: SIM905
 )
 
@@ -254,7 +253,7 @@ def _own_words_only(value: str, fewest: int = 0) -> bool:
 
 def _unadorned(value: str) -> str:
     """``StrongPass`` of ``StrongP@ss123!``: without what a rule for passwords made its author add."""
-    return value.rstrip("0123456789!@#$%&*.?").translate(_LEET)
+    return value.rstrip("0123456789!@#$%&*.?").translate(LEET)
 
 
 def judge(  # noqa: PLR0912
@@ -293,7 +292,7 @@ def judge(  # noqa: PLR0912
         strength = password_strength(value)
         if strength is None:
             return None
-        if _DIGEST_NAME.search(name) and _DIGEST.match(value):
+        if _is_digest(name, value, how):
             return rule, LOW
         if how == "next" and _PAIR.match(value):
             return None  # the next of several settings: "a.password=x", "a.user=y"
@@ -334,6 +333,8 @@ def judge(  # noqa: PLR0912
         return rule, certain if kind in KEPT and value.isascii() else LOW  # beside "token" and "key" stand grammars
     if "\\u" in value or _NAMED_PART.match(value) or (how == "next" and _is_name(value)):
         return None
+    if kind == "secret" and how in ("assign", "call") and (quoted or where == "settings") and _is_drawn_word(value):
+        return rule, MEDIUM
     if not value.isascii() or not _OPAQUE[quoted].match(value) or is_filler(value) or is_weak_password(value):
         return None
     if (
@@ -379,6 +380,17 @@ def _may_be_sure(kind: str, value: str) -> bool:
     if kind == "weak":
         return False
     return looks_random(value, no_filler=True) or _is_of_key_size(value) or (kind in KEPT and is_tangled(value))
+
+
+def _is_drawn_word(value: str) -> bool:
+    """True for letters that make no word, in one piece or in pieces too long for the abbreviations of names."""
+    pieces = _SEPARATORS.split(value)
+    if not value.isascii() or len(value) > LONGEST_CHOSEN or not all(map(str.isalpha, pieces)):
+        return False
+    return min(map(len, pieces)) >= SHORTEST_PIECE and password_strength(value) == MEDIUM
+
+
+SHORTEST_PIECE = 5
 
 
 def _is_chosen_secret(value: str) -> bool:

@@ -41,7 +41,7 @@ def test_one_file_imports_nothing_heavy(tmp_path):
         "mcpsec.leaks.expressions", "mcpsec.leaks.files", "mcpsec.leaks.findings", "mcpsec.leaks.hook", "mcpsec.leaks.keyblocks", "mcpsec.leaks.literals", "mcpsec.leaks.logins", "mcpsec.leaks.manifests",
         "mcpsec.leaks.names",
         "mcpsec.leaks.options", "mcpsec.leaks.programs", "mcpsec.leaks.rulebook", "mcpsec.leaks.runner", "mcpsec.leaks.secrecy",
-        "mcpsec.leaks.slots", "mcpsec.leaks.surroundings", "mcpsec.leaks.urlquote", "mcpsec.leaks.values", "mcpsec.terminal",
+        "mcpsec.leaks.slots", "mcpsec.leaks.surroundings", "mcpsec.leaks.urlquote", "mcpsec.leaks.values", "mcpsec.leaks.weakness", "mcpsec.terminal",
     }  # fmt: skip
 
 
