@@ -103,6 +103,8 @@ _NOT_BEFORE_KEY = frozenset(
     text string menu option config setting settings property preference preferences registry sub super trans
     event routing metric dimension tag query param header attribute attr style theme color icon state sorting
     order filter min max search anon idempotency dedup gpg pgp websocket socket recv encrypted wrapped sealed
+    stored contains has compare by test verify hashed salted derived modulus curve
+    user node issue project task customer product page component entity document record storage
     """.split()  # noqa: SIM905
 )
 _NOT_BEFORE_TOKEN = frozenset(
@@ -133,13 +135,13 @@ def kind_of(name: str) -> str:
         stem = stems.pop()
         kind = str(stem.lastgroup)
         after, before = name[stem.end() :], name[: stem.start()]
-        if not _suits(kind, low, stem, after, before):
+        if not _suits(kind, low, stem, after, before, hump=name[stem.start()].isupper()):
             continue
         return kind
     return ""
 
 
-def _suits(kind: str, low: str, stem: re.Match[str], after: str, before: str) -> bool:
+def _suits(kind: str, low: str, stem: re.Match[str], after: str, before: str, *, hump: bool) -> bool:
     if _goes_on(low, stem, after, before):
         return False
     words_after = [w.lower() for w in _WORDS.findall(after)]
@@ -153,10 +155,12 @@ def _suits(kind: str, low: str, stem: re.Match[str], after: str, before: str) ->
         return _is_password(low[: stem.start()], stem.group(), before, nearest)
     if "existing" in words_before or (kind in ("key", "apikey", "token") and "public" in words_before):
         return False
+    if kind in ("key", "apikey") and "hash" in words_after:
+        return False
     if kind == "key":
         if nearest in _NOT_BEFORE_KEY or low[stem.end() :].startswith(("word", "code", "str")):
             return False
-        return not (
+        return (hump and before[-1:].islower()) or not (
             _JOINED_BEFORE_KEY.search(before)
             and low[stem.start() - 1 : stem.start()].isalpha()
             and not before[-1:].isupper()

@@ -22,7 +22,7 @@ from mcpsec.leaks.values import (
     looks_random,
     wordiness,
 )
-from mcpsec.leaks.weakness import LEET, is_proverbial, is_weak_password
+from mcpsec.leaks.weakness import LEET, is_foreign, is_proverbial, is_weak_password
 
 __all__ = [
     "LOW",
@@ -33,6 +33,7 @@ __all__ = [
     "hides_sample",
     "is_app_password",
     "is_chosen_password",
+    "is_chosen_secret",
     "is_chosen_word",
     "is_foreign",
     "is_joined_phrase",
@@ -131,16 +132,6 @@ def _is_unspoken(value: str) -> bool:
     from mcpsec.leaks.spelling import is_unspoken
 
     return is_unspoken(value)
-
-
-def is_foreign(value: str) -> bool:
-    """True for text in a script that keyboards for passwords don't have: a translation."""
-    foreign = sum(character >= "\u0370" for character in value)
-    return foreign * 2 > len(value) and (digits_share(value) == 0 or foreign >= LONGEST_FOREIGN)
-
-
-LONGEST_FOREIGN = 10
-"""Letters of another script from which on the value is a sentence, be there a number in it."""
 
 
 def is_chosen_word(value: str, name: str = "") -> bool:
@@ -350,7 +341,7 @@ def judge(  # noqa: PLR0912
         return (rule, MEDIUM) if drawn and kind in ("secret", "token", "apikey") else None
     if not drawn:
         literal = kind == "secret" and (quoted or where == "settings") and how == "assign"
-        if literal and (_is_chosen_secret(value) or _is_mashed(value)):
+        if literal and (is_chosen_secret(value) or _is_mashed(value)):
             return rule, MEDIUM
         if kind == "secret" and how == "assign" and _is_signing_secret(name, value):
             return rule, MEDIUM
@@ -393,7 +384,7 @@ def _is_drawn_word(value: str) -> bool:
 SHORTEST_PIECE = 5
 
 
-def _is_chosen_secret(value: str) -> bool:
+def is_chosen_secret(value: str) -> bool:
     """True for what a person would choose as a password, where a program wants something to sign with."""
     if len(value) > LONGEST_CHOSEN or (password_strength(value) or LOW) == LOW:
         return False
@@ -401,8 +392,11 @@ def _is_chosen_secret(value: str) -> bool:
 
 
 LONGEST_CHOSEN = 24
-_ADORNED = expression(r"(?=[^A-Z]*[A-Z])(?=\D*\d)[A-Za-z0-9]{3,}[!@#$%&*?][A-Za-z0-9]*[!@#$%&*?]{0,2}$")
-"""``Marble#30bianca``: a capital, a number and a sign, as rules for passwords want them and names do not have."""
+_ADORNED = expression(
+    r"(?=[^A-Z]*[A-Z])(?=\D*\d)[A-Za-z0-9]{3,}[!@#$%&*?][A-Za-z0-9]*[!@#$%&*?]{0,2}$"
+    r"|(?=(?:\D*\d){2})[a-z0-9]{3,}[!#$%&*?][a-z0-9]*[!#$%&*?]{0,2}$"
+)
+"""``Marble#30bianca``: a number, a sign, a capital or another number, as rules for passwords want and names lack."""
 
 
 def _is_mashed(value: str) -> bool:
@@ -479,7 +473,7 @@ _SCHEME = expression(r"(?i)^(?:bearer|basic|token|apikey)[ :]+")
 _WORDS = expression(r"^[A-Za-z][A-Za-z _.!?-]{5,160}$")
 _BASE64 = expression(r"^(?:[A-Za-z0-9+/]{4}){1,80}(?:[A-Za-z0-9+/]{2,3}={0,2})?$")
 _LINE_ENDS = expression(r"(?<!\\)\\(?:x00|0(?!\d)|u0000|[nr])")
-_PAIR = expression(r"^[A-Za-z][\w-]{0,40}(?:\.[\w-]{1,40}){1,12}=")
+_PAIR = expression(r"^(?:[A-Za-z][\w-]{0,40}(?:\.[\w-]{1,40}){1,12}|[A-Z][A-Z0-9]{0,20}_[A-Z0-9_]{1,40})=")
 _COMMIT = expression(r"^[0-9a-f]{40}$")
 """What stands behind the name of a module or a file with a blank between: the commit, as git writes it."""
 _SLUG = expression(

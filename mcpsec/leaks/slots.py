@@ -20,6 +20,8 @@ from mcpsec.leaks.secrecy import (
     MEDIUM,
     hides_sample,
     is_chosen_password,
+    is_chosen_secret,
+    is_chosen_word,
     is_weak_password,
     password_strength,
 )
@@ -398,6 +400,8 @@ def _judge(name: str, raw: str) -> int | None:
         return None if kind != "password" else -1
     if kind == "password":
         strength = password_strength(value)
+        if strength == LOW and is_chosen_word(value, name) and not _is_trial(name, value):
+            return MEDIUM
         return None if strength is None or strength == LOW else max(strength, MEDIUM)
     if hides_sample(value):
         return None
@@ -405,7 +409,22 @@ def _judge(name: str, raw: str) -> int | None:
         return HIGH if len(value) >= 16 else MEDIUM
     if len(value) >= 12 and kinds(value) >= 2 and digits_share(value) > 0 and wordiness(value) < 0.8:
         return MEDIUM
-    return None
+    return MEDIUM if len(value) >= SHORTEST_CHOSEN and is_chosen_secret(value) and not _is_trial(name, value) else None
+
+
+SHORTEST_CHOSEN = 10
+_OF_A_TRIAL = expression(
+    r"(?i)key|token|secret|pass|pwd|test|demo|dev|api|local|sample|user|admin|server|client|mcp|123|(\d)\1\1|foo|bar|abc"
+    r"|project|workspace|sandbox|staging|prod|random|team|database|search|house|sql|agent|model"
+)
+"""Words and numbers that make an example of what a person might have chosen for a key: ``devkey2024``."""
+_WORDS = expression(r"[a-z]{4,}")
+
+
+def _is_trial(name: str, value: str) -> bool:
+    """True for words of documentation, or of the slot's own name: ``linear2024`` in ``LINEAR_API_KEY``."""
+    lowered = value.lower()
+    return _OF_A_TRIAL.search(value) is not None or any(word in lowered for word in _WORDS.findall(name.lower()))
 
 
 _JOINTS = str.maketrans("", "", "-_+")

@@ -49,7 +49,8 @@ PLACEHOLDER_WORDS = frozenset(
     votre ton mon mettre ici remplacer exemple ihr ihre dein deine mein beispiel platzhalter ersetzen hier tu su
     mi aqui ejemplo reemplazar cambiar clave seu sua exemplo substituir chave tuo tua esempio inserisci uw jouw
     voorbeeld din ditt exempel twoj tw\u00f3j twoje przyklad vasha primer klucz sleutel schl\u00fcssel schluessel nyckel
-    jeton cle cl\u00e9 llave chiave
+    jeton cle cl\u00e9 llave chiave sifreniz parolaniz anahtariniz buraya degistir wpisz tutaj zadejte vlozte indtast
+    ingresa ingrese introduce digite insira inserire saisir saisissez entrez eingeben eintragen einsetzen masukkan
     """.split()  # noqa: SIM905
 )
 """Words that, standing alone between separators, say that a value is to be filled in."""

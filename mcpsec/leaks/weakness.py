@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from mcpsec.leaks.expressions import expression
+from mcpsec.leaks.values import digits_share
 
-__all__ = ["LEET", "is_proverbial", "is_weak_password"]
+__all__ = ["LEET", "is_foreign", "is_proverbial", "is_weak_password"]
 
 _COMMON = expression(
     r"(?i)^(?:(?:my|the|your|new|old|super|some|top|wrong|invalid|incorrect|bad|db|database|user|admin|root|test|default|pg|postgres|mysql|secure)?[-_. ]?"  # noqa: E501
@@ -33,3 +34,13 @@ _PROVERBIAL = expression(
 def is_proverbial(value: str) -> bool:
     """A password that is known from a joke."""
     return _PROVERBIAL.match(value) is not None
+
+
+def is_foreign(value: str) -> bool:
+    """True for text in a script that keyboards for passwords don't have: a translation."""
+    foreign = sum(character >= "\u0370" for character in value)
+    return foreign * 2 > len(value) and (digits_share(value) == 0 or foreign >= LONGEST_FOREIGN)
+
+
+LONGEST_FOREIGN = 10
+"""Letters of another script from which on the value is a sentence, be there a number in it."""

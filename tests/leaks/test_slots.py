@@ -58,6 +58,27 @@ def test_references_and_placeholders_are_quiet(server):
     assert values(server) == []
 
 
+def test_what_somebody_chose_for_a_slot_is_found():
+    assert values({"env": {"VAULT_API_KEY": "PurpleSwain" + "57"}}) == ["PurpleSwain" + "57"]
+    assert values({"env": {"DB_PASSWORD": "lantern" + "willow"}}) == ["lantern" + "willow"]
+    assert values({"headers": {"X-Api-Key": "Lantern#" + "2031"}}) == ["Lantern#" + "2031"]
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"NOTION_API_KEY": "notion20245"},
+        {"NOTION_TOKEN": "staging2024"},
+        {"API_KEY": "workspace999"},
+        {"DB_PASSWORD": "mydatabase"},
+        {"DB_PASSWORD": "clickhouse"},
+        {"DB_PASSWORD": "sifreniz"},
+    ],
+)
+def test_what_documentation_chooses_for_a_slot_is_not(env):
+    assert values({"env": env}) == []
+
+
 def of_input(**members):
     text = json.dumps({"mcpServers": {"a": {"command": "npx", "env": {"A": "b"}}}, "inputs": [members]})
     return [text.encode()[f.start : f.end].decode() for f in scan_bytes(text.encode(), path="mcp.json")]

@@ -37,6 +37,9 @@ WRITTEN = (
     ("a.kt", '.clientSecret("imprcc-awuxfk")'),
     ("a.yaml", 'secret: "qzvktmwhbx"'),
     ("a.java", 'options.put("password", "5c0744940b5c369b");'),
+    ("a.ts", "const weatherKey = 'k3Vq9ZtY7mWx2LpRb8NcHd5F';"),
+    ("a.js", "const privateVapidKey = 'UkQFqqouuviu-QkDjxEgQ03cOxo_KUPRSttM0rHUWUI';"),
+    ("a.js", "app.use(session({ secret: 'w1llow#585x', resave: false }));"),
     ("a.java", 'String encodedPassword = "zkvmq12wpx";'),
     ("a.py", "PASSWORD = 'qwmzrtb'"),
     ("a.py", 'DB_PASS="hT4kw9"'),
@@ -278,6 +281,13 @@ WRITTEN = (
     ("a.txt", "user web, pw zkvmq12w"),
 )
 LOOK_ALIKES = (
+    ("a.ts", "const sortKey = 'k3Vq9ZtY7mWx2LpRb8NcHd5F';"),
+    ("a.ts", "const monkey = 'k3Vq9ZtY7mWx2LpRb8NcHd5F';"),
+    ("a.java", '"storedKey=3cfa1c3421b512d1d1dfc3355138b4ad, " +'),
+    ("a.txt", "issuerKeyHash=58.iHp.jUkhEtHT9bg.gbcTQI8f0C0"),
+    ("a.java", '.containsKeys("6aa3691a73805f608e5fce69fb6bc89aec8362f58a6b4be2682515e9cfa3cc1a.tar",'),
+    ("Jenkinsfile", 'withEnv(["DB_PASSWORD=$DB_PASSWORD", "MYSQL_ROOT_PASSWORD=$MYSQL_ROOT_PASSWORD"]) {'),
+    (".env", "DB_PASSWORD=sifreniz"),
     ("a.java", 'registration.clientSecret("clientSecret")'),
     ("a.php", "'oauth_secret' => 'Geheimnis',"),
     ("a.php", "'password' => 'wagwoord',"),
