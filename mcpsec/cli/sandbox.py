@@ -125,4 +125,6 @@ def _summary(standing: Standing) -> str:
         return f"{places[standing.kind]}: no process to confine"
     if not standing.starts:
         return "will not be started: its sandbox can't be kept here"
+    if standing.every_file:
+        return "without a sandbox, under root: it reads and writes every file of this machine, whoever owns it"
     return "with a sandbox" if standing.sandboxed else "without a sandbox: it reads and reaches what its account may"

@@ -108,8 +108,11 @@ def _check_account(upstream: Upstream, report: Report) -> None:
         return
     import pwd
 
+    at = ("upstreams", upstream.name, "sandbox", "user")
     try:
-        pwd.getpwnam(upstream.sandbox.user)
+        uid = pwd.getpwnam(upstream.sandbox.user).pw_uid
     except KeyError:
-        at = ("upstreams", upstream.name, "sandbox", "user")
         report.add(at, f"{dotted(at)}: this machine has no account {upstream.sandbox.user}")
+    else:
+        if uid == 0:
+            report.add(at, f"{dotted(at)}: {upstream.sandbox.user} is root, which a program never stays")

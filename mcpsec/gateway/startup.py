@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from mcpsec.gateway.sandbox.launch import reaches_every_file
 from mcpsec.gateway.upstreams.base import UpstreamStartError
 
 if TYPE_CHECKING:
@@ -88,8 +89,16 @@ async def retire(protected: ProtectedUpstream, upstream: Upstream, sessions: lis
 
 
 async def tell_of_sandboxes(deployment: Deployment, say: Callable[[str], None], record: Callable[..., None]) -> None:
-    """Say which fences that the file asks for are not kept on this machine."""
-    fenced = [each for each in deployment.upstreams.values() if each.sandbox is not None]
+    """Say which fences that the file asks for are not kept on this machine, and which programs have all of root's."""
+    programs = [each for each in deployment.upstreams.values() if each.command is not None]
+    fenced = [each for each in programs if each.sandbox is not None]
+    if len(fenced) < len(programs) and reaches_every_file():
+        for name in (each.name for each in programs if each.sandbox is None):
+            say(
+                f"{name!r} has no sandbox and is started by root: it reads and writes every file of this machine, "
+                "keys included; give it one, or run the gateway as another account"
+            )
+            record("upstream", upstream=name, state="unconfined", severity="high", detail="reaches every file")
     if fenced:
         from mcpsec.gateway.sandbox.standing import tell
 

@@ -68,6 +68,8 @@ def test_a_whole_kernel_enforces_everything(file: Path) -> None:
     assert set(upstreams["fenced"]["in_force"]) | weaker == FENCES | ALWAYS
     assert upstreams["open"]["not_asked"] == ["network"]
     assert set(upstreams["free"]["not_asked"]) == FENCES
+    assert not upstreams["fenced"]["every_file"] and "privileges" in upstreams["fenced"]["in_force"]
+    assert upstreams["free"]["every_file"] == ("privileges" in upstreams["free"]["weaker"]) == (os.geteuid() == 0)
     assert upstreams["demo"]["kind"] == "builtin" and not upstreams["demo"]["in_force"]
     assert not any(each["missing"] for each in upstreams.values())
 
@@ -116,3 +118,26 @@ def test_serve_says_loudly_what_it_cannot_keep(deployment: Any, gateway: Any, tm
     assert told[0]["upstream"] == "fenced" and told[0]["severity"] == "high"
     with RawClient(running) as client:
         assert client.post(call("echo", {"text": "served all the same"})).status == 200
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a child of a plain account never had more: run the tests as root")
+def test_serve_says_loudly_that_a_program_of_root_without_a_sandbox_reaches_every_file(
+    deployment: Any, gateway: Any
+) -> None:
+    made = deployment(
+        {"free": {"command": fixture_command()}, "fenced": {"command": fixture_command(), "sandbox": {}}},
+    )
+    running: Gateway = gateway(made)
+    wait_until(lambda: "'free' has no sandbox and is started by root" in running.stderr(), "the warning")
+    told = wait_until(lambda: [each for each in made.events() if each.get("state") == "unconfined"], "the event")
+    assert [each["upstream"] for each in told] == ["free"] and told[0]["severity"] == "high"
+    assert "'fenced'" not in running.stderr()
+
+
+@pytest.mark.parametrize(("user", "fine"), [("root", False), ("daemon", True)])
+def test_a_program_never_stays_root_by_the_file_either(deployment: Any, user: str, fine: bool) -> None:
+    made = deployment({"fenced": {"command": fixture_command(), "sandbox": {"user": user}}})
+    command = [sys.executable, "-m", "mcpsec", "config", "check", "-c", str(made.config)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert (run.returncode == 0) == fine, run.stderr
+    assert ("root is root" in run.stdout + run.stderr) == (not fine)

@@ -12,13 +12,14 @@ from mcpsec.deployment.model import Sandbox
 from mcpsec.gateway.sandbox.paths import program_paths
 
 if TYPE_CHECKING:
-    import pwd
     from collections.abc import Collection, Mapping, Sequence
 
-__all__ = ["child_account", "child_environment", "launch_command"]
+__all__ = ["child_account", "child_environment", "launch_command", "reaches_every_file"]
 
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
 _MOST_OF_ACCOUNT = 4096
+_NOBODY = 65534
+"""The kernel's own number for an account that it can't name (overflowuid, user_namespaces(7))."""
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
@@ -46,12 +47,10 @@ def launch_command(
         "limits": {"RLIMIT_DATA": bounds.memory},
     }
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        account = child_account(bounds.user)
-        if account is not None:
-            spec["user"] = [account.pw_uid, account.pw_gid]
-            writes = sandbox is None or bool(sandbox.write)
-            spec["capabilities"] = [_CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE] if writes else [_CAP_DAC_READ_SEARCH]
-            spec["limits"]["RLIMIT_NPROC"] = bounds.processes
+        spec["user"] = child_account(bounds.user)
+        writes = sandbox is None or bool(sandbox.write)
+        spec["capabilities"] = [_CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE] if writes else [_CAP_DAC_READ_SEARCH]
+        spec["limits"]["RLIMIT_NPROC"] = bounds.processes
     else:
         # What the account runs besides counts as well, so this is a bound on disasters, not on one child.
         spec["limits"]["RLIMIT_NPROC"] = max(_MOST_OF_ACCOUNT, bounds.processes)
@@ -66,16 +65,26 @@ def launch_command(
     return [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(spec), *command]
 
 
-def child_account(name: str | None) -> pwd.struct_passwd | None:
-    """The account that children of a root gateway run under: the named one, else ``nobody``.
+def child_account(name: str | None) -> tuple[int, int]:
+    """The user and group that children of a root gateway run under: the named account's, else those of ``nobody``.
 
-    None where there is no ``nobody`` (a bare container); then they stay root. Raises KeyError for an unknown name.
+    Where there is no ``nobody`` (a bare container) they get its usual numbers all the same: a process needs no entry in
+    /etc/passwd to be somebody else than root. Raises KeyError for an unknown name.
     """
     import pwd as accounts
 
-    if name is not None:
-        return accounts.getpwnam(name)
     try:
-        return accounts.getpwnam("nobody")
+        account = accounts.getpwnam("nobody" if name is None else name)
     except KeyError:
-        return None
+        if name is not None:
+            raise
+        return _NOBODY, _NOBODY
+    return account.pw_uid, account.pw_gid
+
+
+def reaches_every_file() -> bool:
+    """Whether a child without a sandbox reads and writes every file, whoever owns it: root's keeps that power."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return False
+    status = Path("/proc/self/status").read_text()
+    return bool(int(status.partition("CapPrm:")[2].split()[0], 16) >> _CAP_DAC_OVERRIDE & 1)

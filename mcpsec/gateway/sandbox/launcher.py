@@ -185,6 +185,11 @@ def _become_user(uid: int, gid: int, capabilities: list[int]) -> None:
 
     ``capabilities`` stay, so that the program reaches the files that the operator gave it, whoever owns them.
     """
+    if not _ON_LINUX:  # no capabilities, and no setresuid either
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+        return
     _prctl(_PR_SET_KEEPCAPS, 1)
     with suppress(OSError):  # a container may forbid it
         _prctl(_PR_SET_SECUREBITS, _NO_SETUID_FIXUP)  # else access(2), which many programs ask first, forgets them

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from mcpsec.frozen import dataclass
+from mcpsec.gateway.sandbox.launch import reaches_every_file
 from mcpsec.gateway.sandbox.trial import ALWAYS, Trial, try_out
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ _FENCES = ("files", "calls", "view", "sockets")
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One upstream's measures by name. ``starts`` is False when its program can't be started under them at all."""
+    """One upstream's measures by name. ``starts`` is False when its program can't be started under them at all.
+
+    ``every_file`` is True when it reads and writes every file, whoever owns it: a child of root without a sandbox.
+    """
 
     name: str
     kind: str
@@ -30,6 +34,7 @@ class Standing:
     missing: tuple[str, ...]
     not_asked: tuple[str, ...]
     starts: bool = True
+    every_file: bool = False
 
 
 def standing_of(upstream: Upstream, trial: Trial) -> Standing:
@@ -42,6 +47,9 @@ def standing_of(upstream: Upstream, trial: Trial) -> Standing:
     if sandbox is not None:
         asked |= {*_FENCES, *(() if sandbox.network else ("network",))}
     states = {name: trial.state(name) for name in (*_FENCES, "network", *ALWAYS)}
+    free = sandbox is None and reaches_every_file()
+    if free and states["privileges"] == "enforced":
+        states["privileges"] = "weaker"  # another account, but no file is closed to it
     by_state = {
         state: tuple(name for name, its in states.items() if name in asked and its == state)
         for state in ("enforced", "weaker", "absent")
@@ -55,6 +63,7 @@ def standing_of(upstream: Upstream, trial: Trial) -> Standing:
         missing=by_state["absent"],
         not_asked=tuple(name for name in states if name not in asked),
         starts=sandbox is None or not trial.fault,
+        every_file=free,
     )
 
 

@@ -198,7 +198,7 @@ def _judge_account(found: dict[str, Any] | None) -> Iterator[Measure]:
         f"no new privileges: {'yes' if found['no_new_privileges'] else 'no'}; capabilities: {found['capabilities']:#x}",
     )
     if found["uid"] == 0:
-        yield Measure("account", "absent", "", "a child stays root: this machine has no account `nobody`")
+        yield Measure("account", "absent", "", "a child stays root")
     elif os.geteuid() == 0:
         yield Measure("account", "enforced", "setresuid", f"a child runs as uid {found['uid']}")
     else:

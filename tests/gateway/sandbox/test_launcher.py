@@ -231,6 +231,29 @@ def test_a_child_of_root_is_another_user(sandbox: Sandbox | None) -> None:
 
 @linux_only
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take another user: run the tests as root")
+@pytest.mark.parametrize("sandbox", [None, Sandbox(network=False)])
+def test_a_child_of_root_is_another_user_where_there_is_no_nobody(
+    sandbox: Sandbox | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bare container has no /etc/passwd; a child that stayed root had all that root may do."""
+
+    def unknown(name: str) -> None:
+        raise KeyError(name)
+
+    monkeypatch.setattr("pwd.getpwnam", unknown)
+    code = "import os; print(os.getuid(), os.getgid()); print(open('/proc/self/status').read())"
+    run = subprocess.run(
+        launch_command([sys.executable, "-c", code], sandbox), capture_output=True, text=True, check=True
+    )
+    first, _, status = run.stdout.partition("\n")
+    assert first == "65534 65534"
+    assert int(status.partition("CapEff:")[2].split()[0], 16) & ~0b110 == 0
+    with pytest.raises(KeyError):  # one that was asked for is not replaced by another
+        launch_command(["true"], Sandbox(user="missing"))
+
+
+@linux_only
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take another user: run the tests as root")
 def test_files_of_root_that_the_operator_gave_it_are_reached(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     (tmp_path / "private").write_text("content")
