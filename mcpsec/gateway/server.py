@@ -41,6 +41,7 @@ from mcpsec.gateway.secrets import SecretKeeper
 from mcpsec.gateway.sessions import SessionTable
 from mcpsec.gateway.startup import start_upstreams, tell_of_sandboxes
 from mcpsec.gateway.state import open_state
+from mcpsec.gateway.state.presence import StorePresence, needs_store
 from mcpsec.gateway.steps.identity import ClientDirectory
 from mcpsec.gateway.stopping import Stopping
 from mcpsec.gateway.tasks import TaskTable
@@ -111,8 +112,14 @@ class Gateway:
         def reveal(reference: SecretRef) -> bytes:
             return self._secrets.reveal(reference)  # whichever keeper is in use then
 
+        def store_changed(reason: str | None) -> None:
+            self._presence.changed(reason)  # which is made later: it tells the log
+
         self._state = open_state(
-            deployment.state, session_idle=limits.session_idle_timeout, changed=self._state_changed, reveal=reveal
+            deployment.state,
+            session_idle=limits.session_idle_timeout,
+            changed=store_changed,
+            reveal=reveal,
         )
         self._sessions = SessionTable(limits, self._state.sessions)
         self._policy = Policy(deployment)
@@ -142,6 +149,12 @@ class Gateway:
         self._recorder = Recorder(
             self._log, self._metrics, arguments=NamedArguments(deployment.log.arguments), traces=self._traces
         )
+        self._presence = StorePresence(
+            needed=lambda: needs_store(self._deployment),
+            say=say,
+            record=self._recorder.event,
+            show=self._metrics.state_up.set,
+        )
         self._tokens = resource_server(deployment, say=say, record=self._recorder.event, reveal=reveal)
         self._observers = Observers(
             self._log,
@@ -164,7 +177,6 @@ class Gateway:
         self._directory = ClientDirectory(deployment.clients)
         self._changing = asyncio.Lock()
         self._started = False
-        self._state_up = True
         self._stopping = Stopping()
 
     # --- building --------------------------------------------------------------------------------------------------
@@ -254,16 +266,6 @@ class Gateway:
         if warning:
             self._say(warning)
 
-    def _state_changed(self, reason: str | None) -> None:
-        """The shared store went away, or came back."""
-        was_up, self._state_up = self._state_up, reason is None
-        if reason is not None:
-            self._say(f"the state store can't be used: {reason}; signed requests are refused until it can")
-            self._recorder.event("configuration", name="state", state="down", severity="high", detail=reason)
-        elif not was_up:
-            self._say("the state store can be used again")
-            self._recorder.event("configuration", name="state", state="up")
-
     async def _start_upstreams(self) -> None:
         try:
             self._tasks += await start_upstreams(self._upstreams, failed=self._upstream_failed)
@@ -334,7 +336,8 @@ class Gateway:
 
     def _readiness(self) -> dict[str, bool]:
         serving = self._started and not self._stopping.is_set()
-        return {"serving": serving, "log": self._recorder.healthy, "trust": self._trust.usable()}
+        facts = {"serving": serving, "log": self._recorder.healthy, "trust": self._trust.usable()}
+        return facts if self._deployment.state.url == "memory://" else {**facts, "state": self._presence.ready}
 
     def watch_signals(self) -> None:
         """Let SIGTERM and SIGINT end ``run``, and SIGHUP read the deployment file and the TLS files again.

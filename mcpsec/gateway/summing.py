@@ -19,7 +19,7 @@ _MOST = frozenset(
 _LEAST = frozenset(
     {
         "mcpsec_certificate_expiry_timestamp_seconds", "mcpsec_certificate_days_left", "mcpsec_log_available",
-        "mcpsec_upstream_up", "mcpsec_last_reload_successful",
+        "mcpsec_upstream_up", "mcpsec_last_reload_successful", "mcpsec_state_up",
     }
 )  # fmt: skip
 

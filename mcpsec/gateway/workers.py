@@ -132,10 +132,25 @@ class _Worker:
         self.process: asyncio.subprocess.Process | None = None
         self.admin = ""
         self.exposition = ""
+        self.facts: dict[str, bool] = {}
+        """What its /readyz said last."""
         self.heard = 0.0
         """When it answered last, as the loop's clock says."""
         self.reload = False
         """It is to read everything again as soon as it can be told."""
+
+
+async def _got(port: int | None, host: str, path: str) -> bytes:
+    """The body of what a worker's admin listener answers, 200 or 503. Raises OSError for anything else."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
+        head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")
+    finally:
+        writer.close()
+    if not head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 503")):
+        raise OSError("no answer")
+    return body
 
 
 class _Sums:
@@ -256,7 +271,9 @@ class Supervisor:
     def _readiness(self) -> dict[str, bool]:
         since = asyncio.get_running_loop().time() - _SILENT_SECONDS
         ready = {f"worker-{each.number}": bool(each.admin) and each.heard > since for each in self._workers}
-        return {"serving": not self._stopping.is_set(), **ready}
+        told = [(name, fact) for each in self._workers for name, fact in each.facts.items() if name != "serving"]
+        facts = {name: all(fact for other, fact in told if other == name) for name, _ in told}
+        return {"serving": not self._stopping.is_set(), **ready, **facts}
 
     def _signal(self, signum: signal.Signals) -> None:
         for worker in self._workers:
@@ -306,6 +323,7 @@ class Supervisor:
             served = bool(worker.admin)
             code = await ended
             worker.admin = worker.exposition = ""
+            worker.facts = {}
             if self._stopping.is_set():
                 return
             if code == 2 and not self.served:  # a configuration that can't work gets no better by trying
@@ -368,17 +386,12 @@ class Supervisor:
             return
         parts = urlsplit(worker.admin)
         netloc, port = parts.netloc, parts.port
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(OSError, TimeoutError, ValueError):
             async with asyncio.timeout(_FETCH_SECONDS):
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                try:
-                    writer.write(f"GET /metrics HTTP/1.1\r\nhost: {netloc}\r\nconnection: close\r\n\r\n".encode())
-                    head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")
-                finally:
-                    writer.close()
-                if head.startswith(b"HTTP/1.1 200"):
-                    worker.exposition = body.decode()
-                    worker.heard = asyncio.get_running_loop().time()
+                body = await _got(port, netloc, "/metrics")
+                worker.facts = json.loads(await _got(port, netloc, "/readyz"))
+                worker.exposition = body.decode()
+                worker.heard = asyncio.get_running_loop().time()
 
 
 _OURS: frozenset[Any] = frozenset(

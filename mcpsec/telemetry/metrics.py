@@ -60,6 +60,8 @@ class Metrics:
         )
         self._stopped: dict[str, set[str]] = {}
         self._up = gauge("mcpsec_upstream_up", "1 when the upstream answered last time.", "upstream")
+        self.state_up = gauge("mcpsec_state_up", "1 when the state store can be used; one in memory always can.")
+        self.state_up.set(1)
         self._certificate = gauge(
             "mcpsec_certificate_expiry_timestamp_seconds", "When a certificate in use ends, Unix time.", "name"
         )
