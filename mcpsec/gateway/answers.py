@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from mcpsec.gateway.one_reading import DOUBLED, settle
 from mcpsec.gateway.tasks import STATUS_NOTIFICATIONS, TaskTable, task_made_by
 from mcpsec.gateway.upstreams.asked import withdrawn_by
 from mcpsec.protocol import codes
+from mcpsec.protocol.jsonrpc import has_doubled_members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -88,6 +90,8 @@ class Ordinary:
             return None
         if not _is_ordinary(frame) or (named := frame.get("id")) != id or type(named) is not type(id):
             return None
+        if has_doubled_members(data, frame):
+            return None
         return frame  # type: ignore[no-any-return] # an object, as ``_is_ordinary`` has seen
 
 
@@ -126,7 +130,7 @@ class AnswerGuard:
             return Inspected(None, rule="answer-not-json")
         if exchange.kind == "tool" and _is_ordinary(frame) and not (alone and _answers_another(exchange, frame)):
             cleaner = self._cleaners.get(exchange.upstream)
-            if cleaner is None or cleaner.is_clean(frame, data):
+            if (cleaner is None or cleaner.is_clean(frame, data)) and not has_doubled_members(data, frame):
                 return Inspected(data, answers=True)
         if not isinstance(frame, dict):
             return Inspected(None, rule="answer-not-a-message")
@@ -148,10 +152,16 @@ class AnswerGuard:
         return Inspected(data, answers, request, withdrawn=withdrawn_by(frame) if has_method else None)
 
     def check(self, exchange: Exchange, frame: dict[str, Any], data: bytes | None = None) -> tuple[bool, bool]:
-        """Whether a message may pass, and whether it was changed in place. ``data`` is its text, if it is at hand."""
+        """Whether a message may pass, and whether it was changed in place. ``data`` is its text, if it is at hand.
+
+        A message without a text is written anew.
+        """
+        odd = settle(frame) or (DOUBLED if data is not None and has_doubled_members(data, frame) else "")
+        if odd:
+            exchange.guard("answer-ambiguous", odd)
         state = _take_state(frame)
         passed, changed = self._judge(exchange, frame)
-        changed = changed or state is not None
+        changed = changed or state is not None or bool(odd)
         cleaner = self._cleaners.get(exchange.upstream)
         if passed and cleaner is not None and cleaner.clean(exchange, frame, None if changed else data):
             changed = True

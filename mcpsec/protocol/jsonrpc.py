@@ -276,15 +276,24 @@ def _colons_lost(body: bytes, written: bytes) -> int:
 
 
 def has_doubled_members(body: bytes, value: Any) -> bool:
-    """Whether an object in ``body``, which was read as ``value``, has two members of the same name.
-
-    Also true of what is nested too deeply to tell.
-    """
+    """Whether an object in ``body``, which was read as ``value``, has two members of the same name."""
     try:
         written = orjson.dumps(value)
-    except orjson.JSONEncodeError:
-        return True
+    except orjson.JSONEncodeError:  # it is nested more deeply than can be written
+        return _without_strings(body).count(b":") != _count_members(value)
     return written != body and _colons_lost(body, written) != 0
+
+
+def _count_members(value: Any) -> int:
+    pending, count = [value], 0
+    while pending:
+        each = pending.pop()
+        if isinstance(each, dict):
+            count += len(each)
+            pending += each.values()
+        elif isinstance(each, list):
+            pending += each
+    return count
 
 
 def request_error(id: str | int | None, code: int, message: str, data: Any = None) -> bytes:

@@ -71,7 +71,7 @@ RESULTS: dict[str, tuple[bytes, str | None]] = {
         ORDINARY.replace(b'"result"', b'"result":"%b","result"' % TOKEN.encode()),
         "",
     ),
-    "a result that comes twice": (ORDINARY.replace(b'"result"', b'"result":{},"result"'), None),
+    "a result that comes twice": (ORDINARY.replace(b'"result"', b'"result":{},"result"'), ""),
     "a secret beside the result": (ORDINARY.replace(b'"id"', b'"debug":{"x":"%b"},"id"' % TOKEN.encode()), ""),
     "a secret in escapes beside the result": (
         ORDINARY.replace(b'"id"', b'"debug":"gh\\u0070_%b","id"' % TOKEN[4:].encode()),
