@@ -492,8 +492,10 @@ class Gateway:
             return
         cut = sum(registry.abort_where(unwelcome) for registry in self._registries[:1])
         self._watch_lifetimes()
-        self._recorder.event("certificate", state="reloaded", count=cut, detail="certificate, CA or CRL changed")
-        self._say(f"certificate, CA or CRL changed: in use now, {cut} open connections cut")
+        # A SIGHUP has them read also when nothing is new.
+        what = "certificate, CA or CRL changed" if self._trust.news else "certificate, CA and CRL unchanged"
+        self._recorder.event("certificate", state="reloaded", count=cut, detail=what)
+        self._say(f"{what}: in use now, {cut} open connections cut")
 
     async def _keep_lists(self) -> None:
         """Whoever comes after this process should know how new the revocation lists were."""

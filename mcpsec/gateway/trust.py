@@ -54,7 +54,9 @@ class TrustFiles:
         self.newest = newest or NewestLists()
         self._wanted = certificates
         self._paths = (tls.certificate, tls.key, tls.client_ca, tls.crl)
-        self._stamps = self._read_stamps()
+        self._stamps = self._in_use = self._read_stamps()
+        self.news = False
+        """Whether the last reading brought other files into use."""
         self.context: ssl.SSLContext = server_context(tls, certificates=certificates)
         self._authorities = self._read_authorities()
         self.revocation_list = self._read_crl(self._authorities)
@@ -121,6 +123,7 @@ class TrustFiles:
         removed = self._authorities - authorities
         # Only now, when all files are known to be usable, does anything change.
         self.context, self._authorities, self.revocation_list, self._own_life = context, authorities, crl, own_life
+        self.news, self._in_use = self._stamps != self._in_use, self._stamps
         self.used()
         return self._test(removed)
 

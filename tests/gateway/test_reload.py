@@ -168,3 +168,8 @@ def test_sighup_reads_everything_again(deployment: Any, gateway: Any) -> None:
     os.kill(running.process.pid, signal.SIGHUP)
     wait_until(lambda: "read again" in running.stderr() and "connections cut" in running.stderr(), "both reloads")
     assert post(running).status == 200
+    assert "certificate, CA and CRL unchanged" in running.stderr() and "CRL changed" not in running.stderr()
+    certificate = running.deployment.server.certificate
+    certificate.write_bytes(certificate.read_bytes() + b"\n")
+    os.kill(running.process.pid, signal.SIGHUP)
+    wait_until(lambda: "certificate, CA or CRL changed" in running.stderr(), "what has changed")
