@@ -156,12 +156,14 @@ class AnswerGuard:
 
         A message without a text is written anew.
         """
-        odd = settle(frame) or (DOUBLED if data is not None and has_doubled_members(data, frame) else "")
-        if odd:
-            exchange.guard("answer-ambiguous", odd)
+        odd = settle(frame)
         state = _take_state(frame)
         passed, changed = self._judge(exchange, frame)
         changed = changed or state is not None or bool(odd)
+        if not changed and data is not None and has_doubled_members(data, frame):
+            odd, changed = DOUBLED, True
+        if odd:
+            exchange.guard("answer-ambiguous", odd)
         cleaner = self._cleaners.get(exchange.upstream)
         if passed and cleaner is not None and cleaner.clean(exchange, frame, None if changed else data):
             changed = True
