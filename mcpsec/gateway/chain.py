@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from mcpsec.gateway.calls import Call, answer_calls
 from mcpsec.gateway.connection import refusal_answer
-from mcpsec.gateway.limits import has_room
-from mcpsec.gateway.message import Answer, Exchange, Refusal, StreamAnswer
+from mcpsec.gateway.limits import is_aside
+from mcpsec.gateway.message import Answer, Exchange, Refusal, StreamAnswer, too_busy
 from mcpsec.gateway.open_streams import OpenStreams
 from mcpsec.gateway.quota import quota_headers, quota_lines
 from mcpsec.gateway.repeats import Way, remember_way, remembered, way_of
@@ -240,15 +240,14 @@ class Chain:
         in_flight, place = self._in_flight, way.place
         if way.whole is way:
             remember_way(exchange, way)
-            place = in_flight.place("" if exchange.client is None else exchange.client.id)
+            key = "" if exchange.client is None else exchange.client.id
+            place = in_flight.aside(key) if is_aside(exchange) else in_flight.place(key)
         else:
             exchange.alike, exchange.sender = way.alike, way.sender
             if place is None:
                 place = way.place = in_flight.place("" if way.client is None else way.client.id)
-        if place.running >= in_flight.bound and not has_room(exchange, place.running, in_flight.bound):
-            return Refusal(
-                429, codes.BUSY, "too many requests at once", "in-flight-client", headers=[(b"retry-after", b"1")]
-            )
+        if place.running >= in_flight.bound:
+            return too_busy("in-flight-client")
         place.running += 1
         exchange.held = place
         return None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mcpsec.deployment.model import Rate
     from mcpsec.gateway.message import Exchange
 
-__all__ = ["BucketTable", "Buckets", "InFlight", "Place", "Taken", "has_room"]
+__all__ = ["BucketTable", "Buckets", "InFlight", "Place", "Taken", "is_aside"]
 
 _ROUNDING = 1e-6  # of a token: what adding up fractions of seconds may lose
 
@@ -95,15 +95,14 @@ class BucketTable:
         return self._buckets.take(key, self._rate).wait
 
 
-def has_room(exchange: Exchange, running: int, bound: int) -> bool:
-    """Whether a message of a client may go on where so many run.
+def is_aside(exchange: Exchange) -> bool:
+    """Whether a message has room of its own beside the calls: a notification, or an answer to what a server has asked.
 
-    A notification, or an answer to what a server has asked, has as much room again: it may be what ends the others
-    (``notifications/cancelled``) or what they wait for.
+    It may be what ends the calls that take up all of theirs (``notifications/cancelled``), or what they wait for; and
+    it takes no call's room.
     """
     message = exchange.message
-    extra = 0 if message is None or message.kind is Kind.REQUEST else bound
-    return running < bound + extra
+    return message is not None and message.kind is not Kind.REQUEST
 
 
 class Place:
@@ -116,14 +115,22 @@ class Place:
 
 
 class InFlight:
-    """How many requests run at once for each client of the deployment, with one bound for all of them."""
+    """How many requests run at once for each client of the deployment, with one bound for all of them.
+
+    What runs ``is_aside`` is counted for itself, with the same bound.
+    """
 
     def __init__(self, bound: int) -> None:
         self.bound = bound
         self._places: dict[str, Place] = {}
+        self._asides: dict[str, Place] = {}
 
     def __len__(self) -> int:
-        return sum(place.running for place in self._places.values())
+        return sum(place.running for places in (self._places, self._asides) for place in places.values())
+
+    def aside(self, key: str) -> Place:
+        """``place`` of what has room of its own."""
+        return self._asides.setdefault(key, Place())
 
     def place(self, key: str) -> Place:
         """The count of one client, the same each time: whoever adds to it looks at ``bound`` before."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import orjson
 
+from mcpsec.protocol import codes
 from mcpsec.protocol.headers import mcp_headers
 from mcpsec.protocol.jsonrpc import Kind
 
@@ -41,6 +42,9 @@ __all__ = [
     "Request",
     "StreamAnswer",
     "json_answer",
+    "spent",
+    "too_busy",
+    "too_many_sessions",
 ]
 
 Headers = list[tuple[bytes, bytes]]
@@ -250,6 +254,22 @@ class Refusal:
     data: dict[str, Any] | None = None
     headers: Headers = field(default_factory=list)
     close: bool = False
+
+
+def spent(code: int, message: str, rule: str, seconds: int) -> Refusal:
+    """The answer to what goes beyond a limit; in so many ``seconds`` it is worth to try again."""
+    waits = [(b"retry-after", b"%d" % seconds)]
+    return Refusal(429, code, message, rule, data={"retryAfter": seconds}, headers=waits)
+
+
+def too_busy(rule: str) -> Refusal:
+    """The same where calls take up all the room: that of one may be free at any moment."""
+    return spent(codes.BUSY, "too many requests at once", rule, 1)
+
+
+def too_many_sessions() -> Refusal:
+    """The same where sessions do. Nobody knows when one ends; asked each second it would only be refused more often."""
+    return spent(codes.SESSION_LIMIT, "too many open sessions", "session-limit", 30)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from mcpsec.gateway.message import Refusal
+from mcpsec.gateway.message import Refusal, spent
 from mcpsec.protocol import codes
 
 if TYPE_CHECKING:
@@ -73,10 +73,7 @@ def spending(
 
 def _refusal(rule: str, wait: float) -> Refusal:
     seconds = max(1, math.ceil(wait))
-    return Refusal(
-        429, codes.RATE_LIMITED, _MESSAGES[rule], rule,
-        data={"retryAfter": seconds}, headers=[(b"retry-after", b"%d" % seconds)],
-    )  # fmt: skip
+    return spent(codes.RATE_LIMITED, _MESSAGES[rule], rule, seconds)
 
 
 def quota_lines(quotas: tuple[tuple[bytes, bytes], ...]) -> bytes:

@@ -80,7 +80,7 @@ async def retire(protected: ProtectedUpstream, upstream: Upstream, sessions: lis
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + patience
-    while protected.bulkhead.running and loop.time() < end:  # noqa: ASYNC110
+    while (protected.bulkhead.running or protected.bulkhead.asides) and loop.time() < end:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     end_session = getattr(upstream, "end_session", None)
     if end_session is not None:

@@ -115,3 +115,22 @@ def test_notifications_are_not_without_bound(running: Gateway, server: HangingSe
         wait_until(lambda: sum(m.get("method") == "notifications/progress" for m in server.bodies) == BOUND, "them")
         assert full.post(progress).status == 429
         assert full.post(note("notifications/cancelled", {"requestId": 0})).status == 429
+
+
+def test_notifications_that_lie_about_take_no_calls_room(running: Gateway, server: HangingServer) -> None:
+    """Of one client alone, as many as it may send: every call still finds its room, its own and that of the upstream."""
+    progress = note("notifications/progress", {"progressToken": 1, "progress": 1})
+    with ExitStack() as stack:
+        client = stack.enter_context(RawClient(running))
+        session = open_session(client)
+        client.post(rpc("tools/list", {}), session)
+        hanging = [stack.enter_context(RawClient(running)) for _ in range(BOUND)]
+        for each in hanging:
+            each.send(request_bytes(each.host, progress, session))
+        wait_until(lambda: sum(m.get("method") == "notifications/progress" for m in server.bodies) == BOUND, "them")
+        assert client.post(progress, session).status == 429
+        calls = [stack.enter_context(RawClient(running)) for _ in range(BOUND)]
+        for id, each in enumerate(calls):
+            each.send(request_bytes(each.host, rpc("tools/call", ECHO, id), session))
+        wait_until(lambda: set(server.waiting) >= set(range(BOUND)), "the calls")
+        assert client.post(rpc("tools/call", ECHO, 9), session).status == 429

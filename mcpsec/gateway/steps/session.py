@@ -6,7 +6,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING
 from weakref import ref
 
-from mcpsec.gateway.message import Answer, Exchange, Refusal
+from mcpsec.gateway.message import Answer, Exchange, Refusal, too_many_sessions
 from mcpsec.gateway.sessions import TooManySessionsError
 from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.steps import CHANGED
@@ -89,7 +89,7 @@ class FindSession:
         except StoreUnavailableError as error:
             return store_unavailable(error)
         except TooManySessionsError:
-            return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
+            return too_many_sessions()
 
     def _found(self, exchange: Exchange, session: Session) -> Outcome | Awaitable[Outcome]:
         exchange.session = session

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from mcpsec.gateway.upstreams.body_stream import BodyStream
 from mcpsec.gateway.upstreams.containment import inside
-from mcpsec.gateway.upstreams.http_client import NoRoomFault, UpstreamFault, UpstreamResponse, UpstreamTimeout
+from mcpsec.gateway.upstreams.http_client import (
+    NoRoomFault,
+    TooLargeFault,
+    UpstreamFault,
+    UpstreamResponse,
+    UpstreamTimeout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -300,7 +306,7 @@ class _Request:
             return
         self._size += len(data)
         if self._size > self._response_bytes:
-            raise UpstreamFault("the application's answer is too large")
+            raise TooLargeFault("the application's answer is too large")
         if data:
             self._pieces.append(data)
         if ends:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mcpsec.gateway.message import Answer, Refusal
+from mcpsec.gateway.upstreams.http_client import TooLargeFault
 from mcpsec.protocol import codes
 
 if TYPE_CHECKING:
@@ -12,8 +13,12 @@ if TYPE_CHECKING:
     from mcpsec.gateway.catalogue import Catalogue
     from mcpsec.gateway.message import Exchange, StreamAnswer
     from mcpsec.gateway.sessions import Session
+    from mcpsec.gateway.upstreams.http_client import UpstreamFault
 
-__all__ = ["RpcError", "Upstream", "UpstreamStartError", "unavailable", "upstream_timeout"]
+__all__ = ["TOO_LARGE", "RpcError", "Upstream", "UpstreamStartError", "broken_off", "unavailable", "upstream_timeout"]
+
+TOO_LARGE = "answer-too-large"
+"""The rule for an answer, or a message of a stream, of more than ``response_bytes``."""
 
 
 class UpstreamStartError(Exception):
@@ -70,6 +75,13 @@ class Upstream(Protocol):
 def unavailable(rule: str, detail: str) -> Refusal:
     """The answer when an upstream can't be reached or broke off."""
     return Refusal(503, codes.UPSTREAM_UNAVAILABLE, "the server behind the gateway is not available", rule, detail)
+
+
+def broken_off(rule: str, fault: UpstreamFault) -> Refusal:
+    """The same for what became of a call; an upstream that answered, if too much, is not away."""
+    if isinstance(fault, TooLargeFault):
+        return Refusal(503, codes.ANSWER_UNUSABLE, "the answer can't be passed on", TOO_LARGE, fault.reason)
+    return unavailable(rule, fault.reason)
 
 
 def upstream_timeout(detail: str = "") -> Refusal:

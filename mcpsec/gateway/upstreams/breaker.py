@@ -139,7 +139,7 @@ class ClientBreaker(Breaker):
 class Pass:
     """The permission for one call; ``settle`` it exactly once."""
 
-    __slots__ = ("_breakers", "common_trial", "own_trial", "started", "term")
+    __slots__ = ("_breakers", "aside", "common_trial", "own_trial", "started", "term")
 
     def __init__(
         self,
@@ -152,6 +152,8 @@ class Pass:
     ) -> None:
         self._breakers = breakers
         self.term = term
+        self.aside = False
+        """Whether it is for what has room beside the calls."""
         self.started = started
         self.own_trial = own_trial
         self.common_trial = common_trial

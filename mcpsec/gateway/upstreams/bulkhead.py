@@ -19,22 +19,28 @@ __all__ = ["Bulkhead"]
 class Bulkhead:
     """``running`` calls of all clients, ``bound`` at most: whoever adds to them looks at that before.
 
+    Beside them there are as many ``asides``, notifications and clients' answers: those of few clients leave the room
+    of everybody's calls alone.
+
     ``answers`` hears whether the upstream of this ``name`` does, each time that it changes.
     """
 
-    __slots__ = ("_answers", "_name", "_up", "bound", "breakers", "running")
+    __slots__ = ("_answers", "_name", "_up", "asides", "bound", "breakers", "running")
 
     def __init__(self, name: str, breakers: Breakers, bound: int, answers: Callable[[str, bool], None]) -> None:
         self._name = name
         self.breakers = breakers
         self.bound = bound
-        self.running = 0
+        self.running = self.asides = 0
         self._answers = answers
         self._up: bool | None = None
 
     def leave(self, permit: Pass, *, failed: bool | None, answered_at: float | None = None) -> None:
         """Give a place back, and say what became of the call (None: nothing that speaks of the upstream)."""
-        self.running -= 1
+        if permit.aside:
+            self.asides -= 1
+        else:
+            self.running -= 1
         permit.settle(failed=failed, answered_at=answered_at)
         if failed is not None and self._up is not (not failed):
             self._up = not failed

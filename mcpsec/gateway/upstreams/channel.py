@@ -15,7 +15,7 @@ import orjson
 from mcpsec.gateway.upstreams.asked import Asked, withdrawn_by
 from mcpsec.gateway.upstreams.backlog import Backlog
 from mcpsec.gateway.upstreams.deadlines import Deadlines
-from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
+from mcpsec.gateway.upstreams.http_client import TooLargeFault, UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.known_answers import AnswerHead
 from mcpsec.protocol.exact import exact_bytes, exact_value
 from mcpsec.protocol.jsonrpc import encode_notification, encode_request, request_error, same_id
@@ -342,7 +342,7 @@ class Channel:
         """One line of the child's output. What is not a message is dropped (servers print to standard output too)."""
         self._lines += 1
         if isinstance(line, Oversize):
-            self.fail_all(UpstreamFault("the server sent a message larger than the limit"))
+            self.fail_all(TooLargeFault("the server sent a message larger than the limit"))
             return
         try:
             frame = exact_value(line)

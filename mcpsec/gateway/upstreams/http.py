@@ -15,15 +15,15 @@ import orjson
 
 from mcpsec.gateway.answers import ANSWERS_ANOTHER
 from mcpsec.gateway.catalogue import Catalogue
-from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
+from mcpsec.gateway.message import Answer, Refusal, StreamAnswer, too_many_sessions
 from mcpsec.gateway.sessions import Session, TooManySessionsError
 from mcpsec.gateway.state import StoreUnavailableError
 from mcpsec.gateway.upstreams.asked import Asked
-from mcpsec.gateway.upstreams.base import RpcError, unavailable, upstream_timeout
+from mcpsec.gateway.upstreams.base import RpcError, broken_off, unavailable, upstream_timeout
 from mcpsec.gateway.upstreams.conversation import CLIENT_INFO, modern_meta
 from mcpsec.gateway.upstreams.http_client import NoRoomFault, UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.origin import origin_of
-from mcpsec.gateway.upstreams.passing import RETURNED, forwarded, trace_headers
+from mcpsec.gateway.upstreams.passing import RETURNED, forwarded, is_encoded, trace_headers
 from mcpsec.gateway.upstreams.relaying import LONG_LIVED, EventRelay
 from mcpsec.gateway.upstreams.sending import HttpSender
 from mcpsec.gateway.upstreams.timeouts import Timeouts
@@ -144,7 +144,7 @@ class HttpUpstream:
             try:
                 self._sessions.check_room(exchange.client.id)
             except TooManySessionsError:
-                return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
+                return too_many_sessions()
         started = time.perf_counter()
         try:
             lane = self.lane_of(exchange)
@@ -179,7 +179,7 @@ class HttpUpstream:
             return upstream_timeout(fault.reason)
         # What the gateway has no room for says nothing about the upstream: no breaker counts it.
         rule = "too-many-calls-left" if isinstance(fault, NoRoomFault) else "upstream-unavailable"
-        return unavailable(rule, fault.reason)
+        return broken_off(rule, fault)
 
     async def _publish(
         self, session: Session, answer: Answer | StreamAnswer | Refusal, response: UpstreamResponse
@@ -192,7 +192,7 @@ class HttpUpstream:
         except StoreUnavailableError as error:
             return unavailable("store-unavailable", str(error))
         except TooManySessionsError:
-            return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
+            return too_many_sessions()
         finally:
             if not published:  # also when the client has left
                 _drop(response)  # closing the parts of a stream that nobody has begun to read would not reach it
@@ -243,7 +243,7 @@ class HttpUpstream:
         if session is not None and (response.status == 404 or (exchange.request.method == b"DELETE" and _ok(response))):
             self._sessions.close(session)
         status = response.status
-        if status in {401, 403, 407} or status >= 500 or 300 <= status < 400 or b"content-encoding" in response.fields:
+        if status in {401, 403, 407} or status >= 500 or 300 <= status < 400 or is_encoded(response.fields):
             _drop(response)
             return unavailable("upstream-status", f"the upstream answered {response.status}")
         if response.known is None:
@@ -255,7 +255,7 @@ class HttpUpstream:
                 session = self._open_session(exchange, response)
             except TooManySessionsError:  # others were opened meanwhile
                 _drop(response)
-                return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
+                return too_many_sessions()
         if opens_session and session is not None:
             headers.append((b"mcp-session-id", session.id.encode()))
         if response.stream is not None:

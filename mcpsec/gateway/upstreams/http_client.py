@@ -58,6 +58,10 @@ class UpstreamTimeout(UpstreamFault):
     """The upstream did not answer within the deadline."""
 
 
+class TooLargeFault(UpstreamFault):
+    """The upstream answered, with more than is taken."""
+
+
 class NoRoomFault(UpstreamFault):
     """The gateway has no room for what the request needs, which says nothing about the upstream."""
 
@@ -240,7 +244,7 @@ class UpstreamConnection(Reading):
             return
         self._size += len(data)
         if self._size > self._pool.response_bytes:
-            self._fail(UpstreamFault("the upstream's answer is too large"))
+            self._fail(TooLargeFault("the upstream's answer is too large"))
             self.abort()
             return
         self._body.append(data)

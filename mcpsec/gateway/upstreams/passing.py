@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mcpsec.gateway.message import Headers, Request
 
-__all__ = ["RETURNED", "forwarded", "trace_headers"]
+__all__ = ["RETURNED", "forwarded", "is_encoded", "trace_headers"]
 
 _FORWARDED = frozenset(
     {
@@ -16,6 +18,11 @@ _FORWARDED = frozenset(
 )  # fmt: skip
 RETURNED = frozenset({b"content-type", b"cache-control", b"mcp-protocol-version", b"retry-after", b"allow"})
 """Of an upstream's answer."""
+
+
+def is_encoded(fields: Mapping[bytes, bytes]) -> bool:
+    """Whether a body is in a coding, which nobody asked for. ``identity`` is none (RFC 9110, section 8.4.1)."""
+    return b"content-encoding" in fields and fields[b"content-encoding"].strip().lower() not in {b"", b"identity"}
 
 
 def forwarded(request: Request) -> bytes:

@@ -1,7 +1,7 @@
 """What stands before every upstream: its circuit breakers, and a bulkhead so that one upstream can't starve another.
 
 The bulkhead is ``in_flight``: so many calls of all clients at once; the next is refused at once, not queued. Beside
-them there may be as many notifications and answers of clients (``has_room``).
+them there may be as many notifications and answers of clients (``is_aside``).
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from mcpsec.gateway.limits import has_room
-from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
+from mcpsec.gateway.limits import is_aside
+from mcpsec.gateway.message import Answer, Refusal, StreamAnswer, too_busy
 from mcpsec.gateway.streams import watched
-from mcpsec.gateway.upstreams.base import RpcError
+from mcpsec.gateway.upstreams.base import TOO_LARGE, RpcError
 from mcpsec.gateway.upstreams.breaker import Breakers, Pass
 from mcpsec.gateway.upstreams.bulkhead import Bulkhead
 from mcpsec.gateway.upstreams.http_client import NoRoomFault, UpstreamFault
@@ -34,7 +34,7 @@ __all__ = ["ProtectedUpstream"]
 _FAULTS = frozenset(
     {
         "timeout", "upstream-unavailable", "upstream-stream-broken", "upstream-status", "upstream-content-type",
-        "upstream-no-answer", "answer-not-json", "answer-not-a-message",
+        "upstream-no-answer", "answer-not-json", "answer-not-a-message", TOO_LARGE,
     }
 )  # fmt: skip
 
@@ -143,11 +143,9 @@ class ProtectedUpstream:
 
     def _enter(self, client: Client | None, exchange: Exchange | None = None) -> Pass | Refusal:
         bulkhead = self.bulkhead
-        running, bound = bulkhead.running, bulkhead.bound
-        if running >= bound and (exchange is None or not has_room(exchange, running, bound)):
-            return Refusal(
-                429, codes.BUSY, "too many requests at once", "in-flight-upstream", headers=[(b"retry-after", b"1")]
-            )
+        aside = exchange is not None and is_aside(exchange)
+        if (bulkhead.asides if aside else bulkhead.running) >= bulkhead.bound:
+            return too_busy("in-flight-upstream")
         permit = self.breakers.admit("" if client is None else client.id)
         if not isinstance(permit, Pass):
             seconds = max(1, math.ceil(permit.seconds))
@@ -156,7 +154,11 @@ class ProtectedUpstream:
                 "breaker-open", f"it is left alone {permit.whose}", data={"retryAfter": seconds},
                 headers=[(b"retry-after", b"%d" % seconds)],
             )  # fmt: skip
-        bulkhead.running += 1
+        permit.aside = aside
+        if aside:
+            bulkhead.asides += 1
+        else:
+            bulkhead.running += 1
         return permit
 
     @staticmethod

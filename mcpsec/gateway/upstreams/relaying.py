@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from mcpsec.gateway.answers import ANSWERS_ANOTHER
 from mcpsec.gateway.message import Refusal
 from mcpsec.gateway.state import StoreUnavailableError
-from mcpsec.gateway.upstreams.base import unavailable, upstream_timeout
-from mcpsec.gateway.upstreams.http_client import UpstreamFault
+from mcpsec.gateway.upstreams.base import broken_off, unavailable, upstream_timeout
+from mcpsec.gateway.upstreams.http_client import TooLargeFault, UpstreamFault
 from mcpsec.protocol import codes
 from mcpsec.protocol.eras import Era
 from mcpsec.protocol.jsonrpc import Kind, ProtocolError, request_error
@@ -41,6 +41,8 @@ def _fault_of(exchange: Exchange, stream: BodyStream, broken: Exception) -> Refu
         exchange.decision, exchange.rule = "refused", ANSWERS_ANOTHER
         stream.distrust()
         return _UNUSABLE
+    if isinstance(broken, ProtocolError) and broken.code == codes.ANSWER_UNUSABLE:  # an event of it is
+        return broken_off("upstream-stream-broken", TooLargeFault("a message of the stream is too large"))
     return unavailable("upstream-stream-broken", "the stream broke off")
 
 

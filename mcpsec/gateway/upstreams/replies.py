@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer, json_answer
-from mcpsec.gateway.upstreams.base import unavailable, upstream_timeout
+from mcpsec.gateway.upstreams.base import broken_off, upstream_timeout
 from mcpsec.gateway.upstreams.channel import TIMED_OUT
 from mcpsec.gateway.upstreams.http_client import UpstreamFault
 from mcpsec.protocol import codes
@@ -74,7 +74,7 @@ class Replies:
         except UpstreamFault as fault:
             settled = True
             channel.end(call)
-            return unavailable("upstream-unavailable", fault.reason)
+            return broken_off("upstream-unavailable", fault)
         finally:
             if not settled:
                 self._let_go(exchange, channel, call)
@@ -128,7 +128,7 @@ class Replies:
             settled, fault = True, upstream_timeout()
         except UpstreamFault as broken:
             channel.end(call)
-            settled, fault = True, unavailable("upstream-stream-broken", broken.reason)
+            settled, fault = True, broken_off("upstream-stream-broken", broken)
         finally:
             if not settled:
                 self._let_go(exchange, channel, call)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
 from mcpsec.gateway.upstreams.breaker import Pass
 from mcpsec.gateway.upstreams.http_client import UpstreamFault
-from mcpsec.gateway.upstreams.passing import RETURNED
+from mcpsec.gateway.upstreams.passing import RETURNED, is_encoded
 
 if TYPE_CHECKING:
     from mcpsec.gateway.answers import AnswerGuard
@@ -134,7 +134,7 @@ class HttpSender(Sender):
             return None
         if len(body) > self._upstream.response_bytes:
             return None
-        if b"content-encoding" in response.fields or not self.ordinary(event[1], message.id):
+        if is_encoded(response.fields) or not self.ordinary(event[1], message.id):
             return None
         return Answer(200, [(name, value) for name, value in response.fields.items() if name in RETURNED], body)
 

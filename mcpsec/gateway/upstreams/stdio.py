@@ -16,7 +16,7 @@ import orjson
 
 from mcpsec import __version__
 from mcpsec.gateway.catalogue import Catalogue
-from mcpsec.gateway.message import Answer, Refusal, StreamAnswer
+from mcpsec.gateway.message import Answer, Refusal, StreamAnswer, too_busy, too_many_sessions
 from mcpsec.gateway.sandbox import child_environment, launch_command
 from mcpsec.gateway.sessions import TooManySessionsError
 from mcpsec.gateway.state import StoreUnavailableError
@@ -285,7 +285,7 @@ class StdioUpstream:
             return Answer(202, [])  # over HTTP this revision has no notification that a server acts on
         conversation = await self._shared(self._modern, client.id)
         if conversation.channel.full:
-            return Refusal(429, codes.BUSY, "too many requests at once", "in-flight-upstream")
+            return too_busy("in-flight-upstream")
         call = conversation.channel.begin(message.id, message.method, message.params)
         return await self.replies.answer(exchange, conversation.channel, call)
 
@@ -349,7 +349,7 @@ class StdioUpstream:
                 return Refusal(400, codes.INVALID_REQUEST, "nothing was asked of this id", "response-unexpected")
             return Answer(202, [])
         if channel.full:
-            return Refusal(429, codes.BUSY, "too many requests at once", "in-flight-upstream")
+            return too_busy("in-flight-upstream")
         call = channel.begin(message.id, message.method, message.params)
         return await self.replies.answer(exchange, channel, call)
 
@@ -360,7 +360,7 @@ class StdioUpstream:
         try:
             self._sessions.check_room(client.id)
         except TooManySessionsError:
-            return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
+            return too_many_sessions()
         conversation = self._new_conversation(client.id, takes_server_requests=True)
         kept = False
         try:
@@ -380,7 +380,7 @@ class StdioUpstream:
         except StoreUnavailableError as error:
             return unavailable("store-unavailable", str(error))
         except TooManySessionsError:
-            return Refusal(429, codes.SESSION_LIMIT, "too many open sessions", "session-limit")
+            return too_many_sessions()
         finally:
             if not kept and conversation.child is not None:
                 await self._stop(conversation.child)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from mcpsec.gateway.upstreams.base import unavailable, upstream_timeout
+from mcpsec.gateway.upstreams.base import broken_off, upstream_timeout
 from mcpsec.gateway.upstreams.http_client import UpstreamFault, UpstreamTimeout
 from mcpsec.gateway.upstreams.sending import Outcome, Sender
 from mcpsec.protocol.exact import exact_value
@@ -59,7 +59,7 @@ class StdioSender(Sender):
         if isinstance(got, UpstreamTimeout):
             return upstream_timeout()
         if isinstance(got, UpstreamFault):
-            return unavailable("upstream-unavailable", got.reason)
+            return broken_off("upstream-unavailable", got)
         if got.stream is not None:
             return self._more(exchange, got.stream)
         return self._replies.alone(exchange, exact_value(got.body))

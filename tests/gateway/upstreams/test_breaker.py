@@ -270,6 +270,7 @@ async def test_a_bulkhead_refuses_at_once_what_is_too_much(deployment: Any, gate
                 await asyncio.sleep(0.02)
         third = clients[2].post(call("echo", {"text": "x"}), path="/mcp/fixture")
         assert (third.status, third.code, third.headers["retry-after"]) == (429, 42902, "1")
+        assert third.json["error"]["data"]["retryAfter"] == 1
         assert clients[2].post(call("time_now"), path="/mcp/other").status == 200
         clients[0].close()
 

@@ -192,7 +192,7 @@ def faults() -> dict[str, tuple[Callable[[socket.socket, bytes], None], int, int
         "not JSON": (lambda c, _: send(c, b"{nope"), 503, 50304),
         "another type": (lambda c, _: send(c, b"<p>hi</p>", b"text/html"), 503, 50301),
         "compressed": (lambda c, _: send(c, answer, extra=b"Content-Encoding: gzip\r\n"), 503, 50301),
-        "too large": (lambda c, _: send(c, b'"' + b"x" * 300_000 + b'"'), 503, 50301),
+        "too large": (lambda c, _: send(c, b'"' + b"x" * 300_000 + b'"'), 503, 50304),
         "endless header": (lambda c, _: c.sendall(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000 + b"\r\nY: 1\r\n\r\n"), 503, 50301),
         "drips": (drip, 504, 50401),
     }  # fmt: skip
@@ -214,6 +214,29 @@ def test_every_fault_has_one_clear_answer_in_time(running: Gateway, faulty: Faul
         assert ask(running)[0] == 200, f"after {name}"
 
 
+@pytest.mark.parametrize("coding", [b"identity", b"Identity", b""])
+def test_a_coding_that_is_none_is_none(running: Gateway, faulty: FaultyServer, coding: bytes) -> None:
+    """RFC 9110, section 8.4.1: some servers say it although they should not."""
+
+    def plain(connection: socket.socket, body: bytes) -> None:
+        id = json.loads(body)["id"]
+        answer = json.dumps({"jsonrpc": "2.0", "id": id, "result": {"content": []}}).encode()
+        send(connection, answer, extra=b"Content-Encoding: %b\r\n" % coding)
+
+    def event(connection: socket.socket, body: bytes) -> None:
+        data = b'data: {"jsonrpc":"2.0","id":%d,"result":{"content":[]}}\n\n' % json.loads(body)["id"]
+        head = STREAM.replace(b"\r\n\r\n", b"\r\nContent-Encoding: %b\r\n\r\n" % coding)
+        connection.sendall(head + chunk(data) + b"0\r\n\r\n")
+
+    for answers in (plain, event):
+        faulty.fault = answers
+        with RawClient(running) as client:
+            for _ in range(3):  # the second time the gateway knows the request
+                answer = client.post(call("echo"))
+                assert answer.status == 200 and b'"result"' in answer.body
+                assert "content-encoding" not in answer.headers
+
+
 def test_a_stream_that_breaks_or_stalls_ends_with_an_error(running: Gateway, faulty: FaultyServer) -> None:
     def breaks(connection: socket.socket, _: bytes) -> None:
         connection.sendall(STREAM + chunk(EVENT))
@@ -229,7 +252,7 @@ def test_a_stream_that_breaks_or_stalls_ends_with_an_error(running: Gateway, fau
         connection.sendall(STREAM + chunk(b"data: " + b"x" * 300_000 + b"\n\n"))
         time.sleep(1)
 
-    for fault, code in ((breaks, 50301), (stalls, 50401), (floods, 50301)):
+    for fault, code in ((breaks, 50301), (stalls, 50401), (floods, 50304)):
         faulty.fault = fault
         with RawClient(running) as client:
             body = client.post(call("echo")).body
