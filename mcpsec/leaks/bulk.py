@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from _thread import allocate_lock
+from functools import partial
 
 from mcpsec.leaks import assignments, columns, commands, connections, decoding, keyblocks, manifests, slots
 from mcpsec.leaks.detection import (
@@ -226,7 +227,8 @@ class Bulk:
             leads.detections[_ASSIGNMENTS] = [(0, len(data))]
         matches = self._direct(data, leads, where, floor)
         if leads.encoded:
-            matches.extend(decoding.hidden(data, lambda plain: self._plainly(plain, floor), spans=leads.encoded))
+            look = partial(self._plainly, floor=floor)
+            matches.extend(decoding.hidden(data, look, spans=leads.encoded, quiet=self._says_nothing))
         return finish(self.book, data, leads.lowered(data), path, matches, floor) if matches or leads.marked else []
 
     def _direct(self, data: bytes, leads: _Leads, where: str, floor: int) -> list[Match]:
@@ -248,6 +250,10 @@ class Bulk:
         hits = self._scan(plain)
         self._at_beginning(plain[:BESIDE], hits)
         return resolve(self._direct(plain, self._leads(plain, hits), "text", floor), floor) if hits else []
+
+    def _says_nothing(self, text: bytes) -> bool:
+        """Whether no expression finds anything; the text begins with a line's end."""
+        return not self._scan(text)
 
     def _at_beginning(self, data: bytes, hits: list[tuple[int, int]]) -> None:
         """Add what the expressions would find at the text's beginning if they did not want a character before it."""

@@ -26,7 +26,11 @@ _RUNS_ONLY = bytes(
 _HEX = expression(rb"(?<![0-9A-Za-z])(?:0[9aAdD]|[2-7][0-9a-fA-F]){24,}(?![0-9A-Za-z])")
 _ESCAPE = expression(rb"%[0-9A-Fa-f]{2}")
 _URL_TEXT = expression(rb"[\w.~!$&'()*+,;=:@/?%-]{8,4096}")
-_URL_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~!$&'()*+,;=:@/?%-")
+_URL_BYTES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~!$&'()*+,;=:@/?%-"
+_URL_BEFORE = 200
+_UNPRINTABLE = expression(rb"%(?:0[0-8bcBCeEfF]|1[0-9A-Fa-f]|7[fF]|[89A-Fa-f][0-9A-Fa-f])")
+_TOGETHER = 256
+_SO_FEW = 8
 _UNIT = expression(rb"\\u00([0-9a-fA-F]{2})")
 _UNICODE = expression(rb"(?:\\u00[2-7][0-9a-fA-F]){4,}(?:\\u00[2-7][0-9a-fA-F]|[\w.+/=-]){0,400}")
 _TEXT_QUAD = (
@@ -68,13 +72,16 @@ def hidden(
     *,
     depth: int = DEPTH,
     spans: Sequence[tuple[int, int, int]] | None = None,
+    quiet: Callable[[bytes], bool] | None = None,
 ) -> Iterator[Match]:
     """Matches of ``look`` in what the text hides; each stands where its encoded form does.
 
     ``spans`` are stretches to look at, each with the number of the gate that it is for; by default all of the text is
-    looked at for everything.
+    looked at for everything. ``quiet`` tells of a text whether ``look`` and the gates would find nothing in any line of
+    it: a log of requests hides tens of thousands of texts, nearly all of them with nothing in them.
     """
-    for start, end, plain, how in _encoded(data, spans or [(0, len(data), gate) for gate in range(len(GATES))]):
+    found = _encoded(data, spans or [(0, len(data), gate) for gate in range(len(GATES))])
+    for start, end, plain, how in found if quiet is None else _speaking(found, quiet):
         for match in look(plain):
             yield Match(match.rule, start, end, match.value, match.confidence, f"{how} {match.note}".strip())
         if depth > 1:
@@ -107,6 +114,35 @@ def at_beginning(data: bytes) -> Sequence[int]:
 def _encoded(data: bytes, spans: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, bytes, str]]:
     for begin, stop, gate in spans:
         yield from _DECODERS[gate](data, begin, stop)
+
+
+def _speaking(
+    stretches: Iterator[tuple[int, int, bytes, str]], quiet: Callable[[bytes], bool]
+) -> Iterator[tuple[int, int, bytes, str]]:
+    """Without those that have nothing to say: they are asked together."""
+    batch, size = [], 0
+    for stretch in stretches:
+        batch.append(stretch)
+        size += len(stretch[2])
+        if len(batch) >= _TOGETHER or size >= LONGEST:
+            yield from _not_quiet(batch, quiet)
+            batch, size = [], 0
+    yield from _not_quiet(batch, quiet)
+
+
+def _not_quiet(
+    batch: list[tuple[int, int, bytes, str]], quiet: Callable[[bytes], bool]
+) -> list[tuple[int, int, bytes, str]]:
+    if len(batch) < 2:
+        return batch
+    text = b"\n".join([b"", *[plain for _, _, plain, _ in batch]])
+    # two escapes of one text may stand further apart than the gate looks
+    if text.count(b"%") < 2 and quiet(text):
+        return []
+    if len(batch) <= _SO_FEW:
+        return batch
+    half = len(batch) // 2
+    return _not_quiet(batch[:half], quiet) + _not_quiet(batch[half:], quiet)
 
 
 def _long_runs(data: bytes, begin: int, stop: int, least: int) -> Iterator[tuple[int, int]]:
@@ -152,18 +188,18 @@ def _percent(data: bytes, begin: int, stop: int) -> Iterator[tuple[int, int, byt
     if data.find(b"%", begin, stop) < 0:
         return
     done = begin
-    for mark in _ESCAPE.finditer(data, begin, stop):
-        if mark.start() < done:
-            continue
-        start = mark.start()
-        while start > done and data[start - 1] in _URL_BYTES and mark.start() - start < 200:
-            start -= 1
+    while mark := _ESCAPE.search(data, done, stop):
+        at = mark.start()
+        before = data[max(done, at - _URL_BEFORE) : at]
+        start = at - len(before) + len(before.rstrip(_URL_BYTES))
         found = _URL_TEXT.match(data, start, stop)
         if found is None:
+            done = mark.end()
             continue
         done = found.end()
-        if found.group().count(b"%") >= 2:
-            plain = unquote(found.group().decode("latin-1")).encode("utf-8", "replace")
+        text = found.group()
+        if text.count(b"%") >= 2 and not _UNPRINTABLE.search(text):
+            plain = unquote(text.decode("latin-1")).encode("utf-8", "replace")
             if _readable(plain):
                 yield start, done, plain, "percent"
 

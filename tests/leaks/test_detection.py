@@ -200,6 +200,33 @@ def test_both_engines_look_as_far_from_a_keyword(between):
     assert bool(places[1]) == (between <= 16)
 
 
+@pytest.mark.skipif(not available(), reason="no Hyperscan for this platform; install with: pip install hyperscan")
+def test_both_engines_find_the_same_among_many_hidden_texts():
+    """Those with nothing in them are asked together, and those that stand among them are found all the same."""
+    from mcpsec.leaks.examples import examples
+
+    def escaped(text):
+        return "".join(c if c.isalnum() else "".join(f"%{byte:02X}" for byte in c.encode()) for c in text)
+
+    telling = [text for _, wanted, unwanted in examples() for text in (*wanted, *unwanted)]
+    telling = [text for text in telling if "\n" not in text and 12 <= len(text) <= 120][::3]
+    encodings = (escaped, lambda text: escaped(escaped(text)), lambda text: b64encode(text.encode()).decode())
+    hidden = [encode(text) for text in telling for encode in encodings]
+    hidden += [escaped(f"{text} 10%25 of it, {'word, ' * 20}, 20%25") for text in telling[:40]]
+    plain = escaped("/shelf?sort=price, first page (of 12)")
+    lines = []
+    for number, text in enumerate(hidden):
+        lines += [f"GET /?back={plain}&n={place}" for place in range(number % 7)] + [f"GET /?back={text} HTTP/1.1"]
+    data = "\n".join(lines).encode()
+    alike, alone = (
+        [(m.start, m.end, m.rule.id, m.confidence, m.note) for m in engine(data, path="a.log", floor=0)]
+        for engine in (Bulk(packaged()).find, find)
+    )
+    assert alike == alone
+    assert len(alone) > 300
+    assert {note.split(" ")[0] for *_, note in alone if note} >= {"percent", "base64"}
+
+
 TAIL = "G8-kQ_" + "." + "x7Tq2Lw9_Zr4Vb8-Nc3Md6Kj5Hs" + "1Pf0"
 APPLICATION = "4815162342108731" + "{}" + "k3Vq9Zt7Lw2Xb5Rm8Nc4Jd6-Hf_Ys"
 BEGUN = {
