@@ -172,6 +172,7 @@ class Server:
         self._ready.set()
         await self._stop.wait()
         server.close()
+        await asyncio.sleep(0)  # what was accepted just now becomes a task
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -188,6 +189,8 @@ class Server:
         finally:
             self._tasks.discard(task)
             writer.close()
+            if self._stop.is_set():
+                writer.transport.abort()  # what the page has yet to read would keep it open
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
