@@ -8,7 +8,8 @@ the next, and so on, so that an upstream that hangs doesn't get many.
 
 Nearly everything that a call can fail by (a deadline, a broken answer, a child that crashes) its caller can bring about
 alone. So each client has a breaker of its own, and the one for all clients opens only on what would still open it with
-any one client left out. An upstream that is down is left alone by either: each client that calls it is stopped.
+any one client left out, and with more than half of those who called. An upstream that is down is left alone by either:
+each client that calls it is stopped.
 Probes of the common breaker go round: a client that has had one, and not to a good end, gets another only when none of
 those who have had none has asked lately.
 """
@@ -321,13 +322,21 @@ class Breakers:
             own.open(now, why)
         total = self._counted.sums(now)
         why = self._verdict(*total)
-        if why and all(self._verdict(*_without(total, each.sums(now))) for each in self.of.values()):
+        if why and self._is_met_by_most(total, [each.sums(now) for each in self.of.values()]):
             self.common.open(now, why)
+
+    def _is_met_by_most(self, total: tuple[int, int, int], clients: list[tuple[int, int, int]]) -> bool:
+        """Whether it is not the doing of few: it holds with any one client left out, and for more than half of them."""
+        calling = [sums for sums in clients if sums[0]]
+        bad = sum(1 for sums in calling if self._why(*sums))
+        return bad * 2 > len(calling) and all(self._verdict(*_without(total, sums)) for sums in calling)
 
     def _verdict(self, calls: int, failures: int, slow: int) -> str:
         """Why so many calls open a breaker, "" when they don't."""
-        if calls < self._config.minimum_calls:
-            return ""
+        return self._why(calls, failures, slow) if calls >= self._config.minimum_calls else ""
+
+    def _why(self, calls: int, failures: int, slow: int) -> str:
+        """The same, however few."""
         if failures and failures / calls >= self._config.failure_ratio:
             return f"{failures} of {calls} calls failed"
         if slow and slow / calls >= self._config.slow_ratio:

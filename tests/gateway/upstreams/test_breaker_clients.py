@@ -85,6 +85,25 @@ def test_what_several_clients_meet_opens_it_for_all() -> None:
     assert case.history == [(None, "open"), (None, "half-open"), (None, "closed")]
 
 
+@pytest.mark.parametrize(("hostile", "others"), [(2, 2), (2, 5), (5, 6)])
+def test_few_clients_whose_calls_all_fail_stop_nobody_else(hostile: int, others: int) -> None:
+    """Who calls little has as much of a say as who calls all the time."""
+
+    def case_where(others_fail: bool) -> Case:
+        case = Case()
+        for number in range(others):
+            case.call(f"other-{number}", failed=others_fail)
+        for _ in range(20):
+            for number in range(hostile):
+                case.call(f"hostile-{number}", failed=True)
+        return case
+
+    case = case_where(others_fail=False)
+    assert {client for client, _ in case.history} == {f"hostile-{number}" for number in range(hostile)}
+    assert all(case.call(f"other-{number}", failed=False) for number in range(others))
+    assert (None, "open") in case_where(others_fail=True).history
+
+
 def test_a_client_that_is_left_alone_is_not_needed_to_find_out_that_all_is_well() -> None:
     """A trial that one client can spoil would leave an upstream that is well again alone for ever."""
     case = Case()
