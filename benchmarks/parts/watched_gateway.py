@@ -84,7 +84,7 @@ def look(file: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    gc.freeze = lambda: None  # type: ignore[assignment] # what is frozen is not among gc.get_objects()
+    gc.freeze = lambda: None  # type: ignore[assignment] # replaced on purpose: frozen, they would be missing below
     threading.Thread(target=look, args=(sys.argv[1], float(sys.argv[2])), daemon=True).start()
     sys.argv = ["mcpsec", *sys.argv[6:]]
     raise SystemExit(main())

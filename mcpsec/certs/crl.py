@@ -149,7 +149,7 @@ def _signer_of(crl: x509.CertificateRevocationList, signers: Iterable[x509.Certi
     for one in named:
         try:
             key = one.public_key()
-            if crl.is_signature_valid(key):  # type: ignore[arg-type] # other keys: TypeError
+            if crl.is_signature_valid(key):  # type: ignore[arg-type] # of a key that signs nothing: TypeError, below
                 return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
         except (TypeError, ValueError, UnsupportedAlgorithm):  # a key that OpenSSL may know, and this library doesn't
             unclear = True

@@ -115,4 +115,6 @@ def _check_account(upstream: Upstream, report: Report) -> None:
         report.add(at, f"{dotted(at)}: this machine has no account {upstream.sandbox.user}")
     else:
         if uid == 0:
-            report.add(at, f"{dotted(at)}: {upstream.sandbox.user} is root, which a program never stays")
+            report.add(
+                at, f"{dotted(at)}: {upstream.sandbox.user} is root, which a program never stays: name another account"
+            )

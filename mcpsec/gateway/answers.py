@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import orjson
 
@@ -92,7 +92,7 @@ class Ordinary:
             return None
         if has_doubled_members(data, frame):
             return None
-        return frame  # type: ignore[no-any-return] # an object, as ``_is_ordinary`` has seen
+        return frame
 
 
 class AnswerGuard:
@@ -271,7 +271,7 @@ class AnswerGuard:
         return True
 
 
-def _is_ordinary(frame: Any) -> bool:
+def _is_ordinary(frame: Any) -> TypeGuard[dict[str, Any]]:
     """Whether a message is a tool's result, no error, in which ``check`` would find nothing: nearly always."""
     if type(frame) is not dict or not _FRAME.issuperset(frame):
         return False

@@ -7,7 +7,7 @@ not. What a broken file says changes nothing.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcpsec.secretrefs import FileSource
 
@@ -74,7 +74,7 @@ def keep_fixed(running: Deployment, wanted: Deployment) -> tuple[Deployment, lis
     if server.admin != running.server.admin:
         kept.append("server.admin")
         server = replace(server, admin=running.server.admin)
-    changes: dict[str, object] = {"server": server}
+    changes: dict[str, Any] = {"server": server}
     for name in ("log", "state", "pins", "opentelemetry"):
         if getattr(wanted, name) != getattr(running, name):
             kept.append(name)
@@ -83,7 +83,7 @@ def keep_fixed(running: Deployment, wanted: Deployment) -> tuple[Deployment, lis
     if alerts != wanted.alerts:
         kept.append("alerts")
         changes["alerts"] = alerts
-    return replace(wanted, **changes), kept  # type: ignore[arg-type] # each value is the field's own
+    return replace(wanted, **changes), kept
 
 
 def same_server(one: Upstream, other: Upstream | None) -> bool:

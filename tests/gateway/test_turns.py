@@ -131,6 +131,17 @@ async def turned(count: int, *, rate: Rate | None = None, cleaner: AnswerCleaner
     return made
 
 
+async def under_way(count: int) -> tuple[Turned, list[str]]:
+    """So many calls that their upstream has yet to answer, and what the event loop is told of from then on."""
+    made = await turned(count)
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(str(context["exception"])))
+    for number in range(count):
+        made.send(number)
+    await turn()
+    return made, told
+
+
 async def test_each_of_many_gets_its_own_answer_and_one_event() -> None:
     made = await turned(40)
     made.site.chain._in_flight.bound = 100
@@ -290,12 +301,7 @@ async def test_an_answer_to_another_call_among_good_ones_goes_the_long_way() -> 
 
 
 async def test_a_defect_in_one_answer_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = await turned(4)
-    told: list[str] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(str(context["exception"])))
-    for number in range(4):
-        made.send(number)
-    await turn()
+    made, told = await under_way(4)
     record, tell = made.site.recorder.request, made.held.sent[2][1]._answered
 
     def broken(exchange: Exchange) -> None:
@@ -374,12 +380,7 @@ async def test_a_refusal_that_can_not_be_recorded_takes_no_other_with_it(monkeyp
 async def test_a_defect_in_an_answer_of_the_long_way_takes_no_other_with_it(
     monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    made = await turned(3)
-    told: list[str] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(str(context["exception"])))
-    for number in range(3):
-        made.send(number)
-    await turn()
+    made, told = await under_way(3)
     record, tell = made.site.recorder.request, made.held.sent[1][1]._answered
 
     def broken(exchange: Exchange) -> None:
