@@ -228,7 +228,7 @@ class Bulk:
         matches = self._direct(data, leads, where, floor)
         if leads.encoded:
             look = partial(self._plainly, floor=floor)
-            matches.extend(decoding.hidden(data, look, spans=leads.encoded, quiet=self._says_nothing))
+            matches.extend(decoding.hidden(data, look, spans=leads.encoded, quiet=self.is_quiet))
         return finish(self.book, data, leads.lowered(data), path, matches, floor) if matches or leads.marked else []
 
     def _direct(self, data: bytes, leads: _Leads, where: str, floor: int) -> list[Match]:
@@ -250,10 +250,6 @@ class Bulk:
         hits = self._scan(plain)
         self._at_beginning(plain[:BESIDE], hits)
         return resolve(self._direct(plain, self._leads(plain, hits), "text", floor), floor) if hits else []
-
-    def _says_nothing(self, text: bytes) -> bool:
-        """Whether no expression finds anything; the text begins with a line's end."""
-        return not self._scan(text)
 
     def _at_beginning(self, data: bytes, hits: list[tuple[int, int]]) -> None:
         """Add what the expressions would find at the text's beginning if they did not want a character before it."""
